@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import one_stack
@@ -21,6 +21,7 @@ from benchmarks.memory import run_and_measure
 from benchmarks.placement import CLOUDS, growth, measure_placement
 from benchmarks.policy import measure as measure_policy
 from benchmarks.script import apply_layers, write_layers
+from benchmarks.sdk import measure_patches
 from wecityctl.cli._options import PARALLELISM
 from wecityctl.inputs import Cluster
 from wecityctl.operations.offline import render_city
@@ -51,7 +52,7 @@ class Row:
         return self.ours / self.other if self.other else self.ours
 
     @property
-    def policy_report(self) -> str:
+    def result(self) -> str:
         if self.measure > self.required:
             return "MISSED"
         return "goal" if self.goal is None or self.measure <= self.goal else "required"
@@ -70,7 +71,7 @@ def main() -> int:
         finally:
             bench.clean_up()
     print_table(rows)
-    return 1 if any(row.policy_report == "MISSED" for row in rows) else 0
+    return 1 if any(row.result == "MISSED" for row in rows) else 0
 
 
 class Bench:
@@ -90,7 +91,7 @@ class Bench:
         script, script_again = (median(item[key] for item in small) for key in ("script", "script_again"))
         objects = int(small[0]["objects"])
         rows += [
-            Row(f"first up, {objects} objects in {int(small[0]['stacks'])} stacks", first, script, 1.0, 0.6),
+            Row(f"first up, {objects} objects in {int(small[0]['stacks'])} stacks", first, script, 0.8, 0.6),
             Row("up again, live probe, nothing to change", again, script_again, 0.25, 0.1),
             Row("up again through the engine (--no-skip)", through, script_again, 0.8),
             Row(
@@ -114,11 +115,18 @@ class Bench:
             )
         rows += self.one_stack(large=large)
         rows += self.example()
+        rows += self.patches(rounds)
         rows += self.placements()
         rows += self.many_clouds(whole=large)
         if large:
-            rows += self.policies_text()
+            rows += self.policies()
         return rows + self.light_commands()
+
+    def patches(self, rounds: int) -> list[Row]:
+        """What each patch of the SDK's private names saves; one that saves nothing goes."""
+        found = measure_patches(EXAMPLE, rounds)
+        rows = [Row(f"CPU of recording, SDK with {name}", ours, other, 1.0) for name, (ours, other) in found.items()]
+        return [*rows[:-1], replace(rows[-1], required=0.85)]
 
     def one_stack(self, *, large: bool) -> list[Row]:
         """Objects in one stack: what the journal saves, and that the cost of an object does not grow with the stack."""
@@ -200,7 +208,7 @@ class Bench:
             Row(f"place: optimality gap at {large.apps} apps", large.gap * 100, None, 1.0, 0.1, unit="%"),
         ]
 
-    def policies_text(self) -> list[Row]:
+    def policies(self) -> list[Row]:
         """`policy check` over 5,000 resources: the rules, and all of it with the recording of the graph."""
         found = measure_policy(self.directory)
         return [
@@ -327,7 +335,7 @@ def print_table(rows: list[Row]) -> None:
         ratio = f"{row.measure:.2f}" if row.other else "–"
         goal = f"{row.goal:g}" if row.goal is not None else "–"
         ours = f"{row.ours:.2f} {row.unit}"
-        print(f"{row.what:58} {ours:>9} {other:>9} {ratio:>7} {row.required:>9g} {goal:>6}  {row.policy_report}")
+        print(f"{row.what:58} {ours:>9} {other:>9} {ratio:>7} {row.required:>9g} {goal:>6}  {row.result}")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The programs of the stacks: typed inputs to resources and typed outputs."""
+"""The programs of the stacks: each registers resources from typed inputs and returns typed outputs."""

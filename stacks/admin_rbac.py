@@ -1,8 +1,8 @@
-"""The three separate administrators (三员分立): their roles, and where those hold. Pure functions.
+"""The RBAC roles of the three separate administrators (三员分立), and their bindings. Pure functions.
 
-Rights over what runs hold in the city's own namespaces alone, by a binding in each of them. Cluster-wide they may only
-look. None of them may write a pod, or what makes or feeds one: whoever could would read the Secrets that pods mount.
-What each right leads to is docs/reference/administrators.md.
+Write access applies only in the city's own namespaces, through a binding in each of them; cluster-wide access is
+read-only. None of them may write pods, or objects that create or configure pods: that would give access to the Secrets
+that pods mount. docs/reference/administrators.md explains each right.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Manifest = dict[str, Any]
 RBAC = "rbac.authorization.k8s.io"
 _READ = ["get", "list", "watch"]
 _WRITE = ["create", "update", "patch", "delete"]
-# A scale is a number of replicas and nothing else.
+# Verbs for the scale subresource, which holds nothing but the number of replicas.
 _SCALE = ["get", "update", "patch"]
 _WORKLOADS = {
     "": ["pods", "pods/log", "services", "configmaps", "persistentvolumeclaims"],
@@ -32,7 +32,7 @@ _ADMISSION = ["validatingadmissionpolicies", "validatingadmissionpolicybindings"
 
 
 def cluster_roles(city: City) -> Iterator[Manifest]:
-    """Two roles for each duty: what it may see of the cluster, and what it may do in the city's namespaces.
+    """Yield two ClusterRoles per duty: read access to the cluster, and the rights in the city's namespaces.
 
     Source: the separation of duties of GB/T 22239 (MLPS). No role contains another's rights.
     """
@@ -74,7 +74,7 @@ def cluster_roles(city: City) -> Iterator[Manifest]:
 
 
 def bindings(city: City, namespace: str) -> Iterator[Manifest]:
-    """What the three may do in one of the city's namespaces."""
+    """Yield the role bindings of the three administrators in one of the city's namespaces."""
     for duty in DUTIES:
         yield {
             "apiVersion": f"{RBAC}/v1",
@@ -86,7 +86,7 @@ def bindings(city: City, namespace: str) -> Iterator[Manifest]:
 
 
 def may_read(resources: Mapping[str, list[str]]) -> list[Manifest]:
-    """Rules that allow reading `resources`, by API group: no pair of a group and a resource that it does not have."""
+    """Rules for reading `resources` by API group; one rule per group, so that no other combination is granted."""
     return [{"apiGroups": [group], "resources": names, "verbs": _READ} for group, names in resources.items()]
 
 
@@ -100,6 +100,6 @@ def _reference(name: str) -> Manifest:
 
 
 def _subjects(city: City, duty: str) -> list[Manifest]:
-    """The group of the cluster's sign-in, and those whom the files name."""
+    """The group of the cluster's identity provider, and the users that the files name."""
     named = [{"apiGroup": RBAC, "kind": "User", "name": person} for person in people(city, duty)]
     return [{"apiGroup": RBAC, "kind": "Group", "name": group_name(city, duty)}, *named]

@@ -1,8 +1,8 @@
-"""The registry of capability types: every folder `stacks/platforms/<platform>/<capability>`, and partners' packages.
+"""The registry of capability types: the folders `stacks/platforms/<platform>/<capability>`, and partners' packages.
 
-Such a package defines `TYPE`, a `CapabilityType`, and imports neither a program nor an SDK, so that `validate` stays
-light. A partner's package has the same shape and is named by an entry point of the group `wecityctl.capabilities`: the
-package itself, or `package:TYPE`.
+A package defines `TYPE`, a `CapabilityType`, and imports neither a program nor an SDK, so that `validate` stays fast. A
+partner's package has the same structure. An entry point of the group `wecityctl.capabilities` names the package itself,
+or `package:TYPE`.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ _PACKAGE = f"{__package__}.platforms"
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A capability type and the folder that holds everything of it; `None` for an object that is in no package."""
+    """A capability type and its folder; the folder is `None` for an object outside any package."""
 
     type: CapabilityType
     folder: Path | None
 
     @property
     def recipe(self) -> Path | None:
-        """The recipe of the type's own image, if it has one."""
+        """The recipe of the type's own image; `None` if it has none."""
         return self.folder / RECIPE if self.folder is not None and (self.folder / RECIPE).is_file() else None
 
 
 def load_catalogue() -> Catalogue:
-    """All capability types by name. Raises `ConfigurationError` for a package that is not what it has to be."""
+    """All capability types by name. Raises `ConfigurationError` for an invalid package."""
     return {name: item.type for name, item in registered().items()}
 
 
 def registered() -> dict[str, Registered]:
-    """All capability types by name, the built-in ones first, with their folders. Raises `ConfigurationError`."""
+    """All capability types with their folders by name, built-in ones first. Raises `ConfigurationError`."""
     found = dict(_builtin())
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         item = _partner(entry)
@@ -59,7 +59,7 @@ def registered() -> dict[str, Registered]:
 
 
 def image_recipes() -> tuple[tuple[str, Path], ...]:
-    """The recipes in folders of capabilities as (name, file): an image there is named as its type."""
+    """The recipes in folders of capabilities, as (name, file). Such an image has the name of its type."""
     return tuple((name, item.recipe) for name, item in registered().items() if item.recipe is not None)
 
 

@@ -1,7 +1,7 @@
-"""Kubernetes objects as Pulumi resources: plain manifests in, registered resources out.
+"""Registers Kubernetes objects, given as plain manifests, as Pulumi resources.
 
-A manifest is the JSON that the API server takes, so what a stack says is what `render` prints and what a reader of
-Kubernetes knows. The SDK's typed classes carry the same tokens and properties at many times the cost per object.
+A manifest is the JSON that the API server takes, so stacks, `render` and Kubernetes' documentation use the same
+structure. The SDK's typed classes have the same type tokens and properties at many times the cost per object.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Manifest = dict[str, Any]
 
 
 class KubernetesObject(pulumi.CustomResource):
-    """One object of the API server."""
+    """A Kubernetes object as a Pulumi resource."""
 
     metadata: pulumi.Output[Any]
     spec: pulumi.Output[Any]
@@ -31,13 +31,13 @@ class KubernetesObject(pulumi.CustomResource):
 
 
 def type_token(manifest: Mapping[str, Any]) -> str:
-    """The Pulumi type of a manifest, such as `kubernetes:apps/v1:Deployment`."""
+    """The Pulumi type token of a manifest, such as `kubernetes:apps/v1:Deployment`."""
     version = manifest["apiVersion"]
     return f"kubernetes:{version if '/' in version else f'core/{version}'}:{manifest['kind']}"
 
 
 def logical_name(manifest: Mapping[str, Any]) -> str:
-    """The name in the URN: `<namespace>/<name>`, or the name alone. It is made of plain strings only."""
+    """The name in the URN: `<namespace>/<name>`, or just the name. It is built from plain strings only."""
     metadata = manifest["metadata"]
     namespace = metadata.get("namespace")
     return f"{namespace}/{metadata['name']}" if isinstance(namespace, str) else str(metadata["name"])
@@ -45,7 +45,9 @@ def logical_name(manifest: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Scope:
-    """Where objects are registered: the stack's inputs and provider, the parent component and the common labels."""
+    """The context for registering objects: the stack's inputs, provider, parent component, common labels,
+    dependencies.
+    """
 
     inputs: StackInputs
     provider: pulumi.ProviderResource
@@ -54,11 +56,11 @@ class Scope:
     depends_on: tuple[pulumi.Resource, ...] = ()
 
     def within(self, parent: pulumi.Resource, labels: Mapping[str, str], *after: pulumi.Resource) -> Scope:
-        """The scope of a component: its own parent and labels, after everything this scope waits for."""
+        """A scope for a component: with its own parent and labels, and `after` as additional dependencies."""
         return replace(self, parent=parent, labels=labels, depends_on=(*self.depends_on, *after))
 
     def after(self, *resources: pulumi.Resource) -> Scope:
-        """The same scope, whose objects wait for `resources` as well."""
+        """The same scope with `resources` as additional dependencies."""
         return replace(self, depends_on=(*self.depends_on, *resources))
 
     def add(
@@ -70,7 +72,12 @@ class Scope:
         retain: bool = False,
         timeout: str = "10m",
     ) -> KubernetesObject:
-        """Register one object with the scope's labels. `retain` keeps it in the cluster when it leaves the stack."""
+        """Register one object with the scope's labels.
+
+        `retain`: keep it in the cluster when it is removed from the stack.
+
+        `protect` forbids its deletion; `name` is the logical name, by default from `logical_name`.
+        """
         metadata = manifest["metadata"]
         labelled = {**manifest, "metadata": {**metadata, "labels": {**self.labels, **metadata.get("labels", {})}}}
         options = pulumi.ResourceOptions(
@@ -86,10 +93,10 @@ class Scope:
         return KubernetesObject(type_token(manifest), name or logical_name(manifest), labelled, options)
 
     def add_all(self, manifests: Sequence[Manifest]) -> list[KubernetesObject]:
-        """Register objects of one place, a binding after what it binds.
+        """Register objects; a binding depends on the object that it binds.
 
-        To bind a role that is not there yet takes the right to bind every role, and to bind an admission policy with
-        parameters the right to list every object.
+        The API server rejects a binding to a missing role unless the user may bind every role. The same holds for
+        bindings of admission policies with parameters.
         """
         made: dict[tuple[str, str], KubernetesObject] = {}
         for manifest in manifests:
@@ -100,7 +107,7 @@ class Scope:
 
 
 def _bound(manifest: Manifest) -> tuple[str, str]:
-    """Kind and name of what a binding needs to be there; empty for what is no such binding."""
+    """Kind and name of the object that a binding refers to; empty strings if the manifest is not a binding."""
     if role := manifest.get("roleRef"):
         return role["kind"], role["name"]
     spec = manifest.get("spec") or {}
@@ -108,7 +115,7 @@ def _bound(manifest: Manifest) -> tuple[str, str]:
 
 
 def open_scope(inputs: StackInputs, component: str, part_of: str) -> Scope:
-    """The scope of a whole stack, with its own provider resource for the stack's cluster."""
+    """The scope of a whole stack, with the provider for the stack's cluster."""
     labels = naming.standard_labels(
         inputs.city.name, name=part_of, component=component, part_of=part_of, instance=inputs.city.name
     )
@@ -116,13 +123,13 @@ def open_scope(inputs: StackInputs, component: str, part_of: str) -> Scope:
 
 
 def make_provider(inputs: StackInputs) -> pulumi.ProviderResource:
-    """The provider of the stack's cluster. While there is no cluster yet its kubeconfig is unknown."""
+    """The provider for the stack's cluster. Its kubeconfig is unknown while there is no cluster."""
     cluster = inputs.cluster
     return pulumi_kubernetes.Provider(
         "cluster",
         kubeconfig=pulumi.Output.secret(cluster.kubeconfig) if cluster else unknown(secret=True),
         context=(cluster.context or None) if cluster else None,
-        # The UID of the cluster: a new port or certificate of the same cluster then replaces nothing.
+        # The UID of the cluster: a new port or certificate of the same cluster then replaces no resources.
         cluster_identifier=cluster.identifier if cluster else unknown(),
         enable_server_side_apply=True,
         enable_config_map_mutable=True,
@@ -132,12 +139,12 @@ def make_provider(inputs: StackInputs) -> pulumi.ProviderResource:
 
 
 def unknown(*, secret: bool = False) -> pulumi.Output[Any]:
-    """A value that only a later run can know."""
+    """An output with an unknown value, which only a later run can resolve."""
     return pulumi.Output(set(), _future(None), _future(False), _future(secret))
 
 
 def secret_value(inputs: StackInputs, key: str) -> pulumi.Output[str]:
-    """A value of the city's secret store; unknown in a preview that comes before it is made."""
+    """A value of the city's secret store; unknown in a preview before it is generated."""
     value = inputs.secrets.get(key)
     return unknown(secret=True) if value is None else pulumi.Output.secret(value)
 

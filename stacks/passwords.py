@@ -1,4 +1,4 @@
-"""Digests of passwords: what is stored where the password itself is not needed."""
+"""Digests of passwords, for places that do not need the password itself."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import hashlib
 
 
 def sha256(password: str) -> str:
-    """The SHA-256 of a password in hexadecimal digits, as a cache's access list stores it."""
+    """The SHA-256 of a password in hexadecimal, as the access list of a cache stores it."""
     return hashlib.sha256(password.encode()).hexdigest()

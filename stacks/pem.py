@@ -1,4 +1,4 @@
-"""The parts of a certificate's value in the secret store, which is a PEM text with its private key in it."""
+"""Splits a certificate's value in the secret store, a PEM text, into certificates and private key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE
 
 
 def certificates_of(text: str) -> str:
-    """The certificates in a PEM text, in their order."""
+    """The certificates in a PEM text, in order."""
     return "".join(_CERTIFICATE.findall(text))
 
 

@@ -1,7 +1,7 @@
-"""Pod templates under the restricted Pod Security Standard, and the objects around them. Pure functions.
+"""Builds pod templates that meet the restricted Pod Security Standard, and related objects. Pure functions.
 
 Source of the rules: the Kubernetes Pod Security Standards, level restricted. Commands are always explicit, so that an
-upstream image and one built on the site behave alike.
+upstream image and one built on the site behave the same.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ def pod(
     restart: str = "",
     grace_seconds: int | None = None,
 ) -> Manifest:
-    """A pod spec. `user` is the numeric user and group of every container and of the volumes; `None` is the image's.
+    """A pod spec. `user` is the numeric user and group of all containers and the volumes; `None`: that of the image.
 
-    An `affinity` says more of the nodes than `architectures` alone, and takes their place.
+    If `affinity` is given, `architectures` is ignored, because the affinity includes the architectures.
     """
     security: Manifest = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     if user is not None:
@@ -105,7 +105,7 @@ def pod(
 
 
 def template(labels: Mapping[str, str], spec: Manifest, content: pulumi.Input[str] = "") -> Manifest:
-    """A pod template; `content` changes when a mounted ConfigMap or Secret does, so that pods roll."""
+    """A pod template. `content` is a digest of mounted ConfigMaps and Secrets, so that pods roll when they change."""
     metadata: Manifest = {"labels": dict(labels)}
     if content:
         metadata["annotations"] = {CONTENT_ANNOTATION: content}
@@ -113,13 +113,13 @@ def template(labels: Mapping[str, str], spec: Manifest, content: pulumi.Input[st
 
 
 def content_digest(values: Mapping[str, Any]) -> str:
-    """A digest over the content that pods mount."""
+    """A digest of content that pods mount."""
     text = "\0".join(f"{key}\0{values[key]}" for key in sorted(values))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def service(namespace: str, name: str, selector: Mapping[str, str], ports: Mapping[str, int], **extra: Any) -> Manifest:
-    """A Service whose ports are named and have the containers' numbers."""
+    """A Service with named ports that are the same as the containers'."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -135,9 +135,10 @@ def service(namespace: str, name: str, selector: Mapping[str, str], ports: Mappi
 def node_port_service(
     namespace: str, name: str, selector: Mapping[str, str], port: int, target: int | str, node_port: int
 ) -> Manifest:
-    """A Service for other clouds on a fixed node port of the nodes that run its pods.
+    """A Service for clients on other clouds, on a fixed node port of the nodes that run its pods.
 
-    `Local` keeps the caller's address, which is all that a NetworkPolicy knows of who comes from beyond the cluster.
+    The traffic policy `Local` keeps the client's address, by which network policies identify clients outside the
+    cluster.
     """
     return {
         "apiVersion": "v1",
@@ -164,7 +165,7 @@ def config_map(namespace: str, name: str, data: Mapping[str, Any]) -> Manifest:
 
 
 def secret(namespace: pulumi.Input[str], name: str, data: Mapping[str, Any], kind: str = "Opaque") -> Manifest:
-    """A Secret; its values may be unknown or secret outputs."""
+    """A Secret. Its values may be unknown or secret outputs."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -184,7 +185,7 @@ def service_account(namespace: str, name: str) -> Manifest:
 
 
 def disruption_budget(namespace: str, name: str, selector: Mapping[str, str]) -> Manifest:
-    """At most one pod away at a time."""
+    """A PodDisruptionBudget that allows at most one unavailable pod."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
@@ -194,7 +195,7 @@ def disruption_budget(namespace: str, name: str, selector: Mapping[str, str]) ->
 
 
 def namespace(name: str, labels: Mapping[str, str], annotations: Mapping[str, str] | None = None) -> Manifest:
-    """A namespace at Pod Security level restricted."""
+    """A namespace with the Pod Security level restricted."""
     levels = {
         "pod-security.kubernetes.io/enforce": "restricted",
         "pod-security.kubernetes.io/warn": "restricted",

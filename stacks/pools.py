@@ -1,6 +1,6 @@
-"""On which pools of its cloud pods of apps and capabilities may run: what placement counted on, said to the scheduler.
+"""Computes node affinities: on which node pools of their cloud the pods of apps and capabilities may run.
 
-Which cloud it is, is placement's; what a pod asks of a node in numbers is in its requests.
+It expresses what placement assumed to the scheduler. Choosing the cloud is up to placement.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ _ARCHITECTURE = "kubernetes.io/arch"
 
 
 def affinity(cloud: Cloud, app: App, component: Component) -> Manifest | None:
-    """The node affinity of a component of `app` on `cloud`; `None` where any node will do."""
+    """The node affinity of a component of `app` on `cloud`; `None` if all nodes are suitable."""
     suitable = [pool for pool in cloud.pools if _suits(pool, app.zone, app.placement)]
     found = _required(cloud, component.architectures, suitable)
     spared = [pool.name for pool in suitable if _is_wasted(pool, app, component)]
     if _are_labelled(cloud) and spared and len(spared) < len(suitable):
-        # Scarce hardware is left to those who need it as long as other nodes have room.
+        # Prefer other nodes over those with scarce hardware that the component does not need.
         preference = {"matchExpressions": [_expression(POOL_LABEL, "NotIn", spared)]}
         found["preferredDuringSchedulingIgnoredDuringExecution"] = [{"weight": 100, "preference": preference}]
     return {"nodeAffinity": found} if found else None
 
 
 def capability_affinity(cloud: Cloud, capability: Capability, architectures: Sequence[str]) -> Manifest | None:
-    """The node affinity of a capability on `cloud`: one that names its zone stays off the nodes of other zones.
+    """The node affinity of a capability on `cloud`; with a zone, it excludes nodes that do not serve the zone.
 
-    `architectures` are those of its image. `None` where any node will do.
+    `architectures` are those of its image. `None` if all nodes are suitable.
     """
     suitable = [pool for pool in cloud.pools if _suits(pool, capability.zone, capability.placement)]
     found = _required(cloud, architectures, suitable)
@@ -42,7 +42,7 @@ def _required(cloud: Cloud, architectures: Sequence[str], suitable: Sequence[Poo
 
 
 def _suits(pool: Pool, zone: str, rules: PlacementRules) -> bool:
-    """Whether the pool is what the rules ask for and serves the zone; an empty one is served by all."""
+    """Whether the pool meets the placement rules and serves the zone. An empty `zone` is served by all pools."""
     return (pool.domestic or not rules.domestic) and (not zone or not pool.zones or zone in pool.zones)
 
 
@@ -52,7 +52,7 @@ def _is_wasted(pool: Pool, app: App, component: Component) -> bool:
 
 
 def _terms(cloud: Cloud, architectures: Sequence[str], suitable: Sequence[Pool]) -> list[Manifest]:
-    """Terms of which one must hold: the architectures and, where not every pool will do, the pools that will."""
+    """Node selector terms, of which one must match: the architectures and, unless all pools are suitable, the pools."""
     base = [_expression(_ARCHITECTURE, "In", sorted(architectures))] if architectures else []
     if not suitable or len(suitable) == len(cloud.pools):
         chosen: list[list[Manifest]] = [[]]
@@ -61,13 +61,17 @@ def _terms(cloud: Cloud, architectures: Sequence[str], suitable: Sequence[Pool])
     elif all(pool.labels for pool in suitable):
         chosen = [[_expression(key, "In", [value]) for key, value in sorted(pool.labels.items())] for pool in suitable]
     else:
-        # Nodes of an adopted cluster that nothing tells apart.
+        # The nodes of an existing cluster have no labels that distinguish the pools.
         chosen = [[]]
     return [{"matchExpressions": [*base, *more]} for more in chosen if base or more]
 
 
 def _are_labelled(cloud: Cloud) -> bool:
-    """Whether every node carries the name of its pool: those that we make do; one real node stands for all pools."""
+    """Whether every node has the label with its pool's name.
+
+    Nodes that wecityctl creates have it. An embedded cloud's single real node does not, because it represents all
+    pools.
+    """
     if cloud.has_landing_zone:
         return not cloud.existing.cluster
     return cloud.provider == "local" and cloud.local.nodes == "simulated"

@@ -1,4 +1,4 @@
-"""The one program behind every stack: it hands the inputs to the layer's own module.
+"""The Pulumi program of every stack: calls the module of the stack's layer.
 
 It returns the stack's outputs as JSON values, some of which may be `pulumi.Output`; the engine exports them.
 """

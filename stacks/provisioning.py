@@ -1,10 +1,10 @@
-"""What a use of a shared capability gets there: an account of its own, such as a database and role.
+"""Provisions an account, such as a database and role, for each use of a shared capability, and writes its binding.
 
-An idempotent Job in the capability's namespace makes it, named by the digest of its input, so that a change of input is
-a new Job and no change is none. The administrator's credentials stay in that namespace; those of the account are
-written into a Secret beside the Job and, as a binding, into the user's namespace. The user is an app or another
-capability. For an app on another cloud the Job is part of a stack of its own on the capability's cloud
-(`stacks.tenants.interconnect`), and only the binding of the tenant's.
+An idempotent Job in the capability's namespace creates the account. Its name contains a digest of its input, so it runs
+again only when the input changes. The administrator's credentials stay in that namespace; those of the account are
+written to a Secret beside the Job and, as a binding, to the namespace of the user (an app or another capability). For
+an app on another cloud, the Job is in a separate stack on the capability's cloud (`stacks.tenants.interconnect`), and
+the tenant's stack has only the binding.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ USER = 999
 
 @dataclass(frozen=True)
 class Binding:
-    """One use, resolved: the Secret that the user's pods mount at `BINDING_ROOT/<alias>`.
+    """The binding of one use: the Secret that the user's pods mount at `BINDING_ROOT/<alias>`.
 
-    `content` changes with what the Secret holds.
+    `content` is a digest that changes with the Secret.
     """
 
     alias: str
@@ -48,7 +48,7 @@ class Binding:
 
 
 def bind(scope: Scope, user: Consumer, use: Use, namespace: str, endpoint: KnownEndpoint) -> Binding:
-    """Write the binding of `use` into `namespace`, which is the user's, as `scope` is."""
+    """Write the binding of `use` into the user's `namespace`; `scope` is the user's scope."""
     kind = scope.inputs.catalogue[endpoint.type]
     name_of_type = kind.binding.type if kind.binding is not None else endpoint.type
     values: dict[str, Any] = {"type": name_of_type, "provider": "wecity"}
@@ -70,8 +70,11 @@ def bind(scope: Scope, user: Consumer, use: Use, namespace: str, endpoint: Known
 def provision(
     scope: Scope, user: Consumer, use: Use, endpoint: KnownEndpoint, prefix: str
 ) -> tuple[KubernetesObject, ...]:
-    """The Secret and the Job in the capability's namespace, their names begun by `prefix`; the Job, where one is
-    needed, is what the user has to wait for. It lies there, so it need not wait for the user's own namespace."""
+    """Register the Secret and the Job in the capability's namespace, with names that start with `prefix`.
+
+    Returns the objects that the user has to wait for: the Job, if one is needed. The Job does not depend on the user's
+    own namespace.
+    """
     kind = scope.inputs.catalogue[endpoint.type]
     if kind.binding is None or not kind.binding.provisioner:
         return ()
@@ -84,7 +87,7 @@ def provision(
     account, credentials = _account(kind.binding, user, use), _credentials(scope, kind.binding, user, use)
     base = user.object_name(prefix, use, 50)
     digests = {"sha256": credentials["password"].apply(sha256)} if "password" in credentials else {}
-    # The name in the URN is the binding's; the object's name carries the digest, so a new input replaces the Job.
+    # The URN has the name of the binding. The object's name contains the digest, so that new input replaces the Job.
     written = scope.add(
         pods.secret(endpoint.namespace, base, {"role": account, **credentials, **digests}), name=f"{base}-credentials"
     )

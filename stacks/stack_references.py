@@ -1,7 +1,7 @@
-"""What other stacks have said, with unknowns where they have not spoken yet.
+"""Reads the outputs of other stacks; values are unknown while a stack has no outputs.
 
-In a first preview an upstream stack has no outputs. Names in URNs must be plain strings, so they come from the files;
-everything that an upstream stack decides is an unknown value, never a guess.
+That is the case in a first preview. Names in URNs must be plain strings and are therefore derived from the files.
+Everything that another stack decides is an unknown value until then, and never guessed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wecityctl.model.outputs import BaseOutputs, Endpoint, LandingOutputs, Platf
 
 @dataclass(frozen=True)
 class KnownEndpoint:
-    """An endpoint whose every field can be put into a manifest, known or not."""
+    """An endpoint whose fields can be used in manifests, whether known or not."""
 
     capability: str
     type: str
@@ -37,29 +37,29 @@ class KnownEndpoint:
     external_port: pulumi.Input[int]
 
     def from_outside(self) -> KnownEndpoint:
-        """The same as another cloud sees it: the address is that of the node port."""
+        """The endpoint as other clouds reach it: at the node port."""
         return replace(self, host=self.external_host, port=self.external_port)
 
 
 def base_outputs(inputs: StackInputs) -> BaseOutputs | None:
-    """What the base stack of this stack's cloud said."""
+    """The outputs of the base stack of this stack's cloud; `None` if there are none yet."""
     outputs = inputs.upstream.get(naming.stack_name(inputs.city.name, "base", inputs.stack.cloud))
     return outputs if isinstance(outputs, BaseOutputs) else None
 
 
 def landing_outputs(inputs: StackInputs) -> LandingOutputs | None:
-    """What the landing zone of this stack's cloud said."""
+    """The outputs of the landing zone of this stack's cloud; `None` if there are none yet."""
     outputs = inputs.upstream.get(naming.stack_name(inputs.city.name, "landing", inputs.stack.cloud))
     return outputs if isinstance(outputs, LandingOutputs) else None
 
 
 def endpoint(inputs: StackInputs, capability_name: str) -> KnownEndpoint:
-    """The endpoint of a capability, unknown while its platform's stack has no outputs."""
+    """The endpoint of a capability; unknown while the stack of its platform has no outputs."""
     return _endpoint(inputs, inputs.city.capability(capability_name), inputs.placement.capabilities[capability_name])
 
 
 def entry_endpoint(inputs: StackInputs, entry: EntryPoint) -> KnownEndpoint:
-    """The endpoint of an entry point's gateway; all of a city's entry points are on one cloud."""
+    """The endpoint of an entry point's gateway. All entry points of a city are on one cloud."""
     return _endpoint(inputs, entry.gateway, inputs.placement.entry)
 
 
@@ -75,7 +75,7 @@ def _endpoint(inputs: StackInputs, capability: Capability, cloud: str) -> KnownE
 
 
 def known(found: Endpoint) -> KnownEndpoint:
-    """An endpoint as values for manifests."""
+    """Convert an endpoint into values for manifests."""
     return KnownEndpoint(
         found.capability,
         found.type,

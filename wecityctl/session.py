@@ -21,7 +21,7 @@ from wecityctl.plan import Plan, Stack, make_plan
 from wecityctl.spec.loaded import Positions
 
 # Where a city's capabilities and apps stand now; `None` for one that is not there yet, or that has no choice.
-CurrentPlacement = Callable[[City], Placement | None]
+PlacementLookup = Callable[[City], Placement | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Session:
         return narrowed(found) if is_landing else found
 
 
-def open_session(path: Path, standing: CurrentPlacement | None = None, *, explain: bool = False) -> Session:
+def open_session(path: Path, lookup: PlacementLookup | None = None, *, explain: bool = False) -> Session:
     """Read, check and place the city at `path`; with `standing`, so that what stands is moved as little as can be.
 
     Raises `InvalidCityError` with every problem of its files, `InfeasiblePlacementError` with constraints that
@@ -90,7 +90,7 @@ def open_session(path: Path, standing: CurrentPlacement | None = None, *, explai
     loaded = load_city(path, catalogue)
     city = loaded.city
     try:
-        placement = place(city, catalogue, standing(city) if standing is not None else None, explain=explain)
+        placement = place(city, catalogue, lookup(city) if lookup is not None else None, explain=explain)
     except InfeasiblePlacementError as error:
         raise located(error, loaded.positions) from None
     return Session(

@@ -1,8 +1,8 @@
-"""The base of a cloud that is a Kubernetes cluster: what every platform and tenant on it stands on.
+"""The base stack: cluster-wide objects of a cloud that platforms and tenants on it need.
 
-It holds cluster-wide objects only: priorities, a storage class on a landing zone's cluster, the three separate
-administrators (三员分立), and the admission policies of the policy rules, which are the rules' own. Namespaces and
-their network policies belong to who lives in them.
+It registers priority classes, the storage class of a landing zone's cluster, the roles of the three separate
+administrators (三员分立), and admission policies, which the policy rules define. Namespaces and their network policies
+are registered by the stacks of platforms and tenants.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from wecityctl.policy.admission import FENCE, MANAGE, held_by, right
 from wecityctl.policy.rules import RULES
 from wecityctl.policy.rules.role_bindings import manager_name
 
-# Platforms win over tenants when nodes run short: an app without its database is of no use.
+# When nodes run short, platforms take precedence over tenants: an app is useless without its database.
 PRIORITIES = {"platform": 100_000, "tenant": 10_000}
 
 
 def run(inputs: StackInputs) -> dict[str, Any]:
-    """Register the base objects and say what the cloud offers."""
+    """Register the base objects and return the stack's outputs."""
     scope = open_scope(inputs, "base", inputs.stack.cloud)
     city = inputs.city
     fixed = [*priority_classes(city), *cluster_roles(city), *manager(city)]
@@ -49,12 +49,12 @@ def run(inputs: StackInputs) -> dict[str, Any]:
 
 
 def priority_class(city: str, kind: str) -> str:
-    """The name of a city's priority class for `platform` or `tenant` pods."""
+    """The name of a city's priority class for pods of kind `platform` or `tenant`."""
     return naming.fit(f"{city}-{kind}")
 
 
 def priority_classes(city: City) -> Iterator[Manifest]:
-    """One priority class for platforms and one for tenants."""
+    """Yield one priority class for platforms and one for tenants."""
     for kind, value in PRIORITIES.items():
         yield {
             "apiVersion": "scheduling.k8s.io/v1",
@@ -67,14 +67,14 @@ def priority_classes(city: City) -> Iterator[Manifest]:
 
 
 def manager(city: City) -> Iterator[Manifest]:
-    """The right to manage the city, for whoever runs `wecityctl up` without being an administrator of the cluster.
+    """Yield the ClusterRole for people who run `wecityctl up` without being administrators of the cluster.
 
-    Nobody is bound to it here: who that is, the cluster's owner decides.
+    It is not bound to anybody here: the cluster's owner decides who gets it.
     """
     yield cluster_role(manager_name(city), [right(city, MANAGE, FENCE)])
 
 
 def admission(city: City, images: Mapping[str, str]) -> Iterator[Manifest]:
-    """The admission policies of every policy rule that a cluster can hold by itself."""
+    """Yield the admission policies of all policy rules that the API server can enforce."""
     for rule in RULES:
         yield from held_by(rule, city, images)

@@ -1,7 +1,6 @@
-"""What the landing zones of all vendors share: the plan of one – subnets, rules between zones, node pools, names – as
-values, and the few pieces of the SDK that every vendor's module needs. What a vendor calls things is that module's.
+"""Vendor-independent parts of landing zones: the plan (subnets, firewall rules, node pools, names) and SDK helpers.
 
-A vendor's module reads like this::
+A vendor's module creates the planned resources in the vendor's terms. It reads like this::
 
     with landing.needs_sdk("alicloud"):
         from pulumi_alicloud.vpc.network import Network
@@ -37,7 +36,7 @@ from wecityctl.model.vendors import vendors
 from wecityctl.placement.interconnect import is_closed
 
 ANYWHERE = "0.0.0.0/0"
-# Where entry points answer at a balancer: plain HTTP and HTTPS.
+# The ports of entry points at a load balancer: plain HTTP and HTTPS.
 ENTRY_PORTS = (80, 443)
 # Kubernetes' default range of node ports.
 NODE_PORTS = (30000, 32767)
@@ -48,8 +47,12 @@ Direction = Literal["ingress", "egress"]
 
 @dataclass(frozen=True, slots=True)
 class Subnet:
-    """A subnet of a zone. `name` is its logical name: the zone's for the first availability zone, then
-    `<zone>-<availability zone>`. `existing` is the identifier of one that is only read; empty: to be made."""
+    """A planned subnet of a zone.
+
+    `name` is the logical name: the zone's for the first availability zone, then `<zone>-<availability zone>`.
+    `existing` is the identifier of a subnet that is only read; empty: it is to be created. `egress`: it may reach the
+    internet.
+    """
 
     name: str
     zone: str
@@ -61,10 +64,10 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What may pass a zone's security group; everything else is denied.
+    """Traffic that a zone's security group allows. Everything else is denied.
 
-    The other side is `peer`, the group of a zone of this cloud, or `cidr` where it is elsewhere. `port` 0 with
-    protocol `any` is everything; with `last_port` it is the first of several. `name` is unique in the landing zone and
+    The other side is `peer`, the group of a zone of this cloud, or otherwise the range `cidr`. `port` 0 with protocol
+    `any` means all traffic; with `last_port`, `port` is the first of a range. `name` is unique in the landing zone and
     stable.
     """
 
@@ -80,14 +83,17 @@ class Rule:
 
     @property
     def ports(self) -> tuple[int, int]:
-        """The first and the last port; zeros for all."""
+        """The first and the last port; zeros for all ports."""
         return self.port, self.last_port or self.port
 
 
 @dataclass(frozen=True, slots=True)
 class NodePool:
-    """A node pool: `zones` are those it serves (their security groups are its nodes'), `subnets` the logical names of
-    those its nodes are in, `labels` what its nodes carry beside what Kubernetes sets by itself."""
+    """A planned node pool.
+
+    `zones` are the zones that it serves, whose security groups its nodes get. `subnets` are the logical names of its
+    nodes' subnets. `labels` are node labels in addition to those that Kubernetes sets itself.
+    """
 
     name: str
     physical_name: str
@@ -103,7 +109,7 @@ class NodePool:
 
 @dataclass(frozen=True, slots=True)
 class MadeBalancer:
-    """A load balancer of an entry point: the vendor's identifier, and the address at which people reach it."""
+    """A load balancer of an entry point: the vendor's identifier, and its address."""
 
     id: pulumi.Input[str]
     address: pulumi.Input[str]
@@ -111,7 +117,7 @@ class MadeBalancer:
 
 @dataclass(frozen=True, slots=True)
 class LandingZone:
-    """The plan of one landing zone. `name` begins the physical names of what is made; `tags` go on everything."""
+    """The plan of one landing zone. `name` is the prefix of physical names; `tags` are set on all resources."""
 
     city: City
     cloud: Cloud
@@ -135,32 +141,34 @@ class LandingZone:
 
     @property
     def egress_subnets(self) -> tuple[Subnet, ...]:
-        """The subnets that get a way out. The way out of a network that was there already is its owner's."""
+        """The subnets that get egress. Egress of an existing network is the responsibility of its owner."""
         return tuple(subnet for subnet in self.subnets if subnet.egress and not subnet.existing and self.makes_network)
 
     @property
     def has_public_api(self) -> bool:
-        """Whether the cluster's API has an address on the internet, for the ranges of its access list: the file's wish,
-        never where an extranet's workloads run."""
+        """Whether the cluster's API gets a public address, restricted by its access list.
+
+        The file requests it. It is never granted if the cloud serves a government extranet zone.
+        """
         kinds = {zone.kind for zone in self.zones}
         return bool(self.cloud.public_api.allow_from) and "government-extranet" not in kinds
 
     @property
     def wants_sm(self) -> bool:
-        """Whether keys must be of the SM algorithms; a vendor that has none refuses with `refuse_sm`."""
+        """Whether keys must use SM algorithms. A vendor without them refuses with `refuse_sm`."""
         return self.city.compliance.sm
 
     @property
     def bucket_name(self) -> str:
-        """Vendors' buckets share one name space over all their customers."""
+        """The name of the bucket, with a digest, because all customers of a vendor share one namespace for buckets."""
         return naming.fit(f"{self.name}-{naming.digest(self.city.domain, self.city.name, self.cloud.name)}", 50)
 
     def tags_of(self, **more: str) -> dict[str, str]:
-        """The common tags and more, such as `zone="internet"` for a tag `wecity-zone`."""
+        """The common tags and further ones; `zone="internet"` becomes the tag `wecity-zone`."""
         return {**self.tags, **{f"wecity-{key}": value for key, value in more.items()}}
 
     def physical_name(self, *parts: str, limit: int = 63) -> str:
-        """The physical name of a part of the landing zone."""
+        """The physical name of a resource of the landing zone."""
         return naming.fit("-".join((self.name, *parts)), limit)
 
     def rules_of(self, zone: str) -> tuple[Rule, ...]:
@@ -168,7 +176,7 @@ class LandingZone:
 
 
 def plan_landing(city: City, cloud_name: str, balancers: tuple[Balancer, ...] = ()) -> LandingZone:
-    """The landing zone of a cloud of the city. `balancers` are those of the entry points on this cloud."""
+    """Plan the landing zone of a cloud. `balancers` are the load balancers of the entry points on this cloud."""
     cloud = city.cloud(cloud_name)
     zones = tuple(city.zone(name) for name in cloud.zones)
     subnets = plan_subnets(city, cloud)
@@ -176,7 +184,7 @@ def plan_landing(city: City, cloud_name: str, balancers: tuple[Balancer, ...] = 
         city=city,
         cloud=cloud,
         name=naming.fit(f"{city.name}-{cloud.name}", 40),
-        # Keys that all vendors take: some refuse a slash, some a dot.
+        # Tag keys that all vendors accept: some refuse a slash, some a dot.
         tags={"wecity-city": city.name, "wecity-cloud": cloud.name, "managed-by": naming.MANAGED_BY},
         zones=zones,
         availability_zones=cloud.settings.places,
@@ -189,12 +197,12 @@ def plan_landing(city: City, cloud_name: str, balancers: tuple[Balancer, ...] = 
 
 
 def may_leave(zone: Zone) -> bool:
-    """Whether a zone may have a way out: never a government extranet, whatever its `egress` says."""
+    """Whether a zone may have egress. A government extranet never has, whatever its `egress` says."""
     return zone.egress and zone.kind != "government-extranet"
 
 
 def plan_subnets(city: City, cloud: Cloud) -> tuple[Subnet, ...]:
-    """The cloud's subnets, zones in file order. An existing subnet of a zone is its only one."""
+    """The cloud's subnets, zones in file order. A zone with an existing subnet has only this one."""
     existing = cloud.existing.subnets
     first: set[str] = set()
     subnets: list[Subnet] = []
@@ -209,8 +217,10 @@ def plan_subnets(city: City, cloud: Cloud) -> tuple[Subnet, ...]:
 
 
 def home_zones(zones: Sequence[Zone]) -> tuple[str, ...]:
-    """Where machines live that serve all of `zones`: in the strictest of them, so that no pod of an extranet finds
-    itself on a machine with a way out."""
+    """The zones whose subnets hold nodes that serve all of `zones`: the strictest ones.
+
+    A pod of an extranet zone therefore never runs on a node with egress.
+    """
     strictest = (
         [zone for zone in zones if zone.kind == "government-extranet"]
         or [zone for zone in zones if not may_leave(zone)]
@@ -220,7 +230,7 @@ def home_zones(zones: Sequence[Zone]) -> tuple[str, ...]:
 
 
 def plan_rules(city: City, cloud: Cloud) -> Iterator[Rule]:
-    """The rules of the zones' security groups: the declared flows, and the way out of zones that have one."""
+    """Yield the rules of the zones' security groups: the declared flows, and egress of the zones that may have it."""
     for flow in city.flows:
         here = (flow.source in cloud.zones, flow.target in cloud.zones)
         why = _why(f"{flow.source} to {flow.target}", flow)
@@ -244,7 +254,10 @@ def plan_rules(city: City, cloud: Cloud) -> Iterator[Rule]:
 def _from_elsewhere(
     city: City, cloud: Cloud, peer: str, zone: str, direction: Direction, port: int, why: str
 ) -> Iterator[Rule]:
-    """Rules towards a zone's ranges on other vendors' clouds. Ranges that overlap ours would open our own zones."""
+    """Yield rules for a zone's ranges on other vendors' clouds.
+
+    Ranges that overlap ours are skipped, because they would open our own zones.
+    """
     word = "from" if direction == "ingress" else "to"
     for other in city.clouds:
         if other.name == cloud.name or not other.has_landing_zone or peer not in other.zones:
@@ -257,20 +270,20 @@ def _from_elsewhere(
 
 
 def _why(what: str, flow: Flow) -> str:
-    """A rule's description, as short as the strictest vendor wants it."""
+    """The description of a rule, truncated to the limit of the strictest vendor."""
     return f"{what}, approved by {flow.approved_by}"[:_DESCRIPTION]
 
 
 def _once(rules: Sequence[Rule]) -> tuple[Rule, ...]:
-    """Each rule once: two flows may declare the same port, and many apps may cross to the same capability."""
+    """The rules without duplicates: two flows may declare the same port."""
     return tuple({rule.name: rule for rule in reversed(rules)}.values())[::-1]
 
 
 def interconnect_rules(city: City, cloud: Cloud) -> Iterator[Rule]:
-    """The rules for the node ports by which clouds reach each other, for each declared flow that may cross.
+    """Yield the rules for the node ports through which clouds reach each other, for each declared flow between them.
 
-    Which of these ports there are follows from the apps, with which no landing zone changes: all that capabilities and
-    apps may be offered on are let pass between the two clouds, and the policies of each namespace say who may go on.
+    The ports in use depend on the apps, and a landing zone must not change with every app. Therefore the whole range of
+    possible ports is allowed between the two clouds; network policies in each namespace restrict access further.
     """
     first, last = STATIC_PORTS[0], STATIC_PORTS[-1]
     for flow in city.flows:
@@ -299,7 +312,7 @@ def interconnect_rules(city: City, cloud: Cloud) -> Iterator[Rule]:
 
 
 def ports_text(rule: Rule) -> str:
-    """The rule's ports as `443` or `30000-30085`; empty for all."""
+    """The rule's ports as `443` or `30000-30085`; empty for all ports."""
     first, last = rule.ports
     return "" if not first else f"{first}" if first == last else f"{first}-{last}"
 
@@ -327,8 +340,10 @@ def _subnets_in(subnets: Sequence[Subnet], zones: Sequence[str]) -> tuple[str, .
 
 
 def node_labels(pool: Pool, zones: Sequence[str]) -> dict[str, str]:
-    """The labels of a pool's nodes, as nodes of the embedded cloud carry them. Those of Kubernetes itself, such as
-    the architecture, the kubelet sets."""
+    """The labels of a pool's nodes, the same as on nodes of the embedded cloud.
+
+    Labels of Kubernetes itself, such as the architecture, are set by the kubelet.
+    """
     ours = {POOL_LABEL: pool.name, SIMULATED_LABEL: "false", **{f"{ZONE_LABEL}.{zone}": "true" for zone in zones}}
     if len(zones) == 1:
         ours[ZONE_LABEL] = zones[0]
@@ -338,7 +353,10 @@ def node_labels(pool: Pool, zones: Sequence[str]) -> dict[str, str]:
 
 
 def refuse_sm(zone: LandingZone, what: str) -> None:
-    """For a vendor whose key management has no SM keys: an error where the city requires them, never a silent AES."""
+    """Raise `ConfigurationError` if the city requires SM cryptography; for vendors without SM keys.
+
+    Never fall back to AES.
+    """
     if zone.wants_sm:
         raise ConfigurationError(
             f"the city requires SM cryptography, and {what} has no SM keys",
@@ -350,7 +368,7 @@ def refuse_sm(zone: LandingZone, what: str) -> None:
 
 @contextmanager
 def needs_sdk(extra: str) -> Iterator[None]:
-    """Around the imports of a vendor's SDK: what is missing is said with the way to bring it."""
+    """Context manager around imports of a vendor's SDK: explains how to install it if it is missing."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -362,10 +380,10 @@ def needs_sdk(extra: str) -> Iterator[None]:
 
 
 def make_provider(package: str, defaults: pulumi.ResourceOptions, **settings: str) -> pulumi.ProviderResource:
-    """The vendor's provider with just these settings; `defaults` are the SDK's, with the plug-in's version and place.
+    """The vendor's provider with just these settings. `defaults` are the SDK's: version and URL of the plug-in.
 
-    The SDKs' own classes also copy what they find in the environment, credentials too, and so into the state, where
-    another administrator's would be a change. The plug-in finds them in the environment by itself.
+    The SDKs' own provider classes also copy settings from the environment, including credentials, into the state. There
+    they would differ for another administrator. The plug-in reads the environment itself.
     """
     return pulumi.ProviderResource(package, "cloud", dict(settings), defaults)
 
@@ -379,8 +397,12 @@ def options(
     secret: Sequence[str] = (),
     ignore: Sequence[str] = (),
 ) -> pulumi.ResourceOptions:
-    """Options of a resource. `protect` what holds state: network, cluster, bucket, key. `after`: order that no input
-    tells. `secret`: outputs that are. `ignore`: inputs that others change later."""
+    """Options of a resource.
+
+    `protect` resources that hold state: network, cluster, bucket, key. `after`: dependencies that no input expresses.
+    `timeout` applies to create, update and delete. `secret`: outputs to encrypt. `ignore`: inputs that others change
+    later.
+    """
     return pulumi.ResourceOptions(
         provider=provider,
         protect=protect or None,
@@ -402,7 +424,10 @@ def outputs(
     key: pulumi.Input[str] = "",
     balancers: Mapping[str, MadeBalancer] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """The stack's outputs. `subnets` is by logical name; the first subnet of each zone is told. `balancers` by zone."""
+    """The outputs of a landing zone. `subnets` is by logical name; the first of each zone is exported.
+
+    `balancers` is by zone.
+    """
     first = {subnet.zone: subnets[subnet.name] for subnet in reversed(zone.subnets)}
     values: dict[str, Any] = {
         "kubeconfig": pulumi.Output.secret(kubeconfig),
@@ -419,7 +444,7 @@ def outputs(
 
 
 def _text(value: pulumi.Input[str]) -> pulumi.Output[str]:
-    """What a vendor says of a resource; empty where it says nothing."""
+    """An output of a resource as text; empty if the vendor returns nothing."""
     return pulumi.Output.from_input(value).apply(lambda found: str(found or ""))
 
 
@@ -430,13 +455,13 @@ def kubeconfig(
     certificate: pulumi.Input[str | None],
     key: pulumi.Input[str | None],
 ) -> pulumi.Output[str]:
-    """A kubeconfig made of a cluster's address and base64 certificates; empty while one of them is missing."""
+    """A kubeconfig for a cluster's address and base64-encoded certificates; empty while one of them is missing."""
     parts = pulumi.Output.all(server, authority, certificate, key)
     return pulumi.Output.secret(parts.apply(lambda found: kubeconfig_text(context, *found)))
 
 
 def kubeconfig_text(context: str, server: Any, authority: Any, certificate: Any, key: Any) -> str:
-    """The kubeconfig as text. Each certificate is base64 as kubeconfigs write it."""
+    """The kubeconfig as text. Certificates and key are base64-encoded PEM."""
     if not all((server, authority, certificate, key)):
         return ""
     address = server if "://" in server else f"https://{server}"

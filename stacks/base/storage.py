@@ -1,6 +1,6 @@
-"""The storage class of a cluster that a landing zone has made: what the city's volumes are, encrypted.
+"""The storage class of a cluster that a landing zone created, with encryption at rest.
 
-A vendor's cluster may have no default class, or several, or one without encryption, so the city's claims name this one.
+A vendor's cluster may have no default class, several, or one without encryption; the city's claims name this class.
 Parameters are those of the vendor's CSI driver, which every such cluster has.
 """
 
@@ -13,7 +13,7 @@ from wecityctl.model.storage import provisioned_class
 
 
 def storage_class(inputs: StackInputs) -> Manifest | None:
-    """The class that the city's claims on this stack's cloud name; `None` where the cluster's own serve."""
+    """The storage class for the city's claims on this stack's cloud; `None` if the cluster's own class is used."""
     city, cloud = inputs.city, inputs.city.cloud(inputs.stack.cloud)
     name = provisioned_class(city, cloud)
     if not name or cloud.vendor is None:
@@ -29,6 +29,6 @@ def storage_class(inputs: StackInputs) -> Manifest | None:
         "parameters": volumes.parameters(cloud, city.compliance.sm, key),
         "reclaimPolicy": "Delete",
         "allowVolumeExpansion": True,
-        # A disk is made where its pod runs: a vendor's disks cannot be attached in another availability zone.
+        # Create a disk where its pod runs: a vendor's disk cannot be attached in another availability zone.
         "volumeBindingMode": "WaitForFirstConsumer",
     }

@@ -1,4 +1,4 @@
-"""What landing zones in a vendor's VPC have in common: the network that a cluster is put into, and what it needs."""
+"""Types and checks that landing zones in a vendor's VPC share."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ Identifiers = Mapping[str, pulumi.Input[str]]
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What a cluster is put into: subnets and their ranges by logical name, security groups by zone. `rules` and
-    `ways_out` are what must stand before there are nodes. `ports` are the subnets as what takes an address in one names
-    them, where that is another identifier."""
+    """The network of a cluster: subnets and their ranges by logical name, security groups by zone.
+
+    `rules` and `ways_out` (egress) must exist before nodes are created. `ports` maps a subnet's logical name to the
+    identifier that resources with an address in it need, if this is not the subnet's own.
+    """
 
     id: pulumi.Input[str]
     subnets: Identifiers
@@ -29,7 +31,7 @@ class Network:
 
 
 def check_needs(zone: LandingZone, vendor: str, missing: Sequence[str]) -> None:
-    """Raise `ConfigurationError` for `missing` settings, and for pools of which the vendor cannot make nodes."""
+    """Raise `ConfigurationError` for `missing` settings, and for pools of which the vendor cannot create nodes."""
     name = zone.cloud.name
     if missing:
         raise ConfigurationError(f"cloud {name}: {vendor} needs {', '.join(missing)} in the Cloud's spec")

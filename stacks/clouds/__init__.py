@@ -1,1 +1,1 @@
-"""One folder per vendor of clouds: `wecityctl.model.vendors` says what a folder holds, and finds them all."""
+"""One folder per cloud vendor. `wecityctl.model.vendors` finds the folders and defines what they contain."""

@@ -1,8 +1,8 @@
-"""The entry points, one for each zone that has routes: what they serve, and the way in from outside.
+"""The entry stack: configures the entry points with the routes of the tenants, and exposes them to the outside.
 
-Routes come from the outputs of the tenants that are up; a tenant that has no outputs yet has no routes yet. A route is
-served by the entry point of its app's zone alone. On a cluster with an ingress class of its own, Ingress objects take
-the place of the gateways' routes.
+There is one entry point for each zone with routes, and it serves the apps of that zone only. Routes come from the
+outputs of tenants' stacks; a tenant without outputs has no routes yet. On a cluster with its own ingress class, Ingress
+objects replace the gateways' configuration.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY
 
 
 def run(inputs: StackInputs) -> dict[str, Any]:
-    """Register the entry points of the city."""
+    """Register the entry points of the city and return the stack's outputs."""
     city, cloud = inputs.city, inputs.city.cloud(inputs.stack.cloud)
     scope = open_scope(inputs, "entry", "entry")
     routes, complete = collect_routes(inputs)
@@ -61,7 +61,9 @@ def run(inputs: StackInputs) -> dict[str, Any]:
 
 
 def collect_routes(inputs: StackInputs) -> tuple[tuple[RouteTarget, ...], bool]:
-    """The routes of all tenants that are up, by host and longest path; and whether every tenant has spoken."""
+    """The routes of all tenants with outputs, sorted by host and longest path first; and whether all tenants have
+    some.
+    """
     tenants = [outputs for outputs in inputs.upstream.values() if isinstance(outputs, TenantOutputs)]
     found = [route for outputs in tenants for route in outputs.routes]
     complete = all(outputs is not None for outputs in inputs.upstream.values())
@@ -73,8 +75,10 @@ def _hosts(routes: Sequence[RouteTarget]) -> tuple[str, ...]:
 
 
 def _serve(scope: Scope, entry: EntryPoint, routes: Sequence[RouteTarget], complete: bool) -> pulumi.Output[int]:
-    """The routes' flows and configuration, then the wait until every gateway pod has taken them over. The result is the
-    node port, 0 behind a load balancer."""
+    """Register network policies and configuration of one entry point, and a Job that waits until all pods use it.
+
+    Returns the node port; 0 behind a load balancer.
+    """
     inputs = scope.inputs
     city, gateway, namespace = inputs.city, entry.gateway.name, entry.namespace
     known = entry_endpoint(inputs, entry)
@@ -104,13 +108,13 @@ def _serve(scope: Scope, entry: EntryPoint, routes: Sequence[RouteTarget], compl
 
 
 def _apps_authority(inputs: StackInputs, routes: Sequence[RouteTarget]) -> dict[str, str]:
-    """The certificates with which the gateway knows the apps that serve TLS; nothing where none does."""
+    """The CA certificates with which the gateway verifies apps that serve TLS; empty if there are none."""
     text = inputs.secrets.get(SERVICE_AUTHORITY_KEY, "")
     return {APPS_AUTHORITY: text} if text and any(route.tls for route in routes) else {}
 
 
 def _certificate(inputs: StackInputs, key: str) -> dict[str, pulumi.Input[str]]:
-    """The data of an entry point's Secret: a certificate with its chain, the key, and a digest of the certificate."""
+    """The data of an entry point's Secret: the certificate chain, the private key, and a digest of the certificate."""
     value = inputs.secrets.get(key)
     if value is None:
         return {"tls.crt": unknown(secret=True), "tls.key": unknown(secret=True), "digest": unknown()}
@@ -121,8 +125,10 @@ def _certificate(inputs: StackInputs, key: str) -> dict[str, pulumi.Input[str]]:
 
 
 def _service(namespace: str, known: KnownEndpoint, balanced: Manifest) -> Manifest:
-    """The way in from outside: a node port, or with `balanced`, what a load balancer asks for. `Local` keeps the
-    caller's address, which the log names and apps are told."""
+    """The Service for access from outside: a node port, or with `balanced`, what a load balancer needs.
+
+    The traffic policy `Local` keeps the client's address, which is logged and passed to apps.
+    """
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -142,8 +148,10 @@ def _port(name: str, number: int) -> Manifest:
 
 
 def _at_balancer(inputs: StackInputs, balancer: Balancer, tls: bool) -> Manifest:
-    """What the Service says to be served at the balancer that the landing zone has made. The gateway speaks TLS and
-    plain HTTP, which it sends to HTTPS, on one port."""
+    """What the Service needs in order to use the load balancer that the landing zone created.
+
+    The gateway accepts TLS and plain HTTP, which it redirects to HTTPS, on one port.
+    """
     vendor, provisioned = inputs.city.cloud(inputs.stack.cloud).vendor, landing_outputs(inputs)
     assert vendor is not None, "only landing zones have balancers"
     known = provisioned.balancers.get(balancer.zone) if provisioned is not None else None
@@ -156,8 +164,10 @@ def _at_balancer(inputs: StackInputs, balancer: Balancer, tls: bool) -> Manifest
 
 
 def gateway_flows(entry: EntryPoint, known: KnownEndpoint, routes: Sequence[RouteTarget]) -> Iterator[Manifest]:
-    """The gateway's way to each routed app, and nothing else; into a zone's own gateway anybody's who comes from
-    outside. The main one has its way in from its platform, and a policy for each app."""
+    """Yield network policies: from the gateway to each routed app only, and for a zone's own gateway, from anywhere in.
+
+    The main gateway's platform allows its incoming traffic; it gets one policy for each app.
+    """
     gateway, namespace = entry.gateway.name, entry.namespace
     leaves = [(route, _leaves(route)) for route in routes]
     if entry.is_main:
@@ -179,9 +189,9 @@ def _leaves(route: RouteTarget) -> Manifest:
 def loading(
     inputs: StackInputs, entry: EntryPoint, known: KnownEndpoint, content: str, digest: pulumi.Input[str]
 ) -> Iterator[Manifest]:
-    """A Job that succeeds when the gateway serves these routes: `up` ends when citizens can use them.
+    """Yield a Job that succeeds when the gateway serves these routes, so that `up` ends when they can be used.
 
-    `content` names the Job; `digest`, which also knows the certificate, is what the gateway has to answer.
+    `content` is part of the Job's name. `digest`, which also covers the certificate, is what the gateway must answer.
     """
     namespace = entry.namespace
     labels = {f"{naming.LABEL_PREFIX}/checks": "entry"}
@@ -193,7 +203,7 @@ def loading(
         command=["/bin/bash", "-c", CHECK],
         env=[
             {"name": "HOST", "value": known.host},
-            # Of a zone's own entry point there is no other Service than that for outside.
+            # The gateway of a single zone has only the Service for access from outside.
             {"name": "PORT", "value": pulumi.Output.from_input(known.port if entry.is_main else _PORT).apply(str)},
             {"name": "DIGEST", "value": digest},
             {"name": "ANSWERS", "value": str(2 * (entry.gateway.replicas or 1))},
@@ -220,7 +230,7 @@ def loading(
 
 
 def ingress(route: RouteTarget, ingress_class: str) -> Manifest:
-    """The route as an Ingress of the cluster's own controller."""
+    """The route as an Ingress for the cluster's own controller."""
     backend = {"service": {"name": route.service, "port": {"number": route.port}}}
     path = {"path": route.path, "pathType": "Prefix", "backend": backend}
     return {
@@ -231,13 +241,13 @@ def ingress(route: RouteTarget, ingress_class: str) -> Manifest:
     }
 
 
-# The port of the Service for outside, within the cluster.
+# The port, within the cluster, of the Service for access from outside.
 _PORT = 80
 _TLS_PORT = 443
 
 
-# As many answers in a row as there are gateway pods, twice over: each answer comes from one of them. The images have no
-# HTTP client, but bash can open a connection.
+# Requires twice as many matching answers in a row as there are gateway pods, because each pod answers some of them. The
+# images have no HTTP client, but bash can open a connection.
 CHECK = r"""set -u
 ask() {
   exec 3<>"/dev/tcp/$HOST/$PORT" || return 1

@@ -1,7 +1,6 @@
-"""The text of an entry point's routes: nginx's servers, one for each host, and the index page of the zone.
+"""Renders an entry point's routes as nginx configuration: a server per host, and the index page of the city's domain.
 
-What holds for every route – headers, logs, what nginx itself is – is the gateway's (`platforms.application.gateway`).
-Pure functions.
+Configuration that all routes share, such as headers and logs, is in `platforms.application.gateway`. Pure functions.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from collections.abc import Sequence
 from stacks.platforms.application.gateway.program import APPS_AUTHORITY, ROUTES, TLS
 from wecityctl.model.outputs import RouteTarget
 
-# nginx reads no text of more than 4096 bytes. Source: NGX_CONF_BUFFER.
+# nginx accepts parameters of at most 4096 bytes. Source: NGX_CONF_BUFFER.
 _NGINX_TEXT = 3500
 
-# The port is the one that plain HTTP is asked on: 497 is nginx's code for that, and answers lead back to the same port.
-# Ciphers: those of TLS 1.2 that have forward secrecy and authenticate what they encrypt (RFC 9325, section 4.2).
+# 497 is nginx's status for plain HTTP on a TLS port; it is redirected to HTTPS on the same port. Ciphers: those of
+# TLS 1.2 with forward secrecy and authenticated encryption (RFC 9325, section 4.2).
 _ENCRYPTED = f"""ssl_certificate {TLS}/tls.crt;
 ssl_certificate_key {TLS}/tls.key;
 ssl_protocols TLSv1.2 TLSv1.3;
@@ -32,8 +31,9 @@ proxy_hide_header Strict-Transport-Security;
 
 
 def render_routes(domain: str, city: str, routes: Sequence[RouteTarget], *, tls: bool = False) -> str:
-    """The servers of one entry point. Names resolve when they are used, so a Service that is away breaks its own route
-    alone.
+    """The nginx servers of one entry point.
+
+    Names are resolved per request, so that a missing Service breaks only its own route.
     """
     listen = "listen 8080 ssl;" if tls else "listen 8080;"
     blocks = [_ENCRYPTED] if tls else []
@@ -45,12 +45,12 @@ def render_routes(domain: str, city: str, routes: Sequence[RouteTarget], *, tls:
 
 
 def _server(name: str, listen: str, content: str) -> str:
-    # A request whose Host is not the name that the connection was opened for is sent back (RFC 9110, section 15.5.20).
+    # A request whose Host differs from the TLS server name is rejected (RFC 9110, section 15.5.20).
     return f"server {{\n  {listen}\n  server_name {name};\n  if ($astray) {{ return 421; }}\n{content}}}\n"
 
 
 def _locations(route: RouteTarget, number: int) -> str:
-    """The route's path and everything below it; what only begins with the same letters is somebody else's."""
+    """The location of the route's path and everything below it, but not of paths that merely share the prefix."""
     upstream = route.external_host or f"{route.service}.{route.namespace}.svc.cluster.local"
     body = (
         "{\n"
@@ -64,7 +64,7 @@ def _locations(route: RouteTarget, number: int) -> str:
 
 
 def _known_by(name: str) -> str:
-    """Connect to nothing but what has the city's certificate for `name`, wherever it answers."""
+    """Verify that the upstream server's certificate was issued by the city's CA for `name`."""
     return (
         "    proxy_ssl_verify on;\n"
         f"    proxy_ssl_trusted_certificate {ROUTES}/{APPS_AUTHORITY};\n"
@@ -75,7 +75,7 @@ def _known_by(name: str) -> str:
 
 
 def _index(city: str, routes: Sequence[RouteTarget]) -> str:
-    """The page at the city's own domain: what this entry point serves."""
+    """The index page at the city's own domain, with the apps that this entry point serves."""
     items = "".join(f"<li><a href=//{route.host}{route.path}>{html.escape(route.app)}</a>" for route in routes)
     page = f"<!doctype html><meta charset=utf-8><title>{city}</title><h1>{city}</h1><ul>{items}</ul>"
     parts = [page[start : start + _NGINX_TEXT] for start in range(0, len(page), _NGINX_TEXT)]

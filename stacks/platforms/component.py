@@ -1,4 +1,4 @@
-"""The base of every capability's program: what it is given, and the component resource that it becomes."""
+"""The base class of capabilities' programs, and their input (`CapabilityScope`)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from wecityctl.model.variables import BINDING_ROOT
 
 @dataclass(frozen=True)
 class Used:
-    """A use of another capability: where that answers, and its component where it is part of the same stack."""
+    """A use of another capability: its endpoint, and its component if it is in the same stack."""
 
     use: Use
     endpoint: KnownEndpoint
@@ -33,9 +33,9 @@ class Used:
 
 @dataclass(frozen=True)
 class CapabilityScope:
-    """What a capability's program is given: the instance, its type, its namespace and where to register.
+    """The input of a capability's program: the instance, its type, its namespace, and the scope to register objects in.
 
-    `uses` are those of other capabilities; `bindings` what it has received for them, by the binding's name.
+    `uses` are its uses of other capabilities; `bindings` are the resulting bindings by alias.
     """
 
     capability: Capability
@@ -47,11 +47,11 @@ class CapabilityScope:
 
     @property
     def selector(self) -> dict[str, str]:
-        """The labels that select the capability's pods; they never change in its life."""
+        """The labels that select the capability's pods. They must never change."""
         return {
-            "app.kubernetes.io/name": self.capability.name,
-            "app.kubernetes.io/component": self.type.name,
-            "app.kubernetes.io/part-of": self.capability.platform,
+            naming.NAME_LABEL: self.capability.name,
+            naming.COMPONENT_LABEL: self.type.name,
+            naming.PART_OF_LABEL: self.capability.platform,
         }
 
     @property
@@ -60,16 +60,16 @@ class CapabilityScope:
 
     @property
     def admin_key(self) -> str:
-        """The name of the administrator's password in the city's secret store."""
-        return naming.secret_key("capability", self.capability.name, "admin")
+        """The secret store key of the administrator's password."""
+        return naming.admin_key(self.capability.name)
 
     @property
     def tls(self) -> bool:
-        """Whether the server has a certificate of the city's own, and refuses plain connections."""
+        """Whether the server has a certificate of the city's CA and refuses plain connections."""
         return speaks_tls(self.capability, self.scope.inputs.catalogue)
 
     def workload(self, name: str = "") -> Workload:
-        """One kind of the instance's pods, as placement counts them; the first kind has no name."""
+        """The kind of pod called `name`, as placement counts it; the first kind has no name."""
         found = self.type.workloads(self.capability.size, self.capability.replicas, self.capability.storage)
         return next(item for item in found if item.name == name)
 
@@ -79,16 +79,16 @@ class CapabilityScope:
 
     @property
     def ports(self) -> dict[str, int]:
-        """The numbers of the type's ports by name, for containers and Services."""
+        """The type's ports by name, for containers and Services."""
         return {port.name: port.number for port in self.type.ports}
 
     def service(self, name: str) -> Manifest:
-        """A Service with the type's ports over the capability's pods."""
+        """A Service with the type's ports that selects the capability's pods."""
         return pods.service(self.namespace, name, self.selector, self.ports)
 
     @property
     def binding_volumes(self) -> list[Manifest]:
-        """The volumes of a pod that reads the capability's bindings, to be mounted as `binding_mounts`."""
+        """The volumes of a pod that reads the capability's bindings, for mounts in `binding_mounts`."""
         return [
             {"name": f"binding-{alias}", "secret": {"secretName": item.secret_name}}
             for alias, item in self.bindings.items()
@@ -96,7 +96,7 @@ class CapabilityScope:
 
     @property
     def binding_mounts(self) -> list[Manifest]:
-        """Where a container finds the bindings: a directory for each, below `$SERVICE_BINDING_ROOT`."""
+        """The mounts of the bindings: a directory for each below `$SERVICE_BINDING_ROOT`."""
         return [
             {"name": f"binding-{alias}", "mountPath": f"{BINDING_ROOT}/{alias}", "readOnly": True}
             for alias in self.bindings
@@ -104,13 +104,13 @@ class CapabilityScope:
 
     @property
     def binding_content(self) -> pulumi.Output[str]:
-        """A digest that changes with the content of any binding, for the pods' template."""
+        """A digest of the content of all bindings, for the pod template, so that pods roll when it changes."""
         content = {alias: item.content for alias, item in self.bindings.items()}
         return pulumi.Output.unsecret(pulumi.Output.all(**content).apply(pods.content_digest))
 
     @property
     def affinity(self) -> Manifest | None:
-        """The nodes that its pods may run on: of its image's architectures, and of its zone where it names one."""
+        """The affinity to nodes of its image's architectures and, if the capability names a zone, of this zone."""
         inputs = self.scope.inputs
         cloud = inputs.city.cloud(inputs.stack.cloud)
         return capability_affinity(cloud, self.capability, inputs.city.images.architectures)
@@ -130,7 +130,7 @@ class CapabilityScope:
 
 
 class CapabilityComponent(pulumi.ComponentResource):
-    """The base of every capability: one component resource with a stable URN, and an endpoint."""
+    """The base class of capabilities: a component resource with a stable URN, and an endpoint."""
 
     endpoint: Endpoint
 
@@ -141,7 +141,10 @@ class CapabilityComponent(pulumi.ComponentResource):
         self.register_outputs({"endpoint": asdict(self.endpoint)})
 
     def _bound(self, context: CapabilityScope) -> CapabilityScope:
-        """The context with a binding for each use; what `build` registers waits for the accounts and flows behind."""
+        """The context with a binding for each use.
+
+        What `build` registers depends on the accounts and network policies.
+        """
         bindings: dict[str, Binding] = {}
         before: list[KubernetesObject] = []
         user = Consumer.of(context.capability)
@@ -155,7 +158,7 @@ class CapabilityComponent(pulumi.ComponentResource):
         return replace(context, bindings=bindings)
 
     def _across(self, context: CapabilityScope, endpoint: Endpoint) -> Endpoint:
-        """The endpoint with its way in for apps on other clouds, where there are any."""
+        """The endpoint with an address for apps on other clouds, if there are any; registers its Service."""
         inputs = context.scope.inputs
         node_port = inputs.interconnects.port(inputs.stack.cloud, context.capability.name)
         if not node_port:
@@ -167,17 +170,17 @@ class CapabilityComponent(pulumi.ComponentResource):
         return replace(endpoint, external_host=address, external_port=node_port)
 
     def also(self, context: CapabilityScope) -> Endpoint:
-        """Register another instance of the capability, such as the gateway of a zone's own entry point."""
+        """Register another instance of the capability, such as the gateway of another zone; returns its endpoint."""
         self.scope = context.scope.within(self, _labels(context, context.scope.inputs))
         return self.build(context)
 
     def build(self, context: CapabilityScope) -> Endpoint:
-        """Register the capability's objects under `self.scope` and return where it answers."""
+        """Register the capability's objects under `self.scope` and return its endpoint. Subclasses implement it."""
         raise TypeError(f"{type(self).__name__} defines no build()")
 
 
 def _flows(context: CapabilityScope, user: Consumer, item: Used) -> tuple[Manifest, Manifest]:
-    """The two sides of one flow: out of the capability's pods, and into those of the capability that it uses."""
+    """The two network policies of a use: egress of the capability's pods, and ingress of the used capability's pods."""
     known, name = item.endpoint, naming.fit(f"{context.capability.name}-to-{item.use.alias}")
     leaves = network.to_peer(network.pods_of(known.namespace, known.pod_labels), [known.port])
     arrives = network.from_peer(network.pods_of(context.namespace, context.selector), [known.port])

@@ -1,6 +1,6 @@
-"""A middle platform on one cloud: its namespaces and, inside, one component resource for each capability.
+"""The program of a platform stack: the platform's namespaces on one cloud, and a component resource per capability.
 
-A capability is registered after those of the same platform that it uses, and waits for them alone.
+A capability is registered after those of the same platform that it uses, and depends on these only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Program = Callable[[CapabilityScope, str, pulumi.ResourceOptions], CapabilityCom
 
 
 def run(inputs: StackInputs) -> dict[str, Any]:
-    """Register the platform's capabilities that are placed on this stack's cloud."""
+    """Register the platform's capabilities that are placed on this stack's cloud, and return the stack's outputs."""
     platform = next(item for item in inputs.city.platforms if item.name == inputs.stack.subject)
     here = [item for item in platform.capabilities if inputs.placement.capabilities[item.name] == inputs.stack.cloud]
     others = {item.name: _others(inputs, item) for item in here}
@@ -55,7 +55,10 @@ def run(inputs: StackInputs) -> dict[str, Any]:
 
 
 def _used(inputs: StackInputs, capability: Capability, made: Mapping[str, CapabilityComponent]) -> tuple[Used, ...]:
-    """The capability's uses of others: of this stack, whose components are in `made`, and of other platforms'."""
+    """The capability's uses of others.
+
+    `made` has the components of this stack; other platforms' are read from outputs.
+    """
     found = []
     for use in uses_of(capability, inputs.city.capabilities, inputs.catalogue):
         component = made.get(use.capability)
@@ -67,7 +70,7 @@ def _used(inputs: StackInputs, capability: Capability, made: Mapping[str, Capabi
 
 
 def _others(inputs: StackInputs, capability: Capability) -> tuple[Capability, ...]:
-    """Of the entry point, those of the zones that have one of their own; nothing of other capabilities."""
+    """For the entry point, the gateways of zones with an entry point of their own; empty for other capabilities."""
     entries = entry_points(inputs.city) if capability.is_entry else ()
     return tuple(entry.gateway for entry in entries if not entry.is_main)
 
@@ -79,9 +82,9 @@ def _load(program: str) -> Program:
 
 
 def _open_namespace(scope: Scope, platform: str, zone: str, *, retain: bool) -> Scope:
-    """The namespace of a platform (in a zone), closed before anything runs in it.
+    """Register the namespace of a platform (in a zone), with all traffic denied before pods start; returns its scope.
 
-    `retain`: volumes may live there, and both stay behind a destroy unless the user asks for the data to go.
+    `retain`: the namespace may contain volumes and is kept by `destroy` unless the user requests to delete the data.
     """
     name = naming.platform_namespace(platform, zone)
     labels = {PLATFORM_LABEL: platform}
@@ -90,5 +93,5 @@ def _open_namespace(scope: Scope, platform: str, zone: str, *, retain: bool) -> 
     namespace = scope.add(pods.namespace(name, labels), protect=True, retain=retain)
     inside = scope.after(namespace)
     inside.add_all([*admin_rbac.bindings(scope.inputs.city, name)])
-    # What stays is as closed as it was.
+    # A retained namespace keeps its network policies too.
     return inside.after(inside.add(network.default_deny(name), retain=retain), inside.add(network.allow_dns(name)))

@@ -1,4 +1,6 @@
-"""What a capability's `provision.py` defines: how an account is made for one use, and what its binding holds."""
+"""The interface of a capability's `provision.py`: how to create an account for a use, and the entries of its
+binding.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +15,23 @@ from wecityctl.model.catalogue import UseLimits
 from wecityctl.model.city import Capability, Use
 from wecityctl.model.quantity import parse_quantity
 
-# What stands for a limit that the type of a partner's package does not have.
+# Passed to scripts if there is no limit, which can happen with types of partners' packages.
 UNBOUNDED = 2**62
 
 
 @dataclass(frozen=True)
 class Provisioner:
-    """How a capability makes an account for one use.
+    """How a capability creates an account for one use.
 
-    `script` is a shell script that a Job runs in the image of the capability, beside it and as its administrator. It is
-    idempotent, and runs again whenever something of its input changes. Its environment has HOST, PORT, ADMIN_PASSWORD,
-    APP_ROLE (the account's name), APP_PASSWORD with APP_PASSWORD_SHA256 and the other generated credentials as
-    APP_<NAME>, OWNER (whose account it is), and what `settings` and `connecting` give.
+    `script` is an idempotent shell script. A Job runs it in the capability's image, in its namespace and as its
+    administrator, again whenever its input changes. Its environment has HOST, PORT, ADMIN_PASSWORD, APP_ROLE (the
+    account's name), APP_PASSWORD, APP_PASSWORD_SHA256, other generated credentials as APP_<NAME>, OWNER (whose account
+    it is), and the variables from `settings` and `connecting`.
 
-    `values` makes the binding's entries of account, credentials, endpoint and the path of the authority's certificates
-    in the user's pods (empty for a plain connection). `settings` are the variables that say what the account may do and
-    take; `connecting` those that say how the script knows the server, with TLS and without.
+    `values` returns the binding's entries; its arguments are the account's name, the credentials, the endpoint, and the
+    path of the CA certificates in the user's pods (empty for a plain connection). `settings` returns the variables with
+    the account's permissions and limits. `connecting` returns those with which the script verifies the server; its
+    argument is whether the server speaks TLS.
 
     The other scripts are for accounts whose use has ended, and run in the same image, as the administrator, with HOST,
     PORT, ADMIN_PASSWORD and what `connecting` gives. Each may be run again at any time. `deprovision` locks accounts
@@ -50,5 +53,5 @@ class Provisioner:
 
 
 def as_bytes(quantity: str) -> str:
-    """A quantity in bytes as a script takes it; `UNBOUNDED` where there is none."""
+    """A quantity in bytes as scripts take it; `UNBOUNDED` for an empty one."""
     return str(int(parse_quantity(quantity)) if quantity else UNBOUNDED)

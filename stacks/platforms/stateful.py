@@ -1,5 +1,4 @@
-"""What capabilities with a volume have in common: the claim, the volume's lock, the single pod over it with its guard,
-the way in for provisioning."""
+"""What capabilities with a volume share: volume claim, volume lock, StatefulSet, guard, provisioning policies."""
 
 from __future__ import annotations
 
@@ -16,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def provisioning_labels(capability: str) -> dict[str, str]:
-    """The labels of the Jobs that may reach a capability as its administrator."""
+    """The labels of the Jobs that may connect to a capability as its administrator."""
     return {f"{naming.LABEL_PREFIX}/provisions": naming.label_value(capability)}
 
 
 def volume_claim(namespace: str, name: str, storage: str, storage_class: str) -> Manifest:
-    """A claim for a volume of its own, read and written by one node."""
+    """A volume claim of access mode ReadWriteOnce."""
     spec: Manifest = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": storage}}}
     if storage_class:
         spec["storageClassName"] = storage_class
@@ -33,18 +32,17 @@ def volume_claim(namespace: str, name: str, storage: str, storage_class: str) ->
     }
 
 
-# What `flock` ends with where another process has the lock; everything else is an error of the file system.
+# The exit code of `flock` if another process holds the lock; other codes are errors of the file system.
 _HELD = 75
 
 
 def volume_lock(directory: str) -> str:
     """Shell commands that take the lock of the volume at `directory`, or wait until its holder has ended.
 
-    The first lines of every script that opens the data. Two pods can have a volume at once: ReadWriteOnce is for one
-    node, and a pod that was deleted by force may still run. PostgreSQL's own record of its process does not help, as
-    the server is process 1 in every pod. The kernel's lock is on descriptor 9, which all programs of the container
-    inherit: it is released when the last of them has ended, however that was. Where the volume cannot be locked, the
-    script ends with 1.
+    Every script that opens the data must start with them. Two pods can use a volume at once: ReadWriteOnce restricts it
+    to one node, and a force-deleted pod may still run. PostgreSQL's own PID file does not help, because the server is
+    process 1 in every pod. The lock is held by descriptor 9, which all processes of the container inherit, so it is
+    released when the last of them ends for any reason. If the volume cannot be locked, the script exits with 1.
     """
     file = f"{directory}/.lock"
     return f"""exec 9<>{file}
@@ -70,7 +68,7 @@ trap - TERM INT
 
 
 def stateful_set(context: CapabilityScope, template: Manifest) -> Manifest:
-    """A StatefulSet of one pod. That no two of them open its volume is `volume_lock`'s."""
+    """A StatefulSet with one pod. `volume_lock` prevents two pods from opening its volume."""
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -84,21 +82,22 @@ def stateful_set(context: CapabilityScope, template: Manifest) -> Manifest:
     }
 
 
-# What the guard beside a server asks for: out of what the capability asks for, not on top of it.
+# The guard's requests are part of the capability's requests, not added to them.
 GUARD_REQUESTS: Mapping[str, str] = {"cpu": "10m", "memory": "32Mi"}
 
 
 def guard_command(body: str) -> list[str]:
-    """The command of a guard whose shell script is `body`.
+    """The command of a guard container with the shell script `body`.
 
-    A script that ends, because its server is gone, begins again: were the container to end, the pod would not be ready,
-    and the server of all apps with it. The first process of a container ends on a signal only if it says so.
+    The script is restarted when it ends because the server is gone. If the container ended instead, the pod would not
+    be ready, and its server would be unavailable to all apps. Signals are handled explicitly, because the first process
+    of a container ignores them by default.
     """
     return ["/bin/sh", "-c", f"trap 'exit 0' TERM INT\nwhile :; do\n(\n{body})&\nwait $!\nsleep 2\ndone\n"]
 
 
 def server_requests(context: CapabilityScope) -> dict[str, str]:
-    """CPU and memory of the server itself: the capability's without its guard's."""
+    """CPU and memory requests of the server: those of the capability less those of its guard."""
     whole = context.resources()
     return {
         "cpu": format_cpu(parse_quantity(whole["cpu"]) - parse_quantity(GUARD_REQUESTS["cpu"])),
@@ -107,7 +106,7 @@ def server_requests(context: CapabilityScope) -> dict[str, str]:
 
 
 def provisioning_policies(context: CapabilityScope) -> list[Manifest]:
-    """Let the Jobs that make databases and users reach the capability, within its own namespace."""
+    """Network policies that let provisioning Jobs reach the capability within its namespace."""
     name, jobs = context.capability.name, provisioning_labels(context.capability.name)
     arrives = network.from_peer({"podSelector": {"matchLabels": jobs}}, [context.type.port])
     leaves = network.to_peer({"podSelector": {"matchLabels": context.selector}}, [context.type.port])

@@ -1,6 +1,6 @@
-"""A capability's certificate in its cluster: the Secret beside its pods, and how pods mount it.
+"""The Secret with a capability's certificate, and the volumes with which pods mount it.
 
-The kubelet brings a renewed certificate into running pods; servers have to take it over from the same files.
+The kubelet updates the files in running pods when a certificate is renewed; servers have to reload them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, certificate_key
 if TYPE_CHECKING:
     from stacks.platforms.component import CapabilityScope
 
-# Where servers find their certificate with its chain, its key and the authority's certificates.
+# The directory with the certificate chain, the private key and the CA certificates.
 DIRECTORY = "/etc/tls"
 CERTIFICATE, KEY, AUTHORITY = (f"{DIRECTORY}/{name}" for name in ("tls.crt", "tls.key", "ca.crt"))
 MOUNT: Manifest = {"name": "tls", "mountPath": DIRECTORY, "readOnly": True}
@@ -30,13 +30,13 @@ def secret_name(capability: str) -> str:
 
 
 def secret(context: CapabilityScope) -> Manifest:
-    """The Secret with the certificate and key of a capability that speaks TLS."""
+    """The Secret with the certificate and private key of a capability that speaks TLS."""
     name = context.capability.name
     return pods.secret(context.namespace, secret_name(name), files(context.scope.inputs, certificate_key(name)))
 
 
 def files(inputs: StackInputs, key: str) -> dict[str, pulumi.Output[str]]:
-    """What a server finds of its certificate, `key` in the secret store: chain and key, and the authority's own."""
+    """The files for a server certificate, `key` in the secret store: chain, private key and CA certificates."""
     value = secret_value(inputs, key)
     return {
         "tls.crt": value.apply(certificates_of),
@@ -46,16 +46,16 @@ def files(inputs: StackInputs, key: str) -> dict[str, pulumi.Output[str]]:
 
 
 def volume(context: CapabilityScope) -> Manifest:
-    """The volume of a server's pod, to be mounted as `MOUNT`."""
+    """The volume for a server's pod, to be mounted as `MOUNT`."""
     return volume_of(secret_name(context.capability.name))
 
 
 def volume_of(secret: str) -> Manifest:
-    """The volume with a certificate's Secret: readable to the group of the pod's processes alone."""
+    """A volume with a certificate's Secret, readable by the pod's group only."""
     return {"name": "tls", "secret": {"secretName": secret, "defaultMode": 0o440}}
 
 
 def authority_volume(capability: str) -> Manifest:
-    """The volume of a pod beside a capability that only has to know its server: the authority's certificates."""
+    """A volume with the CA certificates only, for pods that connect to the capability."""
     items = [{"key": "ca.crt", "path": "ca.crt"}]
     return {"name": "tls", "secret": {"secretName": secret_name(capability), "items": items}}

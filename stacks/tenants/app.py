@@ -1,7 +1,7 @@
-"""An app as one component resource: its workloads, its bindings, and one flow for each thing it uses.
+"""An app as one component resource: provisioning Jobs, bindings, network policies and workloads.
 
-Rooms in what it uses are asked for first. Workloads start last: after the fences of the namespace, the app's own flows,
-its bindings and its rooms.
+Provisioning Jobs are created first, because they take longest. Workloads are created last: after the namespace's
+network policies and quota, the app's own network policies, its bindings and its provisioning Jobs.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ from wecityctl.model.variables import BINDING_ROOT, TLS_DIRECTORY, literal, own_
 
 
 class Application(pulumi.ComponentResource):
-    """One app of a tenant: made with its rooms in what it uses, then moved into its namespace. `routes` is what the
-    entry point may serve."""
+    """One app of a tenant. The constructor registers the provisioning Jobs; `register_workloads` registers the rest.
+
+    `routes` is what the entry point may serve.
+    """
 
     routes: tuple[RouteTarget, ...]
 
@@ -53,9 +55,13 @@ class Application(pulumi.ComponentResource):
         self.routes = self._routes()
 
     def register_workloads(self, namespace: KubernetesObject, guardrails: Sequence[KubernetesObject]) -> None:
-        """Register what is in the namespace. Its `fences` stand before the first pod."""
+        """Register the app's objects in its namespace.
+
+        The first pod waits for `guardrails`, such as policies and quota.
+        """
         app = self.app
-        # The people's own labels stay in the app's namespace: a provisioning Job's template cannot change.
+        # Labels from the files are set in the app's namespace only, because the template of a provisioning Job is
+        # immutable.
         home = self.scope.within(self, {**app.labels, **self.scope.labels}, namespace)
         account = home.add(pods.service_account(self.namespace, app.name))
         flows = home.add_all([*self._inner_flows(), *self._flows()])
@@ -69,18 +75,20 @@ class Application(pulumi.ComponentResource):
         return provision(self.scope, Consumer.of(self.app), use, self._endpoints[use.alias], "provision")
 
     def _endpoint(self, use: Use, *, across: bool) -> KnownEndpoint:
-        """Where a use answers the app: inside the cluster, or at the node port of another cloud."""
+        """The endpoint of a used capability: inside the cluster or, with `across`, at the node port of another
+        cloud.
+        """
         known = endpoint(self.scope.inputs, use.capability)
         return known.from_outside() if across else known
 
     @property
     def pod_labels(self) -> dict[str, str]:
-        """The labels of every pod of the app; policies select by them."""
+        """The labels of all pods of the app, by which network policies select them."""
         return {NAME_LABEL: self.app.name, PART_OF_LABEL: self.app.tenant}
 
     @property
     def _node_port(self) -> int:
-        """Where the web component answers a gateway on another cloud; 0 where the gateway is on this one."""
+        """The node port of the web component for a gateway on another cloud; 0 if the gateway is on this one."""
         across = self.scope.inputs.interconnects.route(self.app)
         return self.scope.inputs.interconnects.port(across.target, across.subject) if across is not None else 0
 
@@ -88,7 +96,7 @@ class Application(pulumi.ComponentResource):
         return {**self.pod_labels, COMPONENT_LABEL: component.name}
 
     def _inner_flows(self) -> Iterator[Manifest]:
-        """The app's own components may talk to each other, and the gateway to the one that is routed."""
+        """Yield network policies between the app's own components, and from the gateway to the routed component."""
         ports = sorted({component.port for component in self.app.components if component.port is not None})
         if len(self.app.components) > 1 and ports:
             own = {"podSelector": {"matchLabels": self.pod_labels}}
@@ -112,15 +120,15 @@ class Application(pulumi.ComponentResource):
             return network.from_outside(inputs.reach[across.source].sources, port)
         entry = entry_of(inputs.city, self.app.zone)
         if entry is None:
-            # The adopted cluster's own ingress controller serves the app, and where it runs is not ours to know.
+            # The ingress controller of an existing cluster serves the app, and its namespace is unknown.
             return [network.from_anywhere([port])]
         known = entry_endpoint(inputs, entry)
         return [network.from_peer(network.pods_of(known.namespace, known.pod_labels), [port])]
 
     def _flows(self) -> Iterator[Manifest]:
-        """One flow for each use: out of the app's pods, into the capability's, on its port alone.
+        """Yield network policies for each use: from the app's pods to the capability's pods, on its port only.
 
-        The far end of one that crosses clouds is opened over there (`stacks.tenants.interconnect`).
+        If the capability is on another cloud, its side is opened there (`stacks.tenants.interconnect`).
         """
         for alias, known in self._endpoints.items():
             name = naming.fit(f"{self.app.name}-to-{alias}")
@@ -144,7 +152,10 @@ class Application(pulumi.ComponentResource):
             )
 
     def _add_component(self, home: Scope, ready: Scope, component: Component, bindings: list[Binding]) -> None:
-        """One component's own objects; its pods, and what counts them, wait for all that `ready` waits for."""
+        """Register the objects of one component.
+
+        Pods, and the objects that scale them, depend on all that `ready` has.
+        """
         workload = naming.component_workload(self.app.name, component.name)
         labels = self._component_labels(component)
         content: dict[str, Any] = {binding.alias: binding.content for binding in bindings}
@@ -172,7 +183,7 @@ class Application(pulumi.ComponentResource):
                 )
             for service in services:
                 if not is_autoscaled(self.app, component) and not stated_replicas(self.app, component):
-                    # No pod will ever be behind it; the official plug-in would wait for one.
+                    # A Service without pods never becomes ready, and the official plug-in would wait for it.
                     service["metadata"]["annotations"] = {"pulumi.com/skipAwait": "true"}
                 home.add(service)
         if is_autoscaled(self.app, component):
@@ -187,7 +198,7 @@ class Application(pulumi.ComponentResource):
             "revisionHistoryLimit": 3,
             "template": template,
         }
-        # With an autoscaler the number of replicas is its own to set; two owners would undo each other.
+        # With an autoscaler, it alone sets the number of replicas; two managers would overwrite each other.
         if not is_autoscaled(self.app, component):
             spec["replicas"] = stated_replicas(self.app, component)
         return {
@@ -230,7 +241,7 @@ class Application(pulumi.ComponentResource):
             ports={"http": component.port} if component.port is not None else None,
             mounts=mounts,
             requests={"cpu": component.resources.cpu, "memory": component.resources.memory, **accelerators},
-            # Of whole devices there is no more than what is asked for, and the API server wants to hear both.
+            # For extended resources the API server requires limits equal to the requests.
             limits={"memory": component.resources.memory, **accelerators},
             **_probes(component, tls=self._serves_tls(component)),
         )
@@ -244,7 +255,7 @@ class Application(pulumi.ComponentResource):
         where = pools.affinity(inputs.city.cloud(inputs.stack.cloud), self.app, component)
         if where is not None:
             spec["affinity"] = where
-        # The group that may read the bindings; Kubernetes gives the volumes to it and adds it to every process.
+        # The group that may read the bindings. Kubernetes assigns the volumes to it and adds it to every process.
         spec["securityContext"] = {**spec["securityContext"], "fsGroup": 2000}
         labels = {**common, **self._component_labels(component)}
         if not content:
@@ -264,7 +275,7 @@ class Application(pulumi.ComponentResource):
         return self.app.serves_tls and component is self.app.web_component
 
     def _certificate(self, workload: str) -> tuple[pulumi.Output[str], Manifest]:
-        """A digest of the routed component's certificate, so that its pods roll when it is renewed, and its Secret."""
+        """A digest of the routed component's certificate, so that pods roll when it is renewed, and its Secret."""
         files = tls.files(self.scope.inputs, app_certificate_key(self.app))
         chain = pulumi.Output.unsecret(files["tls.crt"])
         digest = chain.apply(lambda text: pods.content_digest({"certificate": text}))
@@ -293,7 +304,7 @@ class Application(pulumi.ComponentResource):
 
 
 def resolve_image(image: str, catalogue: Any, registry: str) -> str:
-    """The reference of an app's image: a catalogue image by name, or a public one through the city's own registry."""
+    """The reference of an app's image: a catalogue image by name, or a public image through the city's registry."""
     if image.startswith("catalogue:"):
         return str(catalogue[image.removeprefix("catalogue:")])
     if not registry:
@@ -304,9 +315,9 @@ def resolve_image(image: str, catalogue: Any, registry: str) -> str:
 
 
 def file_key(path: str) -> str:
-    """The key of a mounted file in its ConfigMap; the digest keeps two paths of the same base name apart.
+    """The key of a mounted file in its ConfigMap. The digest distinguishes files of the same base name.
 
-    A key has at most 253 letters, digits and `.`, `_`, `-`, which the end of a path need not have.
+    A key consists of at most 253 letters, digits, `.`, `_` and `-`; other characters of the name are replaced.
     """
     name = re.sub(r"[^A-Za-z0-9._-]", "_", path.rsplit("/", 1)[-1])
     return f"{naming.digest(path)}-{name[:244]}"
@@ -331,7 +342,7 @@ def autoscaler(namespace: str, workload: str, component: Component) -> Manifest:
 
 
 def tls_secret(workload: str) -> str:
-    """The Secret with the certificate and key of a component that serves TLS."""
+    """The name of the Secret with the certificate and key of a component that serves TLS."""
     return naming.fit(f"{workload}-tls")
 
 
@@ -340,7 +351,7 @@ def _probes(component: Component, *, tls: bool) -> dict[str, Any]:
         return {}
     if not component.health_path:
         return {"readiness": {"tcpSocket": {"port": "http"}, "periodSeconds": 2}}
-    # The kubelet takes any certificate. Source: "HTTP probes" in the Kubernetes documentation.
+    # The kubelet does not verify certificates. Source: "HTTP probes" in the Kubernetes documentation.
     scheme = {"scheme": "HTTPS"} if tls else {}
     check: Manifest = {"httpGet": {"path": component.health_path, "port": "http", **scheme}}
     return {

@@ -1,9 +1,8 @@
-"""The rights of those who run `up` for one tenant: what its apps consist of, and no more. Pure functions.
+"""RBAC roles for people who run `up` for one tenant only. Pure functions.
 
-They write what an app is made of, in the tenant's namespaces, and read there what bounds these: quotas, limits, roles.
-What the tenant's stack has in the namespaces of capabilities they neither write nor read: whoever writes a Job there
-reads the administrators' passwords. What their objects may contain RBAC cannot say; the rules `network-fences` and
-`tenant-deployers` do.
+Deployers may write the objects of apps in the tenant's namespaces, and read quotas, limits and roles there. They may
+neither read nor write the tenant's objects in namespaces of capabilities: a Job there can read the administrators'
+passwords. RBAC cannot restrict the content of their objects; the rules `network-fences` and `tenant-deployers` do.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from wecityctl.model.city import City, Tenant
 from wecityctl.policy.admission import DEPLOY, GUARDED_GROUP, TENANT_RESOURCE, tenant_resource
 from wecityctl.policy.rules.role_bindings import DEPLOYER_ROLE
 
-# What an app consists of in its namespace, by API group.
+# The objects of an app in its namespace, by API group.
 WRITTEN: Mapping[str, list[str]] = {
     "": ["serviceaccounts", "services", "configmaps", "secrets"],
     "apps": ["deployments"],
@@ -24,7 +23,7 @@ WRITTEN: Mapping[str, list[str]] = {
     "policy": ["poddisruptionbudgets"],
     "networking.k8s.io": ["networkpolicies"],
 }
-# What bounds the namespace, and what tells whether an app becomes ready.
+# Objects that limit the namespace, or that tell whether an app becomes ready.
 READ: Mapping[str, list[str]] = {
     "": ["resourcequotas", "limitranges", "pods", "pods/log", "events"],
     "apps": ["replicasets"],
@@ -35,7 +34,7 @@ _WRITE = ["get", "list", "watch", "create", "update", "patch", "delete"]
 
 
 def namespaced(tenant: Tenant, namespace: str) -> Iterator[Manifest]:
-    """The role in one of the tenant's namespaces and its binding; nothing for a tenant without deployers."""
+    """Yield the role in one of the tenant's namespaces and its binding; nothing for a tenant without deployers."""
     if not tenant.deployers:
         return
     metadata = {"name": DEPLOYER_ROLE, "namespace": namespace}
@@ -52,8 +51,10 @@ def namespaced(tenant: Tenant, namespace: str) -> Iterator[Manifest]:
 
 
 def clusterwide(city: City, tenant: Tenant, namespaces: Sequence[str]) -> Iterator[Manifest]:
-    """The right to be the tenant's deployer, and to see its `namespaces` and which cluster this is; nothing for a
-    tenant without deployers."""
+    """Yield the cluster-wide role of the tenant's deployers and its binding; nothing for a tenant without deployers.
+
+    It allows reading the `namespaces` and the identity of the cluster.
+    """
     if not tenant.deployers:
         return
     name = role_name(city.name, tenant.name)
@@ -63,7 +64,7 @@ def clusterwide(city: City, tenant: Tenant, namespaces: Sequence[str]) -> Iterat
         "resourceNames": [tenant_resource(city.name, tenant.name)],
         "verbs": [DEPLOY],
     }
-    # A cluster is known by the UID of its kube-system.
+    # A cluster is identified by the UID of its namespace kube-system.
     seen = {
         "apiGroups": [""],
         "resources": ["namespaces"],
@@ -75,12 +76,12 @@ def clusterwide(city: City, tenant: Tenant, namespaces: Sequence[str]) -> Iterat
 
 
 def role_name(city: str, tenant: str) -> str:
-    """The ClusterRole of a tenant's deployers, and its binding."""
+    """The name of the ClusterRole of a tenant's deployers, and of its binding."""
     return f"{city}.{tenant}.deployer"
 
 
 def _binding(kind: str, metadata: Mapping[str, str], role_kind: str, role: str, tenant: Tenant) -> Manifest:
-    """A binding of the tenant's deployers. To the API server a service account is a user of that name, too."""
+    """A binding for the tenant's deployers. The API server accepts a service account as a user of its full name too."""
     return {
         "apiVersion": f"{RBAC}/v1",
         "kind": kind,

@@ -1,7 +1,8 @@
-"""What a tenant's apps on other clouds use on this one: room for each in its capability, and a way in for their clouds.
+"""The program of a tenant's interconnect stack: serves uses by the tenant's apps on other clouds.
 
-The capability's own way out, its node port, is the platform's; the binding and the way out of the app are the tenant's
-on the app's cloud. Administrators' credentials never leave the capability's namespace.
+It registers provisioning Jobs and ingress policies on the capability's cloud. The node port belongs to the platform's
+stack; binding and egress policy belong to the tenant's stack on the app's cloud. Administrators' credentials never
+leave the capability's namespace.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from wecityctl.model import naming
 from wecityctl.model.outputs import InterconnectOutputs, to_json
 from wecityctl.model.requirements import Consumer
 
-# Not the prefix of an app on the same cloud: an app that moves must not lose what its new place has made.
+# Differs from the prefix for apps on the same cloud: when an app moves, deleting the old objects must not delete the
+# new.
 PREFIX = "crossing"
 
 
 def run(inputs: StackInputs) -> dict[str, Any]:
-    """Register what the tenant's apps on other clouds need on this stack's cloud."""
+    """Register what the tenant's apps on other clouds need on this stack's cloud, and return the stack's outputs."""
     stack = inputs.stack
     scope = open_scope(inputs, "crossing", stack.subject)
     here = [
@@ -37,11 +39,11 @@ def run(inputs: StackInputs) -> dict[str, Any]:
 
 
 def _open(scope: Scope, item: UseInterconnect) -> None:
-    """One use: its database or user, and ingress from the app's cloud on the capability's port alone."""
+    """Register one use: its account, and ingress from the app's cloud on the capability's port only."""
     inputs, app = scope.inputs, item.app
     known = endpoint(inputs, item.capability.name)
     provision(scope, Consumer.of(app), item.use, known, PREFIX)
-    # Evaluated after the node port is translated: by the capability's own port and the caller's unchanged address.
+    # Policies apply after translation of the node port: to the capability's own port and the unchanged client address.
     rules = network.from_outside(inputs.reach[item.source].sources, known.port)
     name = naming.fit(f"{PREFIX}-{app.tenant}-{app.name}-{item.use.alias}")
     scope.add(network.policy(known.namespace, name, known.pod_labels, ingress=rules), name=name)

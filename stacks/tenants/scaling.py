@@ -1,4 +1,4 @@
-"""Who sets the number of a component's replicas: the city's files, or an autoscaler. Pure; loads no Pulumi."""
+"""Decides whether the files or an autoscaler set a component's number of replicas. Pure; does not load Pulumi."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Workload = tuple[str, str]
 
 
 def is_autoscaled(app: App, component: Component) -> bool:
-    """Whether an autoscaler sets the component's replicas. That of a suspended app is away."""
+    """Whether an autoscaler sets the component's replicas. A suspended app has no autoscaler."""
     return component.autoscale is not None and app.stage != "suspended"
 
 
 def stated_replicas(app: App, component: Component) -> int:
-    """The number of replicas in the files, for a component that no autoscaler scales."""
+    """The number of replicas for a component that no autoscaler scales; 0 for a suspended app."""
     return 0 if app.stage == "suspended" else component.replicas
 
 
 def autoscaled_workloads(inputs: StackInputs) -> Mapping[Workload, bool]:
-    """Whether an autoscaler sets the replicas of each of the tenant's Deployments, by (namespace, name)."""
+    """Whether an autoscaler sets the replicas, for each of the tenant's Deployments by (namespace, name)."""
     tenant = inputs.stack.subject
     return {
         (naming.tenant_namespace(tenant, app.zone), naming.component_workload(app.name, component.name)): (

@@ -1,4 +1,6 @@
-"""A tenant on one cloud: a namespace for each zone its apps run in, closed and bounded, and its apps inside."""
+"""The program of a tenant's stack: a namespace for each zone of its apps on one cloud, with policies, quota and
+apps.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,12 @@ from wecityctl.model.shares import share_quota
 
 
 def run(inputs: StackInputs) -> dict[str, Any]:
-    """Register the tenant's namespaces and apps on this stack's cloud."""
+    """Register the tenant's namespaces and apps on this stack's cloud, and return the stack's outputs."""
     tenant = inputs.city.tenant(inputs.stack.subject)
     scope = open_scope(inputs, "tenant", tenant.name)
     apps = [app for app in inputs.city.apps_of(tenant.name) if app.runs and _is_here(inputs, app)]
     places = {place.zone: place for place in tenant_places(inputs, tenant)}
-    # What an app uses takes longest to be made ready for it, and is in the capability's namespace: it goes first.
+    # Provisioning Jobs take longest and are in the capabilities' namespaces, so they are registered first.
     applications = [Application(scope, app) for app in apps]
     opened = {zone: _open_namespace(scope, tenant, place) for zone, place in places.items()}
     for application in applications:
@@ -44,7 +46,7 @@ def run(inputs: StackInputs) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Place:
-    """One namespace of a tenant: its zone and its part of the quota."""
+    """One namespace of a tenant, with its zone and its share of the quota."""
 
     zone: str
     namespace: str
@@ -52,7 +54,10 @@ class Place:
 
 
 def tenant_places(inputs: StackInputs, tenant: Tenant) -> Iterator[Place]:
-    """The tenant's namespaces on this cloud. Quotas are shared over all clouds first, so that the parts add up."""
+    """Yield the tenant's namespaces on this cloud.
+
+    Quotas are divided over all clouds first, so that the shares add up.
+    """
     shares = share_quota(tenant.quota, _apps_by_place(inputs, tenant))
     for (cloud, zone), quota in ((_unkey(key), quota) for key, quota in shares.items()):
         if cloud == inputs.stack.cloud:
@@ -60,9 +65,9 @@ def tenant_places(inputs: StackInputs, tenant: Tenant) -> Iterator[Place]:
 
 
 def zone_flows(city: City, cloud: str, zone: str, namespace: str) -> Iterator[Manifest]:
-    """The declared flows between zones, as far as they begin or end here and the other end is on this cloud too.
+    """Yield network policies for declared flows that start or end in this zone and whose other end is on this cloud.
 
-    One from a zone to itself lets a use cross clouds (`stacks.tenants.interconnect`); it opens nothing between tenants.
+    A flow from a zone to itself only allows a use across clouds (`stacks.tenants.interconnect`); it opens nothing here.
     """
     here = set(city.cloud(cloud).zones)
     for flow in city.flows:
@@ -82,7 +87,7 @@ def _is_here(inputs: StackInputs, app: App) -> bool:
 
 
 def _apps_by_place(inputs: StackInputs, tenant: Tenant) -> Mapping[str, list[App]]:
-    """The tenant's apps by `cloud/zone`, in order; a tenant without apps gets the first zone of its cloud."""
+    """The tenant's apps by `cloud/zone`, in order. A tenant without apps gets the first zone of its cloud."""
     found: dict[str, list[App]] = {}
     for app in inputs.city.apps_of(tenant.name):
         if app.runs:
@@ -99,7 +104,7 @@ def _unkey(key: str) -> tuple[str, str]:
 
 
 def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[KubernetesObject, Sequence[KubernetesObject]]:
-    """A namespace, and the fences that close and bound it: the first pod in it waits for them."""
+    """Register a namespace; returns it, and the policies and quota that the first pod in it must wait for."""
     labels = {**tenant.labels, TENANT_LABEL: tenant.name, ZONE_LABEL: place.zone}
     annotations = {f"{naming.LABEL_PREFIX}/title": tenant.title}
     namespace = scope.add(pods.namespace(place.namespace, labels, annotations), protect=True)
@@ -118,7 +123,7 @@ def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[Kuberne
 
 
 def resource_quota(place: Place) -> Manifest:
-    """The namespace's share of the tenant's quota, as requests."""
+    """The namespace's share of the tenant's quota, as a ResourceQuota on requests."""
     return {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
@@ -134,7 +139,7 @@ def resource_quota(place: Place) -> Manifest:
 
 
 def limit_range(namespace: str) -> Manifest:
-    """Defaults for containers that name no resources, so that the quota can count them."""
+    """A LimitRange with defaults for containers that state no resources, so that the quota can count them."""
     return {
         "apiVersion": "v1",
         "kind": "LimitRange",
@@ -152,8 +157,10 @@ def limit_range(namespace: str) -> Manifest:
 
 
 def administration(tenant: Tenant, namespace: str) -> Iterator[Manifest]:
-    """What the tenant's own administrators may do: see their apps, and restart them by deleting pods. No pod is theirs
-    to write, since whoever writes one reads the Secrets that it mounts."""
+    """Yield the roles of the tenant's own administrators: they may read their apps, and delete pods to restart them.
+
+    They may not write pods, because a pod can read the Secrets that it mounts.
+    """
     api_group = "rbac.authorization.k8s.io"
     yield {
         "apiVersion": f"{api_group}/v1",

@@ -25,8 +25,8 @@ def test_case(case: dict[str, Any]) -> None:
     given = dict(case.get("related") or {})
     if "backends" in given:
         given["backends"] = frozenset(given["backends"])
-    policy_report = assess(case["object"], Related(**given))
-    assert (policy_report.state, policy_report.reason) == (case["state"], case.get("reason", ""))
+    readiness = assess(case["object"], Related(**given))
+    assert (readiness.state, readiness.reason) == (case["state"], case.get("reason", ""))
 
 
 def test_there_are_cases() -> None:

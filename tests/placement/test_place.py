@@ -38,7 +38,7 @@ from wecityctl.model.city import (
 from wecityctl.model.outputs import Endpoint, PlatformOutputs, TenantOutputs, outputs_from_json, to_json
 from wecityctl.operations.cloud_moves import moves_within, require_confirmed
 from wecityctl.placement import InfeasiblePlacementError, Placement, place
-from wecityctl.placement.current import CurrentPlacement, placement_from, standing_of
+from wecityctl.placement.current import CurrentPlacement, placement_from, placement_of
 from wecityctl.placement.filters import REPLICAS, amount_text
 from wecityctl.placement.measure import broken
 from wecityctl.placement.problem import build_problem
@@ -129,13 +129,13 @@ def test_stacks_get_the_clouds_and_nothing_that_changes_with_every_look() -> Non
 
 def test_outputs_tell_where_things_stand() -> None:
     endpoint = Endpoint("cache", "cache", "valkey", "platform-application", "cache", 6379, {})
-    platform = standing_of(PlatformOutputs("application", "here", (endpoint,)), "2026-01-01T00:00:00Z")
-    tenant = standing_of(TenantOutputs("health", "there", (), (), ("code",)), "2026-01-02T00:00:00Z")
+    platform = placement_of(PlatformOutputs("application", "here", (endpoint,)), "2026-01-01T00:00:00Z")
+    tenant = placement_of(TenantOutputs("health", "there", (), (), ("code",)), "2026-01-02T00:00:00Z")
     assert platform is not None
     assert tenant is not None
     assert placement_from([tenant, platform]) == Placement({"cache": "here"}, {("health", "code"): "there"}, "")
-    assert standing_of(TenantOutputs("health", "there", (), ())) is None
-    assert standing_of(None) is None
+    assert placement_of(TenantOutputs("health", "there", (), ())) is None
+    assert placement_of(None) is None
     assert placement_from([]) is None
 
 

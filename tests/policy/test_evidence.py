@@ -18,7 +18,7 @@ from wecityctl.operations.compliance import collect
 from wecityctl.operations.offline import record_session
 from wecityctl.policy.controls import CONTROLS, controls_for, number_at
 from wecityctl.policy.enforcement_points import contains, observe
-from wecityctl.policy.evidence import ComplianceReport, Observation, standing_of
+from wecityctl.policy.evidence import ComplianceReport, Observation, status_of
 from wecityctl.policy.rules import RULES
 from wecityctl.report.evidence import age, as_json, html, markdown
 from wecityctl.session import Session, open_session
@@ -113,10 +113,10 @@ def test_what_the_files_declare_is_not_told_as_enforced(session: Session) -> Non
         "log-retention",
         "residency",
     }
-    standings = {control.number: control.standing for control in report.controls}
-    assert standings["8.1.4.9"] == standings["8.1.3.5"] == standings["8.2.1.1"] == "declared"
-    assert standings["8.1.3.2"] == "not-looked-at"
-    assert "enforced" not in standings.values(), "nobody has looked"
+    statuses = {control.number: control.status for control in report.controls}
+    assert statuses["8.1.4.9"] == statuses["8.1.3.5"] == statuses["8.2.1.1"] == "declared"
+    assert statuses["8.1.3.2"] == "not-looked-at"
+    assert "enforced" not in statuses.values(), "nobody has looked"
     text = markdown(report)
     assert "nothing takes them yet" in text
     assert "(declared, not enforced)" in text
@@ -135,9 +135,9 @@ def test_a_duty_that_nobody_has_is_declared_and_not_enforced(session: Session) -
     )
     # Their roles are there all the same, and seeing them is no proof that anybody does the work.
     seen = replace(measure, observations=(Observation("main", "observed", 3, 3),))
-    assert standing_of([seen]) == "declared"
-    assert standing_of([replace(seen, outcome="")]) == "enforced"
-    assert standing_of([replace(seen, observations=(Observation("main", "altered", 2, 3),))]) == "broken"
+    assert status_of([seen]) == "declared"
+    assert status_of([replace(seen, outcome="")]) == "enforced"
+    assert status_of([replace(seen, observations=(Observation("main", "altered", 2, 3),))]) == "broken"
 
 
 def test_what_is_no_evidence_is_said_so_and_named(session: Session) -> None:

@@ -73,9 +73,9 @@ class Assessed:
             if "trial" in item.detail or "tried" in item.detail
         }
 
-    def standing(self, number: str) -> str:
+    def status(self, number: str) -> str:
         """What is said of a control."""
-        return next(item.standing for item in self.report().controls if item.number == number)
+        return next(item.status for item in self.report().controls if item.number == number)
 
     def observed(self, kind: str, name: str, kubeconfig: str = "") -> Observation:
         """The observation of one measure, which is the same for every control that it serves."""
@@ -115,10 +115,10 @@ def test_with_everything_in_place_everything_is_observed(assessed: Assessed) -> 
     rules = [item for item in seen if not item.wanted]
     assert {item.state for item in rules} == {"observed"}
     assert all(item.detail.startswith("nothing found in ") for item in rules)
-    standings = {control.number: control.standing for control in report.controls}
-    assert standings["8.1.3.2"] == standings["8.1.4.2"] == "enforced"
-    assert {standings[number] for number in ("8.1.5.1", "8.1.5.2", "8.1.5.3")} == {"enforced"}
-    assert standings["8.1.4.9"] == "declared"
+    statuses = {control.number: control.status for control in report.controls}
+    assert statuses["8.1.3.2"] == statuses["8.1.4.2"] == "enforced"
+    assert {statuses[number] for number in ("8.1.5.1", "8.1.5.2", "8.1.5.3")} == {"enforced"}
+    assert statuses["8.1.4.9"] == "declared"
 
 
 REFUSED = "a trial was refused"
@@ -276,7 +276,7 @@ def test_what_nobody_declared_fails_the_evidence_that_rests_on_its_kind(
             assert seen.state == "undeclared"
             assert seen.detail == f"undeclared: {kind} {namespace}/added".replace(" /", " ")
         assert assessed.observed("role", "service-accounts").state == "observed"
-        assert assessed.standing(control) == "broken"
+        assert assessed.status(control) == "broken"
     finally:
         assessed.plane.kubectl("delete", "-f", "-", stdin=json.dumps(added))
     assert assessed.observed(*measures[0]).state == "observed"
@@ -328,7 +328,7 @@ def test_what_is_added_to_an_object_fails_its_evidence(
         crossed = assessed.observed("rule", "default-deny")
         assert crossed.state == "crossed"
         assert "health-commission-internet: no NetworkPolicy denies ingress" in crossed.detail
-        assert assessed.standing("8.1.3.1") == "broken"
+        assert assessed.status("8.1.3.1") == "broken"
     old = json.loads(before)
     old["metadata"] = {key: old["metadata"][key] for key in ("name", "namespace", "labels") if key in old["metadata"]}
     assessed.plane.kubectl("replace", "-f", "-", stdin=json.dumps(old))

@@ -1,6 +1,6 @@
-"""What a city's clouds have, what is asked of them, what is left: read from the clusters, or declared by the files.
+"""The capacity of a city's clouds, what is requested of it, and what is free: from the clusters, or from the files.
 
-`attribution` and `figures` are pure; `reading` alone asks clusters.
+`attribution` and `figures` are pure; only `reading` makes requests to clusters.
 """
 
 from wecityctl.capacity.reading import read_capacity

@@ -1,4 +1,4 @@
-"""Which pool of a cloud's files a live node belongs to, and which zones it serves. Pure."""
+"""Assigns live nodes to the pools in a cloud's files, and to zones. Pure."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def labels_of(node: Object) -> Mapping[str, str]:
 
 
 def architecture_of(node: Object) -> str:
-    """The CPU architecture as Kubernetes calls it: amd64, arm64 …"""
+    """The CPU architecture in Kubernetes' spelling: amd64, arm64 …"""
     info = (node.get("status") or {}).get("nodeInfo") or {}
     return str(labels_of(node).get(ARCHITECTURE) or info.get("architecture") or "")
 
 
 def pool_of(node: Object, cloud: Cloud) -> Pool | None:
-    """The pool that the node's label names; else the best match of those it could belong to; else none.
+    """The pool that the node's label names, otherwise the best match among the possible pools, if any.
 
-    It could belong to a pool of its architecture whose labels and accelerators it has. Of several, the one with the
-    most labels and accelerators, then the one nearest in size, then the first in the files.
+    A pool is possible if the node has its architecture, labels and accelerators. Among several, the one with the most
+    labels and accelerators wins, then the one nearest in size, then the first in the files.
     """
     labels = labels_of(node)
     named = labels.get(POOL_LABEL)
@@ -46,7 +46,7 @@ def pool_of(node: Object, cloud: Cloud) -> Pool | None:
 
 
 def zones_of(node: Object, cloud: Cloud, pool: Pool | None) -> tuple[str, ...]:
-    """The cloud's zones that the node serves, in the order of the files: by its labels, else as its pool says."""
+    """The cloud's zones that the node serves, in file order: from its labels, otherwise from its pool."""
     labels = labels_of(node)
     if labels.get(ZONE_LABEL) in cloud.zones:
         return (labels[ZONE_LABEL],)
@@ -59,7 +59,7 @@ def _demands(pool: Pool) -> int:
 
 
 def _distance(pool: Pool, offered: Mapping[str, int]) -> float:
-    """How far a node's size is from the pool's: the sum of the relative differences of CPU and memory."""
+    """The distance between a node's size and the pool's: the sum of the relative differences of CPU and memory."""
     declared = (float(parse_quantity(pool.cpu) * 1000), float(parse_quantity(pool.memory)))
     found = (float(offered.get("cpu", 0)), float(offered.get("memory", 0)))
     return sum(abs(have - want) / want for want, have in zip(declared, found, strict=True) if want)

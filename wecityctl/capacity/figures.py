@@ -1,6 +1,6 @@
-"""From nodes, pods and volume claims to figures: what is there, what is asked for, what is left. Pure.
+"""Computes capacity figures from nodes, pods and volume claims: capacity, requests and free amounts. Pure.
 
-Pods and claims are reduced as they are read (`Tally`), so that no more than a page of them is ever held.
+Pods and claims are added up page by page (`Tally`), so that at most one page of them is in memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wecityctl.model.city import Cloud, Pool
 from wecityctl.model.naming import SIMULATED_LABEL
 from wecityctl.model.quantity import parse_quantity
 
-# Resources that every node has; what else counts whole pieces under a vendor's name is an accelerator.
+# Resources that every node has. Any other resource with a vendor's name is an accelerator, counted in pieces.
 _PLAIN = ("cpu", "memory", "ephemeral-storage", "pods", "storage")
 _CLOSING = ("NoSchedule", "NoExecute")
 _Claim = tuple[str, str]
@@ -27,7 +27,7 @@ _Claim = tuple[str, str]
 
 @dataclass(slots=True)
 class Tally:
-    """What pods and claims come to, by node; filled page by page."""
+    """The sums over pods and claims by node; filled page by page."""
 
     requests: dict[str, Requests] = field(default_factory=dict)
     pods: dict[str, int] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Tally:
     mounted_on: dict[_Claim, str] = field(default_factory=dict)
 
     def add_pods(self, pods: Iterable[Object]) -> None:
-        """Count pods that have not ended: on their node, or as waiting for one."""
+        """Add pods that have not ended, to their node or to the pending ones."""
         for pod in pods:
             if has_ended(pod):
                 continue
@@ -52,11 +52,11 @@ class Tally:
             for volume in spec.get("volumes") or ():
                 claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
                 if claim:
-                    # A volume that several pods share counts once, where the first of them runs.
+                    # A volume that several pods share counts once, on the node of the first of them.
                     self.mounted_on.setdefault((str(meta(pod).get("namespace")), str(claim)), node)
 
     def add_claims(self, claims: Iterable[Object]) -> None:
-        """Count volume claims by what they hold, or ask for while they are not bound."""
+        """Add volume claims: their capacity, or their request while they are not bound."""
         for claim in claims:
             spec, status = claim.get("spec") or {}, claim.get("status") or {}
             asked = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
@@ -65,7 +65,7 @@ class Tally:
             self.claims[key] = amount("storage", size)
 
     def storage_by_node(self) -> dict[str, int]:
-        """Bytes of volumes by the node whose pods use them; under the empty name those that no pod uses."""
+        """Bytes of volumes by the node whose pods use them; under the empty name, those that no pod uses."""
         found: dict[str, int] = {}
         for key, size in self.claims.items():
             node = self.mounted_on.get(key, "")
@@ -86,7 +86,7 @@ class Tally:
 
 
 def amounts_of(resources: Requests) -> Amounts:
-    """A resource list in our terms."""
+    """A resource list as `Amounts`."""
     accelerators = {
         name: count for name, count in resources.items() if name not in _PLAIN and "/" in name and count > 0
     }
@@ -96,13 +96,13 @@ def amounts_of(resources: Requests) -> Amounts:
 
 
 def node_figures(nodes: Iterable[Object], tally: Tally, cloud: Cloud) -> tuple[NodeFigures, ...]:
-    """Each node with what it has and what the pods on it ask for."""
+    """Each node with its capacity and the requests of the pods on it."""
     volumes = tally.storage_by_node()
     return tuple(_node(node, tally, volumes, cloud) for node in nodes)
 
 
 def pool_figures(nodes: Iterable[NodeFigures], cloud: Cloud, *, pods_known: bool = True) -> tuple[PoolFigures, ...]:
-    """The nodes by zone, pool and architecture, in the order of the cloud's files, unmatched nodes last."""
+    """The nodes by zone, pool and architecture, in file order; nodes without a pool come last."""
     groups: dict[tuple[tuple[str, ...], str, str, bool], list[NodeFigures]] = {}
     for node in nodes:
         groups.setdefault((node.zones, node.pool, node.architecture, node.simulated), []).append(node)
@@ -112,12 +112,12 @@ def pool_figures(nodes: Iterable[NodeFigures], cloud: Cloud, *, pods_known: bool
 
 
 def declared_pools(cloud: Cloud) -> tuple[PoolFigures, ...]:
-    """What the files say a cloud has; what is asked of it is not known."""
+    """The capacity that the files declare for a cloud; requests are unknown."""
     return tuple(_declared(pool, cloud) for pool in cloud.pools)
 
 
 def troubles(nodes: Iterable[NodeFigures]) -> tuple[str, ...]:
-    """What is wrong with nodes, each sort once with how many have it."""
+    """The problems of nodes, each kind once with the number of affected nodes."""
     counted: dict[str, list[str]] = {}
     count = 0
     for node in nodes:

@@ -1,4 +1,4 @@
-"""Reads the figures of every cloud side by side, each within its own time; one that fails spoils no other's."""
+"""Reads the figures of all clouds concurrently, each with its own timeout and independently of the others' errors."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 _NODE = ResourceType("", "v1", "Node", "nodes", False)
 _POD = ResourceType("", "v1", "Pod", "pods", True)
 _CLAIM = ResourceType("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", True)
-# Ended pods hold nothing. Those without a node are wanted too: they say that something does not fit.
+# Ended pods use no resources. Pending ones are included: they show that something does not fit.
 _HOLDING = "status.phase!=Succeeded,status.phase!=Failed"
 _PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What one cluster told. `refused` says which lists it does not let us have, and why."""
+    """What one cluster answered. `refused` maps the lists that may not be read to the reason."""
 
     nodes: Objects
     tally: Tally
@@ -50,8 +50,9 @@ def read_capacity(
 ) -> tuple[CityFigures, Mapping[str, WecityError]]:
     """The figures of every cloud of `city`, and the errors of those that could not be read.
 
-    `clusters` are read live, within `seconds` each (what the environment says without it); the others show what the
-    files declare. `written` is when those files were last changed, in seconds since the epoch.
+    `clusters` are read live, with a timeout of `seconds` each (by default from the environment). For other clouds, the
+    figures are those that the files declare. `written` is the modification time of those files in seconds since the
+    epoch.
     """
     found = asyncio.run(_read_all(clusters, patience() if seconds is None else seconds))
     errors = {**failed, **{name: answer for name, answer in found.items() if isinstance(answer, WecityError)}}
@@ -116,7 +117,7 @@ async def _ask(client: KubeClient) -> _Answer:
 async def _reduce(
     client: KubeClient, kind: ResourceType, take: Callable[[Sequence[Object]], None], selector: str = ""
 ) -> str:
-    """Hand every page to `take` and forget it; a refusal is an answer too."""
+    """Pass every page to `take` without keeping it. Returns the reason if the list may not be read, otherwise empty."""
     from wecityctl.kube.errors import Forbidden
 
     token = ""

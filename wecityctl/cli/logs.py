@@ -100,12 +100,12 @@ async def _show(cluster: Cluster, chosen: App, component: str, wanted: _Wanted) 
     from wecityctl.kube.client import KubeClient
     from wecityctl.kube.config import load_access
     from wecityctl.kube.transport import HttpPool
-    from wecityctl.model.naming import tenant_namespace
+    from wecityctl.model.naming import COMPONENT_LABEL, NAME_LABEL, PART_OF_LABEL, tenant_namespace
 
     namespace = tenant_namespace(chosen.tenant, chosen.zone)
-    selector = f"app.kubernetes.io/name={chosen.name},app.kubernetes.io/part-of={chosen.tenant}"
+    selector = f"{NAME_LABEL}={chosen.name},{PART_OF_LABEL}={chosen.tenant}"
     if component:
-        selector += f",app.kubernetes.io/component={component}"
+        selector += f",{COMPONENT_LABEL}={component}"
     async with HttpPool() as pool, KubeClient(load_access(cluster.kubeconfig), pool) as client:
         pods = await client.list(await client.resource("v1", "Pod"), namespace, label_selector=selector)
         if not pods:

@@ -1,1 +1,1 @@
-"""Compares recorded objects with a cluster and puts security objects right; knows nothing of the engine's processes."""
+"""Compares recorded objects with a cluster and restores security objects. Independent of the engine's processes."""

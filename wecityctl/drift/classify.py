@@ -1,7 +1,7 @@
-"""Tells from one live object, and where needed from the API server's own dry run, what was changed by whom. Pure.
+"""Determines which fields of a live object were changed, and by whom. Pure.
 
-Ownership is read from `metadata.managedFields`; which values differ is told by comparing two answers of the API server,
-so that its defaults and spellings never count.
+Ownership comes from `metadata.managedFields`. Changed values are found by comparing two answers of the API server (the
+live object and a dry run), so that its defaults and normalisation never count as changes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from wecityctl.model.security import group_of, is_security_label
 from wecityctl.provider.equality import same_amount
 
 _VOLATILE: Final = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
-# Under this name the API server keeps what was there before the first apply: whatever was on no record.
+# The API server's manager for fields that existed before the first apply, whose author it does not know.
 NOBODY: Final = "before-first-apply"
-# Kept by kubectl for itself, or our own marks of what `destroy` keeps.
+# kubectl's own annotation, and our own annotations on objects that `destroy` retains.
 NEVER_ADDITIONS: Final[Fields] = {
     "f:metadata": {
         "f:annotations": {
@@ -30,29 +30,29 @@ NEVER_ADDITIONS: Final[Fields] = {
         },
     }
 }
-# The API server keeps it under another name.
+# Write-only: the API server stores it in another field.
 _WRITE_ONLY: Final = ("f:stringData",)
 _HIDDEN: Final = "[secret]"
 
 
 def entries(live: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Who owns what of an object: the entries of `metadata.managedFields`."""
+    """The object's field ownership: the entries of `metadata.managedFields`."""
     found = (live.get("metadata") or {}).get("managedFields") or []
     return [item for item in found if isinstance(item, dict)]
 
 
 def is_ours(entry: Mapping[str, Any], manager: str) -> bool:
-    """Whether an entry is that of the resource's own applies."""
+    """Whether an entry records the applies of the resource's own manager."""
     return entry.get("manager") == manager and entry.get("operation") == "Apply" and not entry.get("subresource")
 
 
 def owned(live: Mapping[str, Any], manager: str) -> Fields:
-    """The fields that the resource's own applies own."""
+    """The fields that the resource's own manager has applied."""
     return next((item.get("fieldsV1") or {} for item in entries(live) if is_ours(item, manager)), {})
 
 
 def owned_by_anybody(live: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that any manager owns, statuses included."""
+    """The fields that any manager owns, including the status."""
     found: dict[str, Any] = {}
     for entry in entries(live):
         if entry.get("manager") != NOBODY:
@@ -61,10 +61,10 @@ def owned_by_anybody(live: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def additions(live: Mapping[str, Any], manager: str, stated: Fields) -> dict[str, Any]:
-    """What others own beyond the fields that are stated, without what is controllers' own to write."""
+    """The fields that other managers own and that are not declared, without those that controllers write."""
     found: dict[str, Any] = {}
     for entry in _foreign(live, manager):
-        # Replicas that are not stated are an autoscaler's, whoever scaled last.
+        # If the replica count is not declared, an autoscaler may set it, whoever scaled last.
         fields = fieldset.minus(controllers.beyond(entry, str(live.get("kind"))), stated)
         fields = fieldset.minus(fields, fieldset.below_of(fields, stated))
         found = fieldset.union(found, fieldset.less(fields, NEVER_ADDITIONS))
@@ -72,9 +72,9 @@ def additions(live: Mapping[str, Any], manager: str, stated: Fields) -> dict[str
 
 
 def switched_off(live: Mapping[str, Any], stated: Fields) -> dict[str, Any]:
-    """The number of replicas where it is nobody's to state and is 0: an autoscaler does nothing as long as it is.
+    """The replica count, if it is not declared and is 0: an autoscaler does nothing until it is changed.
 
-    A number without an owner has none when it is scaled, so that it is not among the additions of any manager.
+    Scaling does not make anybody the owner of a count that had no owner, so it is not in any manager's additions.
     """
     if (live.get("spec") or {}).get("replicas") != 0:
         return {}
@@ -82,9 +82,9 @@ def switched_off(live: Mapping[str, Any], stated: Fields) -> dict[str, Any]:
 
 
 def shared(live: Mapping[str, Any], manager: str) -> dict[str, Any]:
-    """What stands as stated and was also written by others: a later apply would conflict with them.
+    """Fields that have their declared value but were also written by others, so that a later apply would conflict.
 
-    Others who apply are left their share: they say what they want, and say it again.
+    Managers that use apply keep their ownership: they declare the value and will apply it again.
     """
     ours = owned(live, manager)
     theirs: dict[str, Any] = {}
@@ -95,7 +95,7 @@ def shared(live: Mapping[str, Any], manager: str) -> dict[str, Any]:
 
 
 def managers_of(live: Mapping[str, Any], manager: str, found: Fields) -> tuple[str, ...]:
-    """The managers other than `manager` that own any of the fields, or what holds them."""
+    """The managers other than `manager` that own any of the fields, or a field above them."""
     named = [
         str(entry.get("manager"))
         for entry in _foreign(live, manager)
@@ -105,7 +105,7 @@ def managers_of(live: Mapping[str, Any], manager: str, found: Fields) -> tuple[s
 
 
 def foreign_managers(live: Mapping[str, Any], manager: str) -> tuple[str, ...]:
-    """Everybody else who owns anything of the object outside its status."""
+    """All other managers that own any field outside the status."""
     return tuple(dict.fromkeys(str(entry.get("manager")) for entry in _foreign(live, manager)))
 
 
@@ -116,9 +116,10 @@ def _foreign(live: Mapping[str, Any], manager: str) -> Iterator[dict[str, Any]]:
 
 
 def is_suspicious(recorded: Recorded, live: Mapping[str, Any]) -> bool:
-    """Whether something that is stated may not be so any more: worth asking the API server."""
+    """Whether a declared field may have been changed, so that a dry run on the API server is needed."""
     ours = owned(live, recorded.manager)
-    # What we own and do not state: applied by a run that could not write it down, or in our name.
+    # Fields that the resource's manager owns but does not declare: applied by a run that could not record it, or by
+    # somebody who used its name.
     beyond = (path for path in fieldset.paths(ours) if fieldset.value_at(recorded.body, path) is None)
     return (
         any(_is_there(live, path) for path in beyond)
@@ -136,7 +137,7 @@ def _unowned(recorded: Recorded, ours: Fields) -> list[Path]:
 
 
 def _applied(recorded: Recorded) -> dict[str, Any]:
-    """What was stated and is owned by who applies it."""
+    """The declared fields that server-side apply gives an owner."""
     body = {key: value for key, value in recorded.body.items() if key not in ("apiVersion", "kind", "status")}
     body["metadata"] = {key: value for key, value in body["metadata"].items() if key in ("labels", "annotations")}
     return body
@@ -155,9 +156,9 @@ def _includes(live: Any, stated: Any) -> bool:
 
 
 def altered(recorded: Recorded, answer: Mapping[str, Any]) -> list[FieldDrift]:
-    """What is stated, is applied by the resource's manager and is otherwise all the same in the API server's answer.
+    """Declared fields that the resource's manager applies and that still differ in the API server's answer.
 
-    Only what changes objects on admission does that: ownership is noted before it.
+    Only admission can cause that, because ownership is determined before admission changes the object.
     """
     found = []
     for path in fieldset.paths(owned(answer, recorded.manager)):
@@ -170,8 +171,8 @@ def altered(recorded: Recorded, answer: Mapping[str, Any]) -> list[FieldDrift]:
 def owned_then(recorded: Recorded, structure: Fields) -> Fields:
     """The fields that the resource owned when its state was written.
 
-    States leave the fields out where the resource owned all that it states. `structure` is a set of the object's
-    fields: elements of keyed lists are told apart by the keys that it uses.
+    A state omits the field sets if the resource owned everything that it declares. `structure` is a set of the object's
+    fields; its keys identify the elements of keyed lists.
     """
     found = entries(recorded.outputs)
     if found and all("fieldsV1" not in entry for entry in found):
@@ -186,21 +187,21 @@ def was_ours(recorded: Recorded, fields: Fields) -> bool:
 
 
 def meaningful(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """An object without its status and what the API server counts and stamps."""
+    """An object without its status and without metadata that the API server maintains."""
     metadata = {key: value for key, value in (obj.get("metadata") or {}).items() if key not in _VOLATILE}
     if annotations := metadata.pop("annotations", None):
-        # Our own marks of what `destroy` keeps are on security objects too.
+        # Our own annotations on retained objects are on security objects too.
         told = {key: value for key, value in annotations.items() if key not in (RETAINED_FOR, RETAINED_RECORD)}
         metadata |= {"annotations": told} if told else {}
     rest = {key: value for key, value in obj.items() if key not in ("status", "metadata", "apiVersion", "kind")}
-    # A ClusterRole that is put together from others has the rules that a controller writes.
+    # The rules of an aggregated ClusterRole are written by a controller.
     if obj.get("aggregationRule"):
         rest.pop("rules", None)
     return {"metadata": metadata, **rest}
 
 
 def without_additions(recorded: Recorded, live: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
-    """An answer without the labels and annotations that admission has added: those neither stated nor there so far."""
+    """An answer without labels and annotations that admission added: those neither declared nor on the live object."""
     metadata = dict(answer.get("metadata") or {})
     for name in ("annotations", "labels"):
         known = {key for holder in (recorded.body, live) for key in (holder.get("metadata") or {}).get(name) or {}}
@@ -210,7 +211,7 @@ def without_additions(recorded: Recorded, live: Mapping[str, Any], answer: Mappi
 
 
 def differences(live: Any, wanted: Any, path: str = "") -> list[FieldDrift]:
-    """Where two objects differ, field by field; a list of another length as a whole."""
+    """The fields in which two objects differ; a list of another length counts as one difference."""
     if live == wanted:
         return []
     if isinstance(live, Mapping) and isinstance(wanted, Mapping):
@@ -229,7 +230,7 @@ def differences(live: Any, wanted: Any, path: str = "") -> list[FieldDrift]:
 
 
 def namespace_labels(recorded: Recorded, live: Mapping[str, Any]) -> list[FieldDrift]:
-    """The security labels of a namespace that are not as stated."""
+    """The security labels of a namespace that differ from the declared ones."""
     stated = (recorded.body["metadata"].get("labels")) or {}
     there = (live.get("metadata") or {}).get("labels") or {}
     return differences(
@@ -254,7 +255,7 @@ def finding(
     *,
     admission: Sequence[str] = (),
 ) -> Finding:
-    """A finding about an object; what is secret is not in it, and nothing that others have put into a Secret."""
+    """A finding about an object, without secrets and without anything that others have added to a Secret."""
     shown = (
         [replace(item, live=_shown(item.live), wanted=_shown(item.wanted)) for item in fields]
         if recorded.hidden or (group_of(recorded.api_version), recorded.kind) == ("", "Secret")
@@ -275,7 +276,7 @@ def finding(
 
 
 def gone(recorded: Recorded, live: Mapping[str, Any] | None) -> Finding:
-    """The finding about an object that is not there, or is being deleted."""
+    """The finding about an object that does not exist or is being deleted."""
     found = finding(recorded, "missing")
     if live is None:
         return found

@@ -1,6 +1,6 @@
-"""Which objects of the whole cluster concern a city: rights over its namespaces, and what asks or changes its objects.
+"""Selects the cluster-scoped objects that affect a city: bindings, webhooks and admission policy bindings.
 
-Pure. Selectors of namespaces are evaluated; those of objects, and conditions, are not.
+Pure. Namespace selectors are evaluated; object selectors and match conditions are not.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from wecityctl.kube.resource import Object
 
-# Groups that every service account is in.
+# Groups that contain every service account.
 _EVERYBODY: Final = ("system:serviceaccounts", "system:authenticated", "system:unauthenticated")
-# Bindings of every API server's to everybody, each with the name of its role: they say what the server can do.
+# Bindings to everybody that every API server has, each with the name of its role: they give access to its version and
+# discovery.
 _FOR_EVERYBODY: Final = frozenset(
     {
         "system:basic-user",
@@ -21,8 +22,8 @@ _FOR_EVERYBODY: Final = frozenset(
         "system:service-account-issuer-discovery",
     }
 )
-# The bindings that every API server makes by itself. Each has the name of its role; below are its subjects as kind,
-# namespace and name. Source: pkg plugin/pkg/auth/authorizer/rbac/bootstrappolicy of Kubernetes.
+# The bindings that every API server creates. Each has the name of its role; below are its subjects as kind, namespace
+# and name. Source: pkg plugin/pkg/auth/authorizer/rbac/bootstrappolicy of Kubernetes.
 _CONTROLLERS: Final = (  # noqa: SIM905
     "attachdetach-controller certificate-controller clusterrole-aggregation-controller cronjob-controller "
     "daemon-set-controller deployment-controller device-taint-eviction-controller disruption-controller "
@@ -50,7 +51,7 @@ _BOOTSTRAP: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
     "system:volume-scheduler": (("User", "", "system:kube-scheduler"),),
     **{f"system:controller:{name}": (("ServiceAccount", "kube-system", name),) for name in _CONTROLLERS},
 }
-# Who may do one of these to one of those may as well do everything in a namespace.
+# One of these verbs on one of these resources is enough to gain full control of a namespace.
 _CHANGES: Final = frozenset({"*", "create", "update", "patch", "delete", "deletecollection"})
 _ALWAYS: Final = frozenset({"bind", "escalate", "impersonate"})
 _READABLE: Final = frozenset({"secrets", "pods/exec", "pods/attach", "pods/portforward", "pods/proxy"})
@@ -64,25 +65,25 @@ _CHANGEABLE: Final[Mapping[str, frozenset[str]]] = {
 
 
 def role_of(binding: Object) -> str:
-    """The name of the role that a binding gives."""
+    """The name of the role in a binding."""
     return str((binding.get("roleRef") or {}).get("name") or "")
 
 
 def subjects_of(binding: Object) -> Iterator[tuple[str, str, str]]:
-    """Whom a binding gives its role: kind, namespace and name."""
+    """The subjects of a binding: kind, namespace and name."""
     for item in binding.get("subjects") or ():
         yield str(item.get("kind")), str(item.get("namespace") or ""), str(item.get("name") or "")
 
 
 def is_bootstrap(binding: Object) -> bool:
-    """Whether the API server makes the binding by itself, just as it is."""
+    """Whether the API server creates this binding, in exactly this form."""
     name = binding["metadata"]["name"]
     wanted = _BOOTSTRAP.get(name)
     return wanted is not None and role_of(binding) == name and sorted(subjects_of(binding)) == sorted(wanted)
 
 
 def is_for_everybody(binding: Object) -> bool:
-    """Whether a binding gives all service accounts, or everybody, rights beyond those of every API server."""
+    """Whether a binding gives all service accounts, or everybody, rights beyond the defaults of every API server."""
     name = binding["metadata"]["name"]
     if name in _FOR_EVERYBODY and role_of(binding) == name:
         return False
@@ -90,7 +91,7 @@ def is_for_everybody(binding: Object) -> bool:
 
 
 def is_for_accounts_of(binding: Object, spaces: Collection[str]) -> bool:
-    """Whether a subject of a binding is, or has in it, a service account of these namespaces."""
+    """Whether a subject of a binding is, or contains, a service account of these namespaces."""
     for kind, namespace, name in subjects_of(binding):
         if kind == "ServiceAccount" and namespace in spaces:
             return True
@@ -101,8 +102,11 @@ def is_for_accounts_of(binding: Object, spaces: Collection[str]) -> bool:
 
 
 def gives_command(rules: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether a role lets somebody read Secrets, enter pods, change them or what makes them, open networks or give
-    rights."""
+    """Whether a role allows taking control of a namespace.
+
+    That is reading Secrets, executing in pods, changing pods or what creates them, opening network access, or granting
+    rights.
+    """
     return any(map(_gives_command, rules))
 
 
@@ -118,8 +122,7 @@ def _gives_command(rule: Mapping[str, Any]) -> bool:
 
 
 def reaches(item: Object, spaces: Iterable[Mapping[str, str]]) -> bool:
-    """Whether a webhook configuration, or the binding of an admission policy, is asked about objects of namespaces that
-    have any of these labels."""
+    """Whether a webhook configuration or admission policy binding applies to namespaces with any of these labels."""
     return any(_selects(selector, labels) for selector in _selectors(item) for labels in spaces)
 
 
@@ -133,7 +136,7 @@ def _selectors(item: Object) -> Iterator[Mapping[str, Any]]:
 
 
 def _selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """The label selectors of Kubernetes; what an operator that is not known means is taken to select."""
+    """Evaluates a label selector of Kubernetes. An unknown operator counts as a match."""
     wanted: Mapping[str, str] = selector.get("matchLabels") or {}
     if any(labels.get(key) != value for key, value in wanted.items()):
         return False

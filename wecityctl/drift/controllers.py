@@ -1,7 +1,7 @@
-"""Which fields of which kinds the cluster's own controllers write, by the field managers that they use. Pure.
+"""The fields that the cluster's own controllers write, by kind and field manager. Pure.
 
-A field manager is a name that anybody may give: what is written under a controller's name counts as the controller's
-only where it is the controller's to write. Status and the numbers of `scale` are subresources and not listed here.
+Anybody can use a controller's name as field manager. So fields under that name count as the controller's only if they
+are in this table. The status and scale subresources are not listed here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _labels(*names: str) -> dict[str, Any]:
     return {"f:metadata": {"f:labels": {f"f:{name}": {} for name in names}}}
 
 
-# By manager and kind; a leaf stands for all that is below it.
+# By manager and kind; a leaf includes everything below it.
 _OWN: Final[Mapping[tuple[str, str], Fields]] = {
     (_MANAGER, "Deployment"): _annotations("deployment.kubernetes.io/revision"),
     (_MANAGER, "PersistentVolumeClaim"): {
@@ -67,28 +67,28 @@ _OWN: Final[Mapping[tuple[str, str], Fields]] = {
     ("kwok", "Node"): {"f:metadata": {"f:annotations": {}, "f:labels": {}}, "f:spec": {}},
     ("kwok", "Pod"): {"f:spec": {"f:nodeName": {}}},
 }
-# The garbage collector and what protects objects in use work on every kind.
+# The garbage collector and the protection of objects in use write to every kind.
 _OWN_OF_ANY: Final[Fields] = {"f:metadata": {"f:finalizers": {}, "f:ownerReferences": {}}, "f:status": {}}
 _MANAGERS: Final = frozenset(manager for manager, _ in _OWN)
 _SUBRESOURCES: Final = ("status", "scale")
 
 
 def owned_in(kind: str) -> Iterator[Fields]:
-    """What any controller writes in objects of a kind."""
+    """The fields that each controller writes in objects of a kind."""
     yield from (fields for (_, of), fields in _OWN.items() if of == kind)
 
 
 def is_own(entry: Mapping[str, Any], kind: str) -> bool:
-    """Whether an entry of `managedFields` is a status, or a controller's with nothing but what it writes in a kind."""
+    """Whether an entry of `managedFields` is a status, or a controller's with nothing but fields of this table."""
     if entry.get("subresource") == "status":
         return True
     return str(entry.get("manager")) in _MANAGERS and not beyond(entry, kind)
 
 
 def beyond(entry: Mapping[str, Any], kind: str) -> Fields:
-    """The fields of an entry of `managedFields` that are not some controller's own to write in an object of a kind.
+    """The fields of an entry of `managedFields` that no controller writes in objects of that kind.
 
-    Status and numbers of replicas that were scaled never count, whoever wrote them.
+    Status and scaled replica counts never count, whoever wrote them.
     """
     if entry.get("subresource") in _SUBRESOURCES:
         return {}

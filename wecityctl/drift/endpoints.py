@@ -1,7 +1,7 @@
-"""Tells endpoints that the cluster's controllers work out from a Service: others lead its traffic elsewhere.
+"""Tells whether endpoints are maintained by the cluster's controllers. Others may redirect a Service's traffic.
 
-Pure. Anybody may name a Service as owner, or copy its name and labels; a controller undoes that only where it keeps the
-endpoints itself: those of a Service that selects pods, or copies of declared Endpoints of one that does not.
+Pure. Anybody can set a Service as owner, or copy its name and labels. A controller reverts a change only if it
+maintains the endpoints: those of a Service with a selector, or copies of declared Endpoints for one without.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Services = Mapping[tuple[str, str], Object]
 
 
 def are_kept(endpoints: Object, services: Services) -> bool:
-    """Whether a controller of the cluster keeps an Endpoints object or an EndpointSlice as it works it out.
+    """Whether a controller of the cluster maintains an Endpoints object or an EndpointSlice.
 
-    `services` are those of its namespace, at least with their metadata. That the owner which a slice names is there
-    and declared is another question.
+    `services` are those of its namespace, with at least their metadata. Does not check whether the owner that a slice
+    names exists and is declared.
     """
     meta = endpoints["metadata"]
     labels, namespace = meta.get("labels") or {}, meta.get("namespace") or ""
@@ -38,5 +38,5 @@ def are_kept(endpoints: Object, services: Services) -> bool:
 
 
 def _selects(service: Object) -> bool:
-    """Whether a Service selects pods, by the fields that somebody owns in it."""
+    """Whether a Service has a selector, according to the owners of its fields."""
     return any("f:selector" in ((item.get("fieldsV1") or {}).get("f:spec") or {}) for item in classify.entries(service))

@@ -1,6 +1,6 @@
-"""Examines recorded objects on their cluster: reads them, asks the API server where in doubt, changes nothing.
+"""Compares recorded objects with their cluster: reads them, and makes dry runs where needed. Changes nothing.
 
-What is found is a case for each object: its findings, and whether its fields must be claimed again.
+The result is a `Case` for each object: its findings, and the fields that its manager must own again.
 """
 
 from __future__ import annotations
@@ -31,16 +31,19 @@ from wecityctl.model.naming import FIELD_MANAGER
 _ATTEMPTS: Final = 5
 REPLICAS: Final = "spec.replicas"
 REPLICAS_FIELD: Final[fieldset.Fields] = {"f:spec": {"f:replicas": {}}}
-# What a dry run is refused with. A webhook that is down refuses it as a write, and must not hide what can be read.
+# Errors that refuse a dry run. A webhook that does not answer blocks writes, but must not hide what can be read.
 _REFUSED: Final = (BadRequest, Forbidden, Invalid, WebhookUnreachable)
 Live = Mapping[tuple[str, str, str, str], Object]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One examined object. `live` is `None` where it is gone or being deleted; `lost` are fields that others own though
-    they stand as stated, such as a number of replicas that was changed and changed back; `added` are others' additions.
-    `remake`: it differs where nothing can be changed back."""
+    """One compared object.
+
+    `live` is `None` if the object is gone or being deleted. `lost` are fields that have their declared values but are
+    owned by others, such as a replica count that was changed and changed back. `added` are fields that others have
+    added. `remake`: a field differs that cannot be changed back, so the object must be recreated.
+    """
 
     recorded: Recorded
     live: Object | None = field(repr=False)
@@ -51,10 +54,10 @@ class Case:
 
 
 async def examine(client: KubeClient, selector: str, objects: Sequence[Recorded]) -> tuple[Case, ...]:
-    """The cases of all `objects`; those that `selector` (labels) finds are read with one list for each kind.
+    """Compare all `objects` with the cluster. Those that match the label selector are read with one list per kind.
 
-    Raises the client's errors. Where dry runs are refused, security objects are compared with what was recorded, and
-    with what was stated.
+    Raises the client's errors. Where dry runs are refused, security objects are compared with their recorded and
+    declared forms instead.
     """
     live, mutators = await _read(client, selector, objects), Mutators(client)
     return tuple(await asyncio.gather(*(_case(client, mutators, item, live.get(item.key)) for item in objects)))
@@ -64,7 +67,7 @@ async def _read(client: KubeClient, selector: str, objects: Sequence[Recorded]) 
     kinds = sorted({(item.api_version, item.kind) for item in objects})
     lists = await asyncio.gather(*(_list(client, *kind, selector) for kind in kinds))
     found = {key: item for items in lists for key, item in items.items()}
-    # Labels are a field like any other: an object that has lost them is still there.
+    # Labels can be removed like any other field: an object that has lost them may still exist.
     rest = [item for item in objects if item.key not in found]
     for item, there in zip(rest, await asyncio.gather(*(_get(client, item) for item in rest)), strict=True):
         if there is not None:
@@ -77,7 +80,7 @@ async def _list(client: KubeClient, api_version: str, kind: str, selector: str) 
         served = await client.resource(api_version, kind)
         items = await client.list(served, label_selector=selector)
     except (KindNotFound, NotFound, Forbidden):
-        # Who may not list a kind everywhere may still read the objects one by one.
+        # A user without permission to list a kind may still read the objects one by one.
         return {}
     return {
         (api_version, kind, item["metadata"].get("namespace") or "", item["metadata"]["name"]): item for item in items
@@ -115,14 +118,14 @@ async def _security(client: KubeClient, mutators: Mutators, recorded: Recorded, 
             return Case(recorded, None, (classify.gone(recorded, None),))
         except _REFUSED as error:
             if fields := _fixed_fields(error):
-                # As the role of a binding: the object has to be made anew.
+                # Such as the role of a binding, which is immutable: the object must be recreated.
                 who = classify.foreign_managers(live, recorded.manager)
                 found = [FieldDrift(name) for name in fields]
                 return Case(recorded, live, (classify.finding(recorded, "security", who, found),), remake=True)
             wanted = dict(recorded.outputs)
             break
         except Conflict:
-            # Written in this very moment.
+            # Somebody has written it since it was read.
             live = await client.get(await served(client, recorded), recorded.name, recorded.namespace or None)
     else:
         raise Conflict(409, "Conflict", f"{recorded.kind} {recorded.name} changes too fast to be compared")
@@ -135,14 +138,14 @@ async def _security(client: KubeClient, mutators: Mutators, recorded: Recorded, 
     wanted = classify.without_additions(recorded, live, wanted)
     found = classify.differences(classify.meaningful(live), classify.meaningful(wanted)) or there
     if not found:
-        # The controller that puts a role together from others owns its rules.
+        # The controller that aggregates a role owns its rules.
         claims = others and not recorded.inputs.get("aggregationRule")
         return Case(recorded, live, (), {"f:metadata": {}} if claims else {})
     return Case(recorded, live, (classify.finding(recorded, "security", others, found),))
 
 
 async def put(client: KubeClient, recorded: Recorded, live: Object, *, dry_run: bool) -> Object:
-    """Replace the object by what was stated, provided that it is still the one that was read."""
+    """Replace the object by its declared form, unless it has changed since it was read."""
     body = recorded.body
     body["metadata"] = {**body["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}
     if body.get("aggregationRule"):
@@ -210,12 +213,12 @@ async def _ordinary(client: KubeClient, mutators: Mutators, recorded: Recorded, 
 
 
 async def _unrecorded(client: KubeClient, recorded: Recorded, live: Object, ours: fieldset.Fields) -> dict[str, Any]:
-    """Additions that nobody is on record for; the API server is asked only where there may be any."""
+    """Additions without an owner. The API server is asked only if there may be any."""
     doubtful = unrecorded.doubtful(live, recorded.body, recorded.outputs, ours)
     if not doubtful:
         return {}
     body = recorded.body
-    # The longest name that every kind takes.
+    # The maximum length of a name that every kind accepts.
     body["metadata"] = {**body["metadata"], "name": f"{recorded.name[:50].rstrip('-.')}-as-stated"}
     try:
         fresh = await _tried(client, body, recorded.manager)
@@ -225,7 +228,7 @@ async def _unrecorded(client: KubeClient, recorded: Recorded, live: Object, ours
 
 
 async def _label_causes(client: KubeClient, mutators: Mutators, recorded: Recorded, live: Object) -> tuple[str, ...]:
-    """What changes a namespace's security labels whenever they are written as they are stated; nothing mostly."""
+    """The admission plug-ins that change a namespace's security labels when they are written as declared."""
     try:
         answer = await put_labels(client, recorded, live, dry_run=True)
     except (*_REFUSED, Conflict, NotFound):
@@ -234,7 +237,7 @@ async def _label_causes(client: KubeClient, mutators: Mutators, recorded: Record
 
 
 async def put_labels(client: KubeClient, recorded: Recorded, live: Object, *, dry_run: bool) -> Object:
-    """Make a namespace's security labels what was stated, provided that it is still the one that was read."""
+    """Set a namespace's security labels to the declared values, unless it has changed since it was read."""
     stated_labels = recorded.body["metadata"].get("labels") or {}
     names = classify.security_labels(recorded, live)
     patch = {
@@ -248,9 +251,10 @@ async def put_labels(client: KubeClient, recorded: Recorded, live: Object, *, dr
 
 
 async def _forced(client: KubeClient, recorded: Recorded) -> Object | None:
-    """What the object would be if what was stated were applied over everybody's changes; `None` where that is refused.
+    """A dry run of applying the declared object over everybody's changes; `None` where that is refused.
 
-    Raises `Invalid` for fields that cannot be changed back."""
+    Raises `Invalid` for fields that cannot be changed back.
+    """
     try:
         return await _tried(client, recorded.body, recorded.manager)
     except _REFUSED as error:
@@ -260,12 +264,12 @@ async def _forced(client: KubeClient, recorded: Recorded) -> Object | None:
 
 
 async def _tried(client: KubeClient, body: Object, manager: str) -> Object:
-    """What an object would be if `manager` applied it over everybody's changes."""
+    """A dry run of a forced apply by `manager`."""
     return await client.apply(body, field_manager=manager, force=True, dry_run=True, field_validation="Ignore")
 
 
 async def put_replicas(client: KubeClient, recorded: Recorded, live: Object) -> Object:
-    """Make the number of replicas what was stated, provided that the object is still the one that was read."""
+    """Set the replica count to the declared number, unless the object has changed since it was read."""
     patch = {
         "metadata": {"resourceVersion": live["metadata"]["resourceVersion"]},
         "spec": {"replicas": recorded.body["spec"]["replicas"]},
@@ -275,7 +279,7 @@ async def put_replicas(client: KubeClient, recorded: Recorded, live: Object) -> 
 
 
 def _fixed_fields(error: ApiError) -> list[str]:
-    """The fields that an answer refuses to change; none where the write as a whole was refused, as by a policy."""
+    """The fields that an error calls immutable; none if the write as a whole was rejected, as by a policy."""
     return [name for name, _ in error.causes if name] if isinstance(error, Invalid) else []
 
 

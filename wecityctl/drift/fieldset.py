@@ -1,7 +1,7 @@
-"""Sets of fields as the API server writes them in `metadata.managedFields` (FieldsV1 of structured-merge-diff). Pure.
+"""Operations on the field sets of `metadata.managedFields` (FieldsV1 of structured-merge-diff). Pure.
 
-A set is a tree: `f:name` is a field, `k:{…}` an element of a keyed list, `v:…` one of a set, `.` the node itself; an
-empty tree is a leaf, which stands for all that is below it. How a list is merged is therefore never guessed.
+A set is a tree: `f:name` is a field, `k:{…}` an element of a keyed list, `v:…` a value of a set, `.` the node itself.
+An empty tree is a leaf and includes everything below it. So how a list is merged never has to be guessed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def minus(left: Fields, right: Fields) -> dict[str, Any]:
 
 
 def less(fields: Fields, own: Fields) -> dict[str, Any]:
-    """`fields` without what is at or below a leaf of `own`, nor the nodes that only held that."""
+    """`fields` without what is at or below a leaf of `own`, and without nodes that become empty by that."""
     result: dict[str, Any] = {}
     for key, below in fields.items():
         inner = own.get(key)
@@ -50,7 +50,7 @@ def less(fields: Fields, own: Fields) -> dict[str, Any]:
 
 
 def below_of(left: Fields, leaves_of: Fields) -> dict[str, Any]:
-    """The fields of `left` that lie at or below a leaf of `leaves_of`: what that set stands for as a whole."""
+    """The fields of `left` that are at or below a leaf of `leaves_of`, so that this set includes them."""
     result: dict[str, Any] = {}
     for key, below in left.items():
         other = leaves_of.get(key)
@@ -64,7 +64,7 @@ def below_of(left: Fields, leaves_of: Fields) -> dict[str, Any]:
 
 
 def paths(fields: Fields, above: Path = ()) -> Iterator[Path]:
-    """The set's members, without the nodes that have others below them."""
+    """The set's members, without nodes that have members below them."""
     for key, below in fields.items():
         if key == SELF:
             continue
@@ -76,7 +76,7 @@ def paths(fields: Fields, above: Path = ()) -> Iterator[Path]:
 
 
 def text(path: Path) -> str:
-    """A path for people: `spec.containers[name=web].image`."""
+    """A path in readable form: `spec.containers[name=web].image`."""
     result = ""
     for key in path:
         kind, _, rest = key.partition(":")
@@ -90,7 +90,7 @@ def text(path: Path) -> str:
 
 
 def of(found: Iterable[Path]) -> dict[str, Any]:
-    """The set that has these paths as its leaves."""
+    """The set with these paths as its leaves."""
     result: dict[str, Any] = {}
     for path in found:
         node = result
@@ -100,9 +100,9 @@ def of(found: Iterable[Path]) -> dict[str, Any]:
 
 
 def children(value: Any, structure: Fields) -> Iterator[tuple[str, Any]]:
-    """What is directly below a value, each with its key; `structure` is a set of the same object.
+    """The direct children of a value with their keys; `structure` is a set of the same object.
 
-    An element of a list that is not in the structure is told apart as those are that are in it.
+    An element of a list that is not in the structure gets a key of the same form as the elements that are.
     """
     if isinstance(value, Mapping):
         for name, below in value.items():
@@ -114,7 +114,7 @@ def children(value: Any, structure: Fields) -> Iterator[tuple[str, Any]]:
 
 
 def stated(value: Any, structure: Fields) -> dict[str, Any]:
-    """The set of what a value has, down to the leaves of `structure`, a set of the same object."""
+    """The set of the fields that a value has, down to the leaves of `structure`, a set of the same object."""
     found: dict[str, Any] = {}
     for key, below in children(value, structure):
         inner = structure.get(key) or {}
@@ -130,7 +130,7 @@ def _key_like(known: Sequence[str], item: Any, index: int) -> str:
 
 
 def contains(fields: Fields, path: Path) -> bool:
-    """Whether a set has a path, or a leaf above it."""
+    """Whether a set contains a path or a leaf above it."""
     for key in path:
         if key not in fields:
             return False
@@ -141,7 +141,7 @@ def contains(fields: Fields, path: Path) -> bool:
 
 
 def value_at(value: Any, path: Path) -> Any:
-    """The value at a path; `None` where there is none."""
+    """The value at a path; `None` if there is none."""
     for key in path:
         found = child(value, key)
         if found is _ABSENT:
@@ -151,7 +151,7 @@ def value_at(value: Any, path: Path) -> Any:
 
 
 def child(value: Any, key: str) -> Any:
-    """What a tree's key names in a value; a private mark where it is not there."""
+    """The child of a value that a tree's key names; a private marker if it does not exist."""
     kind, _, rest = key.partition(":")
     if kind == "f":
         return value.get(rest, _ABSENT) if isinstance(value, Mapping) else _ABSENT
@@ -167,7 +167,7 @@ def child(value: Any, key: str) -> Any:
 
 
 def without(value: Any, fields: Fields) -> Any:
-    """The value without the members of a set; elements of lists that have lost all but what tells them apart go too."""
+    """The value without the members of a set. Removes list elements that keep only their identifying keys."""
     if isinstance(value, Mapping):
         result = dict(value)
         for key, below in fields.items():
@@ -192,10 +192,10 @@ def without(value: Any, fields: Fields) -> Any:
 
 
 def unowned(stated: Any, fields: Fields, above: Path = ()) -> Iterator[Path]:
-    """The paths of `stated` that are not in a set: what the owner of the set states but does not own.
+    """The paths of `stated` that are not in a set: what the owner of the set declares but does not own.
 
-    Elements of lists are told by the set's own keys; an element that the set does not have is named by its index.
-    Empty values are left out: whether the API server keeps them is its own matter.
+    The set's own keys identify elements of lists; an element that is not in the set is named by its index. Empty values
+    are omitted, because the API server may drop them.
     """
     if not fields:
         return
@@ -225,7 +225,7 @@ def _names(key: str, item: Any, index: int) -> bool:
 
 
 def _has_keys(item: Any, keys: Mapping[str, Any]) -> bool:
-    # Keys that were left to the server's defaults, such as a port's protocol, need not be in what was stated.
+    # Keys that the server defaults, such as a port's protocol, may be missing from the declared object.
     return isinstance(item, Mapping) and all(item.get(name, value) == value for name, value in keys.items())
 
 

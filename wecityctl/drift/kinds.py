@@ -1,4 +1,4 @@
-"""The kinds that are looked for as what nobody declared, as the API server lists them; which they are is `model`'s."""
+"""The kinds that are searched for undeclared objects, as the API server lists them. `model` selects the kinds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENDPOINT_SLICE: Final = ResourceType("discovery.k8s.io", "v1", "EndpointSlice", 
 POD: Final = ResourceType("", "v1", "Pod", "pods", True)
 SERVICE: Final = ResourceType("", "v1", "Service", "services", True)
 STATEFUL: Final = ResourceType("apps", "v1", "StatefulSet", "statefulsets", True)
-# What gives rights, opens or limits.
+# Kinds that grant rights, or open or restrict access.
 SECURITY: Final = (
     ResourceType(_NETWORKING, "v1", "NetworkPolicy", "networkpolicies", True),
     ResourceType(RBAC, "v1", "Role", "roles", True),
@@ -34,7 +34,7 @@ SECURITY: Final = (
     ResourceType("", "v1", "ResourceQuota", "resourcequotas", True),
     ResourceType("", "v1", "LimitRange", "limitranges", True),
 )
-# Of these only what has the city's label is asked for.
+# Of these kinds, only objects with the city's label are read.
 LABELLED: Final = (ROLE, _POLICY)
 _WEBHOOKS: Final = (
     ResourceType(_ADMISSION, "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", False),
@@ -62,19 +62,19 @@ _PLAIN: Final = (
     ResourceType("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", True),
 )
 ALL: Final = (*SECURITY, *_WEBHOOKS, *_PLAIN)
-# Those of an API server that serves none of them are not asked for.
+# Not requested from an API server that does not serve them.
 _SOMETIMES: Final = frozenset({(_ADMISSION, "MutatingAdmissionPolicyBinding")})
-# Whether they concern the city is no metadata.
+# Kinds whose metadata does not tell whether an object affects the city.
 _WHOLE: Final = frozenset({(rt.group, rt.kind) for rt in (BINDING, _POLICY_BINDING, *_WEBHOOKS)} | _SOMETIMES)
 
 
 def is_whole(rt: ResourceType) -> bool:
-    """Whether objects of the kind are to be read whole: whether they concern a city is not told by their metadata."""
+    """Whether objects of the kind are read completely: their metadata does not tell whether they affect a city."""
     return (rt.group, rt.kind) in _WHOLE
 
 
 def extensions(served: Iterable[ResourceType]) -> tuple[ResourceType, ...]:
-    """Of what an API server serves, the kinds that only some do: each in one version, the first that it names."""
+    """The optional kinds that an API server serves, each in the first version that it lists."""
     found: dict[tuple[str, str], ResourceType] = {}
     for rt in served:
         key = (rt.group, rt.kind)

@@ -1,6 +1,6 @@
-"""Which MutatingAdmissionPolicies and MutatingWebhookConfigurations of a cluster could change a kind on its way in.
+"""Finds the MutatingAdmissionPolicies and MutatingWebhookConfigurations that could change objects of a kind.
 
-Told from their rules alone: their selectors and conditions are not evaluated. Read once, when something was changed.
+Only their rules are read: selectors and conditions are not evaluated. Read once per cluster, and only when needed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _POLICY, _BINDING, _WEBHOOKS = (
     "MutatingWebhookConfiguration",
 )
 UNKNOWN: Final = "something that changes objects on admission"
-# What there is: a name for people, and the rules by which it is asked.
+# A display name, and the rules that select requests.
 Mutator = tuple[str, Sequence[Mapping[str, Any]]]
 
 
 class Mutators:
-    """What changes objects on admission in one cluster; asked for when it is first needed."""
+    """The mutating admission plug-ins of one cluster; read when they are first needed."""
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
@@ -34,7 +34,7 @@ class Mutators:
         self._found: tuple[Mutator, ...] | None = None
 
     async def of(self, kind: ResourceType) -> tuple[str, ...]:
-        """Those whose rules match creations or updates of a kind; a general word where none may be known."""
+        """Those whose rules match creations or updates of a kind; a general term if they may not be read."""
         async with self._lock:
             if self._found is None:
                 self._found = tuple(await self._read())
@@ -42,7 +42,7 @@ class Mutators:
         return tuple(names) or (UNKNOWN,)
 
     async def digest(self) -> str:
-        """What there is, as a short text that changes when any of it is made, changed or removed."""
+        """A short digest that changes when any of them is created, changed or removed."""
         items = [item for items in await self._lists() for item in items]
         known = sorted((item["metadata"]["uid"], item["metadata"].get("generation") or 0) for item in items)
         return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
@@ -56,7 +56,7 @@ class Mutators:
         ]
 
     async def _lists(self) -> Sequence[Sequence[Object]]:
-        """The policies, the bindings and the webhooks."""
+        """The policies, their bindings and the webhooks."""
         served: dict[str, ResourceType] = {}
         for item in await self._client.resources():
             if item.group == _GROUP and (item.kind not in served or item.version == "v1"):
@@ -68,7 +68,7 @@ class Mutators:
         try:
             return await self._client.list(kind) if kind is not None else ()
         except ApiError:
-            # Such as without the right to list them.
+            # For instance without permission to list them.
             return ()
 
 
@@ -90,7 +90,7 @@ def _matches(rule: Mapping[str, Any], kind: ResourceType) -> bool:
     def has(name: str, *values: str) -> bool:
         return not {"*", *values}.isdisjoint(rule.get(name) or ())
 
-    # A rule for another version of the kind is asked as well: matchPolicy Equivalent is the default.
+    # A rule for another version of the kind matches too: matchPolicy Equivalent is the default.
     scope = rule.get("scope") or "*"
     return (
         has("apiGroups", kind.group)

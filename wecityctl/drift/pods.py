@@ -1,7 +1,7 @@
-"""Finds pods that are otherwise than the template of their owner: a pod is made from it once and can be changed since.
+"""Finds pods that differ from the template of their owner because somebody changed them after their creation.
 
-Candidates are told by metadata alone, so that only those pods, and their owners, are read. What is compared is what the
-API server lets be changed on a pod and what its template states; containers that admission adds are additions.
+Candidates are selected by metadata, so that only those pods and their owners are read. Compared are the mutable fields
+of a pod's spec that its template declares. Containers that were added count as differences too.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from wecityctl.kube.resource import Object, ResourceType
 from wecityctl.model.findings import FieldDrift, Finding
 from wecityctl.provider.equality import same_amount
 
-# What makes pods from a template and writes nothing to them afterwards but metadata.
+# Controllers that create pods from a template and later change only their metadata.
 OWNERS: Final = frozenset({"ReplicaSet", "StatefulSet", "DaemonSet", "Job", "ReplicationController"})
 _CONTROLLERS: Final = ("kube-controller-manager", "kube-scheduler")
-# A pod that was never changed since it was made, as its binding to a node does not count.
+# The generation of a pod that was never changed; binding it to a node does not count.
 _FIRST_GENERATION: Final = 1
 _REVISION: Final = ResourceType("apps", "v1", "ControllerRevision", "controllerrevisions", True)
 _LISTS: Final = ("containers", "initContainers")
@@ -29,10 +29,10 @@ _SCALARS: Final = ("activeDeadlineSeconds", "terminationGracePeriodSeconds")
 
 
 def may_differ(pod: Object) -> bool:
-    """Whether somebody may have changed the pod's spec since it was made, by its metadata.
+    """Whether the pod's metadata indicates that somebody changed its spec after its creation.
 
-    API servers count the changes from 1.33 on, whoever makes them. Older ones tell only what is written under a name
-    that is no controller's.
+    API servers count all changes since 1.33. For older ones, only writes by managers other than controllers are
+    visible.
     """
     generation = pod["metadata"].get("generation")
     if isinstance(generation, int) and generation > 0:
@@ -45,9 +45,9 @@ def may_differ(pod: Object) -> bool:
 
 
 async def compare(client: KubeClient, pods: Iterable[Object]) -> list[tuple[Object, list[FieldDrift]]]:
-    """The pods that are otherwise than the template of the controller that owns them, whole, with what differs.
+    """The complete pods that differ from the template of their controller, with the differences.
 
-    Pods without such an owner, and those that are gone or may not be read, are left out. Raises the client's errors.
+    Omits pods without such a controller, and those that are gone or may not be read. Raises the client's errors.
     """
     found = await asyncio.gather(*(_compare(client, pod) for pod in pods))
     return [item for item in found if item is not None]
@@ -69,17 +69,17 @@ async def _compare(client: KubeClient, pod: Object) -> tuple[Object, list[FieldD
         return None
     fields = list(differences(live.get("spec") or {}, _template(made_from.get("spec"))))
     if fields and (revision := await _revision(client, live, made_from)) is not None:
-        # It was made from an earlier template, whose turn to be replaced has not come.
+        # It was created from an earlier template and has not been replaced yet.
         fields = list(differences(live.get("spec") or {}, _template((revision.get("data") or {}).get("spec"))))
     return (live, fields) if fields else None
 
 
 async def _revision(client: KubeClient, pod: Object, owner: Object) -> Object | None:
-    """The record of the template that the pod was made from, where its owner keeps such records."""
+    """The recorded template that the pod was created from, if its owner keeps such records."""
     label = (pod["metadata"].get("labels") or {}).get("controller-revision-hash")
     if not label or owner["kind"] not in ("StatefulSet", "DaemonSet"):
         return None
-    # A DaemonSet's pods have only the digest in their label.
+    # The label of a DaemonSet's pods has only the digest.
     name = label if owner["kind"] == "StatefulSet" else f"{owner['metadata']['name']}-{label}"
     try:
         found = await client.get(_REVISION, name, pod["metadata"]["namespace"])
@@ -94,7 +94,7 @@ def _template(spec: Any) -> Mapping[str, Any]:
 
 
 def differences(spec: Mapping[str, Any], template: Mapping[str, Any]) -> Iterator[FieldDrift]:
-    """What of a pod's spec is otherwise than its template states, and the containers that were added to debug it."""
+    """The differences between a pod's spec and its template, and the ephemeral debug containers."""
     for name in _LISTS:
         live = {str(item.get("name")): item for item in spec.get(name) or ()}
         for wanted in template.get(name) or ():
@@ -121,7 +121,7 @@ def _resources(live: Mapping[str, Any], wanted: Mapping[str, Any], path: str) ->
 
 
 def finding(pod: Object, fields: Sequence[FieldDrift], stack: str = "") -> Finding:
-    """What is told of a pod with these differences."""
+    """The finding about a pod with these differences."""
     meta = pod["metadata"]
     who = _managers_of(pod, fields)
     return Finding(
@@ -130,7 +130,7 @@ def finding(pod: Object, fields: Sequence[FieldDrift], stack: str = "") -> Findi
 
 
 def _managers_of(pod: Object, fields: Sequence[FieldDrift]) -> tuple[str, ...]:
-    """Who has written the fields that differ: controllers only where nobody else has."""
+    """The managers that wrote the differing fields; controllers only if nobody else did."""
     names: list[str] = []
     for entry in classify.entries(pod):
         spec = (entry.get("fieldsV1") or {}).get("f:spec") or {}

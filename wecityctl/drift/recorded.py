@@ -1,4 +1,4 @@
-"""What a stack's state says of one Kubernetes object: all that an examination needs to know of the state."""
+"""An object of a stack's state, with everything that comparing it with the cluster needs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from wecityctl.model.security import group_of, is_security_kind, only_closes
 
-# Those of a namespace, which are made again even where the stack's engine does not run.
+# Namespaced security kinds, which are recreated even if the stack's engine does not run.
 _OF_NAMESPACES: Final = frozenset({"NetworkPolicy", "Role", "RoleBinding", "ResourceQuota", "LimitRange"})
-# How the field managers of the Kubernetes providers begin.
+# The prefix of the field managers of Pulumi's Kubernetes providers.
 PROVIDERS: Final = "pulumi-kubernetes-"
 
 Key = tuple[str, str, str, str]
@@ -18,10 +18,10 @@ Key = tuple[str, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An object as a state has it.
+    """An object as recorded in a state.
 
-    `inputs` is what was stated, in clear; `outputs` the object as it was last seen (secrets in it may be marked);
-    `manager` owns the fields on the API server. `hidden`: values are not to be shown.
+    `inputs` is the declared object, in plain text. `outputs` is the object as last seen (secrets may be marked).
+    `manager` owns the fields on the API server. `hidden` means that values must not be shown.
     """
 
     stack: str
@@ -42,17 +42,17 @@ class Recorded:
 
     @property
     def is_security(self) -> bool:
-        """Whether the object is compared as a whole."""
+        """Whether it is a security object, which is compared as a whole."""
         return is_security_kind(self.api_version, self.kind)
 
     @property
     def encloses(self) -> bool:
-        """Whether it is a security object of a namespace."""
+        """Whether it is a namespaced security object."""
         return self.is_security and self.kind in _OF_NAMESPACES
 
     @property
     def only_closes(self) -> bool:
-        """Whether it does nothing but bound what may happen in its namespace."""
+        """Whether it only restricts what is allowed in its namespace."""
         return only_closes(self.api_version, self.kind, self.inputs)
 
     @property
@@ -61,12 +61,12 @@ class Recorded:
 
     @property
     def keeps_its_number(self) -> bool:
-        """Whether its stated number of replicas is restored, because one pod more writes what another writes."""
+        """Whether the declared replica count is restored, because an additional pod could write to the same data."""
         return (group_of(self.api_version), self.kind) == ("apps", "StatefulSet")
 
     @property
     def body(self) -> dict[str, Any]:
-        """The stated object as it is sent to the API server, under the name and namespace that it has there."""
+        """The declared object as it is sent to the API server, with its actual name and namespace."""
         metadata = {**(self.inputs.get("metadata") or {}), "name": self.name}
         if self.namespace:
             metadata["namespace"] = self.namespace

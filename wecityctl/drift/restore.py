@@ -1,7 +1,7 @@
-"""Puts objects right on their cluster: security objects as a whole, others' changes where they are taken over.
+"""Restores objects on their cluster: security objects as a whole, and others' changes if they are taken over.
 
-Every write is conditional on the version that was examined. Afterwards the resource's own field manager is the only one
-that owns what is stated, so that later applies meet no conflict.
+Every write is conditional on the version that was examined. Afterwards the resource's field manager is the only owner
+of the declared fields, so that later applies do not conflict.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ _ATTEMPTS: Final = 5
 
 
 async def restore(client: KubeClient, case: Case) -> Object | None:
-    """Make a security object, a namespace's security labels, or the number of pods over a volume what was stated; the
-    object as it is then.
+    """Restore a security object, a namespace's security labels, or the replica count of a StatefulSet.
 
-    Returns nothing where the object had to be deleted, or is gone: it has to be made anew. Raises the client's errors,
-    and `DeploymentError` where the object is not as stated even so.
+    Returns the object afterwards, or nothing if it had to be deleted or is gone and must be recreated. Raises the
+    client's errors, and `DeploymentError` if the object still differs from the declared one.
     """
     recorded, live = case.recorded, case.live
     assert live is not None
@@ -57,10 +56,10 @@ async def restore(client: KubeClient, case: Case) -> Object | None:
 
 
 async def make_again(client: KubeClient, recorded: Recorded) -> bool:
-    """Make a namespaced security object that is gone again, under its resource's own manager, as a state has it.
+    """Recreate a missing namespaced security object from the state, under its resource's own manager.
 
-    Returns False where there is nothing to do: an object of that name is there, or the namespace is gone or going.
-    Raises the client's errors, and `DeploymentError` where the object is not as stated even so.
+    Returns False if there is nothing to do: an object of that name exists, or the namespace is gone or being deleted.
+    Raises the client's errors, and `DeploymentError` if the object still differs from the declared one.
     """
     try:
         space = await client.get(await client.resource("v1", "Namespace"), recorded.namespace)
@@ -86,7 +85,7 @@ async def _replace(client: KubeClient, recorded: Recorded, live: Object) -> Obje
             if attempt == _ATTEMPTS - 1:
                 raise
             live = await _read(client, recorded)
-    # The replacement is an update by its own name; the apply makes the resource's manager own what is stated.
+    # The replacement is owned as an update by its own name. The apply makes the resource's manager the owner.
     written = await client.apply(recorded.body, field_manager=recorded.manager, force=True)
     await _require(client, recorded, stated.unlike(recorded.body, written))
     return await _set_owners(client, recorded, lambda entries: [item for item in entries if _is_own(item, recorded)])
@@ -97,7 +96,7 @@ def _is_own(entry: Mapping[str, Any], recorded: Recorded) -> bool:
 
 
 async def _require(client: KubeClient, recorded: Recorded, otherwise: Sequence[FieldDrift]) -> None:
-    """Raise `DeploymentError` where a write came to something else than a dry run of it had promised."""
+    """Raise `DeploymentError` if a write had a result other than its dry run."""
     if otherwise:
         causes = await Mutators(client).of(await served(client, recorded))
         found = classify.finding(recorded, "security", (), otherwise, admission=causes)
@@ -114,11 +113,11 @@ async def _restore_labels(client: KubeClient, recorded: Recorded, live: Object) 
 
 
 async def take_over(client: KubeClient, case: Case) -> Object:
-    """Apply what was stated over others' changes, and remove their additions where the object's type lets us own them.
+    """Apply the declared object over others' changes, and remove their additions if the fields' types allow owning
+    them.
 
-    Returns the object as it is then.
-    Raises the client's errors. What the API server refuses is asked first: then nothing is written, not even who owns
-    what.
+    Returns the object afterwards. Raises the client's errors. A dry run comes first: if the API server rejects it,
+    nothing is written, not even field ownership.
     """
     recorded, live = case.recorded, case.live
     assert live is not None
@@ -126,16 +125,19 @@ async def take_over(client: KubeClient, case: Case) -> Object:
     if any(fieldset.paths(case.added)):
         rest = fieldset.without(live, case.added)
         rt, place = await served(client, recorded), recorded.namespace or None
-        with suppress(Conflict):  # written since it was read: nothing is known, and the apply below says
+        with suppress(Conflict):  # written since it was read: the apply below reports what is wrong
             await client.replace(rt, recorded.name, place, rest, field_manager=FIELD_MANAGER, dry_run=True)
-        # What we own and do not state is removed by the next apply.
+        # Fields that the manager owns and does not declare are removed by the next apply.
         await claim(client, recorded, case.added)
     live = await client.apply(recorded.body, field_manager=recorded.manager, force=True)
     return await claim(client, recorded, classify.owned(live, recorded.manager))
 
 
 async def own_again(client: KubeClient, case: Case) -> Object:
-    """Own alone what stands as stated but was written by others since. Changes no value; the object as it is then."""
+    """Become the only owner of fields that have their declared values but were written by others.
+
+    Changes no value. Returns the object afterwards.
+    """
     recorded = case.recorded
     if recorded.is_security:
         return await _set_owners(
@@ -145,7 +147,7 @@ async def own_again(client: KubeClient, case: Case) -> Object:
 
 
 async def claim(client: KubeClient, recorded: Recorded, fields: Mapping[str, Any]) -> Object:
-    """Make the resource's manager the only owner of `fields`; the object as it is then."""
+    """Make the resource's manager the only owner of `fields`. Returns the object afterwards."""
 
     def claimed(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         result = []
@@ -176,7 +178,7 @@ async def claim(client: KubeClient, recorded: Recorded, fields: Mapping[str, Any
 
 
 async def _set_owners(client: KubeClient, recorded: Recorded, change: Any) -> Object:
-    """Rewrite who owns what, as a whole and only if nobody has written since; the object as it is then."""
+    """Rewrite all field ownership, only if nobody has written since. Returns the object afterwards."""
     rt = await served(client, recorded)
     for attempt in range(_ATTEMPTS):
         live = await _read(client, recorded)
@@ -193,7 +195,7 @@ async def _set_owners(client: KubeClient, recorded: Recorded, change: Any) -> Ob
                 rt, recorded.name, recorded.namespace or None, patch, field_manager=FIELD_MANAGER, patch_type="json"
             )
         except (Conflict, Invalid):
-            # The test failed: written meanwhile.
+            # The resource version did not match: somebody has written in the meantime.
             if attempt == _ATTEMPTS - 1:
                 raise
     raise AssertionError("the last attempt returns or raises")

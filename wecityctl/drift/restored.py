@@ -1,6 +1,6 @@
-"""How often each security object was restored in a row: a file beside the local state, whatever the back end is.
+"""Counts how often each security object was restored in a row, in a file next to the local state.
 
-An object that somebody changes back each time is not restored for ever. Another machine counts for itself.
+The counts end restoring an object that somebody changes back each time. They are per machine, whatever the back end.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from wecityctl.paths import state_dir, write_private
 
 
 class Restored:
-    """The counts of one city.
+    """The restore counts of one city.
 
-    `cluster` is a cluster's identifier, `key` an object's apiVersion, kind, namespace and name with `|` between them.
-
-    `clean` and `again` change the counts, `save` writes them where they have changed.
+    `cluster` is a cluster's identifier; `key` is an object's apiVersion, kind, namespace and name, joined by `|`.
+    `clean` and `again` change the counts; `save` writes changed ones.
     """
 
     def __init__(self, backend_url: str, city: str) -> None:
@@ -29,19 +28,19 @@ class Restored:
         self._before = dict(self._counts)
 
     def count(self, cluster: str, key: str) -> int:
-        """How often the object was restored since it was last found as it should be."""
+        """How often the object was restored since it was last found unchanged."""
         return self._counts.get(f"{cluster}|{key}", 0)
 
     def clean(self, cluster: str, key: str) -> None:
-        """The object was found as it should be."""
+        """Reset the count: the object was found unchanged."""
         self._counts.pop(f"{cluster}|{key}", None)
 
     def again(self, cluster: str, key: str) -> None:
-        """The object was restored once more."""
+        """Increment the count: the object was restored once more."""
         self._counts[f"{cluster}|{key}"] = self.count(cluster, key) + 1
 
     def save(self) -> None:
-        """Write the counts that have changed; another run's stay. Raises `OSError`."""
+        """Write the changed counts; those that another run wrote are kept. Raises `OSError`."""
         changed = {key for key in {*self._counts, *self._before} if self._counts.get(key) != self._before.get(key)}
         if not changed:
             return

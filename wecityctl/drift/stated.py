@@ -1,8 +1,8 @@
-"""Where an object of the API server is otherwise than a security object was stated. Pure.
+"""Compares a declared security object with an object of the API server. Pure.
 
-A dry run does not tell that: what changes objects on admission changes its answers as well. So the stated object is
-completed with what the API server itself fills in for its kind, and everything else that differs counts. Source of the
-defaults: `defaults.go` of networking/v1, rbac/v1, core/v1 and admissionregistration/v1 in Kubernetes.
+A dry run cannot be used, because mutating admission changes its answer too. Instead, the declared object is completed
+with the API server's defaults for its kind, and every other difference counts. Source of the defaults: `defaults.go` of
+networking/v1, rbac/v1, core/v1 and admissionregistration/v1 in Kubernetes.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from wecityctl.provider.equality import same, same_amount
 
 _RBAC: Final = "rbac.authorization.k8s.io"
 _ADMISSION: Final = "admissionregistration.k8s.io"
-# Labels of a role that pass its rules on to other roles.
+# The prefix of labels that aggregate a role's rules into other roles.
 _AGGREGATES: Final = f"{_RBAC}/"
 _AMOUNTS: Final = frozenset({("", "ResourceQuota"), ("", "LimitRange")})
 Body = dict[str, Any]
 
 
 def unlike(body: Mapping[str, Any], answer: Mapping[str, Any]) -> list[FieldDrift]:
-    """The fields of `answer` (a live object, or what a write comes to) that are not as `body` states them.
+    """The fields of `answer` (a live object or the result of a write) that differ from `body`.
 
-    `body` is a stated security object. Annotations, labels and finalizers that are only in the answer do not count,
-    for they change nothing of what the object does; a role's label that passes its rules on does.
+    `body` is a declared security object. Additional annotations, labels and finalizers do not count, because they do
+    not change what the object does. A role's additional aggregation label does count.
     """
     key = group_of(str(body.get("apiVersion"))), str(body.get("kind"))
     wanted = _filled(key, body)
     found = {name: value for name, value in answer.items() if name in wanted or name not in _NOT_CONTENT}
     if body.get("aggregationRule"):
-        # A controller writes the rules of a role that is put together from others.
+        # A controller writes the rules of an aggregated role.
         wanted.pop("rules", None)
         found.pop("rules", None)
     wanted["metadata"], found["metadata"] = _metadata(body, answer)
@@ -73,13 +73,13 @@ def _aligned(found: Any, wanted: Any, amounts: bool, name: str = "") -> Any:
         return {key: _aligned(found.get(key), wanted.get(key), amounts, key) for key in keys}
     if isinstance(found, list) and isinstance(wanted, list):
         if all(isinstance(item, str) for item in (*found, *wanted)):
-            # Verbs, resources, policy types, namespaces: sets, whatever their order.
+            # Verbs, resources, policy types, namespaces: sets, in any order.
             return wanted if sorted(found) == sorted(wanted) else found
         if len(found) == len(wanted):
             return [_aligned(one, other, amounts) for one, other in zip(found, wanted, strict=True)]
         return found
     if found is None:
-        # The API server drops what is empty, but for selectors, of which an empty one selects everything.
+        # The API server drops empty values, except for selectors: an empty selector selects everything.
         is_selector = isinstance(wanted, Mapping) and name.lower().endswith("selector")
         is_empty = wanted is None or wanted is False or wanted in ("", 0) or (not wanted and not is_selector)
         return wanted if is_empty else None

@@ -1,6 +1,6 @@
-"""Finds what nobody declared in a city's namespaces: one list for each kind, nearly all of metadata only.
+"""Finds undeclared objects in a city's namespaces, with one list per kind, mostly of metadata only.
 
-Changes nothing but in `remove`. What is declared is told by the caller; which namespaces are the city's is read here.
+Only `remove` changes anything. The caller says what is declared; the city's namespaces are read here.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ from wecityctl.model.kinds import TRAFFIC, gives_or_opens, is_traffic
 from wecityctl.model.naming import CITY_LABEL, RETAINED_FOR
 from wecityctl.model.security import CLOSING_KINDS, group_of, only_closes
 
-# What the API server and the controllers put into every namespace.
+# Created by the API server and its controllers in every namespace.
 _DEFAULTS: Final = frozenset({("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")})
-# What other controllers put into every namespace they put into this one too.
+# Objects that other controllers create in every namespace are recognised by being in this one too.
 _FIRST_NAMESPACE: Final = "default"
 _TOKEN: Final = re.compile(r"default-token-[a-z0-9]{5}")
 _TOKEN_OF: Final = "kubernetes.io/service-account.name"  # noqa: S105
 _MOST_OWNERS: Final = 5
 _LOOKS, _PAUSE = 3, 0.5
-# Seconds that a pod that is being deleted may take without being told: PostgreSQL's takes 60.
+# Seconds. A pod with a longer grace period is reported while it is being deleted. PostgreSQL's is 60.
 _GRACE: Final = 120
-# More lists side by side cost more in new connections than they save.
+# More concurrent lists cost more for new connections than they save.
 _SIDE_BY_SIDE: Final = 6
 
-# API group, kind, namespace and name: the same object whatever version it was asked for in.
+# API group, kind, namespace and name: identifies an object in any API version.
 Place = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
-    """An object that nobody declared: its finding, its type, and the version that was seen."""
+    """An undeclared object: its finding, its type, and the resource version that was seen."""
 
     finding: Finding
     type: ResourceType
@@ -65,10 +65,10 @@ class Stranger:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What nobody declared, and pods that were changed; `expected` is what the cloud's owner is said to put there.
+    """Undeclared objects and changed pods; `expected` are undeclared objects that the cloud's owner puts there.
 
-    `unseen` are kinds that this identity may not list; `silent` are API groups of extensions that let traffic through
-    and whose API server does not answer: nothing is known of what they hold.
+    `unseen` are kinds that this identity may not list. `silent` are API groups of extensions that can open network
+    access and whose API server does not answer, so that their objects are unknown.
     """
 
     strangers: tuple[Stranger, ...] = ()
@@ -78,12 +78,12 @@ class Found:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """The findings of the strangers."""
+        """The findings about the undeclared objects."""
         return tuple(item.finding for item in self.strangers)
 
 
 def place(api_version: str, kind: str, namespace: str, name: str) -> Place:
-    """Where an object is, from the apiVersion that it was stated in."""
+    """The identity of an object, from the apiVersion in which it was declared."""
     return group_of(api_version), kind, namespace, name
 
 
@@ -97,13 +97,14 @@ async def find(
     expected: Sequence[Expected] = (),
     is_own: bool = False,
 ) -> Found:
-    """What is in the city's namespaces, has the city's label or gives rights over them, undeclared.
+    """Find undeclared objects in the city's namespaces, with the city's label, or with rights over the namespaces.
 
     `declared` has the stack of every object that a stack has on this cluster. The city's namespaces are those that are
-    declared and those with its label, but none with another city's. `home` is the stack that is named where the
-    namespace has none. `expected` is what the cloud's owner puts there. `is_own`: the cluster is the city's alone, so
-    that whoever has rights over everything in it is told too. Beside `kinds`, those of extensions are looked for that
-    the API server serves. Raises the client's errors; kinds that may not be listed are named in what is returned.
+    declared or have its label, without those that have another city's label. `home` is the stack to report for a
+    namespace without one. `expected` is what the cloud's owner puts there. `is_own` means that the cluster is the
+    city's alone; then subjects with full rights over the cluster are reported too. In addition to `kinds`, the kinds of
+    extensions that the API server serves are searched. Raises the client's errors; kinds that may not be listed are in
+    the result.
     """
     look = _Look(client, city, declared, home, tuple(expected), is_own)
     return await look.go(kinds)
@@ -118,7 +119,9 @@ async def find_on(
     kinds: Sequence[ResourceType] = ALL,
     home: str = "",
 ) -> Found:
-    """`find` on one of the city's clouds: the files say what its owner puts there; an embedded one is the city's."""
+    """`find` on one of the city's clouds, with its owner's objects from the files. Embedded clouds are the city's
+    alone.
+    """
     of_files = city.cloud(cloud)
     return await find(
         client,
@@ -132,9 +135,9 @@ async def find_on(
 
 
 async def remove(client: KubeClient, stranger: Stranger) -> str:
-    """Delete the very object that was seen, unless it was changed since, and wait until it is gone.
+    """Delete exactly the object that was seen, unless it has changed, and wait until it is gone.
 
-    Returns why it is there still; empty where it is gone. Raises other errors of the client.
+    Returns why it still exists; empty if it is gone. Raises other errors of the client.
     """
     found = stranger.finding
     assert found.is_removable
@@ -168,9 +171,9 @@ class _Look:
     is_own: bool
     # The city's namespaces with their labels.
     spaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    # Of the cluster's roles, those that let somebody do everything in a namespace; known only where `is_own`.
+    # The cluster's roles that give full control of a namespace; known only if `is_own`.
     commanding: frozenset[str] = frozenset()
-    # By uid: everything of the city's that was seen, among it what may own other objects.
+    # By uid: all objects of the city that were seen, including possible owners of other objects.
     seen: dict[str, Object] = field(default_factory=dict)
     unseen: list[str] = field(default_factory=list)
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_SIDE_BY_SIDE))
@@ -199,7 +202,7 @@ class _Look:
         services = {
             (item["metadata"]["namespace"], item["metadata"]["name"]): item for item in everything.get(SERVICE) or ()
         }
-        # What is on its way out owns things still.
+        # An object that is being deleted can still be an owner.
         self.seen = {item["metadata"]["uid"]: item for _, item in kept}
         doubtful = [
             (rt, item)
@@ -220,7 +223,7 @@ class _Look:
         return Found(strangers, tuple(self.unseen), expected, silent)
 
     async def _lists(self, kinds: Sequence[ResourceType]) -> tuple[Objects | None, dict[ResourceType, Objects | None]]:
-        """The cluster's namespaces, and everything of these kinds and those of extensions."""
+        """The cluster's namespaces, and all objects of these kinds and those of extensions."""
         asked = (NAMESPACE, *kinds)
         served, lists = await asyncio.gather(
             self.client.resources(), asyncio.gather(*(self._everywhere(rt) for rt in asked))
@@ -231,7 +234,7 @@ class _Look:
         return found.pop(NAMESPACE), found
 
     async def _everywhere(self, rt: ResourceType) -> Objects | None:
-        """All objects of a kind; `None` where that may not be asked."""
+        """All objects of a kind; `None` if they may not be listed."""
         whole = is_whole(rt) or (rt == ROLE and self.is_own)
         selector = f"{CITY_LABEL}={self.city}" if rt in LABELLED and not whole else ""
         try:
@@ -245,7 +248,7 @@ class _Look:
             return None
 
     async def _in_each(self, rt: ResourceType) -> Objects:
-        """The same, asked in each of the city's namespaces."""
+        """The same, listed in each of the city's namespaces."""
         if not rt.namespaced:
             return []
         found: Objects = []
@@ -260,7 +263,7 @@ class _Look:
         return found
 
     def _own_namespaces(self, listed: Objects | None) -> Objects:
-        """Those with the city's label; sets `spaces` to the names of all that are the city's."""
+        """The namespaces with the city's label. Sets `spaces` to the names of all namespaces of the city."""
         stated = frozenset(name for group, kind, _, name in self.declared if (group, kind) == ("", "Namespace"))
         if listed is None:
             self.spaces = {name: {} for name in stated}
@@ -280,27 +283,27 @@ class _Look:
         if rt == BINDING:
             return self._is_ours_alone(item) or clusterwide.is_for_everybody(item) or self._gives_command(item)
         if _label(item):
-            # Another city's own are that city's to look after.
+            # Objects of another city are reported there.
             return False
         if is_whole(rt):
             return clusterwide.reaches(item, self.spaces.values())
         return is_traffic(rt.group, rt.kind)
 
     def _is_ours_alone(self, item: Object) -> bool:
-        """Whether a binding gives one of the city's own roles, or rights to its service accounts."""
+        """Whether a binding refers to one of the city's own roles, or gives rights to its service accounts."""
         return (RBAC, "ClusterRole", "", clusterwide.role_of(item)) in self.declared or clusterwide.is_for_accounts_of(
             item, self.spaces
         )
 
     def _gives_command(self, item: Object) -> bool:
-        """Whether a binding lets somebody do everything in a cluster that is the city's alone."""
+        """Whether a binding gives full control of a cluster that is the city's alone."""
         is_anothers = _label(item) not in ("", self.city)
         if is_anothers or not item.get("subjects"):
             return False
         return clusterwide.role_of(item) in self.commanding and not clusterwide.is_bootstrap(item)
 
     def _is_excused(self, rt: ResourceType, item: Object, doubtful: Collection[str], services: Services) -> bool:
-        """Whether an undeclared object is there because of a declared one, or is told by another."""
+        """Whether an undeclared object exists because of a declared one, or is covered by another finding."""
         if _opens(rt):
             return False
         if rt in (ENDPOINTS, ENDPOINT_SLICE) and not are_kept(item, services):
@@ -308,11 +311,11 @@ class _Look:
         return rt == ENDPOINTS or self._is_accounted_for(item, doubtful)
 
     def _is_owners(self, rt: ResourceType, item: Object) -> bool:
-        """Whether the cloud's owner is said to put the object there."""
+        """Whether the object is one that the cloud's owner puts there."""
         return any(each.matches(rt.group, rt.kind, item["metadata"]["name"]) for each in self.expected)
 
     async def _altered(self, found: Iterable[Object]) -> list[Stranger]:
-        """Those of the pods that were changed since their controllers made them."""
+        """The pods that were changed after their controllers created them."""
         doubtful = [item for item in found if not _is_all_but_gone(item) and pods.may_differ(item)]
         return [
             Stranger(
@@ -327,7 +330,7 @@ class _Look:
         return self.declared.get(("", "Namespace", "", namespace), self.home)
 
     def _is_expected(self, item: Object, spread: Collection[tuple[str, str]]) -> bool:
-        """Whether the cluster makes it by itself, or the city keeps it beyond its stacks."""
+        """Whether the cluster creates the object by itself, or the city keeps it outside its stacks."""
         meta, kind = item["metadata"], item["kind"]
         name, annotations = meta["name"], meta.get("annotations") or {}
         if (kind, name) in _DEFAULTS or (kind, name) in spread:
@@ -339,13 +342,13 @@ class _Look:
         return kind == "PersistentVolumeClaim" and self._is_of_a_template(meta.get("namespace", ""), name)
 
     def _is_of_a_template(self, namespace: str, name: str) -> bool:
-        """Whether a declared StatefulSet may have made the volume: `<template>-<name>-<ordinal>`."""
+        """Whether a declared StatefulSet may have created the volume claim: `<template>-<name>-<ordinal>`."""
         base, _, ordinal = name.rpartition("-")
         sets = (item[3] for item in self.declared if item[:3] == (STATEFUL.group, STATEFUL.kind, namespace))
         return ordinal.isdigit() and any(base.endswith(f"-{each}") for each in sets)
 
     async def _read_owners(self, items: Sequence[Object]) -> None:
-        """Read, kind by kind, the owners that were not seen: of kinds not asked for, or made in this very moment."""
+        """Read the owners that were not seen, kind by kind: of kinds that are not listed, or created just now."""
         asked: set[tuple[str, str]] = set()
         for _ in range(_MOST_OWNERS):
             lacking = {
@@ -372,7 +375,7 @@ class _Look:
         return [item for item in found if item["metadata"].get("namespace", "") in (*self.spaces, "")]
 
     def _owners_of(self, item: Object) -> Mapping[str, Object]:
-        """By uid: everything that owns the object by references that say the truth, directly or through others."""
+        """By uid: the direct and indirect owners of the object, from valid owner references."""
         waiting, found = [item], dict[str, Object]()
         while waiting:
             each = waiting.pop()
@@ -384,7 +387,7 @@ class _Look:
         return found
 
     def _is_accounted_for(self, item: Object, doubtful: Collection[str]) -> bool:
-        """Whether owners lead to a declared object, or to an undeclared one that is told in its stead."""
+        """Whether its owners lead to a declared object, or to an undeclared one that is reported instead."""
         for uid, owner in self._owners_of(item).items():
             if _place_of(owner) in self.declared:
                 return True
@@ -395,10 +398,10 @@ class _Look:
     async def _without_kept_fences(
         self, found: list[tuple[ResourceType, Object]], namespaces: Objects
     ) -> list[tuple[ResourceType, Object]]:
-        """Without what `destroy` has left in a namespace that it kept, so that the namespace stays closed.
+        """Remove the security objects that `destroy` left in a retained namespace to keep it closed.
 
-        Anybody may write its mark: only in a namespace that no stack has any more is it believed, and of a network
-        policy only if that allows nothing.
+        Anybody can set the retention annotation. So it counts only in a namespace that no stack has any more, and on a
+        network policy only if that policy allows nothing.
         """
         spaces = {item["metadata"]["name"] for item in namespaces if _is_kept(item)}
         spaces -= {name for group, kind, _, name in self.declared if (group, kind) == ("", "Namespace")}
@@ -406,7 +409,7 @@ class _Look:
         for rt, item in found:
             is_kept = _is_kept(item) and item["metadata"].get("namespace") in spaces
             may_close = is_kept and (rt.api_version, rt.kind) in CLOSING_KINDS
-            # Only of a network policy it has to be read whether it closes.
+            # Only a network policy must be read to learn whether it closes the namespace.
             if may_close and (rt.kind != "NetworkPolicy" or await self._only_closes(rt, item)):
                 continue
             rest.append((rt, item))
@@ -421,7 +424,7 @@ class _Look:
         return only_closes(rt.api_version, rt.kind, whole)
 
     async def _still_there(self, found: list[tuple[ResourceType, Object]]) -> list[tuple[ResourceType, Object]]:
-        """Without what the cluster is just clearing away, because its owner has gone or it was deleted."""
+        """Remove objects that the cluster is deleting, because their owner is gone or they were deleted."""
         for _ in range(_LOOKS):
             doubtful = [
                 (rt, item)
@@ -472,7 +475,7 @@ class _Look:
 
 
 def _opens(rt: ResourceType) -> bool:
-    """Whether objects of the kind give rights, open or limit: an owner reference excuses none of them."""
+    """Whether the kind grants rights, or opens or restricts access: such objects are reported in spite of owners."""
     return gives_or_opens(rt.group, rt.kind)
 
 
@@ -486,7 +489,7 @@ def _references(item: Object) -> Sequence[Mapping[str, Any]]:
 
 
 def _is_owner(owner: Object, ref: Mapping[str, Any], owned: Object) -> bool:
-    """Whether a reference says the truth: by kind and name, in the same namespace or of the whole cluster."""
+    """Whether a reference has its owner's kind and name, and the owner is cluster-scoped or in the same namespace."""
     group, kind, namespace, name = _place_of(owner)
     stated = place(str(ref.get("apiVersion")), str(ref.get("kind")), namespace, str(ref.get("name")))
     return stated == (group, kind, namespace, name) and namespace in ("", owned["metadata"].get("namespace"))
@@ -497,7 +500,7 @@ def _label(item: Object) -> str:
 
 
 def _is_kept(item: Object) -> bool:
-    """Whether it has the mark of what `destroy` keeps."""
+    """Whether it has the annotation of objects that `destroy` retains."""
     return bool((item["metadata"].get("annotations") or {}).get(RETAINED_FOR))
 
 
@@ -510,9 +513,9 @@ def _finalizers(item: Object) -> tuple[str, ...]:
 
 
 def _is_all_but_gone(item: Object) -> bool:
-    """Whether it is being deleted, nothing holds it, and it has not asked for long to end.
+    """Whether it is being deleted with a short grace period and without finalizers.
 
-    What a finalizer holds is in force until it is gone, for as long as somebody likes.
+    An object that a finalizer keeps stays in force until it is gone, possibly forever.
     """
     meta = item["metadata"]
     return _is_leaving(item) and not _finalizers(item) and int(meta.get("deletionGracePeriodSeconds") or 0) <= _GRACE

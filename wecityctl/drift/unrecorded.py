@@ -1,8 +1,8 @@
-"""Fields of an object that nobody is on record for: who wrote them has removed the record. Pure.
+"""Finds fields without an owner, because their author has emptied the ownership record. Pure.
 
-Anybody who may change an object may also empty its `metadata.managedFields`. What is then left without an owner is
-either what the API server fills in by itself, or somebody's addition. The API server tells the two apart: it fills in
-the same for the same object under another name.
+Anybody who may change an object may also empty its `metadata.managedFields`. A field without an owner is either a
+default of the API server or somebody's addition. To tell them apart, the API server is asked for the same object under
+another name: it sets the same defaults there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 from wecityctl.drift import classify, controllers, fieldset
 from wecityctl.drift.fieldset import Fields, Path
 
-# Never the same in two objects: counted, stamped, or handed out by the API server.
+# Different in every object: maintained, generated or allocated by the API server.
 _OF_ONE_OBJECT: Final[Fields] = {
     "f:apiVersion": {},
     "f:kind": {},
@@ -37,7 +37,7 @@ _OF_ONE_OBJECT: Final[Fields] = {
         },
         "f:labels": {"f:kubernetes.io/metadata.name": {}},
     },
-    # Where they are not stated they are an autoscaler's; the API server does not always note who scaled.
+    # If it is not declared, an autoscaler sets it, and the API server does not always record who scaled.
     "f:spec": {"f:replicas": {}},
 }
 _HANDED_OUT: Final[Mapping[str, Fields]] = {
@@ -65,8 +65,8 @@ _HANDED_OUT: Final[Mapping[str, Fields]] = {
         }
     },
 }
-# What the API server fills in where it is left out, of the kinds that stacks make most. Where a field of one of these
-# names is as it was when the object was applied, nobody is asked. Source: `defaults.go` of core/v1, apps/v1, batch/v1,
+# Fields that the API server defaults, for the kinds that are most frequent in stacks. If such a field has the value
+# that it had when the object was applied, no request is made. Source: `defaults.go` of core/v1, apps/v1, batch/v1,
 # autoscaling/v2, networking/v1 and policy/v1 in Kubernetes.
 _FILLED_IN: Final = frozenset(
     {
@@ -148,10 +148,10 @@ _FILLED_IN: Final = frozenset(
 def doubtful(
     live: Mapping[str, Any], stated: Mapping[str, Any], applied: Mapping[str, Any], structure: Fields
 ) -> dict[str, Any]:
-    """The fields of `live` that are not stated, that nobody owns and that the API server need not have filled in.
+    """The fields of `live` that are not declared, have no owner, and may not be defaults of the API server.
 
-    `applied` is the object as it was when it was last applied. `structure` is any set of its fields: elements of keyed
-    lists are told apart by the keys that it uses.
+    `applied` is the object as last applied. `structure` is any set of its fields; its keys identify the elements of
+    keyed lists.
     """
     owners = classify.owned_by_anybody(live)
     kind = str(live.get("kind"))
@@ -165,7 +165,7 @@ def doubtful(
 
 
 def added(live: Mapping[str, Any], doubtful: Fields, fresh: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the doubtful fields that are otherwise in `fresh`, the same object as the API server would make it."""
+    """The doubtful fields that differ in `fresh`, the same object as the API server would create it."""
     paths = fieldset.paths(doubtful)
     return fieldset.of(path for path in paths if fieldset.value_at(live, path) != fieldset.value_at(fresh, path))
 
@@ -180,10 +180,10 @@ def _without_owner(value: Any, stated: Any, owners: Fields, structure: Fields, a
         path, mine, inner = (*above, key), owners.get(key), structure.get(key) or {}
         there = fieldset.value_at(stated, (key,))
         if mine is not None and not mine:
-            # Owned as a whole; what is more in it than was stated was written by somebody else.
+            # Owned as a whole: anything in it beyond the declared value was written by somebody else.
             yield from _beyond(below, there, path)
         elif isinstance(below, Mapping) and below and (key.startswith("f:") or key in structure):
-            # Each field by itself, for some of them may be filled in.
+            # Checked field by field, because some may be defaults.
             yield from _without_owner(below, there, mine or {}, inner, path)
         elif isinstance(below, list) and set(inner) - {fieldset.SELF}:
             yield from _without_owner(below, there, mine or {}, inner, path)
@@ -192,7 +192,7 @@ def _without_owner(value: Any, stated: Any, owners: Fields, structure: Fields, a
 
 
 def _beyond(value: Any, stated: Any, above: Path) -> Iterator[Path]:
-    """What a value has beyond what was stated of it."""
+    """The paths of a value that go beyond the declared value."""
     if isinstance(value, Mapping) and isinstance(stated, Mapping):
         for name, below in value.items():
             path = (*above, f"f:{name}")

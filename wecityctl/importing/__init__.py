@@ -1,4 +1,4 @@
-"""Writing the Cloud document for what exists already: a cluster is read, a vendor's network and cluster are named.
+"""Creates the Cloud document for existing resources: reads a cluster, or takes a vendor's network and cluster by name.
 
-Changes nothing in any cloud; where the text is written to is the command's business.
+Changes nothing in any cloud. The command decides where the text is written.
 """

@@ -1,4 +1,4 @@
-"""From what was read or named to a Cloud with remarks for the person who finishes the file."""
+"""Builds a Cloud from what was read or named, with remarks for the person who completes the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wecityctl.importing.vendors import DiscoveredFacts
 from wecityctl.model.city import Cloud, Existing, KubernetesSettings, Network
 from wecityctl.model.vendors import Vendor
 
-# The document must name a zone to be valid; this one is to be replaced.
+# A valid document must name a zone; the user replaces this one.
 _SOME_ZONE = "internet"
 _CIDR = "network: {cidr: ...}: fill in the existing network's own range; what is made in it takes shares of that."
 _PRICES = (
@@ -23,7 +23,7 @@ _PRICES = (
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What the user says: the cloud's name, the city's zones that it serves, and choices among its classes."""
+    """The user's options: the cloud's name, the zones of the city that it serves, and classes to use."""
 
     name: str
     zones: tuple[str, ...] = ()
@@ -33,8 +33,11 @@ class ImportOptions:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What of a vendor's cloud exists, by the vendor's identifiers; `subnets` by zone, `settings` of the vendor's block
-    as the user writes them, `cidr` the network's range where the user knows it."""
+    """Existing resources of a vendor's cloud, by the vendor's identifiers.
+
+    `subnets` are by zone. `settings` are those of the vendor's block in the user's spelling. `cidr` is the network's
+    range if the user knows it.
+    """
 
     region: str
     network: str
@@ -45,7 +48,7 @@ class Named:
 
 
 def adopt_cluster(wanted: ImportOptions, kubeconfig: str, inventory: ClusterInventory) -> Imported:
-    """The Cloud of a cluster that was read through `kubeconfig` (empty: as kubectl finds it)."""
+    """The Cloud for a cluster that was read through `kubeconfig` (empty: kubectl's default)."""
     cloud = Cloud(
         name=wanted.name,
         provider="kubernetes",
@@ -72,8 +75,10 @@ def adopt_landing(
     facts: DiscoveredFacts | None,
     inventory: ClusterInventory | None,
 ) -> Imported:
-    """The Cloud of a vendor's network and cluster: named, `facts` where the vendor's plug-in could read them, and a
-    `survey` where the cluster itself was read."""
+    """The Cloud for a vendor's network and cluster.
+
+    `facts` is what the vendor's plug-in could read; `inventory` is present if the cluster itself was read.
+    """
     zones = tuple(dict.fromkeys((*named.subnets, *wanted.zones)))
     cloud = Cloud(
         name=wanted.name,

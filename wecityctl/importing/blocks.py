@@ -1,4 +1,4 @@
-"""A block of settings between the model's writing and the file's: what is not as by default, and what a user sets."""
+"""Converts a block of settings between the model's and the file's spelling, and applies the user's settings to it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Block = TypeVar("Block")
 
 
 def settings_of(block: Any) -> dict[str, Any]:
-    """What of a block is not as by default, in the file's writing."""
+    """The values of a block that differ from the defaults, in the file's spelling."""
     standard = as_written(type(block)())
     return {name: value for name, value in as_written(block).items() if value != standard[name]}
 
 
 def as_written(value: Any) -> dict[str, Any]:
-    """All fields of a frozen value, in the file's writing."""
+    """All fields of a frozen value, in the file's spelling."""
     return {_camel(item.name): _plain(getattr(value, item.name)) for item in fields(value)}
 
 
 def with_given(block: Block, given: Mapping[str, str]) -> Block:
-    """The block with settings as a user writes them: `NAME=VALUE`, lists by commas, true and false."""
+    """The block with a user's settings: `NAME=VALUE`, lists separated by commas, true and false."""
     names = {_camel(item.name): item.name for item in fields(block)}  # type: ignore[arg-type]
     changes = {}
     for name, text in given.items():
@@ -34,7 +34,7 @@ def with_given(block: Block, given: Mapping[str, str]) -> Block:
 
 
 def _read(name: str, text: str, current: Any) -> Any:
-    """`text` as the kind of value that the setting has."""
+    """Parse `text` as the type of the setting's current value."""
     match current:
         case bool():
             if text not in ("true", "false"):

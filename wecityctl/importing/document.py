@@ -1,4 +1,4 @@
-"""A Cloud as the text of a document, with remarks beside what a reader should decide; checked before it is shown."""
+"""Writes a Cloud as the text of a document, with remarks for the reader, and validates it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ _WIDTH = 118
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """A Cloud for what exists. `heading` opens the file; `remarks` are comments, by field of the spec or `pool <name>`;
-    `notes` are for whoever runs the command."""
+    """A Cloud for existing resources.
+
+    `heading` begins the file. `remarks` are comments, by field of the spec or `pool <name>`. `notes` are for the user
+    who runs the command.
+    """
 
     cloud: Cloud
     heading: str
@@ -34,7 +37,7 @@ class Imported:
 
 
 def as_mapping(cloud: Cloud) -> dict[str, Any]:
-    """The document as plain values, without what is as by default."""
+    """The document as plain values, without defaults."""
     spec = {
         "provider": cloud.provider,
         cloud.provider: settings_of(cloud.settings if cloud.has_landing_zone else getattr(cloud, cloud.provider)),
@@ -55,7 +58,7 @@ def as_mapping(cloud: Cloud) -> dict[str, Any]:
 
 
 def as_text(imported: Imported) -> str:
-    """The document as YAML with its comments. Raises `ConfigurationError` where it would not be a valid one."""
+    """The document as YAML with its comments. Raises `ConfigurationError` if it would be invalid."""
     text = "\n".join(_lines(imported)) + "\n"
     _check(imported, text)
     return text
@@ -114,7 +117,7 @@ def _comment(text: str, indent: str) -> Iterator[str]:
 
 
 def _check(imported: Imported, text: str) -> None:
-    """Load the document with a city that has just its zones: whatever would be refused later is refused now."""
+    """Load the document together with a minimal city with its zones, so that errors are found now."""
     from stacks.catalogue import load_catalogue
     from wecityctl.spec import load_city
 
@@ -135,7 +138,7 @@ def _check(imported: Imported, text: str) -> None:
 
 
 def _refused(imported: Imported, problems: tuple[Problem, ...]) -> ConfigurationError:
-    """Lines of a file that nobody has yet would lead nowhere: the fields tell what is wrong."""
+    """Report problems by field: line numbers of a file that does not exist yet would be useless."""
     own = [replace(item, file=imported.file_name, line=0) for item in problems if item.file.endswith("cloud.yaml")]
     block = f"spec.{imported.cloud.provider}."
     settings = any(item.path.startswith(block) for item in own)

@@ -1,4 +1,4 @@
-"""The city's directory that a new document goes into: which zones its city has, and which clouds it has already."""
+"""Reads and writes the city's directory for a new document: the city's zones, and its existing clouds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wecityctl.errors import ConfigurationError, WecityError
 
 
 def zones_of(directory: Path) -> tuple[str, ...]:
-    """The zones that the City in `directory` declares; none where there is no City that can be read."""
+    """The zones that the City in `directory` declares; none if no City can be read there."""
     for document in _documents(directory, "City"):
         zones = _part(document, "spec").get("zones")
         if isinstance(zones, list):
@@ -19,7 +19,7 @@ def zones_of(directory: Path) -> tuple[str, ...]:
 
 
 def refuse_known_cloud(directory: Path, name: str) -> None:
-    """Raise `ConfigurationError` where the city has a cloud of that name."""
+    """Raise `ConfigurationError` if the city has a cloud of that name."""
     for document in _documents(directory, "Cloud"):
         if _part(document, "metadata").get("name") == name:
             raise ConfigurationError(
@@ -28,7 +28,7 @@ def refuse_known_cloud(directory: Path, name: str) -> None:
 
 
 def write_new(path: Path, text: str) -> None:
-    """Write a file that is not there yet; what is there is never overwritten."""
+    """Write a new file; an existing file is never overwritten."""
     try:
         with path.open("x", encoding="utf-8") as stream:
             stream.write(text)
@@ -41,7 +41,7 @@ def write_new(path: Path, text: str) -> None:
 
 
 def _documents(directory: Path, kind: str) -> Iterator[dict[str, Any]]:
-    """What can be read as documents of a kind; files with mistakes are `validate`'s business."""
+    """The readable documents of a kind; `validate` reports files with errors."""
     from wecityctl.spec.files import find_files, read_text
     from wecityctl.spec.yamltree import parse_yaml
 
@@ -53,6 +53,6 @@ def _documents(directory: Path, kind: str) -> Iterator[dict[str, Any]]:
 
 
 def _part(document: dict[str, Any], name: str) -> dict[str, Any]:
-    """A mapping of the document; empty where there is something else."""
+    """A mapping in the document; empty if the value is not a mapping."""
     found = document.get(name)
     return found if isinstance(found, dict) else {}

@@ -17,7 +17,7 @@ _DEFAULT_INGRESS = "ingressclass.kubernetes.io/is-default-class"
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """Classes by name, and the cluster's own choice among them, which may be empty."""
+    """Class names, and the cluster's default class, which may be empty."""
 
     names: tuple[str, ...]
     default: str
@@ -29,7 +29,7 @@ class Classes:
 
 @dataclass(frozen=True, slots=True)
 class ClusterInventory:
-    """What an existing cluster is, as far as a Cloud document asks."""
+    """The properties of an existing cluster that a Cloud document describes."""
 
     context: str
     version: str
@@ -39,7 +39,7 @@ class ClusterInventory:
 
 
 def inventory(kubeconfig: str, context: str) -> ClusterInventory:
-    """Read the cluster that `kubeconfig` (empty: as kubectl finds it) and `context` (empty: the current one) name."""
+    """Read the cluster that `kubeconfig` (empty: kubectl's default) and `context` (empty: the current one) name."""
     from wecityctl.kube.client import KubeClient
     from wecityctl.kube.config import load_access
     from wecityctl.kube.transport import HttpPool

@@ -1,7 +1,6 @@
-"""What a vendor offers in a region – availability zones, versions of Kubernetes, machine types –, asked for through its
-own plug-in, and what of a Cloud's words is not among it.
+"""Compares a Cloud with its vendor's offers in a region: availability zones, Kubernetes versions and machine types.
 
-What is asked is in each vendor's folder. Not every vendor can be asked everything: what cannot is told.
+The vendor's own plug-in is asked; the questions are in each vendor's folder. What a vendor cannot be asked is reported.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def compare(cloud: Cloud, plugin: Plugin) -> Comparison:
-    """Ask the vendor, and compare. Raises `DeploymentError` where it refuses to answer."""
+    """Ask the vendor and compare. Raises `DeploymentError` if it does not answer."""
     discovery = discovery_of(cloud.provider)
     known: dict[str, set[str]] = {}
     missing: list[Missing] = []
@@ -39,7 +38,7 @@ def compare(cloud: Cloud, plugin: Plugin) -> Comparison:
 
 
 def words(cloud: Cloud) -> Iterator[tuple[str, str]]:
-    """The words of a Cloud that only its vendor can judge."""
+    """The values of a Cloud that only its vendor can validate."""
     yield from ((ZONES, place) for place in cloud.settings.places)
     if cloud.settings.version:
         yield VERSION, cloud.settings.version
@@ -55,7 +54,7 @@ def _answers(plugin: Plugin, question: Question) -> Iterator[str]:
 
 
 def _refusal(plugin: Plugin, question: Question) -> str:
-    """What the vendor says where one thing is not there, or not shown; empty where it is."""
+    """The vendor's error if something does not exist or may not be read; empty if it exists."""
     try:
         plugin.invoke(question.token, question.arguments)
     except DeploymentError as error:

@@ -1,6 +1,6 @@
-"""A vendor's plug-in, started to read: the protocol's own `Configure`, `Read` and `Invoke`, and nothing that changes.
+"""Runs a vendor's plug-in to read existing resources, with `Configure`, `Read` and `Invoke` only. Changes nothing.
 
-Credentials are the plug-in's business: it finds them in this process's environment as it would under the engine.
+The plug-in finds its credentials in this process's environment, as it would under the engine.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Plugin:
         self._package = package
 
     def configure(self, settings: Mapping[str, str]) -> None:
-        """Hand over the provider's settings; credentials come from the environment."""
+        """Send the provider's settings; credentials come from the environment."""
         arguments = struct_pb2.Struct()
         arguments.update(settings)
         variables = {f"{self._package}:config:{name}": value for name, value in settings.items()}
@@ -45,14 +45,14 @@ class Plugin:
         self._call("take its settings", lambda: self._stub.Configure(request, timeout=CALL_SECONDS))
 
     def read(self, token: str, identifier: str) -> dict[str, Any] | None:
-        """The properties of what exists; `None` where there is no such thing."""
+        """The properties of an existing resource; `None` if it does not exist."""
         urn = f"urn:pulumi:import::{PROJECT}::{token}::existing"
         request = provider_pb2.ReadRequest(id=identifier, urn=urn, type=token, name="existing")
         answer = self._call(f"read {identifier}", lambda: self._stub.Read(request, timeout=CALL_SECONDS))
         return MessageToDict(answer.properties) if answer.id else None
 
     def invoke(self, token: str, arguments: Mapping[str, str]) -> dict[str, Any]:
-        """What a data function answers. Raises `DeploymentError` with the vendor's words where it does not."""
+        """The result of a data function. Raises `DeploymentError` with the vendor's message if it fails."""
         given = struct_pb2.Struct()
         given.update(arguments)
         request = provider_pb2.InvokeRequest(tok=token, args=given)
@@ -71,7 +71,7 @@ class Plugin:
 
 
 class _Engine(engine_pb2_grpc.EngineServicer):
-    """What a plug-in may say to its engine while it works; nothing of it is needed here."""
+    """The engine's service that a plug-in calls while it works; all calls are ignored."""
 
     def Log(self, request: Any, context: Any) -> empty_pb2.Empty:  # noqa: N802 - the name is the protocol's
         return empty_pb2.Empty()
@@ -79,7 +79,7 @@ class _Engine(engine_pb2_grpc.EngineServicer):
 
 @contextmanager
 def started(program: Path, package: str, settings: Mapping[str, str]) -> Iterator[Plugin]:
-    """Start the plug-in, configured; it is ended with the block."""
+    """Start the plug-in and configure it; it is stopped at the end of the block."""
     with _engine() as address:
         process = subprocess.Popen(
             guarded([str(program), address]),

@@ -1,7 +1,7 @@
-"""Nodes of a cluster → the pools of a Cloud document. Pure: it is handed the objects that the API server answered.
+"""Derives the pools of a Cloud document from the nodes of a cluster. Pure; the caller passes the API server's objects.
 
-Nodes are grouped by what the machine is (its capacity); what a pool offers is the least that any of its nodes has to
-give to pods (its allocatable part), so that nothing is placed that does not fit.
+Nodes are grouped by machine type (their capacity). A pool offers the minimum of its nodes' allocatable resources, so
+that nothing is placed that does not fit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ARCHITECTURE = "kubernetes.io/arch"
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 REGION = "topology.kubernetes.io/region"
 ZONE = "topology.kubernetes.io/zone"
-# Where we ourselves and vendors write the name of the pool that a node belongs to.
+# Node labels with the name of the pool: our own and those of vendors.
 _POOL_NAMES = (POOL_LABEL, *(vendor.pool_label for vendor in vendors().values() if vendor.pool_label))
 _OLD_NAMES = {
     ARCHITECTURE: "beta.kubernetes.io/arch",
@@ -31,7 +31,7 @@ _OLD_NAMES = {
     REGION: "failure-domain.beta.kubernetes.io/region",
     ZONE: "failure-domain.beta.kubernetes.io/zone",
 }
-# Two machines of one kind differ by some MiB of what their firmware keeps; kinds differ by far more.
+# Machines of one type differ by a few MiB that their firmware reserves; types differ by far more.
 _TOLERANCE = Decimal("0.03")
 _ACCELERATOR = re.compile(r"nvidia|gpu|npu|ascend|dcu|mlu|gcu|xpu|tpu|gaudi|fpga", re.IGNORECASE)
 _ARCHITECTURES = get_args(Architecture)
@@ -40,7 +40,7 @@ _MEBIBYTE = Decimal(1 << 20)
 
 @dataclass(frozen=True, slots=True)
 class FoundPools:
-    """`remarks` by pool name say what a reader of the file should know; `left_out` names nodes with the reason."""
+    """`remarks` are notes for the reader, by pool name; `left_out` names nodes with the reason."""
 
     pools: tuple[Pool, ...]
     region: str
@@ -50,7 +50,7 @@ class FoundPools:
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    """A node as far as pools care. The first line of fields is what the group has in common."""
+    """A node's properties for pools. The first line of fields is the same for the whole group."""
 
     pool: str
     architecture: str
@@ -73,7 +73,7 @@ class _Machine:
 
 
 def pools_of(nodes: Iterable[Mapping[str, Any]]) -> FoundPools:
-    """The pools that the nodes make up, in the order of architecture and size; nodes that take no pods are left out."""
+    """The pools that the nodes form, by architecture and size, without nodes that accept no pods."""
     machines, left_out = [], {}
     for node in sorted(nodes, key=lambda item: str(item["metadata"]["name"])):
         reason = _reason_to_leave_out(node)
@@ -131,7 +131,7 @@ def _machine(node: Mapping[str, Any]) -> _Machine:
         storage=storage,
         name=str(node["metadata"]["name"]),
         region=_label(labels, REGION),
-        # Labels without a prefix are people's own; the others are the cluster's and the vendor's.
+        # Labels without a prefix are the user's; others belong to the cluster or the vendor.
         labels={key: value for key, value in labels.items() if "/" not in key},
         offers=(_amount(allocatable, "cpu"), _amount(allocatable, "memory"), _amount(allocatable, "ephemeral-storage")),
         ready=ready,
@@ -159,7 +159,7 @@ def _accelerates(name: str) -> bool:
 
 
 def _accelerators(amounts: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
-    """Extended resources that compute; addresses and interfaces of the vendor's network are none."""
+    """Extended resources of accelerators, without addresses and interfaces of the vendor's network."""
     found = {}
     for name in amounts:
         prefix, slash, _ = name.partition("/")
@@ -169,7 +169,7 @@ def _accelerators(amounts: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
 
 
 def _split(machines: list[_Machine]) -> list[list[_Machine]]:
-    """One kind by the sizes of memory and disk, as nearly equal ones belong together."""
+    """Split machines of one type by memory and disk; nearly equal sizes stay together."""
     groups: list[list[_Machine]] = []
     for machine in sorted(machines, key=lambda item: (item.memory, item.storage, item.name)):
         for group in groups:
@@ -198,11 +198,11 @@ def _pool(name: str, group: list[_Machine]) -> Pool:
         nodes=len(group),
         cpu=format_cpu(cpu.quantize(Decimal("0.001"), rounding="ROUND_FLOOR")),
         memory=format_bytes(memory // _MEBIBYTE * _MEBIBYTE),
-        # A pool has some storage by its shape; that nodes report none is said in the remarks.
+        # A pool must have storage; a remark says that the nodes report none.
         storage=format_bytes(max(storage // _MEBIBYTE * _MEBIBYTE, _MEBIBYTE)),
         labels=labels,
         accelerators=dict(first.accelerators),
-        # Loongson is domestic by its making; of the others nobody can tell from a label.
+        # Loongson is a domestic architecture. For the others, no label tells.
         domestic=first.architecture == "loong64",
         instance_types=(first.instance_type,) if first.instance_type else (),
     )
@@ -221,7 +221,7 @@ def _remarks(group: list[_Machine]) -> tuple[str, ...]:
 
 
 def _names(groups: list[list[_Machine]]) -> list[str]:
-    """The vendor's names of the pools where nodes carry them, otherwise what the machines are; each one once."""
+    """Unique pool names: the vendor's from the nodes' labels, otherwise derived from the machines."""
     wanted = [_name(group[0]) for group in groups]
     counts = Counter(wanted)
     names: list[str] = []

@@ -1,4 +1,4 @@
-"""Reads a vendor's network, subnets, cluster and offers through the vendor's own plug-in, where this machine can."""
+"""Reads a vendor's network, subnets, cluster and offers through the vendor's plug-in, if this machine can run it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 
 
 def missing_prerequisites(vendor: Vendor, name: str) -> tuple[WecityError, ...]:
-    """What keeps the plug-in from reading here – SDK, plug-in, credentials –, each with how to bring it."""
+    """What is missing here to read with the plug-in (SDK, plug-in, credentials), each with how to get it."""
     from wecityctl.engine.process import vendors as needs
 
     return needs.missing_prerequisites(Cloud(name, vendor.provider, ()))
 
 
 def read(vendor: Vendor, named: Named) -> DiscoveredFacts:
-    """Look at everything that is named. Raises `ConfigurationError` for what is not there or does not belong together,
-    `DeploymentError` for what the vendor refuses to show."""
+    """Read every named resource.
+
+    Raises `ConfigurationError` if one does not exist or they do not belong together, and `DeploymentError` if the
+    vendor does not answer.
+    """
     from wecityctl.importing.plugin import started
 
     kinds = discovery_of(vendor.provider)
@@ -47,7 +50,7 @@ def read(vendor: Vendor, named: Named) -> DiscoveredFacts:
 
 
 def compare_offers(cloud: Cloud) -> Comparison:
-    """Ask a cloud's vendor for what it offers, and compare. Raises `DeploymentError` where it refuses."""
+    """Compare a cloud with its vendor's offers. Raises `DeploymentError` if the vendor does not answer."""
     from wecityctl.importing.plugin import started
 
     given = {name: value for name, value in discovery_of(cloud.provider).provider(cloud).items() if value}

@@ -1,4 +1,4 @@
-"""What was read of the things that a landing zone may find instead of make."""
+"""What was read of existing resources that a landing zone uses instead of creating them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class DiscoveredFacts:
-    """What was read: the network's range, ranges and availability zones of subnets by zone, the cluster's version."""
+    """What was read: the network's range, the subnets' ranges and availability zones by zone, and the cluster's
+    version.
+    """
 
     cidr: str = ""
     ranges: Mapping[str, str] = field(default_factory=dict)

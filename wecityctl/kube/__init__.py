@@ -1,4 +1,4 @@
-"""The asynchronous Kubernetes client: how to reach a cluster, requests with retries, watching, and readiness.
+"""The asynchronous Kubernetes client: access to a cluster, requests with retries, watches, and readiness.
 
-Knows nothing of Pulumi: the built-in provider, the embedded cloud and the engine's probe all stand on it.
+Independent of Pulumi. The built-in provider, the embedded cloud and the engine's probe use it.
 """

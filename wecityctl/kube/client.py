@@ -1,6 +1,6 @@
 """The client of one API server as one user: objects, discovery, server-side apply, watch, logs.
 
-Keeps no copy of the cluster except discovery; retries are `requester`'s, waiting for objects is `readiness`'s.
+Caches only discovery. `requester` retries; `readiness` waits for objects.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _POD = ResourceType("", "v1", "Pod", "pods", True)
 
 
 class KubeClient:
-    """One API server as one user. Cheap to make; shares the pool's connections.
+    """One API server as one user. Cheap to create; uses the pool's connections.
 
-    `on_warning` gets every Warning header of the server; a call's own `on_warning` gets them instead.
+    `on_warning` receives every Warning header of the server, unless the call has its own `on_warning`.
     """
 
     def __init__(
@@ -87,33 +87,34 @@ class KubeClient:
         retry_seconds: float | None = None,
         on_warning: WarningEmit | None = None,
     ) -> Object:
-        """One JSON request. `timeout` (seconds without an answer) is for an attempt, `retry_seconds` for all of them.
+        """Send one JSON request. `timeout` limits each attempt (seconds without an answer), `retry_seconds` all of
+        them.
 
-        Tries again on 429 (after Retry-After), on 5xx and broken connections where the method allows it, and while the
+        Retries on 429 (after Retry-After), on 5xx and broken connections if the method is safe to repeat, and while the
         connection is refused. Raises the classes of `errors`.
         """
         call = Call(method, path, params, _encode(body), content_type, accept or "application/json")
         return await self._object(call, on_warning, timeout=timeout, retry_seconds=retry_seconds)
 
     async def resource(self, api_version: str, kind: str) -> ResourceType:
-        """The served type of that kind; asks again on a miss, then raises `KindNotFound`."""
+        """The served type of that kind. Asks the server again if it is not cached, then raises `KindNotFound`."""
         return await self._discovery.find(api_version, kind)
 
     async def resources(self, *, refresh: bool = False) -> list[ResourceType]:
-        """Every type the cluster serves, in all versions, without groups whose extension server does not answer."""
+        """Every type that the cluster serves, in all versions, without the groups in `silent_groups`."""
         return await self._discovery.all(refresh=refresh)
 
     @property
     def silent_groups(self) -> frozenset[str]:
-        """The API groups that `resources` has left out, because their extension server does not answer."""
+        """The API groups that `resources` omits because their extension server does not answer."""
         return self._discovery.silent
 
     async def serves(self, api_version: str, kind: str) -> bool:
-        """Whether the kind can be asked for at this moment; never answered from the cache of discovery."""
+        """Whether the kind is served right now; does not use the cache of discovery."""
         return await self._discovery.serves(api_version, kind)
 
     async def schema(self, api_version: str, kind: str) -> Schema:
-        """The kind's list types, map keys and quantities; empty where the API server does not say."""
+        """The kind's list types, map keys and quantities; empty if the API server does not describe it."""
         return await self._schemas.find(api_version, kind)
 
     async def get(self, rt: ResourceType, name: str, namespace: str | None = None) -> Object:
@@ -131,7 +132,7 @@ class KubeClient:
         limit: int = 0,
         token: str = "",
     ) -> Page:
-        """One page, with the resource version to watch from. `limit` 0 means everything at once."""
+        """One page, with the resource version to watch from. With a `limit` of 0, everything in one page."""
         query = _filled(
             labelSelector=label_selector, fieldSelector=field_selector, limit=str(limit or ""), **{"continue": token}
         )
@@ -139,7 +140,7 @@ class KubeClient:
         answer = await self._object(Call("GET", rt.path(None, namespace), query, accept=accept))
         items = answer.get("items") or []
         for item in items:
-            # A list leaves the type of its items to the list itself.
+            # The items of a list have no apiVersion and kind of their own.
             item["apiVersion"], item["kind"] = rt.api_version, rt.kind
         metadata = meta(answer)
         return Page(items, str(metadata.get("resourceVersion") or ""), str(metadata.get("continue") or ""))
@@ -182,9 +183,10 @@ class KubeClient:
         resource_version: str = "",
         timeout_seconds: int = 300,
     ) -> AsyncIterator[WatchEvent]:
-        """The changes since `resource_version` (empty: everything there now, then the changes).
+        """The changes since `resource_version` (empty: all existing objects, then the changes).
 
-        Ends quietly when the server's time is up or the connection breaks; raises `Gone` when the version is too old.
+        Ends without an error at the server's timeout or when the connection breaks. Raises `Gone` if the version is too
+        old.
         """
         query = _filled(
             watch="true",
@@ -209,7 +211,7 @@ class KubeClient:
         subresource: str = "",
         on_warning: WarningEmit | None = None,
     ) -> Object:
-        """Server-side apply; the object as the server now has it. Raises `Conflict` when others own fields in it.
+        """Server-side apply; returns the object as stored. Raises `Conflict` when others own fields of `obj`.
 
         A namespaced object without a namespace goes to the access's namespace.
         """
@@ -292,7 +294,7 @@ class KubeClient:
         dry_run: bool = False,
         on_warning: WarningEmit | None = None,
     ) -> Object:
-        """Ask for deletion. With `uid`, only that very object (`Conflict` otherwise). Raises `NotFound`."""
+        """Request deletion. With `uid`, only of exactly that object (`Conflict` otherwise). Raises `NotFound`."""
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
         preconditions = _filled(uid=uid or "", resourceVersion=resource_version or "")
         if preconditions:
@@ -337,7 +339,7 @@ class KubeClient:
         previous: bool = False,
         follow: bool = False,
     ) -> str | AsyncIterator[str]:
-        """A container's log as text, or line by line (without the newline) as it grows with `follow`."""
+        """A container's log as text; with `follow`, line by line (without the newline) as it is written."""
         query = _filled(
             container=container,
             tailLines="" if tail_lines is None else str(tail_lines),
@@ -352,7 +354,7 @@ class KubeClient:
 
     async def events(self, namespace: str, uid: str) -> Objects:
         """The Events about the object of that uid, oldest first."""
-        # Events about cluster-scoped objects lie in "default".
+        # Events about cluster-scoped objects are in the namespace "default".
         found = await self.list(_EVENT, namespace or "default", field_selector=f"involvedObject.uid={uid}")
         return sorted(found, key=event_time)
 
@@ -380,7 +382,7 @@ class KubeClient:
 
 
 def event_time(event: Object) -> str:
-    """When an Event last happened, as sortable text."""
+    """The time of an Event's last occurrence, as sortable text."""
     series = event.get("series") or {}
     return str(
         series.get("lastObservedTime")

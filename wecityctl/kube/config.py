@@ -1,4 +1,4 @@
-"""How to reach one API server as one user: kubeconfigs read and merged as kubectl does, into one frozen value.
+"""The access to one API server as one user: reads and merges kubeconfigs as kubectl does, into one frozen value.
 
 Reads files and the environment; runs no exec plug-in and opens no connection (see `credentials` and `transport`).
 """
@@ -65,10 +65,10 @@ class Access:
 def load_access(
     kubeconfig: str | None = None, context: str | None = None, *, environ: Mapping[str, str] | None = None
 ) -> Access:
-    """The access that `kubeconfig` and `context` name.
+    """The access that `kubeconfig` and `context` describe.
 
     `kubeconfig` is the text of a kubeconfig (YAML or JSON), a path, or None: then $KUBECONFIG (merged as kubectl does),
-    ~/.kube/config, or the pod's service account. Raises `ConfigurationError` for what cannot be read or is missing,
+    ~/.kube/config, or the pod's service account. Raises `ConfigurationError` if it is missing or invalid, and
     `AuthenticationError` for credentials that cannot work.
     """
     env = os.environ if environ is None else environ
@@ -87,7 +87,7 @@ def load_access(
 
 
 def context_names(kubeconfig: str | None = None, *, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """The contexts there are to choose from, found as `load_access` finds them."""
+    """The names of the available contexts, read from the same places as in `load_access`."""
     env = os.environ if environ is None else environ
     found = _given(kubeconfig) if kubeconfig else read_all(_standard_paths(env))
     return tuple(sorted(found.contexts)) if found is not None else ()
@@ -262,7 +262,7 @@ def _in_cluster(env: Mapping[str, str]) -> Access:
 
 
 def _bytes(entry: Entry, name: str, section: str) -> bytes | None:
-    """`<name>-data` (base64), or the content of the file `<name>`; the former wins."""
+    """`<name>-data` (base64) if present, otherwise the content of the file `<name>`."""
     data = _text(entry, f"{name}-data", section)
     if data:
         try:

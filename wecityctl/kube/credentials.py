@@ -1,6 +1,6 @@
-"""Who we are to the API server: headers and client certificate, renewed when they expire or are refused.
+"""Credentials for the API server: headers and client certificate, renewed when they expire or are rejected.
 
-Runs exec plug-ins and reads token files again; what a request does with a 401 is `requester`'s business.
+Runs exec plug-ins and rereads token files. `requester` decides what to do after a 401.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Login:
 
 
 class Credentials:
-    """The logins of one access, over time. Shared by every client of that access."""
+    """The logins of one access over time. Shared by every client of that access."""
 
     def __init__(self, access: Access, *, clock: Callable[[], float] = time.time) -> None:
         self._access = access
@@ -52,7 +52,7 @@ class Credentials:
         self._renewable = access.exec_plugin is not None or access.token_file is not None
 
     async def current(self) -> Login:
-        """The login to use now; runs the exec plug-in or reads the token file when there is none or it has expired."""
+        """The login to use now. Runs the exec plug-in or reads the token file if there is none or it has expired."""
         login = self._login
         if login is not None and not self._stale(login):
             return login
@@ -62,7 +62,7 @@ class Credentials:
             return self._login
 
     async def renew(self, refused: Login) -> bool:
-        """After a 401: whether there is another login than the refused one worth trying."""
+        """After a 401: whether a login other than the rejected one is available."""
         if not self._renewable:
             return False
         async with self._lock:
@@ -94,7 +94,7 @@ class Credentials:
         token = status.get("token")
         login = self._login_with(_bearer(token) if token else (), _expiry(status.get("expirationTimestamp"), plugin))
         if login.expires:
-            # A plug-in that answers with something already expired must not be run again for each request.
+            # A plug-in that returns an expired credential must not run again for each request.
             login = replace(login, expires=max(login.expires, self._clock() + MINIMUM_EXEC_SECONDS))
         cert, key = status.get("clientCertificateData"), status.get("clientKeyData")
         return replace(login, cert=cert.encode(), key=key.encode()) if cert and key else login
@@ -104,7 +104,7 @@ class Credentials:
         headers += _impersonation(access)
         for name, value in headers:
             if not value.isprintable():
-                # The value is a secret: it is not quoted.
+                # The value is a secret and is not quoted.
                 raise AuthenticationError(
                     f"the credentials for {access.server} hold a line break or another character that cannot be sent",
                     details=f"in the header {name}",
@@ -114,7 +114,7 @@ class Credentials:
 
 
 def plugin_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a credential plug-in gets of our environment: nothing of Pulumi's or our own, such as the passphrase."""
+    """The environment for a credential plug-in: without Pulumi's and our own variables, such as the passphrase."""
     return {name: value for name, value in environ.items() if not name.startswith(WITHHELD)}
 
 
@@ -136,7 +136,7 @@ async def run_plugin(plugin: ExecPlugin, access: Access) -> Mapping[str, Any]:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=environment,
-            # A group of its own, so that what a script has started ends with it.
+            # A process group of its own, so that processes that a script starts end with it.
             start_new_session=True,
         )
     except OSError as error:
@@ -147,14 +147,14 @@ async def run_plugin(plugin: ExecPlugin, access: Access) -> Mapping[str, Any]:
         stdout, stderr = await asyncio.wait_for(_outputs(process), EXEC_SECONDS)
     except BaseException as error:
         _kill(process)
-        # What it started in another session may keep its pipes open for ever.
+        # A process that it started in another session may keep its pipes open.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.communicate(), END_SECONDS)
         if isinstance(error, TimeoutError):
             raise AuthenticationError(
                 f"the credential plug-in `{name}` gave no answer in {EXEC_SECONDS:.0f} s"
             ) from None
-        # Whoever set the shorter limit says what the time was spent on.
+        # Callers that set a shorter limit report what took the time.
         error.add_note(f"the credential plug-in `{name}` had not answered yet")
         raise
     if max(len(stdout), len(stderr)) > MAX_EXEC_BYTES:
@@ -170,7 +170,7 @@ async def run_plugin(plugin: ExecPlugin, access: Access) -> Mapping[str, Any]:
 
 
 async def _outputs(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
-    """What the process prints until it ends, or is ended because it prints too much."""
+    """The process's output (stdout, stderr) until it ends, or is killed because it prints too much."""
     assert process.stdout is not None
     assert process.stderr is not None
     stdout, stderr = await asyncio.gather(_all_of(process.stdout, process), _all_of(process.stderr, process))
@@ -180,7 +180,7 @@ async def _outputs(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
 
 async def _all_of(stream: asyncio.StreamReader, process: asyncio.subprocess.Process) -> bytes:
     data = bytearray()
-    # Read to the end in any case: a process with a full pipe is never seen to end.
+    # Read to the end in any case: a process that writes to a full pipe never ends.
     while chunk := await stream.read(65536):
         if len(data) <= MAX_EXEC_BYTES:
             data += chunk

@@ -1,6 +1,6 @@
-"""Which kinds the cluster serves: the aggregated discovery where there is one, the classic one otherwise.
+"""Discovers the kinds that the cluster serves: by aggregated discovery where available, otherwise per group.
 
-A group whose extension server does not answer is left out and told as silent; it never hides the others.
+A group whose extension server does not answer is omitted and reported as silent; the others are not affected.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _Key = tuple[str, str]
 
 
 class Discovery:
-    """A cache of the served types of one API server, refreshed when a kind is missed."""
+    """A cache of the served types of one API server, refreshed when a kind is not in it."""
 
     def __init__(self, requester: Requester) -> None:
         self._requester = requester
@@ -42,14 +42,15 @@ class Discovery:
             return found
         seen = self._round
         async with self._lock:
-            # Someone may have refreshed while we queued. What was asked before we missed does not count for us.
+            # Another task may have refreshed while this one waited. A refresh that began before the miss does not
+            # count.
             if self._round <= seen:
                 await self._refresh()
             found = self._types.get(key)
             if found is None:
                 found = await self._ask_group_version(api_version, kind)
         if found is None and self._types and not any("/" not in version for version, _ in self._types):
-            # Every API server has kinds without a group: an answer without them is not the whole of it.
+            # Every API server has kinds in the core group: an answer without them is incomplete.
             raise KindUnavailable(api_version, kind, "the API server has not listed all its kinds yet")
         if found is None:
             raise KindNotFound(
@@ -61,7 +62,7 @@ class Discovery:
         return found
 
     async def serves(self, api_version: str, kind: str) -> bool:
-        """Whether the server serves it now, by the group version's own document."""
+        """Whether the server serves the kind now, according to the group version's own document."""
         try:
             return await self._ask_group_version(api_version, kind) is not None
         except KindUnavailable:
@@ -76,7 +77,7 @@ class Discovery:
 
     @property
     def silent(self) -> frozenset[str]:
-        """The groups whose server did not answer the last refresh: what they serve is not known."""
+        """The groups whose server did not answer the last refresh: their kinds are unknown."""
         return frozenset(self._silent)
 
     async def _refresh(self) -> None:
@@ -106,17 +107,17 @@ class Discovery:
             return []
 
     async def _ask_group_version(self, api_version: str, kind: str) -> ResourceType | None:
-        # The aggregated document follows a new CustomResourceDefinition with a delay, and leaves a group out while its
-        # server is slow; the group's own document is never behind.
+        # The aggregated document lags behind a new CustomResourceDefinition, and omits a group while its server is
+        # slow. The group version's own document is always up to date.
         if "/" not in api_version:
             return None
         try:
-            # Not for as long as other calls: a server that is away for good answers 503 for ever.
+            # A shorter limit than for other calls: an extension server that is gone for good answers 503 forever.
             answer = await self._requester.send(Call("GET", f"/apis/{api_version}"), retry_seconds=_EXTENSION_SECONDS)
         except NotFound:
             return None
         except ApiError as error:
-            # Not the same as a kind that is not served: its objects may well be there.
+            # This differs from a kind that is not served: its objects may exist.
             raise KindUnavailable(api_version, kind, error.message) from error
         served = {(t.api_version, t.kind): t for t in _classic(answer)}
         self._types.update(served)

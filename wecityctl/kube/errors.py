@@ -1,9 +1,9 @@
-"""What a Kubernetes API server, or the way to it, can answer that is not success.
+"""The errors of requests to a Kubernetes API server and of the connection to it.
 
-One class per thing a caller may want to handle; the mapping from a `Status` object lives in `from_status`,
-the mapping from sockets and TLS in `transport_errors`.
+One class for each case that a caller may want to handle. `from_status` maps a `Status` object; `transport_errors` maps
+failures of sockets and TLS.
 """
-# The classes are called what the API calls them (`reason: NotFound`).
+# The classes have the API's names (`reason: NotFound`).
 # ruff: noqa: N818
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ UnreachableKind = Literal[
 
 
 class ApiError(DeploymentError):
-    """The API server refused a request. `kind` and `name` say which object its answer is about, where it says so."""
+    """The API server rejected a request. `kind` and `name` are the object of its answer, if it names one."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class ApiError(DeploymentError):
 
 
 class BadRequest(ApiError):
-    """400: the request itself is wrong, for instance an unknown field under strict validation."""
+    """400: the request is malformed, for instance an unknown field under strict validation."""
 
 
 class Unauthorized(ApiError):
@@ -79,11 +79,11 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """404: there is no such object, or (see `kind`) no such namespace."""
+    """404: the object does not exist, or (see `kind`) its namespace does not."""
 
 
 class AlreadyExists(ApiError):
-    """409 on create: an object of that name is there."""
+    """409 on create: an object of that name exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class FieldConflict:
 
 
 class Conflict(ApiError):
-    """409: the object has changed meanwhile, or another field manager owns fields that an apply wants to set."""
+    """409: the object has changed in the meantime, or another field manager owns fields that an apply sets."""
 
     @property
     def conflicts(self) -> tuple[FieldConflict, ...]:
@@ -114,21 +114,21 @@ class Conflict(ApiError):
 
     @property
     def managers(self) -> tuple[str, ...]:
-        """Names of the field managers that own them, each once."""
+        """Names of the field managers that own them, without duplicates."""
         return tuple(dict.fromkeys(c.manager for c in self.conflicts))
 
 
 class Invalid(ApiError):
-    """422: the object breaks its schema or a validation rule."""
+    """422: the object violates its schema or a validation rule."""
 
     @property
     def causes(self) -> list[tuple[str, str]]:
-        """(field, message) of everything that is wrong."""
+        """(field, message) of every violation."""
         return [(str(c.get("field", "")), str(c.get("message", ""))) for c in self._causes]
 
     @property
     def immutable_fields(self) -> tuple[str, ...]:
-        """Fields that may not change on an existing object: what makes a replacement necessary."""
+        """The fields of this error that cannot change on an existing object, so that a replacement is needed."""
         return tuple(f for f, m in self.causes if "immutable" in m or "may not be changed" in m or "are forbidden" in m)
 
 
@@ -137,7 +137,7 @@ class Gone(ApiError):
 
 
 class TooManyRequests(ApiError):
-    """429, after the retries: the server is throttling, or a disruption budget holds an eviction."""
+    """429, after the retries: the server throttles, or a disruption budget blocks an eviction."""
 
 
 class ServerError(ApiError):
@@ -145,11 +145,11 @@ class ServerError(ApiError):
 
 
 class WebhookUnreachable(ServerError):
-    """500, after the retries: an admission webhook that must be asked did not answer, so the write was refused."""
+    """500, after the retries: a mandatory admission webhook did not answer, so the write was rejected."""
 
 
 class KindNotFound(DeploymentError):
-    """The cluster serves no such kind (yet)."""
+    """The cluster does not serve that kind (yet)."""
 
     def __init__(self, api_version: str, kind: str, *, details: str = "", resolution: str = "") -> None:
         super().__init__(f"the cluster does not serve {kind} in {api_version}", details=details, resolution=resolution)
@@ -158,7 +158,7 @@ class KindNotFound(DeploymentError):
 
 
 class KindUnavailable(DeploymentError):
-    """The server behind a group of kinds does not answer: whether objects of the kind exist cannot be told."""
+    """The server of an API group does not answer, so it is unknown whether objects of the kind exist."""
 
     def __init__(self, api_version: str, kind: str, why: str) -> None:
         super().__init__(
@@ -169,7 +169,7 @@ class KindUnavailable(DeploymentError):
 
 
 class Unreachable(DeploymentError):
-    """No answer could be had from the API server. `why` tells the causes apart."""
+    """The API server could not be reached. `why` tells the causes apart."""
 
     def __init__(
         self, server: str, why: UnreachableKind, message: str, *, details: str = "", resolution: str = ""
@@ -193,7 +193,7 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
 }
 
 
-# What may help where the answer is not an API server's own.
+# Advice for answers that do not come from an API server.
 _LATER = "see that the API server runs, and any proxy or balancer on the way; then run it again"
 _ELSEWHERE = "check the server's URL, and any proxy on the way"
 _ADVICE: Mapping[int, str] = {
@@ -204,7 +204,7 @@ _ADVICE: Mapping[int, str] = {
 
 
 def from_status(status: int, body: Mapping[str, Any] | str, *, what: str, server: str = "") -> ApiError:
-    """The error for an HTTP status and the answer's body (a `Status` object, or text from something in between)."""
+    """The error for an HTTP status and the answer's body: a `Status` object, or text of a proxy or load balancer."""
     resolution = ""
     if isinstance(body, str):
         reason, found, message = "", None, f"{server or 'the server'} answered with HTTP status {status}"
@@ -237,7 +237,7 @@ def _quoted(message: str) -> str:
 
 
 def no_api_server(server: str, details: str) -> Unreachable:
-    """Something answers, but nothing that speaks as an API server does."""
+    """Something answers at that address, but it is not an API server."""
     return Unreachable(
         server,
         "other",

@@ -1,6 +1,6 @@
-"""An access written back as a kubeconfig of its own: one context, everything inline that can be.
+"""Writes an access as a standalone kubeconfig: one context, with everything inline that can be.
 
-Whoever is handed the text needs no other file, except a token file or an exec plug-in that renews credentials.
+The text needs no other file, except a token file or an exec plug-in that renews credentials.
 """
 
 from __future__ import annotations

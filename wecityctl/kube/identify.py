@@ -1,6 +1,6 @@
-"""Who a cluster is: the UID of its kube-system and its version, asked for in bounded time.
+"""Identifies a cluster within a time limit: the UID of its namespace kube-system, and its version.
 
-What is not an answer in that time is an error of its own; nothing else of the cluster is looked at.
+A timeout is an error of its own. Nothing else of the cluster is read.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _PAUSE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """`uid` is the UID of the namespace kube-system, which no other cluster has."""
+    """`uid` is the UID of the namespace kube-system, which is unique to the cluster."""
 
     uid: str
     version: str
 
 
 def patience() -> float:
-    """Seconds that a cluster may take to say who it is. Raises `ConfigurationError` for what is no such number."""
+    """Seconds that a cluster may take to answer. Raises `ConfigurationError` if the setting is no such number."""
     text = os.environ.get(VARIABLE, "").strip()
     if not text:
         return SECONDS
@@ -45,7 +45,7 @@ def patience() -> float:
 
 
 def identify(access: Access, seconds: float) -> Identity:
-    """Ask the cluster of `access`. Raises the client's errors, `Unreachable` among them when the time is over."""
+    """Ask the cluster of `access`. Raises the client's errors, including `Unreachable` after `seconds`."""
     try:
         return asyncio.run(_ask(access, seconds))
     except TimeoutError as error:
@@ -53,12 +53,12 @@ def identify(access: Access, seconds: float) -> Identity:
 
 
 def spent_on(error: TimeoutError) -> str:
-    """What the time of an `asyncio.timeout` was spent on, as the interrupted code noted; empty if it did not."""
+    """What an `asyncio.timeout` spent its time on, from a note of the interrupted code; empty if there is none."""
     return "; ".join(getattr(error.__cause__, "__notes__", ()))
 
 
 def identify_new(access: Access, seconds: float, total: float) -> Identity:
-    """As `identify`, again and again for `total` seconds: the address of a cluster just made may not lead to it yet."""
+    """Like `identify`, repeated for `total` seconds: the address of a new cluster may not lead to it yet."""
     deadline = time.monotonic() + total
     while True:
         try:
@@ -70,7 +70,7 @@ def identify_new(access: Access, seconds: float, total: float) -> Identity:
 
 
 def silent(server: str, seconds: float, why: str = "") -> Unreachable:
-    """The error for a server that says nothing at all. `why`: what was waited for, where it was not the server."""
+    """The error for a server that does not answer. `why`: what the time was spent on, if not on the server."""
     return Unreachable(
         server,
         "timeout",

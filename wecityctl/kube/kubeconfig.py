@@ -1,4 +1,4 @@
-"""Kubeconfig files: parsed, checked for shape, and merged by kubectl's rules. Chooses nothing: that is `config`."""
+"""Kubeconfig files: parsing, validation and merging by kubectl's rules. `config` selects from the result."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from wecityctl.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A named cluster, user or context, and the file it came from (None: given as text)."""
+    """A named cluster, user or context, and the file that it comes from (None if given as text)."""
 
     body: Mapping[str, Any] = field(repr=False)
     source: Path | None
 
     @property
     def where(self) -> str:
-        """The source for messages."""
+        """The source, for messages."""
         return str(self.source) if self.source else "the given kubeconfig"
 
     def resolve(self, path: str) -> Path:
-        """A path of this entry, relative to its file."""
+        """A path in this entry, relative to its file."""
         found = Path(path).expanduser()
         return found if found.is_absolute() or self.source is None else self.source.parent / found
 
@@ -43,7 +43,7 @@ class Kubeconfig:
 
 
 def parse(text: str, source: Path | None) -> Kubeconfig:
-    """One kubeconfig from its text. Raises `ConfigurationError` with the file and what is wrong in it."""
+    """Parse one kubeconfig. Raises `ConfigurationError` with the file and the problem."""
     where = str(source) if source else "the given kubeconfig"
     data = _load(text, where)
     if data is None:
@@ -64,7 +64,7 @@ def parse(text: str, source: Path | None) -> Kubeconfig:
 
 
 def read(path: Path) -> Kubeconfig:
-    """One kubeconfig from its file."""
+    """Read one kubeconfig from its file."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -75,7 +75,7 @@ def read(path: Path) -> Kubeconfig:
 
 
 def merge(parts: Sequence[Kubeconfig]) -> Kubeconfig:
-    """kubectl's rule: for each name, and for the current context, the first file that has it wins as a whole."""
+    """Merge by kubectl's rule: the first file that has a name, or the current context, wins for it as a whole."""
     clusters: dict[str, Entry] = {}
     users: dict[str, Entry] = {}
     contexts: dict[str, Entry] = {}
@@ -88,7 +88,7 @@ def merge(parts: Sequence[Kubeconfig]) -> Kubeconfig:
 
 
 def read_all(paths: Sequence[Path]) -> Kubeconfig | None:
-    """The files of $KUBECONFIG, missing ones left out as kubectl does; None when there is none of them."""
+    """The merged files of $KUBECONFIG, without missing ones, as in kubectl; None if none of them exists."""
     found = [read(p) for p in paths if p.exists()]
     return merge(found) if found else None
 
@@ -97,10 +97,10 @@ def _load(text: str, where: str) -> Any:
     try:
         if text.lstrip().startswith("{"):
             return json.loads(text)
-        # The C parser: a merged kubeconfig of many clusters takes the pure Python one noticeable time.
+        # The C parser: the pure Python parser is noticeably slow for a merged kubeconfig of many clusters.
         return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # str(error) of a YAML error quotes the line, which may hold a token: only its place is told.
+        # str(error) of a YAML error quotes the line, which may contain a token. Only its position is reported.
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or "not valid JSON"

@@ -1,6 +1,6 @@
-"""Shared watches: one list and one watch per collection, however many wait for objects in it.
+"""Shared watches: one list and one watch per collection, however many callers wait for objects in it.
 
-Keeps the latest state of what is being waited for; judges nothing (see `readiness`).
+Keeps the latest state of the watched objects; `readiness` evaluates it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def version_of(obj: Object) -> int:
 class Feed:
     """The live state of a collection, or of the one object `name` in it.
 
-    `error` is set, and everybody woken, when it cannot go on: no permission, the kind is gone, no connection.
+    If the watch cannot continue (no permission, the kind is gone, no connection), `error` is set and every waiter is
+    woken.
     """
 
     def __init__(self, client: KubeClient, rt: ResourceType, namespace: str | None, name: str | None) -> None:
@@ -74,11 +75,11 @@ class Feed:
                 version = await self._list()
                 failures = 0 if await self._follow(version) else failures + 1
                 if failures:
-                    # Something that refuses or breaks every watch must not be asked in a busy loop.
+                    # A server that rejects or breaks every watch must not be asked in a busy loop.
                     await asyncio.sleep(min(0.1 * 2**failures, 5.0))
         except WecityError as error:
             self.error = error
-        except Exception as error:  # a fault of ours must wake the waiters, not leave them waiting for ever
+        except Exception as error:  # a programming error must wake the waiters too
             self.error = DeploymentError(f"watching {self._rt.plural} failed: {error!r}")
             self.error.__cause__ = error
         self._wake_all()
@@ -93,7 +94,7 @@ class Feed:
         return page.resource_version
 
     async def _follow(self, version: str) -> bool:
-        """Watch on from `version` until the state must be listed anew; whether the watch ever worked."""
+        """Watch from `version` until a new list is needed; returns whether the watch ever worked."""
         worked = False
         while True:
             began = asyncio.get_running_loop().time()
@@ -146,7 +147,7 @@ class Observer:
 
     @asynccontextmanager
     async def follow(self, rt: ResourceType, namespace: str | None, name: str | None = None) -> AsyncIterator[Feed]:
-        """The feed of a collection, or of one object with `name`; started if nobody follows it yet."""
+        """The feed of a collection, or with `name` of one object. Started if it has no user yet."""
         key = (rt, namespace, name)
         feed = self._feeds.get(key)
         if feed is None or feed.task.done():

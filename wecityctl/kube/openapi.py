@@ -1,6 +1,6 @@
-"""The structure of API kinds: list types, map keys and quantities, from the API server's OpenAPI documents (v3).
+"""The schema of API kinds: list types, map keys and quantities, from the API server's OpenAPI v3 documents.
 
-`Schema` is pure once it is loaded; `Schemas` loads it. What a difference means is for the callers.
+`Schema` is pure; `Schemas` loads it. Callers decide what a difference means.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ _FORMAT: Final = 1  # of the documents on disk
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The structure of one kind, or of a part of it.
+    """The schema of one kind, or of a part of it.
 
-    Every question takes a path from here: keys of objects and indexes of lists, `("spec", "containers", 0, "env")`.
-    What the schema does not say is answered as the API server treats it: a list is atomic, nothing is a quantity.
+    Every method takes a path from here: keys of objects and indexes of lists, such as `("spec", "containers", 0,
+    "env")`. Without information in the schema, the API server's defaults apply: a list is atomic, and nothing is a
+    quantity.
     """
 
     definitions: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -40,7 +41,7 @@ class Schema:
 
     @property
     def known(self) -> bool:
-        """Whether the API server described this part at all."""
+        """Whether the API server describes this part at all."""
         return bool(self.node)
 
     def at(self, *path: str | int) -> Schema:
@@ -56,16 +57,16 @@ class Schema:
         return Schema(self.definitions, node)
 
     def list_type(self, path: Steps = ()) -> ListType:
-        """How server-side apply merges the list: as a whole, by its elements' keys, or as a set of values."""
+        """How server-side apply merges the list: atomically, by its elements' keys, or as a set of values."""
         found: ListType = self.at(*path).node.get("list", "atomic")
         return found
 
     def list_keys(self, path: Steps = ()) -> tuple[str, ...]:
-        """The fields that tell the list's elements apart; empty for lists without such."""
+        """The fields that identify an element of the list; empty for other lists."""
         return tuple(self.at(*path).node.get("keys", ()))
 
     def element_key(self, element: Any, path: Steps = ()) -> tuple[Any, ...] | None:
-        """What tells `element` apart in the list at `path`, defaults filled in; None where the list has no keys."""
+        """The key values that identify `element` in the list at `path`, with defaults; None for a list without keys."""
         here = self.at(*path)
         keys = here.list_keys()
         if not keys or not isinstance(element, Mapping):
@@ -77,13 +78,13 @@ class Schema:
         return self.at(*path).node.get("quantity") is True
 
     def is_atomic(self, path: Steps = ()) -> bool:
-        """Whether the list or object has one owner as a whole."""
+        """Whether the list or object is owned as a whole by one manager."""
         node = self.at(*path).node
         return node.get("map") == "atomic" or ("items" in node and node.get("list", "atomic") == "atomic")
 
 
 class Schemas:
-    """The schemas of one API server. A document is asked for when it is needed and kept on disk by its hash."""
+    """The schemas of one API server. Documents are fetched on demand and cached on disk by their hash."""
 
     def __init__(self, server: str, request: Request) -> None:
         self._request = request
@@ -92,11 +93,11 @@ class Schemas:
         self._lock = asyncio.Lock()
 
     async def find(self, api_version: str, kind: str) -> Schema:
-        """The schema of a kind; one that knows nothing when the API server does not describe it, or does not answer."""
+        """The schema of a kind; an empty one if the API server does not describe the kind or does not answer."""
         place = f"apis/{api_version}" if "/" in api_version else f"api/{api_version}"
         async with self._lock:
             found = self._documents.get(place)
-            if found is None or kind not in found["kinds"]:  # its definition may have been made since
+            if found is None or kind not in found["kinds"]:  # its definition may be newer than the document
                 try:
                     found = await self._load(place)
                 except WecityError:
@@ -121,7 +122,7 @@ class Schemas:
 
 
 def digest(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What `Schema` needs of an OpenAPI document: `kinds` (kind → definition) and `definitions`."""
+    """The parts of an OpenAPI document that `Schema` needs: `kinds` (kind → definition) and `definitions`."""
     found = (document.get("components") or {}).get("schemas") or {}
     kinds = {
         str(served.get("kind")): name
@@ -168,4 +169,4 @@ def _write(file: Path, document: Mapping[str, Any]) -> None:
     try:
         paths.write_private(file, json.dumps(document, separators=(",", ":")).encode())
     except OSError:
-        return  # only asked for again
+        return  # it is fetched again next time

@@ -1,7 +1,7 @@
-"""What a pod asks of its node, counted as the scheduler and `kubectl describe node` count it. Pure.
+"""Computes a pod's effective resource requests, as the scheduler and `kubectl describe node` do. Pure.
 
-Source: PodRequests of k8s.io/component-helpers/resource: containers and sidecars together, or the largest moment of
-the initialisation where that is more; the pod's own requests in place of them; the runtime's overhead on top.
+Source: PodRequests of k8s.io/component-helpers/resource. The result is the sum over containers and sidecars, or the
+maximum during initialisation if that is larger. Pod-level requests replace both. The runtime class's overhead is added.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ENDED = ("Succeeded", "Failed")
 
 
 def has_ended(pod: Object) -> bool:
-    """Whether the pod holds nothing any more."""
+    """Whether the pod has ended and uses no resources any more."""
     return (pod.get("status") or {}).get("phase") in _ENDED
 
 
@@ -38,17 +38,17 @@ def pod_requests(pod: Object) -> Requests:
 
 
 def amounts(quantities: Mapping[str, Any]) -> Requests:
-    """A resource list in whole numbers."""
+    """A resource list as whole numbers; see `amount` for the units."""
     return {name: amount(name, value) for name, value in quantities.items()}
 
 
 def amount(resource: str, quantity: Any) -> int:
-    """One quantity: millicores for CPU, otherwise its base unit, rounded up."""
+    """One quantity, rounded up: millicores for CPU, otherwise the base unit."""
     return _whole(str(quantity), 1000 if resource == _CPU else 1)
 
 
 def _initialisation(spec: Mapping[str, Any], status: Mapping[str, Any], wanted: Requests) -> Requests:
-    """The largest moment of the init containers; sidecars among them run on and are added to `wanted`."""
+    """The maximum during initialisation. Sidecars among the init containers keep running and are added to `wanted`."""
     running = _statuses(status, "initContainerStatuses")
     sidecars: Requests = {}
     largest: Requests = {}
@@ -66,7 +66,7 @@ def _initialisation(spec: Mapping[str, Any], status: Mapping[str, Any], wanted: 
 
 
 def _requests(container: Mapping[str, Any], running: Mapping[str, Any], status: Mapping[str, Any]) -> Requests:
-    """A container's requests; while it is resized in place, the larger of what it asks for and what it holds."""
+    """A container's requests; during an in-place resize, the larger of the requested and the allocated resources."""
     asked = amounts((container.get("resources") or {}).get("requests") or {})
     held = running.get(str(container.get("name"))) or {}
     actual = (held.get("resources") or {}).get("requests")
@@ -104,7 +104,7 @@ def _is_huge(resource: str) -> bool:
     return resource.startswith("hugepages-")
 
 
-# A city's pods share a handful of sizes, and each is written in a few ways only.
+# A city's pods have few distinct sizes, each in few spellings.
 @lru_cache(maxsize=4096)
 def _whole(quantity: str, scale: int) -> int:
     return int((parse_quantity(quantity) * scale).to_integral_value(rounding="ROUND_CEILING"))

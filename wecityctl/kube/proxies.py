@@ -1,4 +1,4 @@
-"""Which proxy a URL goes through by the environment, by the rules of Go's net/http, which kubectl follows."""
+"""Selects the proxy for a URL from the environment, by the rules of Go's net/http, which kubectl follows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def proxy_from_environment(url: str, environ: Mapping[str, str]) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """`localhost`, or an address of the loopback network."""
+    """Whether the host is `localhost` or an address of the loopback network."""
     address = _address(host)
     return host == "localhost" or (address is not None and address.is_loopback)
 
@@ -55,7 +55,7 @@ def _matches(entry: str, host: str, port: int) -> bool:
         return wanted == address
     if name.startswith("*."):
         name = name[1:]
-    # ".example.com" means its subdomains only, "example.com" means itself and its subdomains.
+    # ".example.com" matches only its subdomains; "example.com" matches itself and its subdomains.
     return host.endswith(name) if name.startswith(".") else host == name or host.endswith(f".{name}")
 
 

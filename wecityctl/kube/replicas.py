@@ -1,11 +1,11 @@
-"""Who owns a workload's number of replicas on the API server, and how it is handed to another manager.
+"""Ownership of a workload's `spec.replicas` on the API server, and its transfer to another field manager.
 
-The autoscaler sets `spec.replicas` through the scale subresource and owns it from then on. A manager that applies the
-field is refused, and one that stops applying it while it is the only owner resets it to 1. To hand it over, the former
-owner's entry for the field is taken out of `metadata.managedFields`: the number stays and the next manager takes it.
-A field without an owner stays without one when an autoscaler sets it, as in a workload that never stated a number.
-Source: "Transferring ownership" of Server-Side Apply in the Kubernetes documentation; the write is that of client-go's
-csaupgrade, conditional on the resource version.
+The autoscaler sets `spec.replicas` through the scale subresource and owns it from then on. A manager that then applies
+the field gets a conflict. A manager that stops applying it while it is the only owner resets it to 1. To transfer it,
+the former owner's entry for the field is removed from `metadata.managedFields`: the number stays, and the next manager
+that sets the field owns it. A field without an owner stays without one when an autoscaler sets it, as in a workload
+whose manifest never set a number. Source: "Transferring ownership" of Server-Side Apply in the Kubernetes
+documentation. The write is that of client-go's csaupgrade, conditional on the resource version.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wecityctl.kube.client import KubeClient
 from wecityctl.kube.errors import Conflict
 from wecityctl.kube.resource import Object, ResourceType, meta
 
-# The HorizontalPodAutoscaler's controller is a part of this program.
+# The HorizontalPodAutoscaler's controller is part of kube-controller-manager.
 AUTOSCALER, _SCALE = "kube-controller-manager", "scale"
 _FIELD = ".spec.replicas"
 _MANAGER = "wecityctl"
@@ -33,7 +33,7 @@ def is_autoscaler(owner: Owner) -> bool:
 
 
 def is_autoscalers_alone(conflict: Conflict) -> bool:
-    """Whether an apply was refused for nothing but the number that the autoscaler has set."""
+    """Whether an apply conflicts only with the replica count that the autoscaler has set."""
     found = conflict.conflicts
     return bool(found) and all(
         each.field == _FIELD and each.manager == AUTOSCALER and f'subresource "{_SCALE}"' in each.message
@@ -42,10 +42,10 @@ def is_autoscalers_alone(conflict: Conflict) -> bool:
 
 
 def without_owner(live: Object, gives_up: Callable[[Owner], bool]) -> list[dict[str, Any]] | None:
-    """The managed fields in which the owners that `gives_up` selects own `spec.replicas` no more; None if none does."""
+    """The managed fields after the owners selected by `gives_up` have lost `spec.replicas`; None if none owns it."""
     before = meta(live).get("managedFields") or []
     after = [_without_replicas(entry) if gives_up(entry) else entry for entry in before]
-    # An empty set of fields would stand for the whole object.
+    # An empty field set would mean the whole object.
     return [entry for entry in after if entry.get("fieldsV1")] if after != before else None
 
 
@@ -59,7 +59,7 @@ def _without_replicas(entry: dict[str, Any]) -> dict[str, Any]:
 async def disown_replicas(
     client: KubeClient, rt: ResourceType, name: str, namespace: str, gives_up: Callable[[Owner], bool]
 ) -> int | None:
-    """Have the owners that `gives_up` selects own `spec.replicas` no more; the number stays as it is.
+    """Remove `spec.replicas` from the owners that `gives_up` selects; the number stays as it is.
 
     Returns the number, or None when none of them owned it. Raises the client's errors.
     """
@@ -77,7 +77,7 @@ async def disown_replicas(
         except Conflict:
             if attempt == _ATTEMPTS - 1:
                 raise
-            # Its controller has just written the status.
+            # The workload's controller has just written the status.
             await asyncio.sleep(0.05 * 2**attempt)
             continue
         return int((live.get("spec") or {}).get("replicas", 1))

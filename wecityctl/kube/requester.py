@@ -1,6 +1,6 @@
-"""One HTTP request to the API server, with its retries: throttling, restarts, broken connections, renewed credentials.
+"""Sends one HTTP request to the API server and retries it: throttling, restarts, broken connections, expired logins.
 
-Knows methods, paths and bytes; what an object is belongs to `client`.
+Handles methods, paths and bytes; `client` handles objects.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ _CONFLICT_TRIES = 8
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long a request goes on trying while the API server throttles, restarts or cannot be reached.
+    """How long a request is retried while the API server throttles, restarts or cannot be reached.
 
-    `first_contact_seconds` bounds it before the server has ever answered this client: a wrong address is told soon.
+    `first_contact_seconds` is the limit until the server has answered this client once, so that a wrong address is
+    reported soon.
     """
 
     total_seconds: float = 60.0
@@ -52,7 +53,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What to send."""
+    """A request to send."""
 
     method: str
     path: str
@@ -60,12 +61,12 @@ class Call:
     body: bytes | None = None
     content_type: str = "application/json"
     accept: str = "application/json"
-    # A 409 is a race that another attempt wins: true for an apply that names no resourceVersion.
+    # Whether a 409 is a race that a retry can win, as for an apply without a resourceVersion.
     conflict_passes: bool = False
 
     @property
     def idempotent(self) -> bool:
-        """Whether sending it twice does no harm."""
+        """Whether sending it twice is safe."""
         return self.method != "POST" and self.content_type != JSON_PATCH
 
     @property
@@ -89,7 +90,7 @@ class Requester:
         self._probed = False
         self._headers = [("User-Agent", user_agent)]
         if is_loopback(urlsplit(access.server).hostname or ""):
-            # Compressing costs both sides more than a loopback connection ever could.
+            # On a loopback connection, compression costs more than it saves.
             self._headers.append(("Accept-Encoding", "identity"))
 
     async def send(
@@ -108,7 +109,7 @@ class Requester:
             login = await self._credentials.current()
             try:
                 async with self._exchange(call, login, attempt_seconds, stream=False) as response:
-                    # Bytes that trickle in keep sock_read content for ever.
+                    # sock_read never expires while single bytes keep arriving.
                     async with asyncio.timeout(BODY_SECONDS):
                         data = await response.read()
             except (aiohttp.ClientError, OSError) as error:
@@ -133,7 +134,7 @@ class Requester:
 
     @asynccontextmanager
     async def stream(self, call: Call, *, idle_seconds: float | None) -> AsyncIterator[aiohttp.ClientResponse]:
-        """An open answer to read as it grows. One attempt, except for renewed credentials."""
+        """An open response, to be read as it arrives. One attempt, except when credentials are renewed."""
         login = await self._credentials.current()
         for last in (False, True):
             try:
@@ -165,14 +166,15 @@ class Requester:
             headers=headers,
             proxy=access.proxy_url or None,
             server_hostname=access.tls_server_name or None,
-            # No total: with hundreds of calls at once it would count the time spent queueing for a connection.
+            # No total timeout: with hundreds of concurrent calls it would include the time spent queueing for a
+            # connection.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=seconds),
             allow_redirects=False,
         ) as response:
             yield response
 
     async def _look_into(self, failure: Failure, login: Login) -> Failure:
-        """Find the TLS alert behind a dropped connection, while the server has never yet answered us."""
+        """Find the TLS alert behind a dropped connection, if the server has not answered this client yet."""
         access = self._access
         parts = urlsplit(access.server)
         first_drop = failure.error.why == "reset" and not self._reached and not self._probed
@@ -195,7 +197,7 @@ class Requester:
             raise self._no_api_server(response) from error
 
     def _no_api_server(self, response: aiohttp.ClientResponse) -> Unreachable:
-        # A redirection leads to somebody's sign-in page; an API server sends none.
+        # A redirect leads to a sign-in page: API servers send none.
         location = response.headers.get("Location", "")
         to = f", redirects to {location}" if location else ""
         return no_api_server(self._access.server, f"status {response.status}, content type {response.content_type}{to}")
@@ -218,7 +220,7 @@ class Requester:
             error.message = f"the client certificate expired on {expired:%Y-%m-%d %H:%M} UTC"
             error.resolution = "fetch the cluster's kubeconfig again, or renew its client certificate"
         else:
-            # Without a body of the API's own the message has nothing but the server again.
+            # Without a body from the API, the message would only repeat the server.
             why = f": {error.message}" if error.body else ""
             error.message = f"{self._access.server} does not accept these credentials{why}"
             error.resolution = "check the user of the kubeconfig's context, or fetch the kubeconfig again"
@@ -238,9 +240,9 @@ class _Attempts:
         self._conflicts = 0
 
     async def again(self, *, reached: bool, after: float = 0.0) -> bool:
-        """Sleep before the next attempt; False when the budget is used up."""
+        """Sleep before the next attempt. Returns False when the budget is used up."""
         limit = self._total if reached else min(self._total, self._policy.first_contact_seconds)
-        # Spread out, so that hundreds of calls refused at one moment do not come back at one moment.
+        # Random jitter: hundreds of calls that were rejected together must not return together.
         pause = max(self._delay, after) * random.uniform(1.0, 1.25)  # noqa: S311 - not for secrets
         if time.monotonic() - self._began + pause > limit:
             return False
@@ -249,7 +251,7 @@ class _Attempts:
         return True
 
     async def again_after(self, error: ApiError, call: Call, header: str | None) -> bool:
-        """The same after a refusal, where its kind allows another attempt."""
+        """Like `again`, after an error of the API server. Returns False if that error is not retried."""
         asked = float(header) if header and header.isdigit() else error.retry_after
         if not self._passing(error, call, asked is not None):
             return False
@@ -260,10 +262,10 @@ class _Attempts:
             self._conflicts += 1
             if isinstance(error, Conflict) and error.conflicts:
                 return False
-            # The counter of a quota is a race inside the server, whatever the call.
+            # A quota's counter can conflict inside the server, whatever the call.
             return (call.conflict_passes or error.kind == "resourcequotas") and self._conflicts < _CONFLICT_TRIES
         if error.status == 429:
-            # 429 on an eviction is a disruption budget's answer, not throttling.
+            # 429 on an eviction comes from a disruption budget; it is not throttling.
             return not call.path.endswith("/eviction")
         if error.status == 500:
             self._internal_errors += 1

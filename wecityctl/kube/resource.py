@@ -1,4 +1,4 @@
-"""The names of things on the API server: a served resource type, its URL paths, and a few fields every object has."""
+"""Addresses on the API server: a served resource type and its URL paths; and fields that every object has."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ class ResourceType:
 
     @property
     def api_version(self) -> str:
-        """`v1`, `apps/v1`."""
+        """The API version, such as `v1` or `apps/v1`."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
     def prefix(self) -> str:
-        """`/api/v1`, `/apis/apps/v1`."""
+        """The path prefix, such as `/api/v1` or `/apis/apps/v1`."""
         return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
 
     def path(self, name: str | None = None, namespace: str | None = None, subresource: str = "") -> str:
-        """The URL path of one object, or of the collection when `name` is None (of all namespaces without one)."""
+        """The URL path of one object, or of the collection if `name` is None (of all namespaces without one)."""
         parts = [self.prefix]
         if self.namespaced and namespace:
             parts += ["namespaces", quote(namespace, safe="")]
         parts.append(self.plural)
         if name is not None:
-            # An empty name would address the whole collection: a delete of everything.
+            # An empty name would address the whole collection, and a delete would delete everything.
             if not name:
                 raise ValueError(f"an empty name for {self.kind}")
             parts.append(quote(name, safe=""))
@@ -53,7 +53,7 @@ class ResourceType:
 
 @dataclass(frozen=True, slots=True)
 class WatchEvent:
-    """One change: `type` is ADDED, MODIFIED, DELETED or BOOKMARK (then only metadata.resourceVersion counts)."""
+    """One change: `type` is ADDED, MODIFIED, DELETED or BOOKMARK (which only has metadata.resourceVersion)."""
 
     type: str
     object: Object
@@ -69,13 +69,13 @@ class Page:
 
 
 def meta(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """The object's metadata, an empty dict when it has none."""
+    """The object's metadata; an empty dict when it has none."""
     found = obj.get("metadata")
     return found if isinstance(found, dict) else {}
 
 
 def describe(obj: Mapping[str, Any]) -> str:
-    """`Deployment shop/web`: how people name an object."""
+    """The object's name in messages: `Deployment shop/web`."""
     m = meta(obj)
     place = f"{m['namespace']}/" if m.get("namespace") else ""
     return f"{obj.get('kind', 'object')} {place}{m.get('name', '')}"

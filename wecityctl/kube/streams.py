@@ -1,4 +1,4 @@
-"""Answers that grow: watches and followed logs, cut into events and lines."""
+"""Streamed responses: splits watches into events and followed logs into lines."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from wecityctl.kube.errors import Unreachable, from_status
 from wecityctl.kube.requester import Call, Requester
 from wecityctl.kube.resource import WatchEvent
 
-# The server ends a watch by itself; this much later the connection is taken for dead.
+# The server ends a watch by itself. If it does not, the connection counts as dead after these further seconds.
 _GRACE_SECONDS = 30
 
 
 async def watch_events(requester: Requester, call: Call, *, timeout_seconds: int) -> AsyncIterator[WatchEvent]:
-    """The events of a watch until the server ends it or the connection breaks. Raises `Gone` and other refusals."""
+    """The events of a watch until the server ends it or the connection breaks. Raises `Gone` and other API errors."""
     started = False
     try:
         async with requester.stream(call, idle_seconds=timeout_seconds + _GRACE_SECONDS) as response:
@@ -26,20 +26,20 @@ async def watch_events(requester: Requester, call: Call, *, timeout_seconds: int
                     raise from_status(int(found.get("code") or 500), found, what=f"watch {call.path}")
                 yield WatchEvent(kind, found)
     except Unreachable:
-        # A broken watch is resumed from the last version seen; one that never began is a failure to connect.
+        # A watch that breaks is resumed from the last version seen. One that never began is a connection error.
         if not started:
             raise
 
 
 async def text_lines(requester: Requester, call: Call) -> AsyncIterator[str]:
-    """The lines of a growing text."""
+    """The lines of a streamed text."""
     async with requester.stream(call, idle_seconds=None) as response:
         async for line in _lines(response.content.iter_any()):
             yield line.decode(errors="replace")
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    # Not aiohttp's readline: it refuses lines over 128 KiB, and a watched Secret or ConfigMap may have a megabyte.
+    # aiohttp's readline rejects lines over 128 KiB, and the event of a Secret or ConfigMap may be a megabyte.
     rest: list[bytes] = []
     async for chunk in chunks:
         head, *more = chunk.split(b"\n")

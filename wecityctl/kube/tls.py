@@ -1,7 +1,7 @@
-"""TLS material: contexts made from certificates in memory, and what a certificate says about its own validity.
+"""TLS: creates contexts from certificates in memory, and reads the validity of certificates.
 
-Python's ssl loads a client key from a file only: it gets one that never touches a disk (memfd), or, where the system
-has none, a private file that is gone before this module returns.
+Python's ssl module loads a client key from a file only. It gets an in-memory file (memfd), or, where the system has
+none, a private file that is deleted before this module returns.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PROBE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class TlsMaterial:
-    """What a TLS context is made of; equal values share one context and its connections."""
+    """The content of a TLS context; equal values share one context and its connections."""
 
     ca: bytes | None = field(default=None, repr=False)
     insecure: bool = False
@@ -48,8 +48,9 @@ def make_context(material: TlsMaterial) -> ssl.SSLContext:
 
 
 def handshake_alert(context: ssl.SSLContext, address: tuple[str, int], server_name: str) -> ssl.SSLError | None:
-    """What TLS says when a server drops our connection: in TLS 1.3 the refusal of a client certificate comes after the
-    handshake, where asyncio reports a mere disconnection. Blocking, at most a few seconds; None when nothing is said.
+    """The TLS error with which a server drops a connection; None if it sends none. Blocks for at most a few seconds.
+
+    In TLS 1.3 a client certificate is rejected after the handshake, which asyncio reports as a mere disconnection.
     """
     try:
         with (
@@ -68,8 +69,8 @@ def handshake_alert(context: ssl.SSLContext, address: tuple[str, int], server_na
 
 
 def validity(pem: bytes) -> tuple[datetime, datetime] | None:
-    """From when until when the first certificate of `pem` is valid; None when it cannot be read."""
-    # Loaded here only: it is needed after a refusal, never on the way to a good connection.
+    """The period of validity of the first certificate in `pem`; None when it cannot be read."""
+    # Imported here because it is only needed after a failure, never for a working connection.
     from cryptography import x509
 
     try:
@@ -80,7 +81,7 @@ def validity(pem: bytes) -> tuple[datetime, datetime] | None:
 
 
 def expired_on(pem: bytes | None, now: datetime | None = None) -> datetime | None:
-    """When the certificate expired, None when it has not."""
+    """When the certificate expired; None when it has not."""
     found = validity(pem) if pem else None
     if found is None:
         return None
@@ -101,7 +102,7 @@ def _load_ca(context: ssl.SSLContext, ca: bytes) -> None:
 def _load_client_certificate(context: ssl.SSLContext, cert: bytes, key: bytes) -> None:
     try:
         with _transient_file(cert + b"\n" + key) as path:
-            # An empty password, so that an encrypted key fails instead of asking on the terminal.
+            # An empty password: an encrypted key fails instead of prompting on the terminal.
             context.load_cert_chain(path, password="")
     except ssl.SSLError as error:
         encrypted = b"ENCRYPTED" in key
@@ -125,7 +126,7 @@ def _transient_file(data: bytes) -> Iterator[str]:
         finally:
             os.close(descriptor)
         return
-    # mkdtemp is 0700 and mkstemp 0600; both are gone when the context is made.
+    # mkdtemp creates with mode 0700 and mkstemp with 0600; both are deleted once the context exists.
     with tempfile.TemporaryDirectory(prefix="wecityctl-") as directory:
         descriptor, path = tempfile.mkstemp(dir=directory)
         with os.fdopen(descriptor, "wb") as stream:

@@ -1,6 +1,6 @@
-"""Connections: one aiohttp session per set of TLS material and identity, shared by every client of the process.
+"""Connections: one aiohttp session per TLS material and identity, shared by every client of the process.
 
-Leaves headers' credentials to `credentials`, retries to `requester`, and the meaning of failures to `transport_errors`.
+Credentials are in `credentials`, retries in `requester`, and `transport_errors` interprets failures.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Sessions:
 
 
 class HttpPool:
-    """The process's connections to API servers. Use it with `async with`; it must be used in one event loop.
+    """The process's connections to API servers: an async context manager, to be used in one event loop.
 
-    Requests share at most `limit` connections per API server and identity; watches and log streams have their own,
-    so that a hundred waiters never starve the requests they wait for.
+    Requests share at most `limit` connections per API server and identity. Watches and log streams have connections of
+    their own, so that many watches cannot block requests.
     """
 
     def __init__(self, *, limit: int = 32) -> None:
@@ -65,8 +65,10 @@ class HttpPool:
         return found
 
     def sessions(self, access: Access, login: Login) -> Sessions:
-        """The sessions for that server and login; made on first use. Raises `CancelledError` once the pool is closed:
-        a request that goes on after that would leave its connections open."""
+        """The sessions for that server and login, created on first use.
+
+        Raises `CancelledError` once the pool is closed: connections of a later request would never be closed.
+        """
         if self._is_closed:
             raise asyncio.CancelledError
         material = TlsMaterial(access.ca_data, access.insecure, login.cert, login.key)
@@ -76,7 +78,7 @@ class HttpPool:
         return found
 
     def on_close(self, closing: Callable[[], Awaitable[None]]) -> None:
-        """Have `closing` (a bound method, held weakly) awaited before the connections are closed."""
+        """Register `closing` (a bound method, held weakly) to be awaited before the connections are closed."""
         self._closing.append(WeakMethod(closing))
 
     async def aclose(self) -> None:
@@ -100,7 +102,7 @@ class HttpPool:
                 limit=0,
                 limit_per_host=limit,
                 keepalive_timeout=IDLE_SECONDS,
-                # asyncio's "happy eyeballs" cost a task per connection; API servers are single addresses or names
+                # asyncio's "happy eyeballs" cost a task per connection; API servers are single addresses or names.
                 ttl_dns_cache=10,
             )
             return aiohttp.ClientSession(

@@ -1,6 +1,6 @@
-"""What a failure below HTTP means: aiohttp's and ssl's exceptions turned into `Unreachable`, causes told apart.
+"""Maps failures below HTTP (exceptions of aiohttp and ssl) to `Unreachable`, with distinct causes.
 
-The only place that reads their messages; the original stays the cause.
+The only module that reads their messages. The original exception stays the cause.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from wecityctl.kube.tls import expired_on
 
 # X509_V_ERR_* of OpenSSL (x509_vfy.h)
 _EXPIRED, _NOT_YET_VALID, _HOSTNAME, _ADDRESS = 10, 9, 62, 64
-# 7: signed by another authority of the same name, as when a cluster was made anew
+# 7: signed by another authority of the same name, as when a cluster was recreated
 _UNKNOWN_AUTHORITY = {2, 7, 18, 19, 20, 21, 24, 30}
-# Alerts that are not about the certificate we show.
+# Alerts that are not about the client certificate.
 _OTHER_ALERTS = (
     "HANDSHAKE_FAILURE",
     "PROTOCOL_VERSION",
@@ -34,7 +34,7 @@ _OTHER_ALERTS = (
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failed attempt: the error to raise, whether the request may have reached the server, and may be tried again."""
+    """A failed attempt: the error to raise, whether the request may have reached the server, and whether to retry."""
 
     error: Unreachable
     sent: bool
@@ -42,12 +42,12 @@ class Failure:
 
 
 def classify(error: BaseException, access: Access, login: Login) -> Failure:
-    """Tell what went wrong on the way to the API server of `access`."""
+    """Determine the cause of a failed connection to the API server of `access`."""
     sent = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerTimeoutError)
     chain = list(_chain(error))
-    # aiohttp's own classes derive from ssl's without what ssl knows: only the inner ones tell.
+    # aiohttp's own exceptions derive from ssl's but lack its attributes. Only the inner ones have them.
     tls = [link for link in chain if isinstance(link, ssl.SSLError) and not isinstance(link, aiohttp.ClientError)]
-    # A handshake cut short says nothing about TLS: the server went away, as one that restarts does.
+    # An interrupted handshake is no TLS problem: the server went away, for instance because it restarts.
     tls = [
         link for link in tls if not isinstance(link, ssl.SSLWantReadError | ssl.SSLEOFError | ssl.SSLZeroReturnError)
     ]
@@ -63,7 +63,7 @@ def classify(error: BaseException, access: Access, login: Login) -> Failure:
 
 
 def client_certificate_expired(error: BaseException, access: Access, login: Login) -> Unreachable | None:
-    """The likely cause of a dropped connection or a TLS alert, when our certificate has expired."""
+    """The likely cause of a dropped connection or a TLS alert if the client certificate has expired."""
     expired = expired_on(login.cert)
     return _expired(error, access, f" on {expired:%Y-%m-%d %H:%M} UTC") if expired is not None else None
 

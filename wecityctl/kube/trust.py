@@ -1,7 +1,7 @@
-"""Whether a kubeconfig that a city's files name is the operator's own: only then may it run programs or read files.
+"""Decides whether a kubeconfig that a city's files name may run programs or read files.
 
-Whoever writes a city's files may not run programs as the operator. A kubeconfig can: by a credential plug-in (`exec`),
-and by `tokenFile`, whose content is sent to the server that the same kubeconfig names.
+Whoever writes a city's files must not be able to run programs as the operator. A kubeconfig can do so: by a credential
+plug-in (`exec`), and by `tokenFile`, whose content is sent to the server that the same kubeconfig names.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ VARIABLE = "WECITYCTL_TRUST_KUBECONFIG"
 
 
 def require_trusted(access: Access, kubeconfig: Path, named_in: Path) -> None:
-    """Raise `AuthenticationError` where `access` runs a program or sends a file, and another may have written it.
+    """Raise `AuthenticationError` if `access` runs a program or sends a file, and somebody else may have written it.
 
-    `kubeconfig` is the file that `access` was read from, `named_in` the directory of the document that names it. A file
-    in that directory or in the same Git work tree comes with the city's files.
+    `kubeconfig` is the file that `access` was read from; `named_in` is the directory of the document that names it. A
+    kubeconfig in that directory or in the same Git work tree counts as part of the city's files.
     """
     if access.exec_plugin is not None:
         what = f"runs a program ({access.exec_plugin.command})"
@@ -40,11 +40,11 @@ def require_trusted(access: Access, kubeconfig: Path, named_in: Path) -> None:
 
 
 def _is_below(path: Path, root: Path) -> bool:
-    """Whether a path lies below `root`, as it is written or with its links followed."""
+    """Whether a path is below `root`, as written or with symbolic links resolved."""
     return path.absolute().is_relative_to(root.absolute()) or path.resolve().is_relative_to(root.resolve())
 
 
 def _work_tree(directory: Path) -> Path:
-    """The Git work tree that a directory is in; itself where there is none."""
+    """The Git work tree that contains a directory; the directory itself if there is none."""
     here = directory.resolve()
     return next((each for each in (here, *here.parents) if (each / ".git").exists()), here)

@@ -1,7 +1,8 @@
-"""Who may connect to what a run listens on: processes of our own user alone.
+"""Restricts connections to the local ports of a run to processes of the same user.
 
-Pulumi's engine and its plug-ins talk over loopback TCP, which every user of the machine can reach, and none of them
-asks who is there. `guard` checks each connection before it is accepted; `callers` checks each call of our own servers.
+Pulumi's engine and its plug-ins communicate over loopback TCP without authentication, so every user of the machine
+could connect. `guard` checks each connection before it is accepted; `callers` checks each gRPC call to wecityctl's
+servers.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Sequence
 
 
 def guarded(command: Sequence[str]) -> list[str]:
-    """The command that runs `command`, and all that it starts, so that only our own user can connect to it.
+    """Wrap `command` so that only processes of the same user can connect to it and to the processes that it starts.
 
-    Killing it ends the program. Where this machine knows no guard, the program runs without one.
+    Killing the wrapper ends the program. If this machine does not support the guard, the program runs without it.
     """
     return [sys.executable, "-P", "-m", __name__, *command]

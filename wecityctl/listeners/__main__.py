@@ -1,4 +1,4 @@
-"""`python -m wecityctl.listeners PROGRAM [ARGUMENT…]`: run a program, and all that it starts, under a guard."""
+"""`python -m wecityctl.listeners PROGRAM [ARGUMENT…]`: runs a program and its child processes under the guard."""
 
 from __future__ import annotations
 

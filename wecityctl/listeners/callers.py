@@ -1,4 +1,4 @@
-"""Refuses the gRPC calls of other users: what our own servers do where no guard stands before them, and beside it."""
+"""gRPC interceptors that reject calls from other users. They work with and without the guard."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _KINDS: Final = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
 
 class OwnCallers(grpc.ServerInterceptor):  # type: ignore[misc]
-    """Ends the calls of other users to a server on a loopback port, `port`, before their handler."""
+    """Rejects calls from other users to a server on the loopback port `port`, before the handler runs."""
 
     port: int = 0
 
     def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
-        """The handler, with the check in front of it."""
+        """The handler, preceded by the check."""
         handler = continuation(handler_call_details)
         return handler and _wrapped(handler, self._checked)
 
@@ -38,12 +38,12 @@ class OwnCallers(grpc.ServerInterceptor):  # type: ignore[misc]
 
 
 class AsyncOwnCallers(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """The same for a server in an event loop."""
+    """`OwnCallers` for a server in an asyncio event loop."""
 
     port: int = 0
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
-        """The handler, with the check in front of it."""
+        """The handler, preceded by the check."""
         handler = await continuation(handler_call_details)
         return handler and _wrapped(handler, self._checked)
 
@@ -65,9 +65,9 @@ class AsyncOwnCallers(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
 
 def is_own(peer: str, port: int) -> bool:
-    """Whether a gRPC peer (`ipv4:127.0.0.1:5000`), connected to our loopback `port`, is a process of our own user.
+    """Whether a gRPC peer (`ipv4:127.0.0.1:5000`) on the loopback port `port` is a process of the same user.
 
-    True where the machine does not tell.
+    True if the machine cannot tell.
     """
     if not peers.can_tell():
         return True
@@ -78,7 +78,10 @@ def is_own(peer: str, port: int) -> bool:
 
 
 def is_served_by(address: str, process: int) -> bool:
-    """Whether `address` (`127.0.0.1:5000`) is where that process, of our own user, listens. True where nobody tells."""
+    """Whether this process, which belongs to the same user, listens on `address` (`127.0.0.1:5000`).
+
+    True if the machine cannot tell.
+    """
     if not peers.can_tell():
         return True
     try:

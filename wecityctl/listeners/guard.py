@@ -1,7 +1,7 @@
-"""Checks every TCP connection that a process, and whatever it starts, is about to accept: peers of our own user pass.
+"""Accepts TCP connections on behalf of a process and its children, and rejects peers that belong to other users.
 
-The processes need not know of it, so it holds for Pulumi's engine and for any plug-in. It needs no rights, changes
-nothing on the machine, and leaves nothing behind: without the guard no connection is accepted at all.
+It uses seccomp user notification. The guarded programs need not support it, so it works for Pulumi's engine and any
+plug-in. It needs no privileges and changes nothing on the machine. Without the guard process, `accept` fails.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 def divide() -> str:
-    """Fork: the child returns and is guarded, with all that it starts; this process becomes its guard and ends with it.
+    """Fork. The child returns and is guarded, with all that it starts; this process becomes the guard and never
+    returns.
 
-    For a process with one thread, before it opens anything. The child gets SIGTERM when this process's parent dies.
-    Returns why there is no guard; empty where there is one.
+    Call it in a process with one thread, before it opens anything. The child gets SIGTERM when the parent of this
+    process dies. Returns the reason if no guard is possible, otherwise an empty string.
     """
     lacking = seccomp.lacking() or ("" if peers.can_tell() else "the kernel does not tell whose a connection is")
     if lacking:
@@ -62,11 +63,11 @@ def divide() -> str:
 
 
 def lacking() -> str:
-    """Try it, in processes that end at once: why there can be no guard on this machine; empty where there can be."""
+    """Test in short-lived processes whether a guard is possible here; returns the reason if not, otherwise empty."""
     reader, writer = os.pipe()
     trial = os.fork()
     if not trial:
-        # In a process of its own, as `divide` leaves one behind.
+        # In a process of its own, because `divide` leaves a guard process behind.
         os.close(reader)
         with contextlib.suppress(BaseException):
             os.write(writer, divide().encode())
@@ -79,32 +80,36 @@ def lacking() -> str:
 
 
 class Guard:
-    """Answers the `accept` calls that come over a seccomp listener, -1 for none."""
+    """Answers the `accept` calls that arrive on a seccomp listener (a file descriptor; -1 for none)."""
 
     def __init__(self, listener: int) -> None:
         self._listener = listener
         self._uid = os.getuid()
         self._poll = select.poll()
-        # Calls on blocking sockets that nobody has connected to yet, by our copy of the socket.
+        # Calls on blocking sockets without a pending connection, by the descriptor of our copy of the socket.
         self._blocked: dict[int, tuple[Call, socket.socket]] = {}
-        # Connections whose call was interrupted by a signal: the call comes again. By the listening socket's inode.
+        # Accepted connections whose call was interrupted by a signal and will be repeated, by the listening socket's
+        # inode.
         self._kept: dict[int, list[socket.socket]] = {}
         if listener >= 0:
             self._poll.register(listener, select.POLLIN)
 
     def watch(self, descriptor: int) -> None:
-        """Have `turn` return when `descriptor` becomes readable."""
+        """Make `turn` return when `descriptor` becomes readable."""
         self._poll.register(descriptor, select.POLLIN)
 
     def forget(self, descriptor: int) -> None:
-        """Watch `descriptor` no more."""
+        """Stop watching `descriptor`."""
         self._poll.unregister(descriptor)
 
     def turn(self) -> set[int]:
-        """Wait, and answer what has come; the watched descriptors that are readable, and the listener at its end."""
+        """Wait for calls and answer them.
+
+        Returns the watched descriptors that are readable, or the listener at its end.
+        """
         told = set()
         for descriptor, event in self._poll.poll(_LOOK_MILLISECONDS if self._blocked else None):
-            # A call that was interrupted, or whose process has died, cannot be answered.
+            # A call that was interrupted, or whose process died, cannot be answered.
             with contextlib.suppress(OSError):
                 if descriptor in self._blocked:
                     self._poll.unregister(descriptor)
@@ -117,7 +122,7 @@ class Guard:
         return told
 
     def is_used(self) -> bool:
-        """Whether any guarded process is left."""
+        """Whether any guarded process still runs."""
         if self._listener < 0:
             return False
         poll = select.poll()
@@ -128,7 +133,7 @@ class Guard:
         try:
             sock = socket.socket(fileno=self._copy(call))
         except PermissionError:
-            # A process that hides from its own user, as agents that hold keys do: no part of the run, and on its guard.
+            # A process that cannot be inspected even by its own user, such as a key agent. It protects itself.
             seccomp.let(self._listener, call)
         except OSError as error:
             seccomp.fail(self._listener, call, error.errno or errno.EBADF)
@@ -149,7 +154,7 @@ class Guard:
             os.close(process)
 
     def _serve(self, call: Call, sock: socket.socket) -> None:
-        """Answer a call on a listening socket, of which `sock` is a copy; it is closed unless the call has to wait."""
+        """Answer a call on a listening socket. `sock` is a copy of it and is closed unless the call has to wait."""
         try:
             inode = os.fstat(sock.fileno()).st_ino
             self._hand_over(call, inode, self._next(sock, inode))
@@ -165,7 +170,7 @@ class Guard:
         sock.close()
 
     def _next(self, sock: socket.socket, inode: int) -> socket.socket:
-        """The next connection from a process of our user; those of others are reset. Raises `OSError`."""
+        """The next connection from a process of our user; others are reset. Raises `OSError`."""
         if kept := self._kept.pop(inode, []):
             if kept[1:]:
                 self._kept[inode] = kept[1:]
@@ -181,7 +186,7 @@ class Guard:
             with contextlib.suppress(OSError):
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             connection.close()
-        # Others wait for this process too; servers ask again at once.
+        # Let the guard serve other processes in between; servers retry at once on this error.
         raise ConnectionAbortedError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
 
     def _hand_over(self, call: Call, inode: int, connection: socket.socket) -> None:
@@ -199,7 +204,7 @@ class Guard:
         connection.close()
 
     def _tell_peer(self, call: Call, connection: socket.socket) -> None:
-        """Write the peer's address where the call wants it."""
+        """Write the peer's address into the caller's memory."""
         address = _raw_address(connection)
         with Path(f"/proc/{call.thread}/mem").open("r+b", buffering=0) as memory:
             if not seccomp.is_waiting(self._listener, call):
@@ -209,7 +214,7 @@ class Guard:
             os.pwrite(memory.fileno(), struct.pack("=I", len(address)), call.length)
 
     def _forget_blocked(self) -> None:
-        """Close our copies of sockets whose call is over: they would keep its port open."""
+        """Close our copies of sockets whose call is over; they would keep the port open."""
         for descriptor, (call, sock) in tuple(self._blocked.items()):
             if not seccomp.is_waiting(self._listener, call):
                 self._poll.unregister(descriptor)
@@ -218,12 +223,12 @@ class Guard:
 
 
 def is_from(connection: socket.socket, uid: int) -> bool:
-    """Whether the peer of an accepted connection is an open socket of that user on this machine."""
+    """Whether the peer of an accepted connection is an open socket of user `uid` on this machine."""
     try:
         owner = peers.owner_of_peer(
             Address.of(*connection.getsockname()[:2]), Address.of(*connection.getpeername()[:2])
         )
-        # As long as our end stands no other connection can have these addresses: the answer was about this one.
+        # While our end is open no other connection can have these addresses, so the answer was about this connection.
         state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
     except (OSError, ValueError):
         return False
@@ -231,14 +236,14 @@ def is_from(connection: socket.socket, uid: int) -> bool:
 
 
 def _watch_over(child: int, control: socket.socket, above: int) -> NoReturn:
-    """The life of the guard. It ends as the child ends; it stays behind for what the child has left running."""
+    """Run the guard process. It exits like the child, or stays in the background while descendants of the child run."""
     process = os.pidfd_open(child)
-    # Ctrl-C in a terminal reaches the child by itself.
+    # On Ctrl-C the terminal signals the child directly.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, _: _signal(process, number))
     listener = _take_listener(process, control)
     _close_all_but(listener, process, above)
-    # What loses its parent comes to this process: it may look only at what is below it where Yama says so.
+    # Adopt orphaned descendants: with Yama, a process may inspect only its own descendants.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     guard = Guard(listener)
     guard.watch(process)
@@ -259,7 +264,7 @@ def _watch_over(child: int, control: socket.socket, above: int) -> NoReturn:
 
 
 def _take_listener(process: int, control: socket.socket) -> int:
-    """Agree with the child on a guard; the seccomp listener, or -1 where there can be none."""
+    """Receive the seccomp listener from the child; returns its descriptor, or -1 if there can be none."""
     with control:
         try:
             os.close(seccomp.copy_descriptor(process, 2))
@@ -267,7 +272,7 @@ def _take_listener(process: int, control: socket.socket) -> int:
             control.send(_NO)
             return -1
         except OSError:
-            # It has no such descriptor, but it may be looked at.
+            # The child has no such descriptor, but copying descriptors is permitted.
             pass
         with contextlib.suppress(OSError):
             control.send(_YES)
@@ -288,7 +293,9 @@ def _stay_behind(guard: Guard) -> NoReturn:
 
 
 def _close_all_but(*kept: int) -> None:
-    """Close the child's descriptors here: the other ends of its sockets and pipes wait for the last copy to go."""
+    """Close inherited descriptors: peers of the child's sockets and pipes see the end only after the last copy is
+    closed.
+    """
     begin = 3
     for number in sorted(each for each in kept if each >= begin):
         os.closerange(begin, number)
@@ -302,7 +309,7 @@ def _signal(process: int, number: int) -> None:
 
 
 def _process_of(thread: int) -> int:
-    """The process that a thread belongs to. Raises `OSError` when it is gone."""
+    """The process ID of a thread. Raises `OSError` if it no longer exists."""
     for line in Path(f"/proc/{thread}/status").read_text().splitlines():
         if line.startswith("Tgid:"):
             return int(line.split()[1])
@@ -314,7 +321,7 @@ def _is_alive(thread: int) -> bool:
 
 
 def _raw_address(connection: socket.socket) -> bytes:
-    """The peer's `sockaddr_in` or `sockaddr_in6`."""
+    """The peer's `sockaddr_in` or `sockaddr_in6` structure."""
     host, port, *rest = connection.getpeername()
     packed = socket.inet_pton(connection.family, host.partition("%")[0])
     if connection.family == socket.AF_INET:

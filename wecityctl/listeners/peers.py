@@ -1,6 +1,6 @@
-"""Whose socket is at the other end of a loopback connection, by the kernel's socket tables. Linux.
+"""Finds the user that owns the other end of a loopback connection, from the kernel's socket tables. Linux only.
 
-Asks the kernel for one connection (sock_diag); where that interface is missing, it reads `/proc/net/tcp` instead.
+Queries one connection by sock_diag; if that interface is missing, reads `/proc/net/tcp`.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _MAPPED: Final = bytes(10) + b"\xff\xff"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Address:
-    """An IP address, IPv4-mapped ones as IPv4, and a port."""
+    """An IP address and a port. IPv4-mapped IPv6 addresses are converted to IPv4."""
 
     packed: bytes
     port: int
 
     @classmethod
     def of(cls, host: str, port: int) -> Address:
-        """The address in the text form that `socket` uses. Raises `ValueError` for what is no IP address."""
+        """Parse the text form that `socket` uses. Raises `ValueError` if `host` is not an IP address."""
         try:
             packed = socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host.partition("%")[0])
         except OSError as error:
@@ -52,7 +52,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A socket in the kernel's table: its TCP state, the user it belongs to, its inode (0 once nobody has it open)."""
+    """A socket in the kernel's table: TCP state, user ID, and inode (0 if no process has it open)."""
 
     state: int
     uid: int
@@ -66,14 +66,14 @@ def owner_of_peer(local: Address, remote: Address) -> int | None:
 
 
 def listener(address: Address) -> Entry | None:
-    """The socket that takes connections to that address, or `None`."""
-    # A connection from port 0 cannot exist: what the kernel finds for it is the listener.
+    """The socket that accepts connections to this address, or `None`."""
+    # No connection comes from port 0, so the kernel returns the listening socket for it.
     found = _look_up(address, Address(bytes(len(address.packed)), 0))
     return found if found is not None and found.state == _LISTEN and found.inode else None
 
 
 def holds(pid: int, inode: int) -> bool:
-    """Whether the process has the socket with that inode open."""
+    """Whether the process has the socket with this inode open."""
     with contextlib.suppress(OSError):
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
@@ -83,7 +83,7 @@ def holds(pid: int, inode: int) -> bool:
 
 
 def can_tell() -> bool:
-    """Whether this machine's kernel can be asked."""
+    """Whether this machine's kernel provides its socket tables."""
     return hasattr(socket, "AF_NETLINK") and Path("/proc/net/tcp").exists()
 
 
@@ -95,7 +95,7 @@ def _look_up(source: Address, destination: Address) -> Entry | None:
 
 
 def _ask(source: Address, destination: Address) -> Entry | None:
-    """One exact question by sock_diag. The kernel answers with a listener where there is no such connection."""
+    """Query one connection by sock_diag. If there is none, the kernel returns the listening socket."""
     identity = _ID.pack(source.port, destination.port, source.packed, destination.packed)
     identity += _ID_REST.pack(0, 0xFFFFFFFF, 0xFFFFFFFF)
     question = _QUESTION.pack(source.family, socket.IPPROTO_TCP, 0, 0, 0xFFFFFFFF) + identity
@@ -141,7 +141,7 @@ def _table() -> Iterator[tuple[Address, Address, Entry]]:
 
 
 def _address(text: str) -> Address:
-    # Each group of 32 bits is written as a number in this machine's byte order.
+    # Each group of 32 bits is written as a number in the byte order of this machine.
     digits, _, port = text.partition(":")
     groups = [int(digits[at : at + 8], 16) for at in range(0, len(digits), 8)]
     packed = struct.pack(f"={len(groups)}I", *groups)

@@ -1,4 +1,4 @@
-"""The kernel's interface by which one process answers the `accept` calls of others: seccomp user notification. Linux.
+"""Bindings for seccomp user notification, with which one process answers the `accept` calls of others. Linux only.
 
 Numbers and structures are those of `linux/seccomp.h` and `linux/filter.h`.
 """
@@ -57,7 +57,7 @@ _MACHINES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A process's `accept` or `accept4` that waits for its answer. `thread` is who called."""
+    """A pending `accept` or `accept4` call. `thread` is the thread ID of the caller."""
 
     identifier: int
     thread: int
@@ -68,7 +68,7 @@ class Call:
 
 
 def lacking() -> str:
-    """Why this machine cannot do it, in words; empty where it can."""
+    """Why this machine does not support it; empty if it does."""
     machine = _MACHINES.get(platform.machine())
     if platform.system() != "Linux" or machine is None:
         return f"it is not known for {platform.system()} on {platform.machine()}"
@@ -81,9 +81,9 @@ def lacking() -> str:
 
 
 def install() -> int:
-    """Have each `accept` of this process, and of all that it starts, answered over the returned descriptor.
+    """Install the filter: each `accept` of this process and its children is answered over the returned descriptor.
 
-    There is no way back. Raises `OSError`, with `EBUSY` where somebody else answers such calls already.
+    The filter cannot be removed. Raises `OSError`, with `EBUSY` if another process answers such calls already.
     """
     machine = _MACHINES[platform.machine()]
     code = b"".join(
@@ -104,13 +104,14 @@ def install() -> int:
     try:
         return _call(*arguments)
     except PermissionError:
-        # Only who has the rights of an administrator may go on using programs that raise their own.
+        # Without CAP_SYS_ADMIN, a filter is allowed only if the process gives up gaining privileges through setuid
+        # programs.
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         return _call(*arguments)
 
 
 def receive(listener: int) -> Call:
-    """The next call. Raises `OSError` (`ENOENT`) when its process is gone already."""
+    """The next call. Raises `OSError` (`ENOENT`) if its process no longer exists."""
     buffer = bytearray(_NOTIFICATION.size)
     fcntl.ioctl(listener, _RECEIVE, buffer)
     identifier, thread, _, number, _, _, *arguments = _NOTIFICATION.unpack(buffer)
@@ -120,7 +121,7 @@ def receive(listener: int) -> Call:
 
 
 def is_waiting(listener: int, call: Call) -> bool:
-    """Whether the call still waits: only then is `call.thread` the process that made it."""
+    """Whether the call is still pending. Only then does `call.thread` identify the caller."""
     try:
         fcntl.ioctl(listener, _ID_VALID, struct.pack("=Q", call.identifier))
     except OSError:
@@ -129,31 +130,31 @@ def is_waiting(listener: int, call: Call) -> bool:
 
 
 def let(listener: int, call: Call) -> None:
-    """Let the kernel do the call as if nobody had asked."""
+    """Let the kernel execute the call unchanged."""
     fcntl.ioctl(listener, _SEND, _RESPONSE.pack(call.identifier, 0, 0, _CONTINUE))
 
 
 def fail(listener: int, call: Call, number: int) -> None:
-    """Let the call end with an error."""
+    """Make the call fail with the error `number`."""
     fcntl.ioctl(listener, _SEND, _RESPONSE.pack(call.identifier, 0, -number, 0))
 
 
 def hand_over(listener: int, call: Call, descriptor: int) -> None:
-    """Let the call return a copy of `descriptor`. Raises `OSError` (`ENOENT`) when it does not wait any more."""
+    """Make the call return a copy of `descriptor`. Raises `OSError` (`ENOENT`) if it is no longer pending."""
     flags = os.O_CLOEXEC if call.flags & os.O_CLOEXEC else 0
     try:
         fcntl.ioctl(listener, _ADD_DESCRIPTOR, _ADDITION.pack(call.identifier, _ADD_AND_SEND, descriptor, 0, flags))
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        # Before Linux 5.14 these are two steps.
+        # Before Linux 5.14 this takes two calls.
         addition = bytearray(_ADDITION.pack(call.identifier, 0, descriptor, 0, flags))
         number = fcntl.ioctl(listener, _ADD_DESCRIPTOR, addition)
         fcntl.ioctl(listener, _SEND, _RESPONSE.pack(call.identifier, number, 0, 0))
 
 
 def copy_descriptor(process: int, number: int) -> int:
-    """A copy of the descriptor `number` of the process behind the pidfd `process`. Raises `OSError`."""
+    """Copy the descriptor `number` of the process with the pidfd `process`. Raises `OSError`."""
     return _call(_PIDFD_GETFD, process, number, 0)
 
 

@@ -1,4 +1,4 @@
-"""Who else can work on this machine, as far as its own list of users tells."""
+"""Lists the other users who can log in to this machine, from its passwd file."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _NO_SHELLS = frozenset({"nologin", "false", "sync", "halt", "shutdown"})
 
 
 def other_users(passwd: Path = _PASSWD) -> tuple[str, ...]:
-    """The users with a login shell that are neither this process's nor root, by name.
+    """The names of users with a login shell, without root and the user of this process.
 
-    Those of a directory service are in no file: a machine may have more.
+    Users of a directory service are not in the file, so a machine may have more.
     """
     try:
         lines = passwd.read_text(encoding="utf-8", errors="replace").splitlines()

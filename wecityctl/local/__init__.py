@@ -1,5 +1,5 @@
-"""The embedded cloud: a Kubernetes control plane with a real node or simulated ones, under a supervisor of its own.
+"""The embedded cloud: a Kubernetes control plane on this machine, with a real node or simulated nodes.
 
-`cloud` is the door: start, stop, status, kubeconfig, reset. `spec` holds the values, `driver` and `service` what the
-maker of real nodes plugs into.
+A supervisor process of its own keeps it running. `cloud` is the interface for other packages: start, stop, status,
+kubeconfig, reset. `spec` has the values; `driver` and `service` are the interfaces that node drivers implement and use.
 """

@@ -1,6 +1,6 @@
-"""Requests to the cloud's own API server as its admin: just what bringing a cloud up needs, on the standard library.
+"""A minimal client for the embedded cloud's API server, with only the standard library, for bringing a cloud up.
 
-Whoever works with clusters in earnest uses `wecityctl.kube`; this one loads in no time and knows one server.
+Everything else uses `wecityctl.kube`. This client imports fast and knows a single server.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _RETRIED = frozenset({429, 500, 503, 504})
 
 
 class ApiError(DeploymentError):
-    """The cloud's API server refused a request. `status` is the HTTP status, 0 when there was no answer."""
+    """The cloud's API server rejected a request. `status` is the HTTP status; 0 if there was no response."""
 
     def __init__(self, message: str, *, status: int, details: str = "") -> None:
         super().__init__(message, details=details)
@@ -32,7 +32,7 @@ class ApiError(DeploymentError):
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """One API server. Safe to use from several threads; each keeps a connection of its own."""
+    """A client for one API server. Thread-safe: each thread has its own connection."""
 
     server: str
     ca: Path
@@ -42,11 +42,11 @@ class Api:
     _local: threading.local = field(default_factory=threading.local, repr=False, compare=False)
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
-        """The object or list at `path` (such as `/api/v1/nodes`)."""
+        """The object or list at `path`, such as `/api/v1/nodes`."""
         return self._json("GET", path, query)
 
     def find(self, path: str) -> dict[str, Any] | None:
-        """The object at `path`, or None when there is none."""
+        """The object at `path`; `None` if it does not exist."""
         try:
             return self.get(path)
         except ApiError as error:
@@ -55,7 +55,7 @@ class Api:
             raise
 
     def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """POST `body` to the collection `path`; an object that is there already is left as it is and returned."""
+        """POST `body` to the collection `path`. An object that exists already is not changed; returns the object."""
         try:
             return self._json("POST", path, {}, body)
         except ApiError as error:
@@ -64,16 +64,16 @@ class Api:
             return self.get(f"{path}/{body['metadata']['name']}")
 
     def apply(self, path: str, body: Mapping[str, Any], *, manager: str = "wecityctl-local") -> dict[str, Any]:
-        """Server-side apply of `body` at its `path`; takes over fields that others hold."""
+        """Server-side apply `body` at its `path`; forces ownership of conflicting fields."""
         query = {"fieldManager": manager, "force": "true"}
         return self._json("PATCH", path, query, body, "application/apply-patch+yaml")
 
     def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """A JSON merge patch."""
+        """Apply a JSON merge patch."""
         return self._json("PATCH", path, {}, body, "application/merge-patch+json")
 
     def delete(self, path: str, *, grace_seconds: int | None = None) -> None:
-        """Delete; an object that is not there counts as deleted."""
+        """Delete the object at `path`; it is no error if it does not exist."""
         query = {} if grace_seconds is None else {"gracePeriodSeconds": str(grace_seconds)}
         try:
             self._json("DELETE", path, query)
@@ -82,7 +82,7 @@ class Api:
                 raise
 
     def apply_all(self, items: Iterable[tuple[str, Mapping[str, Any]]], *, connections: int = 8) -> None:
-        """`apply` for many (path, body) side by side; the first error is raised once all have ended."""
+        """`apply` many (path, body) pairs concurrently. Raises the first error after all have ended."""
         with ThreadPoolExecutor(connections) as pool:
             for future in [pool.submit(self.apply, path, body) for path, body in items]:
                 future.result()
@@ -112,7 +112,7 @@ class Api:
             time.sleep(0.2)
 
     def _exchange(self, method: str, target: str, data: bytes | None, headers: dict[str, str]) -> tuple[int, str]:
-        """One request on this thread's connection; status 0 and the reason when there was no answer."""
+        """Send one request on this thread's connection. Returns status 0 and the reason if there was no response."""
         try:
             connection = self._connection()
             connection.request(method, target, body=data, headers=headers)

@@ -1,4 +1,4 @@
-"""Puts a cloud together from its state: addresses, ports, context and the list of its services. Starts nothing."""
+"""Assembles a cloud from its state: addresses, ports, context, and the list of its services. Starts nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wecityctl.local.supervisor import client
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """A cloud put together: what starting, stopping and telling about it need."""
+    """An assembled cloud: everything needed to start, stop and describe it."""
 
     store: Store
     state: CloudState
@@ -30,7 +30,7 @@ class Cloud:
     addons: tuple[Addon, ...]
 
     def services(self) -> tuple[Service, ...]:
-        """Every service of the cloud; writes what they read, and has the node prepared."""
+        """All services of the cloud. Writes their configuration files and prepares the node."""
         kubeconfig.write_admin(self.store.kubeconfig, self.context.pki, self.context.server, self.state.spec.name)
         services = list(controlplane.services(self.context, self.state.ports))
         if self.driver is not None:
@@ -42,7 +42,7 @@ class Cloud:
         return tuple(services)
 
     def versions(self) -> dict[str, str]:
-        """The versions of the programs this cloud runs, by part."""
+        """The versions of the programs that this cloud runs, by part."""
         from wecityctl import toolchain
 
         wanted = {"kubernetes", "etcd"} | ({"kwok"} if self.driver is None else set())
@@ -51,7 +51,7 @@ class Cloud:
 
 
 def load(name: str, report: Report) -> Cloud:
-    """The existing cloud `name`; a `ConfigurationError` names those there are."""
+    """The existing cloud `name`. Raises `ConfigurationError` with the names of existing clouds."""
     place = Store.of(name)
     place.require_own()
     state = place.load()
@@ -67,15 +67,15 @@ def load(name: str, report: Report) -> Cloud:
 
 
 def last_run(place: Store) -> Path:
-    """The runtime directory of the last start, which may have been in another environment; it need not exist."""
+    """The runtime directory of the last start, which may have been in another environment. It may not exist."""
     found = client.find(place.directory)
     return found.run if found is not None and found.supervisor.pid else store.run_path(place.directory)
 
 
 def prepare(spec: CloudSpec, report: Report, *, runs: bool) -> Cloud:
-    """The cloud of `spec`, new or existing, with addresses and ports chosen and kept in its state.
+    """Create or update the cloud of `spec`: choose addresses and ports, and save them in its state.
 
-    While it `runs` its runtime directory and its ports stay, though those could not be bound now.
+    With `runs`, the cloud is running: its runtime directory and its ports are kept although they are in use.
     """
     place = Store.of(spec.name)
     place.require_own()
@@ -119,7 +119,7 @@ def prepare(spec: CloudSpec, report: Report, *, runs: bool) -> Cloud:
 
 
 def moved(before: Mapping[str, int], after: Mapping[str, int]) -> tuple[str, ...]:
-    """Which ports had to change because somebody else has taken them, in words."""
+    """Messages about ports that changed because another program uses them."""
     return tuple(
         f"port {port} of {name} is taken by another program: now {after[name]}"
         for name, port in before.items()

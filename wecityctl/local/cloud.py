@@ -1,7 +1,7 @@
-"""The door to embedded clouds: start, stop, status, kubeconfig, reset.
+"""Starts, stops, describes and resets embedded clouds. This is the interface for other packages.
 
-Every one of them may be called at any time, also twice at once, after a crash and after a reboot. What a cloud consists
-of is `assembly`'s; keeping it running is the supervisor's.
+Every function may be called at any time, concurrently, after a crash and after a reboot. `assembly` defines the parts
+of a cloud; the supervisor keeps it running.
 """
 
 from __future__ import annotations
@@ -30,21 +30,22 @@ _POLL_SECONDS = 0.05
 
 
 def names() -> tuple[str, ...]:
-    """This user's embedded clouds, running or not."""
+    """The names of this user's embedded clouds, running or not."""
     return store.names()
 
 
 def is_running(name: str) -> bool:
-    """Whether the cloud has a living supervisor; says nothing about its health."""
+    """Whether the cloud's supervisor runs. Does not check its health."""
     found = client.find(Store.of(name).directory)
     return found is not None and found.alive
 
 
 def start(spec: CloudSpec, report: Report = silent, *, timeout: float = 120.0) -> RunningCloud:
-    """Make the cloud of `spec` run and return once it answers; changes nothing when it does already.
+    """Start the cloud of `spec` and return when it is ready. Changes nothing if it is running already.
 
-    Raises `StartError` (with the last log lines) or `StartTimeoutError`; a cloud that did not run before is then down
-    again, its data and logs kept. `ConfigurationError` when the cloud exists with the other kind of nodes.
+    Raises `StartError`, with the last log lines, or `StartTimeoutError`; a cloud that did not run before is then
+    stopped again, with data and logs kept. Raises `ConfigurationError` if the cloud exists with the other kind of
+    nodes. `timeout` is in seconds.
     """
     teller = Teller(report)
     place = Store.of(spec.name)
@@ -69,7 +70,7 @@ def start(spec: CloudSpec, report: Report = silent, *, timeout: float = 120.0) -
 
 
 def connect(name: str) -> RunningCloud | None:
-    """The cloud as it runs now, without touching it; None while it does not run."""
+    """The running cloud, without changing it; `None` if it does not run."""
     if not is_running(name):
         return None
     cloud = assembly.load(name, silent)
@@ -78,7 +79,7 @@ def connect(name: str) -> RunningCloud | None:
 
 
 def last_known(name: str) -> RunningCloud | None:
-    """The cloud as it was when it last answered, without touching it; None for one that is not there or never did."""
+    """The cloud as last known, without changing it; `None` if it does not exist or was never ready."""
     state = Store.of(name).load()
     if state is None or not state.cluster_uid:
         return None
@@ -87,7 +88,10 @@ def last_known(name: str) -> RunningCloud | None:
 
 
 def stop(name: str, report: Report = silent, *, timeout: float = 120.0) -> bool:
-    """Take the cloud down: no process, mount, interface or rule of it is left. Whether there was anything to do."""
+    """Stop the cloud and remove its processes, mounts, interfaces and firewall rules.
+
+    Returns false if it was stopped already.
+    """
     teller = Teller(report)
     cloud = assembly.load(name, teller.relay)
     with cloud.store.lock(timeout, lambda: teller.tell("step", "another command is working on this cloud; waiting")):
@@ -99,7 +103,7 @@ def stop(name: str, report: Report = silent, *, timeout: float = 120.0) -> bool:
 
 
 def reset(name: str, report: Report = silent, *, timeout: float = 120.0) -> None:
-    """Take the cloud down and delete everything it has kept: objects, volumes, certificates, logs."""
+    """Stop the cloud and delete all its data: objects, volumes, certificates, logs."""
     teller = Teller(report)
     place = Store.of(name)
     if not place.directory.exists():
@@ -118,7 +122,7 @@ def reset(name: str, report: Report = silent, *, timeout: float = 120.0) -> None
 
 
 def status(name: str) -> CloudStatus:
-    """The cloud as it is now; every ready service is asked once more whether it answers."""
+    """The current status of the cloud. Every ready service is probed once."""
     cloud = assembly.load(name, silent)
     found = client.find(cloud.store.directory)
     services: tuple[ServiceStatus, ...] = ()
@@ -153,7 +157,7 @@ def status(name: str) -> CloudStatus:
 
 
 def kubeconfig(name: str) -> str:
-    """The admin's kubeconfig of the cloud, as text; secret."""
+    """The admin's kubeconfig of the cloud as text. It is a secret."""
     cloud = assembly.load(name, silent)
     try:
         return cloud.store.kubeconfig.read_text()
@@ -164,7 +168,7 @@ def kubeconfig(name: str) -> str:
 
 
 def _running(place: Store, teller: Teller) -> client.Found | None:
-    """The cloud's living supervisor, if it speaks our protocol; one of another version is stopped."""
+    """The cloud's running supervisor if it has the same protocol version. One of another version is stopped."""
     found = client.find(place.directory)
     if found is None or not found.alive:
         return None
@@ -231,7 +235,7 @@ def _synchronise_nodes(cloud: Cloud, version: str, teller: Teller) -> bool:
 
 
 def _wait_for_default_account(api: Api, deadline: float) -> None:
-    """The first pod of a new cluster is refused until its namespace has a service account."""
+    """Wait for the default service account, without which the first pod of a new cluster would be rejected."""
     path = "/api/v1/namespaces/default/serviceaccounts/default"
     while api.find(path) is None and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
@@ -247,7 +251,7 @@ def _take_down(cloud: Cloud, teller: Teller) -> None:
 
 
 def _end_processes(place: Store, teller: Teller) -> None:
-    """End the supervisor and its services: in order where it answers, otherwise by what its record names."""
+    """Stop the supervisor and its services: in order if it responds, otherwise by signalling the recorded processes."""
     found = client.find(place.directory)
     if found is None:
         return
@@ -260,7 +264,7 @@ def _end_processes(place: Store, teller: Teller) -> None:
             teller.tell("warning", f"{error.message} ({error.details}); its processes are ended one by one")
         if not found.supervisor.wait(_LEFTOVER_GRACE):
             found.supervisor.end(_LEFTOVER_GRACE)
-    # Read anew: services may have been restarted since.
+    # Read again, because services may have been restarted since.
     for name, identity in (client.find(place.directory) or found).children.items():
         if identity.alive():
             teller.tell("warning", f"{name} outlived its supervisor and is ended", name)
@@ -282,7 +286,7 @@ def _why_gone(found: client.Found) -> str:
 
 
 def _load_if_readable(name: str, teller: Teller) -> Cloud | None:
-    """The cloud, or None when its state is damaged: a reset must be the way out of that too."""
+    """The cloud; `None` if its state is damaged, because `reset` must work in that case too."""
     try:
         return assembly.load(name, teller.relay)
     except ConfigurationError as error:
@@ -304,7 +308,7 @@ def _health(services: tuple[ServiceStatus, ...]) -> tuple[Health, str]:
 
 
 def _empty(directory: Path) -> None:
-    """Remove what is left in a runtime directory: sockets of processes that are gone."""
+    """Remove the content of a runtime directory, such as sockets of dead processes."""
     for path in directory.iterdir() if directory.is_dir() else ():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

@@ -1,6 +1,6 @@
-"""etcd, API server, controller manager and scheduler as supervised services: their files and their flags.
+"""Defines etcd, API server, controller manager and scheduler as supervised services: configuration files and flags.
 
-How flags were chosen is in docs/decisions; starting and watching the services is the supervisor's.
+The reasons for the flags are in docs/decisions. The supervisor starts and watches the services.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from wecityctl.toolchain import locate
 
 APISERVER, CONTROLLERS, SCHEDULER, ETCD = "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"
 LOOPBACK = "127.0.0.1"
-# Simulated pods are reached by nobody: their addresses only have to differ.
+# Nobody connects to simulated pods, so their addresses only have to be unique.
 SIMULATED_NETWORK = Network(api_address=LOOPBACK, service_cidr="10.96.0.0/16", pod_cidr="10.128.0.0/9")
 CLUSTER_DOMAIN = "cluster.local"
 
-# Simulated nodes report every ten minutes (see stages.yaml), which keeps 600 of them cheap; two reports may be missed.
+# Simulated nodes report every ten minutes (see stages.yaml), so that 600 of them are cheap; two reports may be missed.
 _SIMULATED_GRACE = "35m"
 _REAL_GRACE = "40s"
 
 
 def port_addresses(network: Network) -> dict[str, str]:
-    """Which ports a control plane needs, and on which address each must be free."""
+    """The ports that a control plane needs, by name, with the address on which each must be free."""
     return {
         APISERVER: network.api_address,
         CONTROLLERS: LOOPBACK,
@@ -37,13 +37,13 @@ def port_addresses(network: Network) -> dict[str, str]:
 
 
 def services(ctx: Context, ports: Mapping[str, int]) -> tuple[Service, ...]:
-    """The four services, with every file they read in place."""
+    """The four services. Writes all files that they read."""
     return (_etcd(ctx), _apiserver(ctx, ports), _controllers(ctx, ports), _scheduler(ctx, ports))
 
 
 def _etcd(ctx: Context) -> Service:
-    # Unix sockets in a directory of the owner's: no port, no TLS, nobody else. The URLs that name a port are labels
-    # that a cluster of one never dials, but etcd insists on their form.
+    # Unix sockets in a private directory need neither port nor TLS. etcd requires URLs with ports, but a cluster with a
+    # single member never connects to them.
     peer = "http://127.0.0.1:2380"
     data = ctx.directory / "etcd"
     argv = (
@@ -52,15 +52,15 @@ def _etcd(ctx: Context) -> Service:
         f"--data-dir={data}",
         f"--listen-client-urls=unix://{ctx.run}/etcd.sock",
         "--advertise-client-urls=http://127.0.0.1:2379",
-        # Relative to cwd: of a path etcd would make an abstract socket, open to every user of the machine.
+        # Relative to cwd: from an absolute path, etcd would create an abstract socket, which every user can connect to.
         "--listen-peer-urls=unix://etcd-peer.sock",
         f"--initial-advertise-peer-urls={peer}",
         f"--initial-cluster=default={peer}",
         "--log-level=warn",
-        # A rehearsal's state is small; this leaves room for a very large city and still bounds the disk.
+        # Large enough for a very large city, and a limit for the disk.
         f"--quota-backend-bytes={4 * 1024**3}",
     )
-    # Any request will do: the socket accepts for a stopped etcd too, and only a running one answers.
+    # A response is required, because the socket of a stopped etcd also accepts connections.
     ready = Probe("socket", f"{ctx.run}/etcd.sock", say="GET /version HTTP/1.0\r\n\r\n", interval=0.05)
     return Service(ETCD, argv, cwd=str(ctx.run), ready=ready)
 
@@ -81,7 +81,7 @@ def _apiserver(ctx: Context, ports: Mapping[str, int]) -> Service:
         "bind-address": network.api_address,
         "secure-port": str(ports[APISERVER]),
         "advertise-address": network.api_address,
-        # A loopback address is no endpoint for the kubernetes Service; simulated pods do not call it.
+        # A loopback address cannot be an endpoint of the kubernetes Service, and simulated pods do not need it.
         "endpoint-reconciler-type": "lease" if real else "none",
         "service-cluster-ip-range": network.service_cidr,
         "allow-privileged": "true",
@@ -106,18 +106,18 @@ def _apiserver(ctx: Context, ports: Mapping[str, int]) -> Service:
         "proxy-client-cert-file": str(front_proxy.certificate),
         "proxy-client-key-file": str(front_proxy.key),
         "enable-aggregator-routing": "true",
-        # One user on one machine: queueing by fairness would only cost start-up time and writes.
+        # With a single user, API priority and fairness would only cost start-up time and writes.
         "enable-priority-and-fairness": "false",
         "profiling": "false",
-        # It would serve this machine's /var/log to whoever may read the cluster's logs.
+        # It would expose /var/log of this machine to everybody who may read the cluster's logs.
         "enable-logs-handler": "false",
     }
     if not real:
-        # Simulated nodes are made ready; the taint of a node that is not yet would be one more write for each of them.
+        # Simulated nodes are created ready, so the taint for unready nodes would only cost one more write per node.
         flags["disable-admission-plugins"] = "TaintNodesByCondition"
     probe = Probe("http", f"{ctx.server}/readyz", ca=str(authority))
     argv = (str(locate(APISERVER)), *_flags(flags))
-    # etcd is there in a tenth of a second; depending on it makes sure that it stops last.
+    # etcd is ready in a tenth of a second; the dependency makes it stop last.
     return Service(APISERVER, argv, after=(ETCD,), ready=probe, stop_timeout=20.0)
 
 
@@ -137,7 +137,7 @@ def _controllers(ctx: Context, ports: Mapping[str, int]) -> Service:
         "cluster-signing-key-file": str(authority.key),
         "allocate-node-cidrs": "false",
         "node-monitor-grace-period": _SIMULATED_GRACE if ctx.spec.simulated else _REAL_GRACE,
-        # The defaults are for a control plane shared by many; here they would only make a city wait.
+        # The default rate limits are for shared control planes and would slow down the roll-out of a city.
         "kube-api-qps": "1000",
         "kube-api-burst": "2000",
         "concurrent-namespace-syncs": "20",
@@ -174,7 +174,7 @@ def _scheduler(ctx: Context, ports: Mapping[str, int]) -> Service:
 
 
 def _authentication(ctx: Context) -> Path:
-    # Anonymous requests get no further than health: what the supervisor's probes ask.
+    # Anonymous requests are allowed only for the health endpoints that the supervisor probes.
     config = {
         "apiVersion": "apiserver.config.k8s.io/v1",
         "kind": "AuthenticationConfiguration",

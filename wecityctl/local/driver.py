@@ -1,7 +1,7 @@
-"""What the control plane and the makers of nodes and add-ons owe each other.
+"""The interfaces between the control plane, node drivers and add-ons.
 
-The real node (`wecityctl.local.node`) implements `NodeDriver`; whatever serves both kinds of node implements `Addon`.
-Both are found by `drivers.py`; neither knows how a cloud is started or supervised.
+The real node (`wecityctl.local.node`) implements `NodeDriver`. Components for both kinds of node implement `Addon`.
+`drivers.py` finds both; neither depends on how a cloud is started or supervised.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from wecityctl.local.spec import CloudSpec, Report
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A cloud's addresses. `saved` is the maker's own text, kept in the cloud's state and handed back on each start.
+    """A cloud's addresses. `saved` is the node driver's own text, which is kept in the state and passed to each start.
 
-    `api_address` is where the API server binds and what it advertises: on a real node an address of the cloud's own
-    bridge, otherwise loopback. `gateway_address` is where node ports answer from this host (empty: nowhere).
+    `api_address` is where the API server listens and what it advertises: on a real node, an address of the cloud's
+    bridge, otherwise loopback. `gateway_address` is where this host reaches node ports (empty: not at all).
     """
 
     api_address: str
@@ -36,14 +36,14 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Everything a driver or add-on may use of the cloud it works for.
+    """Everything that a driver or add-on may use of its cloud.
 
-    directory   the cloud's state directory, 0700 (…/clouds/<name>); a driver keeps its own below `directory / "node"`.
+    directory   the cloud's state directory, 0700 (…/clouds/<name>); a driver's files are below `directory / "node"`.
     run         a short runtime directory, 0700, for sockets; empty after a stop.
-    logs        where service logs go (`<service>.log`).
-    cloud_id    eight hex digits, stable for the life of the cloud, for interface, table and control-group names.
+    logs        the directory of service logs (`<service>.log`).
+    cloud_id    eight hex digits, stable for the life of the cloud, for names of interfaces, tables and cgroups.
     pki         issues certificates: `ctx.pki.client(...)`, `ctx.pki.server(...)`.
-    api         requests as the cloud's admin; only usable in `after_ready`.
+    api         API requests as the cloud's admin; only usable in `after_ready`.
     """
 
     spec: CloudSpec
@@ -59,56 +59,59 @@ class Context:
 
     @property
     def admin_kubeconfig(self) -> Path:
-        """The admin's kubeconfig, 0600."""
+        """The path of the admin's kubeconfig, 0600."""
         return self.directory / "kubeconfig"
 
     def kubeconfig_for(self, user: str, groups: tuple[str, ...] = ()) -> Path:
-        """Write a kubeconfig with a fresh client certificate (CN `user`, O `groups`); its path, 0600."""
+        """Write a kubeconfig with a client certificate (CN `user`, O `groups`); returns its path, 0600."""
         from wecityctl.local.kubeconfig import write_client
 
         return write_client(self.directory / "conf", self.pki, self.server, user, groups)
 
 
 class NodeDriver(Protocol):
-    """The maker of a cloud's real node."""
+    """Creates and removes a cloud's real node."""
 
     def check(self) -> None:
-        """Raise a `WecityError` that says what this machine lacks, if it cannot carry a real node."""
+        """Raise a `WecityError` that says what is missing if this machine cannot run a real node."""
 
     def network(self, cloud_id: str, saved: str, taken: Collection[str]) -> Network:
-        """The cloud's addresses: those of `saved` (a former answer; empty at first), otherwise a free block.
+        """The cloud's addresses: those of `saved` (a previous result; empty at first), otherwise a free block.
 
         `taken` are the saved texts of this user's other clouds. Changes nothing on the host.
         """
 
     def prepare(self, ctx: Context) -> tuple[Service, ...]:
-        """Make what must be there before the API server starts (bridge, configuration); returns the node's services.
+        """Create what must exist before the API server starts (bridge, configuration); returns the node's services.
 
-        Called on each start, also when the cloud runs already: then it must change nothing that works, and return equal
-        services for an equal input.
+        Called on each start, also if the cloud is running already. It must then not disturb anything that works, and
+        return equal services for equal input.
         """
 
     def after_ready(self, ctx: Context) -> None:
-        """Called once all services are ready: API objects (add-ons, labels), import of new images. Idempotent."""
+        """Create API objects (add-ons, labels) and import new images.
+
+        Called when all services are ready. Idempotent.
+        """
 
     def teardown(self, ctx: Context) -> None:
-        """Remove every process, mount, interface and rule of the node; services have ended. Idempotent, data is kept.
+        """Remove all processes, mounts, interfaces and firewall rules of the node after its services ended.
 
-        Also called before a start that follows a crash or a reboot. `ctx.api` cannot be used.
+        Idempotent; keeps the data. Also called before a start after a crash or a reboot. `ctx.api` is not usable.
         """
 
     def reset(self, ctx: Context) -> None:
-        """Remove the node's data below `ctx.directory` that plain deletion cannot (mounts, control groups)."""
+        """Remove data of the node below `ctx.directory` that cannot just be deleted (mounts, cgroups)."""
 
     def versions(self, ctx: Context) -> Mapping[str, str]:
         """The node's programs and their versions, for `status`."""
 
 
 class Addon(Protocol):
-    """Something that belongs to a cloud of either kind, such as the provisioner of volumes."""
+    """A component of clouds with either kind of node, such as the volume provisioner."""
 
     def services(self, ctx: Context) -> tuple[Service, ...]:
-        """Services to be supervised with the control plane (after `kube-apiserver`); on real and simulated nodes."""
+        """Services that are supervised with the control plane (after `kube-apiserver`), on real and simulated nodes."""
 
     def after_ready(self, ctx: Context) -> None:
-        """Called once all services are ready, before the node driver's: API objects such as storage classes."""
+        """Create API objects such as storage classes. Called when all services are ready, before the node driver's."""

@@ -1,4 +1,4 @@
-"""Finds the node driver and the add-ons by name, so that the control plane imports neither until it needs them."""
+"""Imports the node driver and the add-ons by name, so that the control plane loads them only when needed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _ADDONS = ("wecityctl.local.node.provisioner",)
 
 
 def node_driver() -> NodeDriver:
-    """The maker of real nodes: `wecityctl.local.node.driver.driver()`."""
+    """The driver of real nodes: `wecityctl.local.node.driver.driver()`."""
     return cast(NodeDriver, import_module(_NODE_DRIVER).driver())
 
 
 def addons() -> tuple[Addon, ...]:
-    """Add-ons of every cloud: `addon()` of each listed module."""
+    """The add-ons of every cloud: `addon()` of each listed module."""
     return tuple(cast(Addon, import_module(name).addon()) for name in _ADDONS)

@@ -1,6 +1,6 @@
-"""The ways between a city's embedded clouds: which node ports of one the pods of another may reach.
+"""Connects a city's embedded clouds: allows pods of one cloud to reach selected node ports of another.
 
-How they are made is the real node's; simulated nodes have no packets to carry.
+The real node implements the connection. Simulated nodes carry no traffic.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ Links = Mapping[tuple[str, str], tuple[int, ...]]
 
 
 def cross(names: Collection[str], links: Links) -> tuple[str, ...]:
-    """Let pods of the first cloud of each pair reach these node ports of the second, and nothing else between `names`.
+    """Allow pods of the first cloud of each pair to reach these node ports of the second, and nothing else.
 
-    Clouds that do not run are left as they are. Returns what was made, in words; nothing when all was there.
+    Clouds that do not run are not changed. Returns messages about what was created; empty if nothing was missing.
     """
     running = {name: assembly.load(name, silent) for name in names if clouds.is_running(name)}
     real = {name: cloud for name, cloud in running.items() if cloud.driver is not None}

@@ -1,6 +1,6 @@
-"""Kubeconfigs of an embedded cloud: rendering them, and merging the admin's into the user's own file.
+"""Writes kubeconfigs of an embedded cloud, and merges the admin's into the user's own file.
 
-Always JSON, which is YAML too: no loader is needed to write or to read our own.
+Files are JSON, which is valid YAML, so that no YAML library is needed for them.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _LISTS = ("clusters", "users", "contexts")
 
 
 def context_name(cloud: str) -> str:
-    """What the cloud's cluster, user and context are called in a kubeconfig."""
+    """The name of the cluster, user and context of a cloud in a kubeconfig."""
     return f"wecity-{cloud}"
 
 
 def render(name: str, server: str, ca: bytes, pair: KeyPair) -> str:
-    """A kubeconfig with one context called `name`, certificates and key embedded."""
+    """A kubeconfig with one context called `name` and with embedded certificates and key."""
     config = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -46,7 +46,7 @@ def render(name: str, server: str, ca: bytes, pair: KeyPair) -> str:
 
 
 def write_client(directory: Path, pki: Pki, server: str, user: str, groups: tuple[str, ...] = ()) -> Path:
-    """The kubeconfig of `user` in `directory`, with a certificate of its own; untouched when nothing has changed."""
+    """Write the kubeconfig of `user`, with its own certificate, to `directory`; not rewritten if nothing changed."""
     file = user.replace(":", "-").replace("/", "-")
     pair = pki.client(f"client-{file}", user, groups)
     path = directory / f"{file}.kubeconfig"
@@ -55,7 +55,7 @@ def write_client(directory: Path, pki: Pki, server: str, user: str, groups: tupl
 
 
 def write_admin(path: Path, pki: Pki, server: str, cloud: str) -> str:
-    """The admin's kubeconfig at `path`, and its text."""
+    """Write the admin's kubeconfig to `path`; returns its text."""
     pair = pki.client("admin", "wecityctl-admin", ("system:masters",))
     text = render(context_name(cloud), server, pki.authority().certificate_pem(), pair)
     _write(path, text)
@@ -63,9 +63,9 @@ def write_admin(path: Path, pki: Pki, server: str, cloud: str) -> str:
 
 
 def merge(text: str, target: Path) -> str:
-    """Put the context of kubeconfig `text` into the file `target`, replacing ours of the same name; the context's name.
+    """Merge the context of kubeconfig `text` into the file `target`, replacing one of the same name; returns its name.
 
-    The file's other entries stay. Its current context changes only when it has none.
+    Other entries of the file stay. Its current context is set only if it has none.
     """
     ours: dict[str, Any] = json.loads(text)
     theirs = _read(target)
@@ -81,7 +81,7 @@ def merge(text: str, target: Path) -> str:
 
 
 def unmerge(cloud: str, target: Path) -> bool:
-    """Take the cloud's entries out of `target`; whether there were any."""
+    """Remove the cloud's entries from `target`; returns whether there were any."""
     if not target.exists():
         return False
     name, theirs, found = context_name(cloud), _read(target), False
@@ -98,7 +98,7 @@ def unmerge(cloud: str, target: Path) -> bool:
 
 
 def user_file(environment: Mapping[str, str]) -> Path:
-    """Where kubectl writes: the first file of KUBECONFIG, otherwise ~/.kube/config."""
+    """The file that kubectl writes: the first of KUBECONFIG, otherwise ~/.kube/config."""
     for entry in environment.get("KUBECONFIG", "").split(os.pathsep):
         if entry:
             return Path(entry)
@@ -126,7 +126,7 @@ def _is_list_of_entries(value: object) -> bool:
 def _save(path: Path, value: Mapping[str, Any]) -> None:
     import yaml
 
-    # A link (a dotfiles repository) stays a link: what it leads to is replaced.
+    # A symbolic link, for example into a dotfiles repository, is kept, and its target is replaced.
     write_private(path.resolve(), yaml.safe_dump(dict(value), sort_keys=False).encode())
 
 

@@ -1,4 +1,4 @@
-"""Log files of supervised processes: opening, keeping them bounded, and their last telling lines."""
+"""Log files of supervised processes: opening, limiting their size, and extracting the last relevant lines."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ LIMIT = 32 * 1024 * 1024
 _KEPT = 4 * 1024 * 1024
 _TAIL_BYTES = 64 * 1024
 _WIDTH = 400
-# Where a Go program says why it gives up; what follows is often a dump of goroutines.
+# The line in which a Go program reports a fatal error; a dump of goroutines often follows.
 _VERDICT = re.compile(r"^(panic:|fatal error:|fatal:|Error:|F\d{4} |.*\"level\":\"fatal\")", re.IGNORECASE)
 
 
 def open_log(path: Path) -> int:
-    """A descriptor that appends to `path` (0600), so that several writers and `trim` do not disturb one another."""
+    """A descriptor that appends to `path` (0600), so that several writers and `trim` do not conflict."""
     trim(path)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
 def trim(path: Path, limit: int = LIMIT, kept: int = _KEPT) -> None:
-    """Keep the last part of a log that has grown past `limit` as `<name>.1`, and empty it in place."""
+    """Move the end of a log that exceeds `limit` bytes to `<name>.1` and truncate the log in place."""
     try:
         if path.stat().st_size <= limit:
             return
@@ -38,7 +38,7 @@ def trim(path: Path, limit: int = LIMIT, kept: int = _KEPT) -> None:
 
 
 def size(path: Path) -> int:
-    """The log's length in bytes: where the next life of its process begins."""
+    """The size of the log in bytes, at which the output of the next process begins."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -46,7 +46,7 @@ def size(path: Path) -> int:
 
 
 def tail(path: Path, count: int = 12, since: int = 0) -> tuple[str, ...]:
-    """The last lines written after byte `since`, from the verdict on where there is one; long lines are cut."""
+    """The last lines after byte `since`, starting at a fatal error if there is one. Long lines are truncated."""
     try:
         with path.open("rb") as stream:
             end = stream.seek(0, os.SEEK_END)

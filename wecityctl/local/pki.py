@@ -1,7 +1,7 @@
-"""The certificates of one embedded cloud: authorities, leaves for servers and clients, the service account key.
+"""The certificates of one embedded cloud: CAs, server and client certificates, and the service account key.
 
-Files lie in one directory, 0600, and are made again when they are missing, near their end or made for other names.
-Who uses which certificate is the caller's.
+Files are in one directory with mode 0600. They are created again if they are missing, about to expire, or issued for
+other names.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ FRONT_PROXY_CA = "front-proxy-ca"
 
 _CA_LIFE = datetime.timedelta(days=3650)
 _LEAF_LIFE = datetime.timedelta(days=366)
-# A cloud that is started at least every few months never runs on a certificate that ends under it.
+# A cloud that is started at least every few months never has an expired certificate.
 _RENEW_BEFORE = datetime.timedelta(days=183)
-# Machines that come out of sleep or a restore may be behind for a while.
+# The clocks of machines that resume from sleep or a snapshot may be behind.
 _CLOCK_SKEW = datetime.timedelta(hours=1)
 
 
 class PkiError(WecityError):
-    """A certificate or key on disk cannot be read or does not belong to this cloud."""
+    """A certificate or key on disk cannot be read, or does not belong to this cloud."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """Where a certificate and its private key lie, both PEM, both 0600."""
+    """The paths of a certificate and its private key, both PEM with mode 0600."""
 
     certificate: Path
     key: Path
@@ -55,7 +55,7 @@ class KeyPair:
 
 
 class Pki:
-    """The certificates in `directory`. Every method makes what is missing and returns where it lies."""
+    """The certificates in `directory`. Every method creates what is missing and returns its path."""
 
     def __init__(self, directory: Path, cloud: str, *, now: datetime.datetime | None = None) -> None:
         self._directory = private_dir(directory)
@@ -67,7 +67,7 @@ class Pki:
         return self._directory
 
     def authority(self, name: str = CLUSTER_CA) -> KeyPair:
-        """The certificate authority `name`; made once and kept for the life of the cloud."""
+        """The certificate authority `name`. It is created once and kept for the life of the cloud."""
         pair = self._pair(name)
         if pair.certificate.exists() and pair.key.exists():
             if _load(pair.certificate).not_valid_after_utc - self._now > datetime.timedelta(days=1):
@@ -104,19 +104,19 @@ class Pki:
         also_client: bool = False,
         authority: str = CLUSTER_CA,
     ) -> KeyPair:
-        """A serving certificate in `<file>.crt` and `<file>.key` for `hosts`: names and IP addresses alike."""
+        """A server certificate in `<file>.crt` and `<file>.key` for `hosts`, which are DNS names or IP addresses."""
         usages = (ExtendedKeyUsageOID.SERVER_AUTH,) + ((ExtendedKeyUsageOID.CLIENT_AUTH,) if also_client else ())
         return self._leaf(file, common_name, tuple(organizations), tuple(dict.fromkeys(hosts)), usages, authority)
 
     def service_account_key(self) -> Path:
-        """The private key that signs service account tokens; its public half is read from the same file."""
+        """The private key that signs service account tokens. The public key is read from the same file."""
         path = self._directory / "service-account.key"
         if not path.exists():
             write_private(path, _key_bytes(ec.generate_private_key(ec.SECP256R1())))
         return path
 
     def encryption_config(self) -> Path:
-        """The API server's EncryptionConfiguration: Secrets are sealed with a key of this cloud (secretbox)."""
+        """The API server's EncryptionConfiguration: Secrets are encrypted with a key of this cloud (secretbox)."""
         path = self._directory / "encryption.json"
         if not path.exists():
             key = base64.b64encode(secrets.token_bytes(32)).decode()
@@ -193,7 +193,7 @@ class Pki:
         return KeyPair(self._directory / f"{file}.crt", self._directory / f"{file}.key")
 
     def _store(self, pair: KeyPair, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
-        # The key first: a certificate without its key would be taken for a finished pair's remains either way.
+        # The key first: until the new certificate is written, the pair counts as invalid and would be created again.
         write_private(pair.key, _key_bytes(key))
         write_private(pair.certificate, certificate.public_bytes(serialization.Encoding.PEM))
 
@@ -229,7 +229,7 @@ def _usages_of(certificate: x509.Certificate) -> set[x509.ObjectIdentifier]:
 
 
 def _key_bytes(key: ec.EllipticCurvePrivateKey) -> bytes:
-    # SEC 1, which every Kubernetes component and Go's TLS read; PKCS#8 would do as well.
+    # SEC 1, which all Kubernetes components and Go's TLS read; PKCS#8 would work as well.
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )

@@ -1,7 +1,6 @@
-"""Free TCP ports that a cloud keeps for life.
+"""Chooses free TCP ports, which a cloud keeps.
 
-They lie below the range from which the kernel takes ports for outgoing connections, so that no connection of this
-machine can sit on a cloud's port when it starts again.
+They are below the kernel's range of ephemeral ports, so that no outgoing connection occupies a cloud's port.
 """
 
 from __future__ import annotations
@@ -18,22 +17,23 @@ FIRST, LAST = 20000, 29999
 
 
 def is_free(address: str, port: int) -> bool:
-    """Whether a server could listen there now."""
+    """Whether a server could listen on the address and port now."""
     with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
         # As servers do: connections in TIME_WAIT do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
         except OSError as error:
-            # An interface that is made later has nobody on its ports yet.
+            # The interface does not exist yet, so its ports are free.
             return error.errno == errno.EADDRNOTAVAIL
         return True
 
 
 def choose(seed: str, addresses: Mapping[str, str], saved: Mapping[str, int], taken: Collection[int]) -> dict[str, int]:
-    """A port for each name of `addresses` (name → address it is for): the saved one while it is free.
+    """A port for each name in `addresses` (name → address), the saved one if it is free.
 
-    New ones are looked for from a place that `seed` determines, so that clouds seldom meet; none is in `taken`.
+    The search for new ports starts at a position that depends on `seed`, so that clouds rarely choose the same. Ports
+    in `taken` are excluded.
     """
     ports: dict[str, int] = {}
     used = set(taken)

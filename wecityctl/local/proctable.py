@@ -1,6 +1,6 @@
-"""Processes identified so that a recycled PID or a reboot cannot be mistaken for them.
+"""Identifies processes by PID, start time and boot ID, so that reused PIDs and reboots are detected.
 
-An identity is PID, start time in clock ticks since boot, and boot id. Only what is provably the same is signalled.
+A process is signalled only if all three match.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One process of one boot of this machine."""
+    """A process: PID, start time in clock ticks since boot, and boot ID."""
 
     pid: int
     start: int
     boot: str
 
     def alive(self) -> bool:
-        """Whether that very process runs; a zombie does not."""
+        """Whether exactly this process runs; a zombie does not."""
         return self.pid > 0 and self.boot == boot_id() and start_time(self.pid) == self.start
 
     def send(self, number: int) -> bool:
-        """Signal the process if it is still the same one; whether it was."""
+        """Signal the process if it is still the same one; returns whether it was."""
         if not self.alive():
             return False
         try:
@@ -40,14 +40,14 @@ class Identity:
         return True
 
     def end(self, grace: float) -> bool:
-        """Ask it to end, kill it after `grace` seconds; whether it is gone."""
+        """Send SIGTERM, and SIGKILL after `grace` seconds; returns whether the process is gone."""
         self.send(signal.SIGTERM)
         if not self.wait(grace):
             self.send(signal.SIGKILL)
         return self.wait(5.0)
 
     def wait(self, seconds: float) -> bool:
-        """Wait until it is gone; whether it is."""
+        """Wait until the process is gone, for at most `seconds`; returns whether it is."""
         deadline = time.monotonic() + seconds
         while self.alive():
             if time.monotonic() >= deadline:
@@ -64,12 +64,12 @@ class Identity:
 
     @classmethod
     def of(cls, pid: int) -> Identity:
-        """The identity of a process that runs now."""
+        """The identity of a running process."""
         return cls(pid, start_time(pid) or 0, boot_id())
 
 
 def boot_id() -> str:
-    """The kernel's random id of this boot; empty where there is none."""
+    """The kernel's random ID of this boot; empty if there is none."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:
@@ -77,7 +77,7 @@ def boot_id() -> str:
 
 
 def start_time(pid: int) -> int | None:
-    """Clock ticks from boot to the process's start; None when there is no such process (or only its zombie)."""
+    """The process's start time in clock ticks since boot; `None` if it does not exist or is a zombie."""
     if not sys.platform.startswith("linux"):
         return _exists(pid)
     fields = _stat(pid)
@@ -85,18 +85,18 @@ def start_time(pid: int) -> int | None:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a signal has stopped the process, so that it does nothing until it is continued."""
+    """Whether the process was stopped by a signal."""
     fields = _stat(pid)
     return bool(fields) and fields[0] == "T"
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the third on, the process's state; empty without such a process."""
+    """The fields of /proc/PID/stat from the third (the state) on; empty if there is no such process."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return []
-    # The command's name may hold spaces and brackets: fields count from the last one.
+    # The command name may contain spaces and brackets, so parse after the last bracket.
     return text.rpartition(")")[2].split()
 
 

@@ -1,6 +1,6 @@
-"""A supervised service as a value: what is run, when, how one sees that it is ready, how it is stopped.
+"""A supervised service as a value: command, dependencies, readiness probe, and how it is stopped.
 
-Values only, with their JSON form; running them is `wecityctl.local.supervisor`'s.
+Values and their JSON form only; `wecityctl.local.supervisor` runs services.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ ProbeKind = Literal["http", "tcp", "socket", "file", "exec", "process"]
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """How one sees that a service is ready; asked every `interval` seconds until it says yes.
+    """How to check that a service is ready.
 
-    http: GET `target` (http:// or https://, an IP address) answers 2xx, with `any_status` anything; `ca`, `cert`, `key`
-    are PEM files for https. tcp: `host:port` accepts. socket: the Unix socket `target` accepts, and where there is
-    something to `say` (characters up to U+00FF, one byte each), answers it. file: the path exists and was written after
-    the start of the service. exec: `argv` (placeholders as in `Service.argv`) exits 0. process: the process whose
-    number the file `target` holds runs and is not stopped. All of them within `timeout` seconds.
+    Repeated every `interval` seconds until it succeeds; times out after `timeout` seconds.
 
-    The kernel accepts connections for a process that has been stopped: what is to tell the living from the dead must
-    wait for an answer.
+    http: GET `target` (http:// or https://, an IP address) returns 2xx, or with `any_status` any response. `ca`, `cert`
+    and `key` are PEM files for https. tcp: `host:port` accepts a connection. socket: the Unix socket `target` accepts a
+    connection and, if `say` is given (characters up to U+00FF, one byte each), responds to it. file: the path exists
+    and was written after the start of the service. exec: `argv` (placeholders as in `Service.argv`) exits with 0.
+    process: the process whose PID is in the file `target` runs and is not stopped.
+
+    The kernel accepts connections for a stopped process, so a probe that detects stopped processes must wait for a
+    response.
     """
 
     kind: ProbeKind
@@ -40,29 +42,29 @@ class Probe:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Probe:
-        """The probe whose fields these are."""
+        """Create a probe from its JSON form."""
         return cls(**{**value, "argv": tuple(value["argv"])})
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One process that the cloud's supervisor runs, in a session and process group of its own.
+    """One process that the cloud's supervisor runs, in its own session and process group.
 
     argv         `{pid:NAME}` in any argument becomes the PID of the running service NAME: a service of a node enters
                  the holder's namespaces with `nsenter -t {pid:node-hold} …`.
-    env          the whole environment, on top of PATH, HOME and LANG.
+    env          the whole environment, besides PATH, HOME and LANG.
     after        services that must be ready before this one starts.
-    bound_to     as `after`, and: when one of these ends, this one is stopped, and starts again with it.
+    bound_to     like `after`; in addition, when one of these ends, this one is stopped, and restarted with it.
     ready        None: ready as soon as it runs.
-    alive        asked every `watch_interval` seconds once the service is ready; None: as `ready`. While the answer is
-                 no, the service is not ready; several silences in a row (no answer at all, or a stopped process) count
-                 as a death. Where `ready` is None, silence before the first answer is let pass for `ready_timeout`.
-    ready_timeout  seconds from start to ready; past it the process is killed and counted as a death.
-    stop_signal  sent to the process group; whatever is left of the group after `stop_timeout` gets SIGKILL.
-    parent_death the signal this process gets from the kernel if the supervisor dies (0: none).
-    required     whether the cloud counts as ready only with it, and as degraded without it.
-    retries      deaths (in `retry_window` seconds, or since it was last ready) after which it is left dead and reported
-                 as failed. Back-off doubles from half a second to ten.
+    alive        probed every `watch_interval` seconds once the service is ready; None: the same as `ready`. While it
+                 fails, the service is not ready. Several probes in a row without any response (or a stopped process)
+                 count as a death. If `ready` is None, missing responses are ignored for `ready_timeout` at first.
+    ready_timeout  seconds from start to ready; after that the process is killed, which counts as a death.
+    stop_signal  sent to the process group; what is left of the group after `stop_timeout` seconds gets SIGKILL.
+    parent_death the signal that the kernel sends to the process if the supervisor dies (0: none).
+    required     whether the cloud is ready only with it, and degraded without it.
+    retries      the number of deaths (within `retry_window` seconds, or since it was last ready) after which it is not
+                 restarted and reported as failed. Back-off doubles from half a second to ten seconds.
     """
 
     name: str
@@ -84,11 +86,11 @@ class Service:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Every service that must be ready before this one starts."""
+        """All services that must be ready before this one starts."""
         return tuple(dict.fromkeys((*self.after, *self.bound_to)))
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object that `from_json` turns into an equal service."""
+        """The service as a JSON object, which `from_json` reverses."""
         return {**asdict(self), "env": dict(self.env)}
 
     @classmethod

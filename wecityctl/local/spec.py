@@ -1,6 +1,6 @@
-"""What an embedded cloud is asked to be, what it says while it works, and what it is once it runs: values only.
+"""The specification, events and status of an embedded cloud, as values.
 
-How those values are stored, started and watched is left to the other modules of the package.
+Storing, starting and watching a cloud is left to the other modules of the package.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EventKind = Literal["step", "service", "death", "warning", "ready", "stopped"]
 Health = Literal["healthy", "starting", "degraded", "stopped", "crashed"]
 ServiceState = Literal["waiting", "starting", "ready", "backoff", "failed", "stopping", "stopped"]
 
-# The name becomes a directory, part of a socket's path and of a context's name.
+# The name becomes a directory, and part of a socket's path and of a context's name.
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 
@@ -26,7 +26,7 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 class PoolSpec:
     """Nodes of one kind. `cpu`, `memory`, `storage` (Kubernetes quantities) and `accelerators` are per node.
 
-    Node `i` (from 0) is called `<name>-<i>` and lies in zone `zones[i % len(zones)]`.
+    Node `i` (from 0) is called `<name>-<i>` and is in zone `zones[i % len(zones)]`.
     """
 
     name: str
@@ -42,7 +42,7 @@ class PoolSpec:
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """An image for the real node: the reference pods use, and the archive (OCI or docker-save tar) to import."""
+    """An image for the real node: the reference in manifests, and the archive (OCI or docker-save tar) to import."""
 
     reference: str
     archive: Path
@@ -51,7 +51,7 @@ class ImageRef:
 
 @dataclass(frozen=True, slots=True)
 class CloudSpec:
-    """An embedded cloud as asked for. `images` are for the real node and are not kept in the cloud's state."""
+    """The specification of an embedded cloud. `images` are for the real node and are not kept in the cloud's state."""
 
     name: str
     nodes: NodeKind
@@ -66,9 +66,9 @@ class CloudSpec:
 
 @dataclass(frozen=True, slots=True)
 class LocalEvent:
-    """One thing worth telling while a cloud starts, runs or stops. `seconds` count from the operation's begin.
+    """A progress event while a cloud starts, runs or stops. `seconds` count from the start of the operation.
 
-    `death` carries the service's last log lines.
+    An event of kind `death` has the last log lines of the service.
     """
 
     kind: EventKind
@@ -82,17 +82,17 @@ Report = Callable[[LocalEvent], None]
 
 
 def silent(_: LocalEvent) -> None:
-    """A report for callers that show no progress."""
+    """Discard progress events."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunningCloud:
-    """A cloud whose control plane answers. `kubeconfig` is the admin's, as text, and secret.
+    """A cloud whose control plane is ready. `kubeconfig` is the admin's as text, and is a secret.
 
-    `addresses` maps what has an address to it (`api`, and on a real node `node` and `gateway`); `gateway_address` is
-    where node ports answer from this host, empty on simulated nodes. `cluster_uid` is the UID of namespace kube-system.
-    `pod_cidr` is the range of its pods, which keep their addresses on the way to another cloud.
-    `changed` says whether this start changed anything that was running.
+    `addresses` has addresses by name (`api`, and on a real node `node` and `gateway`). `gateway_address` is where this
+    host reaches node ports; empty on simulated nodes. `cluster_uid` is the UID of the namespace kube-system. `pod_cidr`
+    is the range of its pods, which keep their addresses when they connect to another cloud. `changed`: the start
+    changed something.
     """
 
     name: str
@@ -112,7 +112,7 @@ class RunningCloud:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """The end of a supervised process that nobody asked for. `at` is seconds since the epoch."""
+    """An unexpected end of a supervised process. `at` is in seconds since the epoch."""
 
     at: float
     how: str
@@ -121,7 +121,7 @@ class Death:
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """One supervised process. `seconds` is the time it took to become ready, `since` the epoch of its last start."""
+    """The status of one service. `seconds` is the time that it took to become ready, `since` its last start (epoch)."""
 
     name: str
     state: ServiceState
@@ -137,9 +137,9 @@ class ServiceStatus:
 
 @dataclass(frozen=True, slots=True)
 class CloudStatus:
-    """A cloud as it is now. `age` and `uptime` are in seconds; `uptime` is 0 when it does not run.
+    """The status of a cloud. `age` and `uptime` are in seconds; `uptime` is 0 if it does not run.
 
-    `health`: `crashed` means that it was not stopped and does not run (the supervisor died or the machine rebooted).
+    `health` `crashed`: it does not run although nobody stopped it (the supervisor died or the machine rebooted).
     """
 
     name: str
@@ -159,7 +159,7 @@ class CloudStatus:
 
 
 def check_name(name: str) -> str:
-    """`name`, or a `ConfigurationError` when a cloud cannot be called that."""
+    """`name` if it is valid as the name of a cloud; otherwise raises `ConfigurationError`."""
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
             f"a cloud cannot be called {name!r}",

@@ -1,7 +1,6 @@
-"""What is kept of an embedded cloud, and where: its directories, its state file, its lock.
+"""The persistent state of an embedded cloud: directories, state file, locks.
 
-State lies under `$XDG_STATE_HOME/wecityctl/clouds/<name>`, sockets in a short runtime directory. Nothing here starts
-or stops anything.
+State is in `$XDG_STATE_HOME/wecityctl/clouds/<name>`, sockets in a short runtime directory. Starts and stops nothing.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ FORMAT_VERSION = 1
 
 
 class StateError(WecityError):
-    """A cloud's state file cannot be read, or belongs to a newer wecityctl."""
+    """A cloud's state file cannot be read, or was written by a newer wecityctl."""
 
 
 @dataclass(frozen=True, slots=True)
 class CloudState:
-    """A cloud's state file. `cloud_id` is made once; `network` is the node driver's own text.
+    """The content of a cloud's state file. `cloud_id` never changes; `network` is the node driver's own text.
 
-    `directory` is where the file was written: one that is read elsewhere was moved, or is a copy.
+    `directory` is where the file was written. If it is read elsewhere, the cloud was moved or copied.
     """
 
     spec: CloudSpec
@@ -93,7 +92,7 @@ class Store:
 
     @classmethod
     def of(cls, name: str) -> Store:
-        """The place of cloud `name` for this user, whether or not it exists."""
+        """The directories of cloud `name` of this user, whether it exists or not."""
         return cls(check_name(name), clouds_dir() / name)
 
     @property
@@ -117,12 +116,12 @@ class Store:
         return self.directory / "kubeconfig"
 
     def create(self) -> None:
-        """Make the directories, each for its owner alone."""
+        """Create the directories, accessible only to their owner."""
         for path in (self.directory, self.pki, self.conf, self.logs, self.etcd):
             paths.private_dir(path)
 
     def load(self) -> CloudState | None:
-        """The state, or None when there is no such cloud."""
+        """The state; `None` if there is no such cloud."""
         path = self.directory / "cloud.json"
         try:
             return CloudState.from_json(json.loads(path.read_text()))
@@ -140,7 +139,7 @@ class Store:
         paths.write_private(self.directory / "cloud.json", json.dumps(state.to_json(), indent=2).encode())
 
     def require_own(self) -> None:
-        """Raise `ConfigurationError` for a copy of a cloud that is still where it was copied from.
+        """Raise `ConfigurationError` if this is a copy of a cloud whose original still exists.
 
         Both would be the same cluster, with the same ports, certificates and network.
         """
@@ -161,20 +160,20 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, timeout: float, waiting: Any = None) -> Iterator[None]:
-        """Hold the cloud against other commands. `waiting` is called once if somebody else holds it."""
+        """Hold the cloud's lock against other commands. `waiting` is called once if another process holds it."""
         paths.private_dir(clouds_dir())
         with _locked(clouds_dir() / f".{self.name}.lock", timeout, waiting, f"cloud {self.name}"):
             yield
 
 
 def _pool_json(pool: PoolSpec) -> dict[str, Any]:
-    # Not asdict: it cannot copy the read-only mappings that a city's model holds.
+    # Not `asdict`, which cannot copy the read-only mappings of a city's model.
     values = {each.name: getattr(pool, each.name) for each in fields(pool)}
     return {**values, "labels": dict(pool.labels), "accelerators": dict(pool.accelerators)}
 
 
 def new_state(spec: CloudSpec) -> CloudState:
-    """The state of a cloud that does not exist yet."""
+    """The state of a new cloud."""
     return CloudState(kept(spec), secrets.token_hex(4), time.time())
 
 
@@ -184,7 +183,7 @@ def kept(spec: CloudSpec) -> CloudSpec:
 
 
 def is_elsewhere(recorded: Path, directory: Path) -> bool:
-    """Whether `recorded` exists and is another directory than `directory`, under whatever path that one is reached."""
+    """Whether `recorded` exists and is not the same directory as `directory`, comparing identities and not paths."""
     try:
         return recorded.is_dir() and not recorded.samefile(directory)
     except OSError:
@@ -192,12 +191,12 @@ def is_elsewhere(recorded: Path, directory: Path) -> bool:
 
 
 def clouds_dir() -> Path:
-    """Where this user's clouds lie."""
+    """The directory of this user's clouds."""
     return paths.state_dir() / "clouds"
 
 
 def names() -> tuple[str, ...]:
-    """This user's clouds, running or not."""
+    """The names of this user's clouds, running or not."""
     if not clouds_dir().is_dir():
         return ()
     return tuple(sorted(path.name for path in clouds_dir().iterdir() if (path / "cloud.json").is_file()))
@@ -205,19 +204,22 @@ def names() -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def allocation_lock() -> Iterator[None]:
-    """Held while ports and address blocks are chosen, so that two clouds never choose the same."""
+    """Hold the lock for choosing ports and address blocks, so that two clouds never choose the same."""
     paths.private_dir(clouds_dir())
     with _locked(clouds_dir() / ".allocation.lock", 60.0, None, "the list of clouds"):
         yield
 
 
 def run_path(directory: Path) -> Path:
-    """Where the runtime directory of the cloud in `directory` goes: short, since a socket's path has 107 bytes."""
+    """The runtime directory of the cloud in `directory`. It is short, because a socket's path has at most 107 bytes."""
     return _run_base() / hashlib.sha256(str(directory).encode()).hexdigest()[:12]
 
 
 def run_dir(directory: Path) -> Path:
-    """Make the runtime directory of the cloud in `directory`: 0700 and ours, or a `ConfigurationError`."""
+    """Create the runtime directory of the cloud in `directory` with mode 0700.
+
+    Raises `ConfigurationError` if it belongs to somebody else.
+    """
     path = run_path(directory)
     for each in (path.parent, path):
         each.mkdir(mode=0o700, exist_ok=True)

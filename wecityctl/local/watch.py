@@ -1,4 +1,4 @@
-"""From the supervisor's events to what a user is told, and to an error when the cloud does not come up."""
+"""Translates the supervisor's events into progress for the user, and into an error if the cloud does not start."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from wecityctl.local.supervisor import client
 
 
 class StartError(DeploymentError):
-    """A service of the cloud died again and again; details hold its last log lines."""
+    """A service of the cloud died repeatedly. The details have its last log lines."""
 
 
 class StartTimeoutError(TimedOutError):
-    """The cloud was not ready in time; details say what each missing service was waiting for."""
+    """The cloud was not ready in time. The details say what each missing service was waiting for."""
 
 
 @dataclass(slots=True)
 class Teller:
-    """Stamps events with the seconds since the operation began and hands them to the user's report."""
+    """Adds the seconds since the start of the operation to events and passes them to the user's report."""
 
     report: Report
     began: float = field(default_factory=time.monotonic)
@@ -31,7 +31,7 @@ class Teller:
         self.report(LocalEvent(kind, message, service, self.seconds, lines))
 
     def relay(self, event: LocalEvent) -> None:
-        """An event of a driver's or add-on's, which does not know when the operation began."""
+        """Pass on an event of a driver or add-on, which does not know when the operation began."""
         self.tell(event.kind, event.message, event.service, event.lines)
 
     @property
@@ -40,7 +40,7 @@ class Teller:
 
 
 def follow(found: client.Found, teller: Teller, seconds: float) -> None:
-    """Wait until every required service is ready, telling what happens; raises `StartError` or `StartTimeoutError`."""
+    """Wait until all required services are ready, and report progress. Raises `StartError` or `StartTimeoutError`."""
     seen: dict[str, ServiceStatus] = {}
     for event in client.stream(found, {"do": "wait", "seconds": seconds}, seconds=seconds + 10):
         if event["event"] == "service":
@@ -61,7 +61,7 @@ def follow(found: client.Found, teller: Teller, seconds: float) -> None:
 
 
 def service_status(value: Mapping[str, Any]) -> ServiceStatus:
-    """A service's status as the supervisor describes it."""
+    """Parse the status of a service as the supervisor describes it."""
     deaths = tuple(Death(each["at"], each["how"], tuple(each["lines"])) for each in value["deaths"])
     fields = ("name", "state", "pid", "since", "seconds", "restarts", "required", "log", "reason")
     return ServiceStatus(**{name: value[name] for name in fields}, deaths=deaths)

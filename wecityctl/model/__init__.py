@@ -1,1 +1,4 @@
-"""The city and everything derived from it by pure functions: frozen values, no I/O."""
+"""The model of a city and pure functions over it: immutable values, no I/O.
+
+Reading the files is `spec`'s responsibility; running stacks is `engine`'s.
+"""

@@ -1,8 +1,8 @@
-"""Which address range each zone of a landing zone has: pure functions over the city's files.
+"""Allocates the address ranges of a landing zone's subnets. Pure functions of the city's files.
 
-A network is cut into 64 equal shares: four quarters, one for each availability zone in which a vendor's subnets may be
-tied down, of sixteen shares each. A zone's share is chosen by a digest of its name, so that zones added or removed
-later leave it where it is; only two zones that want the same share are told apart by their order in the file.
+A network is divided into 64 equal shares: four quarters of sixteen shares. A vendor with zonal subnets uses one quarter
+for each availability zone. A zone's share is chosen by a digest of its name, so that adding or removing zones does not
+move it. If two zones want the same share, their order in the file decides.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from ipaddress import IPv4Network, collapse_addresses
 
 from wecityctl.model.city import Cloud, Network
 
-# RFC 1918, and last, for what lies behind somebody's address translation, RFC 6598.
+# Private ranges of RFC 1918 and, last, the shared address space of RFC 6598 (carrier-grade NAT).
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 QUARTERS = 4
 SHARES = 16
 _BITS = 6
-# The smallest subnet that all vendors take is a /28.
+# The smallest subnet that all vendors accept is a /28.
 SMALLEST_SUBNET = 28
-# As many addresses as one private /16 has: whoever needs more than that has the internet in mind.
+# The number of addresses of a /16. A wider access list is treated as none.
 _MOST_CALLERS = 2**16
 
 
 class NoSpaceError(ValueError):
-    """A network cannot be shared out as asked; `zone` is the one that found nothing."""
+    """A network has no space for the requested subnets. `zone` is the zone that got none."""
 
     def __init__(self, message: str, zone: str) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ class NoSpaceError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class SubnetRange:
-    """The range of a zone in an availability zone, which is empty where the vendor's subnets span them all."""
+    """The range (CIDR) of a zone in an availability zone; `availability_zone` is empty if subnets are regional."""
 
     zone: str
     availability_zone: str
@@ -43,20 +43,20 @@ class SubnetRange:
 
 
 def is_no_access_list(ranges: Iterable[str]) -> bool:
-    """Whether the ranges that may reach a public address are wider together than an access list of people is."""
+    """Whether `ranges`, which may reach a public address, have more than 2^16 addresses together."""
     callers = collapse_addresses(IPv4Network(cidr, strict=False) for cidr in ranges)
     return sum(found.num_addresses for found in callers) > _MOST_CALLERS
 
 
 def has_zonal_subnets(cloud: Cloud) -> bool:
-    """Whether the vendor ties a subnet to one availability zone."""
+    """Whether the vendor's subnets belong to one availability zone each."""
     return cloud.vendor is not None and cloud.vendor.zonal_subnets
 
 
 def subnet_ranges(cloud: Cloud) -> tuple[SubnetRange, ...]:
-    """The range of every subnet of the cloud, zones in file order, and of each its availability zones in order.
+    """The ranges of all subnets of the cloud: zones in file order, and for each zone its availability zones in order.
 
-    Raises `NoSpaceError` when they do not fit and `ValueError` for a range that is none.
+    Raises `NoSpaceError` if they do not fit, and `ValueError` for an invalid range.
     """
     places = cloud.settings.places[:QUARTERS] if has_zonal_subnets(cloud) else ()
     by_place = [zone_ranges(cloud.network, cloud.zones, quarter) for quarter in range(max(1, len(places)))]
@@ -68,8 +68,10 @@ def subnet_ranges(cloud: Cloud) -> tuple[SubnetRange, ...]:
 
 
 def zone_ranges(network: Network, zones: Sequence[str], quarter: int = 0) -> dict[str, str]:
-    """The range of each zone in one quarter of the network. Ranges that the file pins hold for the first quarter, and
-    are kept clear in all of them."""
+    """The range (CIDR) of each zone in one quarter of the network.
+
+    Ranges given in the file apply to the first quarter, and are kept free in all of them.
+    """
     whole = IPv4Network(network.cidr)
     pinned = {zone: IPv4Network(cidr) for zone, cidr in network.subnets.items()}
     taken = list(pinned.values())
@@ -85,7 +87,7 @@ def zone_ranges(network: Network, zones: Sequence[str], quarter: int = 0) -> dic
 
 
 def pod_ranges(network: Network, count: int) -> tuple[str, ...]:
-    """A quarter of the pods' range for each availability zone, where pods have subnets of their own."""
+    """The first `count` quarters of the pod range, one for each availability zone, for vendors with pod subnets."""
     whole = IPv4Network(network.pods)
     length = whole.prefixlen + 2
     step = 2 ** (32 - length)
@@ -106,5 +108,5 @@ def _share(whole: IPv4Network, zone: str, quarter: int, taken: Sequence[IPv4Netw
 
 
 def preferred_share(zone: str) -> int:
-    """Which of the sixteen shares a zone takes when it is free."""
+    """The index (0 to 15) of the share that a zone takes if it is free."""
     return hashlib.sha256(zone.encode()).digest()[-1] % SHARES

@@ -1,8 +1,8 @@
-"""The load balancers that lead to a city's entry points on a vendor's cloud: which there are, how a Service uses one.
+"""Derives the load balancers of a city's entry points on a vendor's cloud.
 
-A landing zone makes the balancer, so that its address is known and stays; the vendor's cloud controller, which every
-managed cluster has, adds listeners and back ends for the Service that names it. Which there are follows from the
-platforms and zones alone: no app that comes or goes changes a landing zone.
+A landing zone creates the load balancer, so that its address is known and stable. The vendor's cloud controller, which
+every managed cluster has, adds listeners and back ends for the Service that refers to it. Which load balancers exist
+depends on platforms and zones only, so that adding or removing an app does not change a landing zone.
 """
 
 from __future__ import annotations
@@ -12,23 +12,26 @@ from dataclasses import dataclass
 from wecityctl.model.city import City
 from wecityctl.model.entries import EntryPoint, gateway_of, main_zones
 
-# What a zone of these kinds serves is for people, who come from outside the cluster.
+# Kinds of zones that serve people outside the cluster, and therefore get a load balancer by default.
 _REACHED = ("internet", "government-extranet")
 
 
 @dataclass(frozen=True, slots=True)
 class Balancer:
-    """The balancer of the entry point of `zone` (the main one: the first of its zones that the cloud serves). `public`:
-    it has an address on the internet."""
+    """The load balancer of one entry point.
+
+    `zone` is the entry point's zone; for the main one, the first of its zones that the cloud serves. `public`: it has
+    an address on the internet.
+    """
 
     zone: str
     public: bool
 
 
 def balancers_of(city: City, cloud_name: str, entry_cloud: str) -> tuple[Balancer, ...]:
-    """The balancers that the landing zone of a cloud makes; `entry_cloud` is where the city's entry points are.
+    """The load balancers that the landing zone of a cloud creates. `entry_cloud` is the cloud of the entry points.
 
-    None for a cluster that was there already, or whose own ingress controllers serve.
+    Empty for an existing cluster, and for one whose own ingress controllers serve the routes.
     """
     cloud = city.cloud(cloud_name)
     made = cloud.has_landing_zone and not cloud.existing.cluster and not cloud.kubernetes.ingress_class
@@ -41,7 +44,7 @@ def balancers_of(city: City, cloud_name: str, entry_cloud: str) -> tuple[Balance
     return tuple(
         Balancer(zone, kinds[zone] == "internet")
         for zone in candidates
-        # Whichever of its zones is named, the main entry point is the same.
+        # The main entry point serves several zones. Naming any of them in `balancers` selects it.
         if (
             kinds[zone] in _REACHED
             if wanted is None
@@ -51,5 +54,5 @@ def balancers_of(city: City, cloud_name: str, entry_cloud: str) -> tuple[Balance
 
 
 def balancer_of(city: City, cloud_name: str, entry: EntryPoint) -> Balancer | None:
-    """The balancer of an entry point on the cloud of all entry points, if it has one."""
+    """The load balancer of an entry point on the cloud of all entry points; `None` if it has none."""
     return next((item for item in balancers_of(city, cloud_name, cloud_name) if item.zone in entry.zones), None)

@@ -1,6 +1,6 @@
-"""What a city's clouds have, what is asked of them and what is left: values and their sums.
+"""Capacity, allocation and free resources of a city's clouds, as values that can be summed.
 
-Reading clusters is `capacity`'s, showing is `report`'s; placement may count with the same values.
+Reading them from clusters is the responsibility of the package `capacity`; display is that of `report`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ Source = Literal["live", "declared"]
 Health = Literal["ok", "degraded", "unreachable", "not running", "not made"]
 
 GIB = 1024**3
-# A month of a rate card: 365 days of 24 hours over 12.
+# Converts monthly prices: 365 days of 24 hours, divided by 12.
 HOURS_PER_MONTH = Decimal(730)
 
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """Millicores of CPU, bytes of memory and storage, pieces of each accelerator."""
+    """Amounts of resources: CPU in millicores, memory and storage in bytes, accelerators as counts by resource name."""
 
     cpu: int = 0
     memory: int = 0
@@ -39,7 +39,7 @@ class Amounts:
         )
 
     def left_after(self, used: Amounts) -> Amounts:
-        """What is left of this when `used` is taken from it, nothing below zero."""
+        """These amounts less `used`, never below zero."""
         left = _merged(self.accelerators, used.accelerators, -1)
         return Amounts(
             max(0, self.cpu - used.cpu),
@@ -61,7 +61,7 @@ def _merged(one: Mapping[str, int], other: Mapping[str, int], sign: int) -> Mapp
 
 
 def cost_per_hour(amounts: Amounts, prices: Prices) -> Decimal:
-    """What `amounts` cost an hour on that rate card, in its currency; accelerators have no price of their own."""
+    """The hourly cost of `amounts` with `prices`, in their currency. Accelerators have no price."""
     storage = Decimal(prices.storage_gib_month) / HOURS_PER_MONTH
     return (
         Decimal(amounts.cpu) / 1000 * Decimal(prices.cpu_hour)
@@ -88,16 +88,16 @@ class NodeFigures:
 
     @property
     def free(self) -> Amounts:
-        """What a new pod may still take."""
+        """What new pods may still request; nothing if the node is not open."""
         return self.capacity.left_after(self.allocated) if self.open else Amounts()
 
 
 @dataclass(frozen=True, slots=True)
 class PoolFigures:
-    """The nodes of one pool, zone and architecture of a cloud. `pool` is empty for nodes that match none.
+    """The nodes of one pool, zone and architecture of a cloud. `pool` is empty for nodes that match no pool.
 
-    What is `None` is not known: no cluster was read, or it does not let its pods be listed. `zones` has several names
-    where one node serves them all.
+    `None` means unknown: no cluster was read, or listing its pods is forbidden. `zones` has several names if one node
+    serves all of them.
     """
 
     zones: tuple[str, ...]
@@ -118,7 +118,9 @@ class PoolFigures:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Pods that no node has taken, what they ask for, and the scheduler's reasons with how many pods have each."""
+    """Unschedulable pods: their number, their requests, and the scheduler's reasons with the number of pods for
+    each.
+    """
 
     pods: int = 0
     requests: Amounts = Amounts()
@@ -127,12 +129,12 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class CloudFigures:
-    """One cloud. `reason` says why its figures are declared and `remedy` what to do about it; `conditions` are what is
-    wrong with a cloud that answers.
+    """The figures of one cloud. `conditions` are the problems of a cloud that answers.
 
-    `age` is the seconds since the figures were true: read from the cluster, or last written in the files.
-    `latency` is one small request to the API server in seconds. `expected` is what the files say that the cloud's owner
-    puts into namespaces.
+    If the figures come from the files and not from the cluster, `reason` says why and `remedy` what to do about it.
+    `age` is the time in seconds since they were true: read from the cluster, or last written in the files. `latency` is
+    the duration of one small API request in seconds. `expected` lists what the files allow the cloud's owner to put
+    into namespaces.
     """
 
     name: str
@@ -156,8 +158,11 @@ class CloudFigures:
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """A sum over pools. `known` is the capacity of those whose pods were read: `allocated`, `free` and `pods` speak of
-    them alone and are `None` where there are none, as `ready` is where no cluster was read."""
+    """A sum over pools. `known` is the capacity of those pools whose pods could be listed.
+
+    `allocated`, `free` and `pods` cover these pools only and are `None` without any. `ready` is `None` if no cluster
+    was read.
+    """
 
     nodes: int
     ready: int | None
@@ -175,7 +180,7 @@ _Wanted = Callable[[PoolFigures], bool]
 
 @dataclass(frozen=True, slots=True)
 class CityFigures:
-    """The one logical platform: every cloud of the city."""
+    """The figures of all clouds of a city."""
 
     city: str
     clouds: tuple[CloudFigures, ...]
@@ -186,7 +191,7 @@ class CityFigures:
 
     @property
     def domestic(self) -> Sum:
-        """信创: the pools that the files mark as domestic."""
+        """The sum over pools that the files declare as domestic (信创)."""
         return self._sum(lambda pool: pool.domestic)
 
     @property

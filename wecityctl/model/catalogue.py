@@ -1,26 +1,28 @@
-"""The contract of a capability type: metadata that checks, placement, plan, policy and stacks share.
+"""The metadata of capability types that checks, placement, plan, policy and stacks share.
 
-Programs and provisioners are named by `module:attribute` and imported only by the stack that runs them, so that
-`validate` loads no Pulumi. All values print the same in every process: digests are made of them.
+Programs and provisioners are given as `module:attribute` and are imported only by the stack that runs them, so that
+`validate` does not load Pulumi. The `repr` of all values is the same in every process, because it is hashed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 
 from wecityctl.model import naming
 from wecityctl.model.city import PlatformName, Size, Use
 
-# How many times the requests of size `small` a pod has.
-SIZE_FACTORS: Mapping[Size, int] = {"small": 1, "medium": 4, "large": 16}
+# Multiplies the requests of size `small`.
+SIZE_FACTORS: Mapping[Size, int] = MappingProxyType({"small": 1, "medium": 4, "large": 16})
 
 
 @dataclass(frozen=True, slots=True)
 class UseLimits:
-    """The most that one use may take of an instance. Empty and 0: the capability has no such limit.
+    """The limits of one use of an instance. Empty and 0: the capability does not support this limit.
 
-    `connections` open at a time; bytes of `storage` and `memory` as quantities; `statement_seconds` for one statement.
+    `connections`: open at a time; `storage` and `memory`: quantities of bytes; `statement_seconds`: duration of one
+    statement.
     """
 
     connections: int = 0
@@ -31,7 +33,7 @@ class UseLimits:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A TCP port of the capability's Service and pods. The first of a type is the one that a use opens.
+    """A TCP port of the capability's Service and pods. The first port of a type is the one that apps connect to.
 
     `ui`: people use it in a browser; `metrics`: it serves metrics in the Prometheus format.
     """
@@ -44,11 +46,13 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Pods:
-    """One kind of pod of a capability: what each of its replicas requests at size `small`, as quantities.
+    """A kind of pod of a capability type.
+
+    `cpu` and `memory` are the requests of a replica at size `small`, as quantities.
 
     `name` distinguishes several kinds; the first kind has none. `storage` is the size of each replica's volume at every
-    size, unless the files give another; empty for none. At least `replicas` of them run; the files may ask for up to
-    `max_replicas`.
+    size, unless the files give another; empty for no volume. `replicas` is the minimum and default, `max_replicas` the
+    most that the files may ask for.
     """
 
     name: str = ""
@@ -61,7 +65,7 @@ class Pods:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One kind of pod of an instance: the number of replicas, and what each requests, as quantities."""
+    """A kind of pod of one instance: the number of replicas, and the requests of each as quantities."""
 
     name: str
     replicas: int
@@ -71,19 +75,19 @@ class Workload:
 
     @property
     def requests(self) -> dict[str, str]:
-        """CPU and memory as a container's requests."""
+        """CPU and memory in the form of a container's requests."""
         return {"cpu": self.cpu, "memory": self.memory}
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What a user of the capability receives, in the shape of the Service Binding specification.
+    """What a user of the capability receives, in the form of the Service Binding specification.
 
-    `type` is the binding's type; `keys` are its entries beside `type`, `provider`, `host`, `port` and, with TLS,
-    `ca.crt`. `credentials` are the entries that are generated in the city's secret store, one for each use.
-    `provisioner` is `module:attribute` of the `Provisioner` that makes an account for each use, empty where a use needs
-    none; `separator` joins the parts of the account's name (`naming.account_name`). `stores_data`: the capability keeps
-    data of its users.
+    `type` is the binding's type; `keys` are its entries besides `type`, `provider`, `host`, `port` and, with TLS,
+    `ca.crt`. `credentials` are the entries that are generated in the city's secret store for each use.
+    `provisioner` is the `module:attribute` of the `Provisioner` that creates an account for each use; empty if a use
+    needs no account. `separator` joins the parts of the account's name (`naming.account_name`). `stores_data`: the
+    capability stores data of its users.
     """
 
     type: str
@@ -96,9 +100,9 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class CapabilityUse:
-    """Another capability that a type needs, as an app says it: its type and the binding's name, with its own limits.
+    """A dependency of a capability type on another type: the type, the alias of the binding, and default limits.
 
-    Every instance of the using type has an account of its own there, and a Secret `<instance>-binding-<alias>`.
+    Every instance of the dependent type has an account of its own there, and a Secret `<instance>-binding-<alias>`.
     """
 
     type: str
@@ -106,7 +110,7 @@ class CapabilityUse:
     limits: UseLimits = UseLimits()
 
     def of(self, capability: str, stated: Use | None = None) -> Use:
-        """The same as a use of the instance `capability`; limits that the files state in `stated` come first."""
+        """This dependency as a use of the instance `capability`. Limits in `stated`, which come from the files, win."""
         limits = {item.name: getattr(self.limits, item.name) for item in fields(UseLimits)}
         own = {name: getattr(stated, name) for name in limits if stated is not None and getattr(stated, name)}
         return Use(capability, self.alias, **{**limits, **own})
@@ -116,14 +120,13 @@ class CapabilityUse:
 class CapabilityType:
     """A service that a middle platform can offer.
 
-    `title` is in English and Chinese; the first of `engines` is the default; `program` is `module:attribute` of the
+    `title` is in English and Chinese; the first of `engines` is the default; `program` is the `module:attribute` of the
     component resource; `images` names recipes. `ports`, `pods`, `binding` and `uses` are described at their classes.
-    `provides` names other types that it can take the place of. `entry`: it is the city's entry point, of which there is
+    `provides` names other types that this one can replace. `entry`: it is the city's entry point, of which there is
     one, with copies for zones that have an entry point of their own. `health` describes an end-to-end probe in words.
-    `encrypted` says that its protocol is, always; `tls` that its server takes a certificate of the city's own and
-    refuses plain connections; `sm` that it offers SM2, SM3 and SM4 for what it stores and sends; `limits` are those of
-    a use that states none; `connections` is how many an instance has for all users together, by size (empty: they are
-    not counted).
+    `encrypted`: its protocol is always encrypted. `tls`: its server can have a certificate of the city's CA, and then
+    refuses plain connections. `sm`: it offers SM2, SM3 and SM4 for what it stores and sends. `limits` apply to a use
+    that states none. `connections` is the total for all users of an instance, by size (empty: not counted).
     """
 
     name: str
@@ -148,12 +151,12 @@ class CapabilityType:
 
     @property
     def port(self) -> int:
-        """The number of the port that a use opens."""
+        """The port that apps connect to."""
         return self.ports[0].number
 
     @property
     def storage(self) -> str:
-        """The size of an instance's volume where the files give none; empty for a type without volumes."""
+        """The default volume size of an instance; empty for a type without volumes."""
         return next((item.storage for item in self.pods if item.storage), "")
 
     @property
@@ -163,14 +166,14 @@ class CapabilityType:
 
     @property
     def stores_data(self) -> bool:
-        """Whether it keeps data of those who use it: by its binding's word, or in a volume behind a binding."""
+        """Whether it stores data of its users: the binding says so, or the type has a binding and a volume."""
         return self.binding is not None and (self.binding.stores_data or bool(self.storage))
 
     def workloads(self, size: Size, replicas: int | None = None, storage: str = "") -> tuple[Workload, ...]:
-        """The pods of an instance, for placement and for its program.
+        """The pods of an instance, as placement counts them and its program creates them.
 
-        `replicas` and `storage` are those that the files give; without them, and for kinds of pods that do not scale or
-        have no volume, the type's own hold.
+        `replicas` and `storage` are the values of the files. The type's own apply if they are not given, and to kinds
+        of pods that do not scale or have no volume.
         """
         factor = SIZE_FACTORS[size]
         return tuple(
@@ -185,18 +188,18 @@ class CapabilityType:
         )
 
     def limits_of(self, use: Use) -> UseLimits:
-        """The limits that hold for `use`: its own where it states them and the type has them, else the type's."""
+        """The limits that apply to `use`: each one that it states and the type supports, otherwise the type's."""
         stated = {item.name: getattr(use, item.name) for item in fields(UseLimits) if getattr(self.limits, item.name)}
         return replace(self.limits, **{name: value for name, value in stated.items() if value})
 
     def credential_keys(self, *owner: str) -> tuple[str, ...]:
-        """The names in the city's secret store of what is generated for one use; `owner` as of `Consumer.parts`."""
+        """The secret store keys of the credentials that are generated for one use; `owner` as in `Consumer.parts`."""
         names = self.binding.credentials if self.binding is not None else ()
         return tuple(credential_key(name, *owner) for name in names)
 
 
 def credential_key(credential: str, *owner: str) -> str:
-    """The name of one generated credential in the city's secret store; the password's is that of the use itself."""
+    """The secret store key of one generated credential. The password has the key of the use itself."""
     return naming.secret_key("binding", *owner, *(() if credential == "password" else (credential,)))
 
 

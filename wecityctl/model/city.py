@@ -1,7 +1,7 @@
-"""The city as the rest of the program sees it: frozen values, no I/O, already checked by `spec`.
+"""The city as an immutable value, already validated by `spec`. No I/O.
 
-Collections are tuples in file order or read-only mappings; quantities stay in the user's own writing
-and are read by `model.quantity` where a sum is needed.
+Collections are tuples in file order or read-only mappings. Quantities keep the text of the files; `model.quantity`
+parses them.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from types import MappingProxyType
 from typing import Literal, TypeVar
 
 from wecityctl.model.vendors import Architecture, Vendor, VendorSettings, vendors
 
 ZoneKind = Literal["internet", "government-extranet", "data-exchange"]
 ImageSource = Literal["upstream", "built"]
-# `local`, `kubernetes`, or a vendor: `wecityctl.model.vendors.providers()` has them all.
+# `local`, `kubernetes`, or a vendor. `wecityctl.model.vendors.providers()` lists all of them.
 ProviderKind = str
 KubernetesProvider = Literal["auto", "builtin", "official"]
 NodeKind = Literal["real", "simulated"]
@@ -26,15 +25,15 @@ Stage = Literal["draft", "reviewed", "published", "suspended", "retired"]
 DataClass = Literal["L1", "L2", "L3", "L4"]
 Size = Literal["small", "medium", "large"]
 TenantType = Literal["department", "partner"]
-# By how much the resources of a capability grow with its size.
-SIZE_FACTORS: Mapping[Size, int] = MappingProxyType({"small": 1, "medium": 4, "large": 16})
 Settings = TypeVar("Settings", bound=VendorSettings)
 
 
 @dataclass(frozen=True, slots=True)
 class DataRule:
-    """Where data of one class may lie. Empty tuples set no limit of their own; `partners`: whether a partner's app may
-    hold it; `dedicated`: whether its stores must be one tenant's alone."""
+    """Where data of one class may be stored. Empty tuples set no limit.
+
+    `partners`: whether apps of partners may store it. `dedicated`: whether its stores must be dedicated to one tenant.
+    """
 
     zones: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
@@ -44,7 +43,7 @@ class DataRule:
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """Where backups go: a URL and the region it lies in. Empty: nowhere."""
+    """The target of backups: a URL and its region. Empty: there is none."""
 
     target: str = ""
     region: str = ""
@@ -52,7 +51,7 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Administrators:
-    """Who the three separate administrators 三员 are, as e-mail addresses; nobody may be two of them."""
+    """The three separate administrators (三员), as e-mail addresses. Nobody may have two of these roles."""
 
     system: tuple[str, ...] = ()
     security: tuple[str, ...] = ()
@@ -61,10 +60,10 @@ class Administrators:
 
 @dataclass(frozen=True, slots=True)
 class Compliance:
-    """What the city must obey. `mlps` is the level of GB/T 22239 (1–4), `sm` asks for SM2/SM3/SM4.
+    """The city's compliance settings. `mlps` is the level of GB/T 22239 (1–4); `sm` requires SM2/SM3/SM4.
 
-    `registries` are the only ones that images may come from (empty: any); with `image_digests` images are named by
-    digest; `data_classes` tightens what the policy rules say of a class anyway.
+    `registries` are the only ones that images may come from (empty: any). `image_digests` requires images to be named
+    by digest. `data_classes` adds to the restrictions that the policy rules set for a class anyway.
     """
 
     mlps: int = 2
@@ -80,9 +79,9 @@ class Compliance:
 
 @dataclass(frozen=True, slots=True)
 class Waiver:
-    """An exemption from a rule: by whom, why and until when (an ISO date, that day included).
+    """An exemption from a rule: its owner, its reason and its last day (ISO date, inclusive).
 
-    `subjects` are glob patterns of what the rule's findings name; a rule with a veto cannot be waived.
+    `subjects` are glob patterns for the subjects of the rule's findings. A rule with a veto cannot be waived.
     """
 
     name: str
@@ -95,7 +94,7 @@ class Waiver:
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """`egress`: whether what runs in the zone may reach the world outside, through its landing zone's NAT."""
+    """A network zone. `egress`: whether its workloads may reach the internet through the NAT of the landing zone."""
 
     name: str
     kind: ZoneKind
@@ -104,7 +103,7 @@ class Zone:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Traffic between two zones that somebody approved; everything else between zones is denied."""
+    """Approved traffic between two zones. All other traffic between zones is denied."""
 
     source: str
     target: str
@@ -115,9 +114,9 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class EntryTLS:
-    """HTTPS at the entry points. Where `enabled` is `None`, the cloud decides (`model.entries.speaks_tls`).
+    """HTTPS at the entry points. If `enabled` is `None`, the cloud decides (`model.entries.speaks_tls`).
 
-    `certificates` are secrets of tenants, `<tenant>/<name>`, by zone; the city's own authority issues the others.
+    `certificates` maps a zone to a tenant's secret (`<tenant>/<name>`). The city's own CA issues all others.
     """
 
     enabled: bool | None = None
@@ -126,8 +125,10 @@ class EntryTLS:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The entry points. `shared_hosts` names the tenants that may have routes on one host; any other host is one
-    tenant's."""
+    """Settings of the entry points.
+
+    `shared_hosts` names the tenants that may have routes on a host. Any other host belongs to one tenant.
+    """
 
     shared_hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tls: EntryTLS = field(default_factory=EntryTLS)
@@ -135,7 +136,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Where the city's own services' images come from; `digests` by catalogue name, of those in a registry."""
+    """The source of the images of the city's services. `digests`, by catalogue name, apply to images in a registry."""
 
     source: ImageSource = "upstream"
     registry: str = ""
@@ -145,7 +146,9 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Pulumi's back end URL (`""` = the local default), secrets provider, and how many updates of a stack are kept."""
+    """Pulumi's back-end URL (`""`: the local default), secrets provider, and number of updates kept in a stack's
+    history.
+    """
 
     backend: str = ""
     secrets_provider: str = "passphrase"
@@ -154,10 +157,10 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Nodes of one kind; `cpu`, `memory`, `storage` and `accelerators` are per node.
+    """Nodes of one kind. `cpu`, `memory`, `storage` and `accelerators` are per node.
 
-    `zones` are those of the cloud's that the pool serves (empty: all); `domestic` marks 信创 hardware;
-    `instance_types` are the vendor's names of the nodes to make.
+    `zones` are those of the cloud's zones that the pool serves (empty: all). `domestic` marks 信创 hardware.
+    `instance_types` are the vendor's machine types for the nodes.
     """
 
     name: str
@@ -175,8 +178,10 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Address ranges of a landing zone in CIDR writing. `subnets` by zone; a zone without one is given a share of
-    `cidr`."""
+    """The address ranges (CIDR) of a landing zone.
+
+    `subnets` is by zone. A zone without an entry gets a share of `cidr` (`model.addresses`).
+    """
 
     cidr: str = "10.0.0.0/16"
     pods: str = "172.20.0.0/16"
@@ -186,7 +191,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """Identifiers, in the vendor's own form, of what is there already: it is read and never changed."""
+    """Identifiers, in the vendor's form, of existing resources, which are read and never changed."""
 
     network: str = ""
     subnets: Mapping[str, str] = field(default_factory=dict)
@@ -195,7 +200,7 @@ class Existing:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """A rate card in one currency, as decimal strings."""
+    """Prices in one currency, as decimal strings."""
 
     currency: str = "CNY"
     cpu_hour: str = "0"
@@ -210,10 +215,10 @@ class LocalSettings:
 
 @dataclass(frozen=True, slots=True)
 class KubernetesSettings:
-    """An existing cluster: a kubeconfig file (empty: kubectl's own search) and a context (empty: current).
+    """An existing cluster: a kubeconfig file (empty: kubectl's search path) and a context (empty: the current one).
 
-    `named_in` is the directory of the document that says so.
-    `ingress_class` serves the zones of the main entry point, `zone_ingress_classes` each other zone by name.
+    `named_in` is the directory of the document that names the file. `ingress_class` serves the zones of the main entry
+    point; `zone_ingress_classes` maps each other zone to its class.
     """
 
     kubeconfig: str = ""
@@ -226,11 +231,11 @@ class KubernetesSettings:
 
 @dataclass(frozen=True, slots=True)
 class Interconnect:
-    """How a cloud and the other clouds reach each other; an embedded cloud's addresses are known without being written.
+    """How a cloud and the other clouds reach each other. Embedded clouds need no such settings.
 
-    `address` leads to its node ports as the others see them; `sources` are the CIDR ranges that it comes from; `ports`
-    fixes node ports by capability, or by `<tenant>/<app>`; `encrypted` says that what leaves and enters the cloud on
-    this way is encrypted below us.
+    `address` is where other clouds reach its node ports. `sources` are the CIDR ranges of its outgoing connections.
+    `ports` fixes node ports by capability, or by `<tenant>/<app>`. `encrypted`: the connection between the clouds is
+    encrypted at a lower layer.
     """
 
     address: str = ""
@@ -241,30 +246,35 @@ class Interconnect:
 
 @dataclass(frozen=True, slots=True)
 class PublicApi:
-    """Who may reach a cluster's API from the internet, as CIDR ranges; nobody: the API has no public address."""
+    """The CIDR ranges that may reach a cluster's API from the internet. Empty: the API has no public address."""
 
     allow_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a cloud's owner puts there by himself: objects of a kind (`group` is empty for the core group) whose names
-    match a pattern, in which `*` stands for any characters."""
+    """Objects that a cloud's owner may put into namespaces, by kind and name.
+
+    `group` is empty for the core group. `name` is a pattern in which `*` stands for any characters.
+    """
 
     kind: str
     group: str
     name: str
 
     def matches(self, group: str, kind: str, name: str) -> bool:
-        """Whether an object is meant."""
+        """Whether the object is among the expected ones."""
         return (self.group, self.kind) == (group, kind) and fnmatchcase(name, self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """An underlying cloud. `region` is where its data lies; a vendor's cloud begins with a landing zone. `balancers`
-    names the zones whose entry points get a load balancer; `None`: those that people reach. `settings` are the
-    vendor's, by default those of an empty block; they mean nothing on a cloud that is no vendor's."""
+    """An underlying cloud. `region` is where its data is stored. A vendor's cloud has a landing zone.
+
+    `balancers` names the zones whose entry points get a load balancer; `None`: those of kind `internet` and
+    `government-extranet`. `settings` are those of the vendor, by default those of an empty block; without meaning for
+    other providers.
+    """
 
     name: str
     provider: ProviderKind
@@ -297,11 +307,11 @@ class Cloud:
 
     @property
     def has_landing_zone(self) -> bool:
-        """Whether the cloud's cluster is made, or found, by a landing zone of a vendor."""
+        """Whether a vendor's landing zone creates or looks up the cloud's cluster."""
         return self.provider in vendors()
 
     def settings_as(self, kind: type[Settings]) -> Settings:
-        """The settings as those of a vendor. Raises `TypeError` on another vendor's cloud."""
+        """The settings as those of the vendor `kind`. Raises `TypeError` if the cloud has another vendor."""
         if not isinstance(self.settings, kind):
             raise TypeError(f"cloud {self.name} has no {kind.__name__}")
         return self.settings
@@ -309,10 +319,10 @@ class Cloud:
 
 @dataclass(frozen=True, slots=True)
 class PlacementRules:
-    """What the placement of an app or capability must obey, beside its zone and pin.
+    """Placement constraints of an app or capability, besides its zone and its `cloud` pin.
 
-    `affinity` and `anti_affinity` name apps (`<tenant>/<app>`, or `<app>` of the same tenant) and capabilities: on the
-    same cloud, or on another. Members of one `spread` group are dealt out over the clouds as evenly as can be.
+    `affinity` and `anti_affinity` name apps (`<tenant>/<app>`, or `<app>` of the same tenant) and capabilities, which
+    must be on the same cloud or on another one. Members of a `spread` group are distributed evenly over the clouds.
     """
 
     domestic: bool = False
@@ -323,7 +333,7 @@ class PlacementRules:
 
 @dataclass(frozen=True, slots=True)
 class Dedicated:
-    """Whose alone an instance is: a tenant's, or one app's of a tenant."""
+    """The owner of a dedicated instance: a tenant, or one app of it."""
 
     tenant: str
     app: str = ""
@@ -340,12 +350,11 @@ class Dedicated:
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """An instance of a capability type on a middle platform. Unset optionals are `None`: the type's defaults apply.
+    """An instance of a capability type on a middle platform. `None` or empty: the default of the type applies.
 
-    Without `dedicated` the instance is shared by all apps that use it. `tls`: whether it
-    speaks TLS; `None` where its type can. `uses` names instances for what its type uses, by the binding's
-    name; those that are not named are chosen (`requirements.uses_of`). `is_entry`: by its type it is the city's entry
-    point.
+    Without `dedicated`, the instance is shared by all apps that use it. `tls`: whether it speaks TLS; `None`: if its
+    type can. `uses` names the instances for the dependencies of its type, by alias; the others are selected
+    (`requirements.uses_of`). `is_entry`: its type makes it the city's entry point.
     """
 
     platform: PlatformName
@@ -401,7 +410,7 @@ class Autoscale:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What one replica asks for; `accelerators` by extended resource, such as `nvidia.com/gpu`."""
+    """The requests of one replica. `accelerators` is by extended resource, such as `nvidia.com/gpu`."""
 
     cpu: str = "100m"
     memory: str = "128Mi"
@@ -410,7 +419,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A container that an app runs. `image` may be `catalogue:<name>` for an image of our own recipes."""
+    """A container that an app runs. `image` may be `catalogue:<name>`, an image that wecityctl builds from a recipe."""
 
     name: str
     image: str
@@ -428,9 +437,9 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One capability that an app, or another capability, calls; `alias` names the binding.
+    """The use of a capability by an app or by another capability. `alias` names the binding.
 
-    The others are the most that it may take, in the units of `catalogue.UseLimits`. Empty and 0: the type's own limit.
+    The other fields are limits, in the units of `catalogue.UseLimits`. Empty and 0: the default of the type.
     """
 
     capability: str
@@ -443,7 +452,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where the single entry point serves the app: `<host>.<city domain><path>`. `tls`: the app speaks TLS itself."""
+    """Where the entry point serves the app: `<host>.<city domain><path>`. `tls`: the app itself serves TLS."""
 
     host: str
     path: str = "/"
@@ -467,22 +476,22 @@ class App:
 
     @property
     def runs(self) -> bool:
-        """Whether the app has workloads: a draft is not yet deployed, a retired app no longer."""
+        """Whether the app has workloads. A draft is not deployed yet, and a retired app is not deployed any more."""
         return self.stage in ("reviewed", "published", "suspended")
 
     @property
     def is_routed(self) -> bool:
-        """Whether citizens reach the app through the entry point."""
+        """Whether the entry point serves the app."""
         return self.stage == "published" and self.route is not None
 
     @property
     def serves_tls(self) -> bool:
-        """Whether the routed component has a certificate, with which the entry point knows it."""
+        """Whether the routed component serves TLS with a certificate that the entry point verifies."""
         return self.is_routed and self.route is not None and self.route.tls and self.web_component is not None
 
     @property
     def web_component(self) -> Component | None:
-        """The component that the route leads to: the first one with a port."""
+        """The component that the route leads to: the first one with a port; `None` without any."""
         return next((component for component in self.components if component.port is not None), None)
 
 

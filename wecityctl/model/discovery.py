@@ -1,6 +1,6 @@
-"""What a vendor's plug-in is asked: to read what exists, and to list what a region offers.
+"""Describes which data functions of a vendor's Pulumi plug-in read existing resources and list what a region offers.
 
-Tokens and properties are those of the vendor's SDK; each vendor's folder has a `DISCOVERY` in its module `discovery`.
+Tokens and properties are those of the vendor's SDK. Each vendor's folder has a `DISCOVERY` in its module `discovery`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ZONES, VERSION, TYPES = "availability zone", "version of Kubernetes", "machine t
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of thing: its title for people, its token, and the properties that we ask for; empty: it has none."""
+    """A kind of resource: its title, its type token, and the properties to read; an empty one does not exist."""
 
     title: str
     token: str
@@ -29,8 +29,11 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A data function of a vendor's: its token and arguments, and where its answer has the words. `items` is a list, of
-    texts or of objects with `name`; empty: that there is an answer at all is the answer."""
+    """A data function of a vendor: its token, its arguments, and where the result has the offered names.
+
+    `items` is a list of strings, or of objects with the property `name`. Empty: any result means that the asked name
+    exists.
+    """
 
     token: str
     arguments: Mapping[str, str]
@@ -39,18 +42,18 @@ class Question:
 
 
 def plain_provider(cloud: Cloud) -> dict[str, str]:
-    """The settings of the vendor's provider: the region."""
+    """The default settings of the vendor's provider: the region."""
     return {"region": cloud.region}
 
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What is asked about a vendor's cloud.
+    """What can be asked about a vendor's cloud.
 
-    `network`, `subnet` and `cluster` are the kinds of things that a landing zone may find instead of make. `questions`
-    returns what a cloud's words are compared with: what a word is (`ZONES`, `VERSION` or `TYPES`), the word (empty: any
-    of the kind), and the question. `version_unknown` says why versions cannot be asked for; empty: they can.
-    `provider` returns the settings of the vendor's provider for a cloud; empty ones are not passed.
+    `network`, `subnet` and `cluster` are the kinds of existing resources that a landing zone can use. `questions`
+    yields tuples: the category (`ZONES`, `VERSION` or `TYPES`), the name to look up (empty: any of the category), and
+    the question. `version_unknown` says why versions cannot be listed; empty: they can. `provider` returns the settings
+    of the vendor's provider for a cloud; empty ones are not passed.
     """
 
     network: Kind
@@ -62,12 +65,12 @@ class Discovery:
 
 
 def discovery_of(provider: str) -> Discovery:
-    """The questions for a vendor's plug-in, from the vendor's folder."""
+    """The `DISCOVERY` of a vendor, imported from its folder."""
     found = import_module(vendors()[provider].module("discovery")).DISCOVERY
     assert isinstance(found, Discovery)
     return found
 
 
 def machine_types(cloud: Cloud) -> tuple[str, ...]:
-    """The machine types that a cloud's pools name, each once, in file order."""
+    """The machine types that a cloud's pools name, without repeats, in file order."""
     return tuple(dict.fromkeys(name for pool in cloud.pools for name in pool.instance_types))

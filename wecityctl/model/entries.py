@@ -1,7 +1,7 @@
-"""The entry points of a city: routes of a zone are served by that zone's entry point and by no other.
+"""Derives a city's entry points. The routes of a zone are served by the entry point of that zone only.
 
-Pure functions of the files. What a city has beside its gateway follows from the zones in which apps are routed, so that
-stacks, placement and rules agree without asking each other.
+Pure functions of the files. Entry points other than the main one follow from the zones with routed apps, so that
+stacks, placement and rules compute the same result independently.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from wecityctl.model import naming
 from wecityctl.model.city import Capability, City, Cloud
 from wecityctl.model.outputs import RouteTarget
 
-# The Service that leads to a gateway's pods from outside.
+# The Service through which a gateway is reached from outside.
 ENTRY_SERVICE = "entry"
-# How the names of those values of the secret store begin that the city's own authority issues.
+# Prefix of the secret store keys of certificates that the city's own CA issues.
 ISSUED_PREFIX = naming.ENTRY_KEYS
-# The certificates of the city's own authority, in the secret store beside what it issues.
+# The secret store key of the certificates of the city's own CA.
 AUTHORITY_KEY = naming.secret_key("entry", "authority")
 
 
 @dataclass(frozen=True, slots=True)
 class EntryPoint:
-    """One entry point: the gateway that serves it and the zones whose routes it serves.
+    """An entry point: its gateway, and the zones whose routes it serves.
 
-    `is_main`: it is the gateway that the files name. The others are copies of it, each in a namespace of its zone.
+    `is_main`: it is the gateway that the files declare. The others are copies of it in a namespace of their zone.
     """
 
     gateway: Capability
@@ -38,12 +38,12 @@ class EntryPoint:
 
 
 def gateway_of(city: City) -> Capability | None:
-    """The gateway that the files name, if the city has one of its own."""
+    """The gateway that the files declare; `None` if the city has none."""
     return next((item for item in city.capabilities if item.is_entry), None)
 
 
 def main_zones(city: City) -> tuple[str, ...]:
-    """The zones that the main entry point serves: the gateway's own; else those of kind `internet`, else the first."""
+    """The zones of the main entry point: the gateway's zone; else those of kind `internet`; else the first zone."""
     gateway = gateway_of(city)
     if gateway is not None and gateway.zone:
         return (gateway.zone,)
@@ -51,7 +51,7 @@ def main_zones(city: City) -> tuple[str, ...]:
 
 
 def entry_of(city: City, zone: str) -> EntryPoint | None:
-    """The entry point that serves routes of `zone`; `None` for a city without a gateway."""
+    """The entry point that serves the routes of `zone`; `None` for a city without a gateway."""
     gateway, zones = gateway_of(city), main_zones(city)
     if gateway is None:
         return None
@@ -62,7 +62,7 @@ def entry_of(city: City, zone: str) -> EntryPoint | None:
 
 
 def entry_points(city: City) -> tuple[EntryPoint, ...]:
-    """The main entry point, then one for each other zone in which an app is routed, in the order of the zones."""
+    """The main entry point, then one for each other zone with a routed app, in the order of the zones."""
     zones = main_zones(city)
     routed = {app.zone for app in city.apps if app.is_routed}
     others = [zone.name for zone in city.zones if zone.name in routed and zone.name not in zones]
@@ -71,21 +71,24 @@ def entry_points(city: City) -> tuple[EntryPoint, ...]:
 
 
 def zone_of(city: City, route: RouteTarget) -> str:
-    """The zone of a route's app, read from its namespace; empty where the city has no such zone any more."""
+    """The zone of a route's app, derived from its namespace; empty if the city no longer has this zone."""
     names = (zone.name for zone in city.zones)
     return next((name for name in names if naming.tenant_namespace(route.tenant, name) == route.namespace), "")
 
 
 def ingress_class_of(city: City, cloud: Cloud, zone: str) -> str:
-    """The ingress class that serves routes of `zone` on a cloud with ingress controllers of its own; empty for none."""
+    """The ingress class for the routes of `zone` on a cloud with its own ingress controllers; empty if there is
+    none.
+    """
     settings = cloud.kubernetes
     return settings.ingress_class if zone in main_zones(city) else settings.zone_ingress_classes.get(zone, "")
 
 
 def speaks_tls(city: City, cloud: Cloud) -> bool:
-    """Whether the gateways on `cloud` speak HTTPS: as the City says, else on an embedded cloud or with a certificate.
+    """Whether the gateways on `cloud` speak HTTPS.
 
-    Elsewhere something in front of the gateway may end TLS, and expects plain HTTP behind it.
+    The City decides. Without its setting, they do on an embedded cloud, or with a given certificate. Elsewhere a load
+    balancer in front of the gateway may terminate TLS, and expects plain HTTP behind it.
     """
     tls = city.entry.tls
     if tls.enabled is not None:
@@ -94,7 +97,7 @@ def speaks_tls(city: City, cloud: Cloud) -> bool:
 
 
 def certificate_key(city: City, cloud: Cloud, entry: EntryPoint) -> str:
-    """The name of an entry point's certificate and key in the city's secret store; empty for plain HTTP."""
+    """The secret store key of an entry point's certificate and private key; empty for plain HTTP."""
     if not speaks_tls(city, cloud):
         return ""
     given = next((city.entry.tls.certificates[zone] for zone in entry.zones if zone in city.entry.tls.certificates), "")
@@ -102,6 +105,6 @@ def certificate_key(city: City, cloud: Cloud, entry: EntryPoint) -> str:
 
 
 def certificate_keys(city: City, cloud: Cloud) -> tuple[str, ...]:
-    """The names of all that the entry points on `cloud` need of the secret store; none for plain HTTP."""
+    """All secret store keys that the entry points on `cloud` need; empty for plain HTTP."""
     keys = tuple(filter(None, (certificate_key(city, cloud, entry) for entry in entry_points(city))))
     return (*keys, AUTHORITY_KEY) if any(key.startswith(ISSUED_PREFIX) for key in keys) else keys

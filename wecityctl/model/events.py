@@ -1,6 +1,6 @@
-"""What happens in a run, as values: the engine and the embedded cloud send them, `report` shows them.
+"""The events and results of a run. The engine and the embedded cloud emit them; `report` displays them.
 
-Times are seconds; `stack` is a stack's full name. Nothing here carries a secret: senders redact.
+Times are in seconds; `stack` is the full name of a stack. Events contain no secrets: the sender redacts them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Severity = Literal["debug", "info", "warning", "error"]
 
 @dataclass(frozen=True, slots=True)
 class PropertyChange:
-    """One changed property: `kind` add, update or delete; `replaces` when it forces a replacement."""
+    """A changed property. `kind` is add, update or delete; `replaces`: the change forces a replacement."""
 
     path: str
     kind: Literal["add", "update", "delete"]
@@ -39,7 +39,7 @@ class ResourceChange:
 
 @dataclass(frozen=True, slots=True)
 class KeptObject:
-    """An object that a `destroy` leaves in its cluster. `name` has its namespace; `why` is for people."""
+    """An object that `destroy` keeps in its cluster. `name` includes the namespace; `why` is for people."""
 
     urn: str
     type: str
@@ -49,11 +49,12 @@ class KeptObject:
 
 @dataclass(frozen=True, slots=True)
 class StackResult:
-    """How one stack ended. `reason` is one line for people: the error, or why it was left out; `findings` is what was
-    not as the run before had left it; `kept` is what a `destroy` leaves in the cluster. `failed` are changes that were
-    begun and did not succeed; they are not among `changes`, and neither are refused ones among them.
+    """The result of one stack. `reason` is one line for people: the error, or why the stack was skipped.
 
-    The outcome `refused`: nothing went wrong but that objects were refused, which others have changed."""
+    `findings` is the drift since the previous run; `kept` lists what `destroy` keeps in the cluster. `failed` are
+    changes that were started and did not succeed. Neither these nor refused changes are in `changes`. The outcome
+    `refused` means that the only problem was objects that others changed and the run refused to overwrite.
+    """
 
     stack: str
     outcome: Outcome
@@ -73,16 +74,17 @@ class StackResult:
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """The objects (URNs) that others have changed and an `up` does not change back."""
+        """The URNs of objects that others changed and `up` does not change back."""
         return tuple(dict.fromkeys(item.urn for item in self.findings if item.is_refused))
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """A whole run. `exit_code` is the worst result's; `removals` are stacks that were removed from the configuration;
-    `starts` are the stopped clouds that an `up` starts first (in previews only).
+    """The result of a run. `exit_code` is that of the worst stack; `removals` are stacks removed from the
+    configuration.
 
-    `planned`: nothing was done, this is what a `destroy` would do. `part`: not all of the city was looked at.
+    `starts` are stopped clouds that `up` would start first (in previews only). `planned`: nothing was done, this is
+    what `destroy` would do. `part`: the run covered only part of the city.
     """
 
     operation: Operation
@@ -104,27 +106,27 @@ class RunResult:
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """The objects (URNs) of all stacks that others have changed and an `up` does not change back."""
+        """The URNs, over all stacks, of objects that others changed and `up` does not change back."""
         return tuple(urn for result in self.results for urn in result.refused)
 
     @property
     def failed(self) -> tuple[ResourceChange, ...]:
-        """The changes of all stacks that were begun and did not succeed."""
+        """The changes of all stacks that were started and did not succeed."""
         return tuple(change for result in self.results for change in result.failed)
 
     @property
     def kept(self) -> tuple[KeptObject, ...]:
-        """What a `destroy` leaves in the clusters."""
+        """The objects that `destroy` keeps in the clusters."""
         return tuple(item for result in self.results for item in result.kept)
 
     @property
     def additions(self) -> tuple[Finding, ...]:
-        """What others have added, or change on admission, and an `up` leaves."""
+        """Findings that `up` leaves as they are: additions by others, and changes made on admission."""
         return tuple(item for result in self.results for item in result.findings if item.is_left)
 
     @property
     def undeclared(self) -> tuple[Finding, ...]:
-        """What nobody declared and is still there, and pods that somebody changed."""
+        """Undeclared objects that still exist, and pods that somebody changed."""
         found = (item for result in self.results for item in result.findings)
         return tuple(
             item
@@ -172,7 +174,7 @@ class ResourceFinished:
 
 @dataclass(frozen=True, slots=True)
 class ResourceWaiting:
-    """A resource exists and is not ready yet; `reason` says what is being waited for."""
+    """A resource exists but is not ready yet; `reason` says what it waits for."""
 
     stack: str
     urn: str
@@ -190,7 +192,7 @@ class Diagnostic:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Work outside the stacks: engine parts, images, the embedded cloud. `subject` is what is worked on."""
+    """Progress of work outside the stacks: toolchain, images, the embedded cloud. `subject` is what is worked on."""
 
     subject: str
     phase: str

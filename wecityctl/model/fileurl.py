@@ -1,4 +1,4 @@
-"""`file://` URLs of state back ends, read and written as Pulumi's engine does: the path is percent-encoded."""
+"""Parses and writes `file://` URLs of state back ends like Pulumi's engine does: the path is percent-encoded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 SCHEME = "file://"
-# The engine's own settings, which a URL may carry. Ours are set by us and replace them.
+# Query parameters of Pulumi's engine that a URL may have. wecityctl sets its own and replaces them.
 _SETTINGS = re.compile(r"(?:(?:metadata|no_tmp_dir|create_dir)=[a-z]*(?:&|$))*")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -48,7 +48,7 @@ def file_path(url: str) -> Path:
 
 
 def file_url(path: Path) -> str:
-    """The URL of an absolute path. Only what a URL gives another meaning is encoded, so that people can read it."""
+    """The URL of an absolute path. Only characters with a special meaning are encoded, so that it stays readable."""
     return SCHEME + "".join(map(_encoded, str(path)))
 
 
@@ -59,6 +59,6 @@ def _encoded(character: str) -> str:
 
 
 def _meant(url: str) -> str:
-    """`url` with every character of its path encoded that has another meaning as it stands."""
+    """`url` with every special character of its path encoded; existing percent-encoding stays."""
     text = _LONE_PERCENT.sub("%25", url.removeprefix(SCHEME).encode(errors="replace").decode())
     return SCHEME + "".join(character if character == "%" else _encoded(character) for character in text)

@@ -1,6 +1,6 @@
-"""Drift as values: what was found on a cluster that is not as a stack's last run left it.
+"""Drift findings: differences between a cluster and what the last run of a stack left there.
 
-Pure; found by `drift`, shown by `report`. Nothing here carries a secret: values of Secrets are blinded.
+Pure values. The package `drift` finds them and `report` displays them. Values of Secrets are redacted.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Any, Literal
 
 from wecityctl.model.security import group_of
 
-# missing: the object is gone. security: a security object differs in any way. conflict: a field that the files state
-# was changed by another manager. addition: another manager added something that the files do not state. undeclared: an
-# object in the city's namespaces, or with rights over them, that no stack has made. altered: a pod is not
-# as the template of its controller.
+# missing: the object is gone. security: a security object differs in any way. conflict: another manager changed a field
+# that the files state. addition: another manager added something that the files do not state. undeclared: an object in
+# the city's namespaces, or with rights over them, that no stack created. altered: a pod differs from the template of
+# its controller.
 Drift = Literal["missing", "security", "conflict", "addition", "undeclared", "altered"]
 
-# A security object that was restored so often and changed back each time is left as it is, and its managers named.
+# After this number of restores that were each reverted, a security object is left as it is and its managers are named.
 RESTORES = 3
 _SHOWN = 3
-# What is shown of one value, in characters and in lines of a diff; the whole value is in the JSON output.
+# Limits for displaying one value, in characters and in lines of a diff. The JSON output has the whole value.
 _LONGEST = 120
 _MOST_LINES = 12
-# What opens the city or gives rights in it, and holds no data: removed when that is confirmed, if nobody declared it.
+# Kinds that open the network or grant rights, and hold no data. Undeclared ones can be removed after confirmation.
 _REMOVABLE = frozenset(
     {
         ("networking.k8s.io", "NetworkPolicy"),
@@ -37,9 +37,9 @@ _REMOVABLE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class FieldDrift:
-    """A field that differs: its path as the API server writes it, what is there and what the files state.
+    """A field that differs: its path as the API server writes it, the live value and the one that the files state.
 
-    `None` on either side: not there.
+    `None` on either side: the field does not exist there.
     """
 
     path: str
@@ -57,8 +57,7 @@ class FieldDrift:
 
     @property
     def diff(self) -> tuple[str, ...]:
-        """Where texts of several lines differ, as a unified diff for people: from what the files state to what is
-        there."""
+        """A unified diff from the stated to the live text; empty unless both are strings and one has several lines."""
         if not isinstance(self.live, str) or not isinstance(self.wanted, str) or "\n" not in self.live + self.wanted:
             return ()
         lines = unified_diff(self.wanted.splitlines(), self.live.splitlines(), "files", "cluster", lineterm="", n=1)
@@ -68,7 +67,7 @@ class FieldDrift:
 
 
 def being_deleted(finalizers: Sequence[str]) -> str:
-    """What is said of an object that is being deleted and counts until it is gone."""
+    """The message for an object that is being deleted and stays in force until it is gone."""
     held = f", held by {', '.join(finalizers)}" if finalizers else ""
     return f"is being deleted{held}, and still in force"
 
@@ -80,17 +79,16 @@ def _short(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One object that is not as it should be.
+    """One object that differs from the desired state.
 
-    `managers` are the field managers that did it, where the API server knows; `restored` is how often the object was
-    restored already and changed back each time (security objects only). `resolved`: the run in which it was found has
-    put it right, or a preview's `up` would. `admission` names what changes the object whenever it is written, such as a
-    MutatingAdmissionPolicy; then nothing is written. `deleting`: a missing or undeclared object that is still there,
-    because `finalizers` hold it. An undeclared object has no `urn`, but its `uid` and since when it is there (`since`,
-    RFC 3339); `unmade`: a missing object that the files declare and no state has, because no run has come to make it.
-    `shared`: it concerns everybody on the cluster, is told, and is the cluster's owner's to remove; `with_namespace`: a
-    `destroy` deletes it with its namespace; `of_stack`: the city's stack whose resource made it, where only its state
-    lacks it.
+    `managers` are the field managers that changed it, if the API server knows them. `restored` counts the restores that
+    were each reverted (security objects only). `resolved`: the run that found it corrected it, or, in a preview, `up`
+    would. `admission` names what changes the object on every write, such as a MutatingAdmissionPolicy; the object is
+    not written then. `deleting`: a missing or undeclared object that still exists because of `finalizers`. An
+    undeclared object has no `urn`, but a `uid` and its creation time (`since`, RFC 3339). `unmade`: a missing object
+    that the files declare and no state has, because no run has created it yet. `shared`: the object affects everybody
+    on the cluster; it is reported, and only the cluster's owner may remove it. `with_namespace`: `destroy` deletes it
+    with its namespace. `of_stack`: the stack of the city whose resource created it, if only the state lacks it.
     """
 
     stack: str
@@ -116,7 +114,7 @@ class Finding:
 
     @property
     def is_removable(self) -> bool:
-        """Whether an `up` may remove it once that is confirmed: never a workload, a volume or a Secret."""
+        """Whether `up` may remove it after confirmation. Workloads, volumes and Secrets are never removed."""
         return (
             self.what == "undeclared"
             and (group_of(self.api_version), self.kind) in _REMOVABLE
@@ -125,28 +123,28 @@ class Finding:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it was restored and changed back so often that it is not restored again."""
+        """Whether it is not restored again, because earlier restores were reverted `RESTORES` times."""
         return self.what == "security" and self.restored >= RESTORES and not self.admission
 
     @property
     def is_overruled(self) -> bool:
-        """Whether a security object cannot be written as it is stated, so that it is not restored."""
+        """Whether it is a security object that admission changes on every write, so that it is not restored."""
         return self.what == "security" and bool(self.admission)
 
     @property
     def is_refused(self) -> bool:
-        """Whether an `up` leaves it as it is and fails."""
+        """Whether `up` leaves the object as it is and fails."""
         is_conflict = self.what == "conflict" and not self.admission
         return not self.resolved and (is_conflict or self.is_stopped or self.is_overruled)
 
     @property
     def is_left(self) -> bool:
-        """Whether an `up` tells it and leaves it, without failing: others' additions, and what admission changes."""
+        """Whether `up` reports and keeps it without failing: additions by others, and changes made on admission."""
         return not self.resolved and not self.is_refused and (self.what == "addition" or bool(self.admission))
 
     @property
     def notice(self) -> str:
-        """What is said of what is left, by every run."""
+        """The message about an object that is left as it is, which every run prints."""
         way_out = ": `wecityctl up --take-over` removes it" if self.what == "addition" else ""
         return self.told(f"left as it is{way_out}")
 
@@ -157,14 +155,14 @@ class Finding:
 
     @property
     def who(self) -> str:
-        """The managers, for people; empty when none is known."""
+        """The managers as text; empty if none is known."""
         return ", ".join(self.managers)
 
     def __str__(self) -> str:
         return self.told()
 
     def told(self, what: str = "") -> str:
-        """The finding for people, with what is done about it; below that, where texts of several lines differ."""
+        """The finding as text, followed by `what` is done about it and by the diffs of multi-line texts."""
         diffs = (line for item in self.fields[:_SHOWN] if item.diff for line in (f"{item.path}:", *item.diff))
         return "\n    ".join((f"{self._sentence}; {what}" if what else self._sentence, *diffs))
 
@@ -186,7 +184,7 @@ class Finding:
             return f"{self.title} is not declared" + (made if by or self.since else "") + leaving
         verb = "additions" if self.what == "addition" else "changed"
         more = f" and {len(self.fields) - _SHOWN} more" if len(self.fields) > _SHOWN else ""
-        # What others have added may be anything: where it is, is told here, and what it is when it goes.
+        # Additions may contain anything, so only their path is shown. The value is shown when it is removed.
         names = (item.path if self.what == "addition" else str(item) for item in self.fields[:_SHOWN])
         fields = ", ".join(names)
         if self.admission:

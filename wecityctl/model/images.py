@@ -1,6 +1,6 @@
-"""The host in the references of images that are built here."""
+"""The registry host in the references of images that wecityctl builds."""
 
 from __future__ import annotations
 
-# RFC 2606 keeps this name from ever being served, so nobody can be sent to pull a built image from a stranger.
+# RFC 2606 reserves `.invalid`: it never resolves, so nobody can serve a forged image under this name.
 BUILT_HOST = "built.wecity.invalid"

@@ -1,4 +1,4 @@
-"""The kinds that are looked for where nobody declared them, by API group. Pure names; how they are listed is `drift`.
+"""The kinds, by API group, in which drift detection looks for undeclared objects. Names only; `drift` lists them.
 
 The rule is docs/explanation/drift.md, "What nobody declared".
 """
@@ -13,7 +13,7 @@ from wecityctl.model.security import SECURITY_KINDS
 # API group and kind.
 GroupKind = tuple[str, str]
 
-# What every API server serves, apart from the security kinds.
+# Kinds that every API server has, without the security kinds.
 PLAIN: Final[frozenset[GroupKind]] = frozenset(
     {
         ("", "Pod"),
@@ -37,7 +37,7 @@ PLAIN: Final[frozenset[GroupKind]] = frozenset(
         ("policy", "PodDisruptionBudget"),
     }
 )
-# What asks or changes objects on their way into the cluster.
+# Kinds that validate or change objects on admission.
 ADMISSION: Final[frozenset[GroupKind]] = frozenset(
     {
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
@@ -45,7 +45,7 @@ ADMISSION: Final[frozenset[GroupKind]] = frozenset(
         ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"),
     }
 )
-# Extensions whose objects let traffic through, close it or lead it elsewhere, where the API server serves them.
+# Kinds of extensions whose objects allow, block or redirect traffic, if the API server has them.
 TRAFFIC: Final[Mapping[str, frozenset[str]]] = {
     "cilium.io": frozenset(
         {
@@ -72,16 +72,19 @@ LOOKED_FOR: Final[frozenset[GroupKind]] = (
 
 
 def is_traffic(group: str, kind: str) -> bool:
-    """Whether objects of an extension's kind let traffic through, close it or lead it elsewhere."""
+    """Whether objects of this kind, which belongs to an extension, allow, block or redirect traffic."""
     return kind in TRAFFIC.get(group, frozenset())
 
 
 def gives_or_opens(group: str, kind: str) -> bool:
-    """Whether an object of that kind may give rights, open or limit: no owner and no pattern for all excuses it."""
+    """Whether objects of this kind may grant rights, or open or limit the network.
+
+    Such objects are excused neither by an owner nor by a pattern that matches everything.
+    """
     return (group, kind) in SECURITY_KINDS | ADMISSION or is_traffic(group, kind)
 
 
 def groups_of(kind: str) -> tuple[str, ...]:
-    """The API groups in which a kind of that name is looked for; those of the API server itself first."""
+    """The API groups in which this kind is looked for, those of the API server itself first."""
     found = {group for group, each in LOOKED_FOR if each == kind}
     return tuple(sorted(found, key=lambda group: (group in TRAFFIC, group)))

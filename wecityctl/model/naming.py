@@ -1,6 +1,6 @@
-"""Every name that leaves this program: stacks, namespaces, objects, labels. Pure functions.
+"""Builds all external names: stacks, namespaces, objects, labels, secret store keys. Pure functions.
 
-A name that would be longer than Kubernetes allows is cut and closed with a digest of the whole, so that it stays
+A name that is longer than Kubernetes allows is truncated and ends with a digest of the whole name, so that it stays
 unique and stable.
 """
 
@@ -14,7 +14,7 @@ FIELD_MANAGER = "wecityctl"
 LABEL_PREFIX = "wecity.dev"
 MANAGED_BY = "wecityctl"
 
-# Labels of ours, on objects, namespaces, pods and nodes.
+# Labels of wecityctl on objects, namespaces, pods and nodes.
 CITY_LABEL = f"{LABEL_PREFIX}/city"
 TENANT_LABEL = f"{LABEL_PREFIX}/tenant"
 ZONE_LABEL = f"{LABEL_PREFIX}/zone"
@@ -22,14 +22,14 @@ PLATFORM_LABEL = f"{LABEL_PREFIX}/platform"
 DATA_CLASS_LABEL = f"{LABEL_PREFIX}/data-class"
 POOL_LABEL = f"{LABEL_PREFIX}/pool"
 DOMESTIC_LABEL = f"{LABEL_PREFIX}/domestic"
-# On nodes, "true" or "false"; also the key of simulated nodes' taint.
+# On nodes, "true" or "false"; also the key of the taint of simulated nodes.
 SIMULATED_LABEL = f"{LABEL_PREFIX}/simulated"
-# Annotations of ours. On a live object: the URN of the resource that may adopt it; `destroy` sets it on what it
-# retains, and people may too. Beside it, where `destroy` set it: the resource's record, with which it can be put back
-# into a state.
+# Annotations of wecityctl. On a live object: the URN of the resource that may adopt it. `destroy` sets it on objects
+# that it retains; people may set it too. `destroy` adds the resource's record, from which it can be restored into a
+# state.
 RETAINED_FOR = f"{LABEL_PREFIX}/retained-for"
 RETAINED_RECORD = f"{LABEL_PREFIX}/retained-record"
-# Kubernetes' recommended labels.
+# Recommended labels of Kubernetes.
 NAME_LABEL = "app.kubernetes.io/name"
 INSTANCE_LABEL = "app.kubernetes.io/instance"
 VERSION_LABEL = "app.kubernetes.io/version"
@@ -37,24 +37,24 @@ COMPONENT_LABEL = "app.kubernetes.io/component"
 PART_OF_LABEL = "app.kubernetes.io/part-of"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 
-# In the environment of an update in a stack's history: whose token of a state server it was.
+# Key in the environment of an update in a stack's history: the owner of the state server token that was used.
 WHO = "wecity.who"
-# The generated value that keys digests of secrets which people chose, so that a digest cannot be guessed back.
+# Secret store key of the generated value that keys digests of user-chosen secrets, so that they cannot be guessed.
 DIGEST_KEY = "city/digest-key"
-# How the names of values in the secret store begin, by whose they are: the city's own, what tenants' people have set,
-# certificates of entry points and of services.
+# Prefixes of secret store keys by owner: the city, people of tenants, certificates of entry points, certificates of
+# services.
 CITY_KEYS, TENANT_KEYS, ENTRY_KEYS, SERVICE_KEYS = "city/", "tenant/", "entry/", "service/"
 
 _LABEL_VALUE = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")
 
 
 def digest(*parts: str, length: int = 8) -> str:
-    """The first hexadecimal digits of the SHA-256 over the parts, each closed by a zero byte."""
+    """The first `length` hexadecimal digits of the SHA-256 over the parts, each terminated by a zero byte."""
     return hashlib.sha256(b"".join(part.encode() + b"\0" for part in parts)).hexdigest()[:length]
 
 
 def fit(name: str, limit: int = 63) -> str:
-    """`name` if it fits, otherwise its beginning and eight digits of its digest."""
+    """`name` if it is not longer than `limit`; otherwise its beginning and eight digits of its digest."""
     if len(name) <= limit:
         return name
     return f"{name[: limit - 9].rstrip('-.')}-{digest(name)}"
@@ -66,22 +66,22 @@ def stack_name(city: str, layer: str, *rest: str) -> str:
 
 
 def tenant_namespace(tenant: str, zone: str) -> str:
-    """A tenant has one namespace in each zone that its apps run in."""
+    """The namespace of a tenant's apps in one zone."""
     return fit(f"{tenant}-{zone}")
 
 
 def platform_namespace(platform: str, zone: str = "") -> str:
-    """A platform has one namespace, and one more for each zone that a capability is tied to."""
+    """The namespace of a platform; with `zone`, that of its capabilities that are bound to this zone."""
     return fit(f"platform-{platform}-{zone}" if zone else f"platform-{platform}")
 
 
 def zone_gateway(gateway: str, zone: str) -> str:
-    """The name of the gateway of one zone's own entry point."""
+    """The name of the gateway that is the entry point of one zone."""
     return fit(f"{gateway}-{zone}", 52)
 
 
 def entry_host(route_host: str, domain: str) -> str:
-    """The host name under which the entry point serves an app."""
+    """The host name at which the entry point serves an app."""
     return f"{route_host}.{domain}"
 
 
@@ -91,15 +91,15 @@ def component_workload(app: str, component: str) -> str:
 
 
 def binding_secret(app: str, alias: str) -> str:
-    """The Secret in which an app finds one binding."""
+    """The name of the Secret with one binding of an app."""
     return fit(f"{app}-binding-{alias}")
 
 
 def account_name(separator: str, *owner: str) -> str:
-    """The name of a use's account in a capability, such as a database role: at most 63 bytes.
+    """The name of a use's account in a capability, such as a database role; at most 63 bytes.
 
-    `owner` has the parts that tell the use from all others: tenant, app and the binding's name. With `_` as
-    `separator` the name has letters, digits and underscores only; otherwise hyphens and dots stay.
+    `owner` has the parts that identify the use: tenant, app and alias. With `_` as `separator`, the name has only
+    letters, digits and underscores; otherwise hyphens and dots stay.
     """
     if separator != "_":
         return fit(separator.join(owner), 63)
@@ -107,34 +107,29 @@ def account_name(separator: str, *owner: str) -> str:
 
 
 def secret_key(*parts: str) -> str:
-    """The name of a generated value in the city's secret store, such as `binding/health/code/db`."""
+    """A secret store key, such as `binding/health/code/db`."""
     return "/".join(parts)
 
 
-def binding_key(tenant: str, app: str, alias: str) -> str:
-    """The password with which an app uses a capability."""
-    return secret_key("binding", tenant, app, alias)
-
-
 def admin_key(capability: str) -> str:
-    """The password of a capability's administrator."""
+    """The secret store key of the password of a capability's administrator."""
     return secret_key("capability", capability, "admin")
 
 
 def tenant_key(tenant: str, name: str) -> str:
-    """A value that a tenant's people have set under a name of their own."""
+    """The secret store key of a value that people of a tenant set under the name `name`."""
     return secret_key("tenant", tenant, name)
 
 
 def label_value(text: str) -> str:
-    """`text` as a label value; what does not fit the syntax is replaced by a digest."""
+    """`text` as a label value; invalid text is replaced by a digest."""
     return text if not text or _LABEL_VALUE.match(text) else f"x-{digest(text)}"
 
 
 def standard_labels(
     city: str, *, name: str, component: str, part_of: str, version: str = "", instance: str = ""
 ) -> dict[str, str]:
-    """The recommended Kubernetes labels and ours; empty values are left out."""
+    """The recommended labels of Kubernetes and those of wecityctl; empty values are omitted."""
     labels = {
         NAME_LABEL: label_value(name),
         INSTANCE_LABEL: label_value(instance or name),

@@ -1,4 +1,4 @@
-"""What a vendor has of the words in a Cloud that only the vendor can judge."""
+"""The result of comparing names in a Cloud document, such as machine types, with what the vendor offers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A word of the files that the vendor does not know: what it is, the word, those that it does know, and what it
-    says where it was asked for this one alone."""
+    """A name in the files that the vendor does not offer.
+
+    `what` is its category, `known` are the names that the vendor offers, and `said` is the vendor's answer if it was
+    asked for this name only.
+    """
 
     what: str
     word: str
@@ -18,7 +21,9 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What was found of a cloud: `missing` words, `asked` for what was compared, `not_asked` for what could not be."""
+    """The result for one cloud: the `missing` names, what was compared (`asked`), and what could not be
+    (`not_asked`).
+    """
 
     missing: tuple[Missing, ...]
     asked: tuple[str, ...]

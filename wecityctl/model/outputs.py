@@ -1,7 +1,7 @@
-"""What stacks tell each other: typed outputs that travel through the state as plain JSON.
+"""The typed outputs of stacks, which other stacks read from the state as JSON.
 
-`to_json` and `outputs_from_json` are inverse; an unknown field or a missing one is an error, because a stack written
-by another version must not be half understood.
+`to_json` and `outputs_from_json` are inverses. An unknown or missing field is an error, so that outputs of another
+version are never partly understood.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ LayerName = Literal["secrets", "landing", "base", "platform", "crossing", "tenan
 
 @dataclass(frozen=True, slots=True)
 class LandingOutputs:
-    """A vendor's landing zone. `kubeconfig` is text and secret; the others are the vendor's identifiers, `subnets` by
-    zone; empty where the landing zone has no such thing. `balancers` are the entry points' load balancers by zone,
-    `addresses` where they answer, `public_zones` the zones of those that answer on the internet."""
+    """The outputs of a vendor's landing zone. `kubeconfig` is secret text; most others are identifiers of the vendor.
+
+    `subnets` is by zone. Empty: the landing zone has no such resource. `balancers` are the load balancers of the entry
+    points by zone, `addresses` their addresses, `public_zones` the zones of those that are reachable from the internet.
+    """
 
     cloud: str
     provider: str
@@ -34,7 +36,7 @@ class LandingOutputs:
 
 @dataclass(frozen=True, slots=True)
 class BaseOutputs:
-    """A cloud that is ready to carry platforms and tenants."""
+    """The outputs of a base stack: what platforms and tenants on the cloud use."""
 
     cloud: str
     provider: str
@@ -46,10 +48,10 @@ class BaseOutputs:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a capability answers inside its cluster, and how network policies and Jobs find it.
+    """The address of a capability in its cluster, and what network policies and Jobs need to refer to it.
 
     `admin_secret` names a Secret in `namespace`; its content never leaves that namespace. `external_host` and
-    `external_port` are where it answers other clouds: empty and 0 where nobody on another cloud uses it.
+    `external_port` are the address for other clouds; empty and 0 if no user is on another cloud.
     """
 
     capability: str
@@ -78,10 +80,10 @@ class PlatformOutputs:
 
 @dataclass(frozen=True, slots=True)
 class RouteTarget:
-    """One line of the entry point: a host and path, and the Service behind it.
+    """One route of an entry point: a host and path, and the Service behind it.
 
-    `external_host` and `external_port` are where it answers a gateway on another cloud; empty and 0 on the same one.
-    `tls`: it shows a certificate for its Service's name.
+    `external_host` and `external_port` are the address for a gateway on another cloud; empty and 0 on the same one.
+    `tls`: the Service has a certificate for its name.
     """
 
     tenant: str
@@ -107,7 +109,7 @@ class InterconnectOutputs:
 
 @dataclass(frozen=True, slots=True)
 class TenantOutputs:
-    """A tenant on one cloud. `apps` are those that run there; `None` where an earlier version did not say."""
+    """A tenant on one cloud. `apps` are those that run there; `None` if an earlier version wrote the outputs."""
 
     tenant: str
     cloud: str
@@ -118,7 +120,7 @@ class TenantOutputs:
 
 @dataclass(frozen=True, slots=True)
 class ZoneEntry:
-    """A zone's own entry point: the hosts that it serves, on its own node port."""
+    """The entry point of one zone: the hosts that it serves, and its node port."""
 
     zone: str
     hosts: tuple[str, ...]
@@ -127,9 +129,12 @@ class ZoneEntry:
 
 @dataclass(frozen=True, slots=True)
 class EntryOutputs:
-    """The entry points. `hosts` and `node_port` are the main one's, `others` those of zones with one of their own;
-    a node port is 0 where an ingress class or a load balancer serves. `tls`: whether they speak HTTPS. `authority` has
-    the certificates of the city's own authority in PEM, empty where it has issued none.
+    """The outputs of the entry points.
+
+    `hosts` and `node_port` are those of the main one, `others` those of other zones.
+
+    A node port is 0 if an ingress class or a load balancer serves. `tls`: whether they speak HTTPS. `authority` has the
+    certificates of the city's own CA in PEM; empty if it has issued none.
     """
 
     domain: str
@@ -149,7 +154,7 @@ class EntryOutputs:
 
 @dataclass(frozen=True, slots=True)
 class SecretsOutputs:
-    """The city's secret store; values are secret in the state."""
+    """The values of the city's secret store, which are secret in the state."""
 
     values: dict[str, str] = field(default_factory=dict)
 
@@ -171,12 +176,12 @@ _ITEMS: dict[str, type[Any]] = {"endpoints": Endpoint, "routes": RouteTarget, "o
 
 
 def to_json(outputs: Outputs) -> dict[str, Any]:
-    """The outputs as JSON values (tuples become lists). What only the engine knows yet passes through untouched."""
+    """The outputs as JSON values; tuples become lists. Values that are still unknown pass through unchanged."""
     return cast("dict[str, Any]", _plain(outputs))
 
 
 def outputs_from_json(layer: LayerName, data: dict[str, Any]) -> Outputs:
-    """The typed outputs of a stack of `layer`. Raises `ValueError` when the fields are not those of this version."""
+    """Parse the outputs of a stack of `layer`. Raises `ValueError` if the fields are not those of this version."""
     return cast("Outputs", _build(_LAYERS[layer], data))
 
 
@@ -192,7 +197,7 @@ def _plain(value: Any) -> Any:
 
 def _build(kind: type[Any], data: dict[str, Any]) -> Any:
     names = {item.name for item in fields(kind)}
-    # A field that came later has a value for those who did not know it.
+    # A field that was added later has a default for outputs of earlier versions.
     needed = {item.name for item in fields(kind) if item.default is MISSING and item.default_factory is MISSING}
     if not needed <= set(data) <= names:
         raise ValueError(f"outputs have the fields {sorted(data)}, this version expects {sorted(names)}")

@@ -1,17 +1,17 @@
-"""Patterns with `*` in the files: whether one says what it is meant for. Pure."""
+"""Judges whether a pattern with `*` in the files is specific enough. Pure functions."""
 
 from __future__ import annotations
 
 import re
 
-# Letters and digits beside a `*` that may be somebody's: `parks-*` says who is meant, `p*` does not.
+# The least number of letters and digits beside a `*`: `parks-*` names an owner, `p*` does not.
 _STEM = 3
 
 
 def is_broad(pattern: str) -> bool:
-    """Whether a pattern such as `*`, `*/*`, `h*` or `Pod */*` matches whatever comes, and names nothing.
+    """Whether a pattern such as `*`, `*/*`, `h*` or `Pod */*` matches almost anything.
 
-    Names are the parts between blanks and slashes; a kind before the first blank is none.
+    The parts between blanks and slashes are names. The part before the first blank is a kind and does not count.
     """
     kind, blank, rest = pattern.partition(" ")
     return not any(_names_something(part) for part in re.split(r"[ /]", rest if blank else kind))

@@ -1,4 +1,4 @@
-"""When two written names mean one person. Pure."""
+"""Decides whether two spellings of a user name or e-mail address mean the same person. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _MAILBOX = re.compile(r"^[^<>]*<([^<>]+)>$")
 
 
 def person(name: str) -> str:
-    """The one spelling of an e-mail address, or of another user name, by which two of them are compared.
+    """Normalise an e-mail address or user name, for comparison only.
 
-    Capitals, full-width and invisible characters, `mailto:`, a tag (`ada+audit@x.example`), a name beside the address,
-    quotation marks and the dot at a domain's end make no other person: mail to all of these arrives in one place. It is
-    for comparisons alone; a cluster knows the name as it is written.
+    Ignored are: case, full-width and invisible characters, `mailto:`, a tag (`ada+audit@x.example`), a display name,
+    quotation marks and the dot at the end of a domain. Mail to all these spellings reaches one mailbox. A cluster uses
+    the name as it is written.
     """
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf").strip()
@@ -28,6 +28,6 @@ def person(name: str) -> str:
 
 
 def _unquoted(text: str) -> str:
-    """The text without quotation marks around all of it."""
+    """The text without quotation marks that enclose it."""
     inner = text[1:-1].strip()
     return inner if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'" and text[0] not in inner else text

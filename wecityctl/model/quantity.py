@@ -1,4 +1,4 @@
-"""Kubernetes quantities: reading them exactly and writing them in one canonical form.
+"""Parses Kubernetes quantities exactly and writes them in a canonical form.
 
 Source: k8s.io/apimachinery/pkg/api/resource. Values are `Decimal` in base units: CPUs, bytes, pieces.
 """
@@ -10,7 +10,7 @@ from decimal import Decimal
 
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
-# ASCII alone: `\d` would take full-width digits, and `$` a line break at the end.
+# ASCII digits only: `\d` would accept full-width digits, and `$` a line break at the end.
 _SHAPE = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]|[eE][+-]?[0-9]{1,3})?")
 
 

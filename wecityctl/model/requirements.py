@@ -1,6 +1,6 @@
-"""Which capability uses which: the one graph that checks, placement, plan, policy and programs read.
+"""Resolves dependencies between capabilities: the graph that checks, placement, plan, policy and programs share.
 
-A type says what it uses (`CapabilityType.uses`); here that becomes uses of the city's own instances.
+A capability type declares its dependencies (`CapabilityType.uses`); this module resolves them to instances of the city.
 """
 
 from __future__ import annotations
@@ -13,36 +13,37 @@ from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, Use
 
-# In the place of the tenant, in names of what capabilities have in each other.
+# Takes the place of the tenant in names of accounts that capabilities have in each other.
 CAPABILITY = "capability"
 
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """Who uses a capability: an app of a tenant, or another capability, whose `group` is then `capability`."""
+    """The user of a capability: an app (`group` is its tenant) or another capability (`group` is `capability`)."""
 
     group: str
     name: str
 
     @classmethod
     def of(cls, user: App | Capability) -> Consumer:
-        """The app or capability as a user of capabilities."""
+        """Create the consumer of an app or capability."""
         return cls(user.tenant if isinstance(user, App) else CAPABILITY, user.name)
 
     def parts(self, use: Use) -> tuple[str, str, str]:
-        """What tells a use from all others of the city."""
+        """The parts that identify a use in the city: group, name and alias."""
         return self.group, self.name, use.alias
 
     def object_name(self, prefix: str, use: Use, limit: int = 63) -> str:
-        """The name of an object for one use in the namespace of the capability that is used."""
+        """The name of an object for one use, in the namespace of the used capability."""
         return naming.fit("-".join((prefix, *self.parts(use))), limit)
 
 
 def candidates(capability: Capability, wanted: str, city: Iterable[Capability], catalogue: Catalogue) -> list[str]:
-    """The names of the instances that `capability` may use as type `wanted`, those that come first being preferred.
+    """The names of the instances that can satisfy the dependency of `capability` on type `wanted`, preferred ones
+    first.
 
-    Not itself, and none that tenants have alone. Those of its own zone come before others, and then those of its own
-    platform.
+    Without itself and without dedicated instances. The nearest come first: those of its own zone and, among these, of
+    its own platform.
     """
     found = [
         item
@@ -58,16 +59,16 @@ def candidates(capability: Capability, wanted: str, city: Iterable[Capability], 
 
 
 def is_ambiguous(capability: Capability, wanted: str, city: Iterable[Capability], catalogue: Catalogue) -> bool:
-    """Whether several instances are as near to `capability` as each other, so that the files have to name one."""
+    """Whether several instances are equally near to `capability`, so that the files have to name one."""
     known = {item.name: item for item in city}
     distances = [_distance(capability, known[name]) for name in candidates(capability, wanted, city, catalogue)]
     return distances.count(min(distances, default=(0, 0))) > 1
 
 
 def uses_of(capability: Capability, city: Iterable[Capability], catalogue: Catalogue) -> tuple[Use, ...]:
-    """The uses of an instance: for each that its type has, of the instance that the files name or the nearest one.
+    """The uses of an instance: for each dependency of its type, the instance that the files name, or the nearest one.
 
-    A use for which the city has nothing is left out; the checks of the files report it.
+    A dependency that no instance satisfies is omitted; the checks of the files report it.
     """
     everything = tuple(city)
     kind = catalogue.get(capability.type)
@@ -83,7 +84,7 @@ def uses_of(capability: Capability, city: Iterable[Capability], catalogue: Catal
 
 
 def requirements(city: Iterable[Capability], catalogue: Catalogue) -> Mapping[str, tuple[str, ...]]:
-    """The instances that each instance of the city uses, by name, each once, in the order of the files."""
+    """For each instance of the city, the names of the instances that it uses, without repeats, in file order."""
     everything = tuple(city)
     return {
         item.name: tuple(dict.fromkeys(use.capability for use in uses_of(item, everything, catalogue)))
@@ -92,7 +93,7 @@ def requirements(city: Iterable[Capability], catalogue: Catalogue) -> Mapping[st
 
 
 def reached(graph: Mapping[str, Iterable[str]], name: str) -> tuple[str, ...]:
-    """`name` and all that it uses, directly or through others, each once."""
+    """`name` and everything that it uses directly or indirectly, without repeats."""
     found = [name]
     for item in found:
         found += [other for other in graph.get(item, ()) if other not in found]
@@ -100,11 +101,13 @@ def reached(graph: Mapping[str, Iterable[str]], name: str) -> tuple[str, ...]:
 
 
 def find_cycle(graph: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
-    """A cycle, beginning with its first name in alphabetical order, each name before what it needs; empty for none."""
+    """A cycle that starts with its alphabetically first name, each name before the one it needs; empty without a
+    cycle.
+    """
     try:
         TopologicalSorter({name: sorted(needed) for name, needed in sorted(graph.items())}).prepare()
     except CycleError as error:
-        # The module lists each node before those that need it, the first one twice.
+        # `CycleError` lists each node before those that need it, and the first one twice.
         cycle = list(reversed(error.args[1]))[:-1]
         first = cycle.index(min(cycle))
         return tuple(cycle[first:] + cycle[:first])
@@ -112,9 +115,10 @@ def find_cycle(graph: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
 
 
 def in_order(graph: Mapping[str, Iterable[str]]) -> Iterator[str]:
-    """The names of `graph`, each after all that it needs, otherwise in the graph's own order.
+    """The names of `graph` in topological order, each after the names that it needs, otherwise in the order of the
+    graph.
 
-    Names that are needed and no key of the graph are not returned. Raises `graphlib.CycleError`.
+    Needed names that are not a key of the graph are not returned. Raises `graphlib.CycleError`.
     """
     position = {name: number for number, name in enumerate(graph)}
     sorter = TopologicalSorter({name: [item for item in needed if item in position] for name, needed in graph.items()})

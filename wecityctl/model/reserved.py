@@ -1,4 +1,4 @@
-"""Address ranges that a landing zone cannot have: what each vendor keeps for itself, and what its nodes use inside."""
+"""Looks up address ranges that a vendor reserves, which a landing zone cannot use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DOCKER_BRIDGE = Reserved(
 
 
 def reserved_on(provider: str, cidr: str) -> Reserved | None:
-    """The first reserved range of the vendor that `cidr` touches, if any."""
+    """The first reserved range of the vendor that overlaps `cidr`; `None` without one."""
     vendor, found = vendors().get(provider), IPv4Network(cidr)
     reserved = vendor.reserved if vendor is not None else ()
     return next((item for item in reserved if item.range.overlaps(found)), None)

@@ -1,6 +1,6 @@
-"""Which objects and labels enclose a city and give rights in it: whoever changes them, they are restored.
+"""The objects and labels that isolate a city and grant rights in it. Drift detection restores them after any change.
 
-The rule is docs/explanation/drift.md. Pure names; how they are compared and restored is `drift`.
+The rule is docs/explanation/drift.md. Names only; comparing and restoring is the responsibility of `drift`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from wecityctl.model.naming import LABEL_PREFIX
 
-# Objects by which the city is closed and rights are given: compared whole, whoever changes them.
+# Kinds that restrict the network or grant rights. Their objects are compared as a whole, whoever changes them.
 SECURITY_KINDS: Final = frozenset(
     {
         ("networking.k8s.io", "NetworkPolicy"),
@@ -24,27 +24,27 @@ SECURITY_KINDS: Final = frozenset(
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
     }
 )
-# Labels of a namespace that policies select by.
+# Prefixes of namespace labels that policies select by.
 SECURITY_LABELS: Final = ("pod-security.kubernetes.io/", f"{LABEL_PREFIX}/")
 
 
-# Kinds of which an object may do nothing but bound what happens in its namespace: see `only_closes`.
+# Kinds whose objects may do nothing but restrict their namespace; see `only_closes`.
 CLOSING_KINDS: Final = (("networking.k8s.io/v1", "NetworkPolicy"), ("v1", "ResourceQuota"), ("v1", "LimitRange"))
 
 
 def group_of(api_version: str) -> str:
-    """The API group of an apiVersion; empty for the core group."""
+    """The API group of an `apiVersion`; empty for the core group."""
     group, slash, _ = api_version.partition("/")
     return group if slash else ""
 
 
 def is_security_kind(api_version: str, kind: str) -> bool:
-    """Whether objects of that kind are compared as a whole."""
+    """Whether objects of this kind are compared as a whole."""
     return (group_of(api_version), kind) in SECURITY_KINDS
 
 
 def only_closes(api_version: str, kind: str, obj: Mapping[str, Any]) -> bool:
-    """Whether an object does nothing but bound what may happen in its namespace."""
+    """Whether the object only restricts what may happen in its namespace."""
     if (group_of(api_version), kind) not in {(group_of(version), name) for version, name in CLOSING_KINDS}:
         return False
     spec = obj.get("spec") or {}
@@ -52,5 +52,5 @@ def only_closes(api_version: str, kind: str, obj: Mapping[str, Any]) -> bool:
 
 
 def is_security_label(name: str) -> bool:
-    """Whether a namespace's label takes part in what encloses it."""
+    """Whether policies that isolate a namespace select by this label."""
     return name.startswith(SECURITY_LABELS)

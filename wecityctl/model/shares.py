@@ -1,4 +1,4 @@
-"""How a tenant's quota is shared among its namespaces, on all clouds: the shares add up to the whole, exactly."""
+"""Divides a tenant's quota among its namespaces on all clouds. The shares add up exactly to the quota."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What apps ask for at most: CPUs, bytes of memory, bytes of storage."""
+    """The most that apps request: CPUs, bytes of memory, bytes of storage."""
 
     cpu: Decimal = Decimal(0)
     memory: Decimal = Decimal(0)
@@ -23,7 +23,7 @@ class Demand:
 
 
 def demand_of(app: App) -> Demand:
-    """The most an app asks for: every component at its largest replica count; nothing while it does not run."""
+    """The most that an app requests: all components at their largest replica count; nothing if it does not run."""
     if not app.runs:
         return Demand()
     total = Demand(storage=sum((parse_quantity(use.storage) for use in app.uses if use.storage), Decimal(0)))
@@ -34,9 +34,9 @@ def demand_of(app: App) -> Demand:
 
 
 def surge_of(app: App) -> Demand:
-    """What the largest pod asks for that is replaced by starting a second one first: a component's only replica.
+    """The requests of the surge pod of a rolling update: the largest pod among components with a single replica.
 
-    Of several replicas one may be away meanwhile, so that an update needs no room beside them.
+    With several replicas one may be unavailable during an update, so no surge pod is needed.
     """
     parts = [part for part in app.components if part.replicas == 1 and app.runs and app.stage != "suspended"]
     return Demand(
@@ -46,7 +46,7 @@ def surge_of(app: App) -> Demand:
 
 
 def need_of(apps: Iterable[App]) -> Demand:
-    """What apps in one namespace ask for at most, with room to update one of their pods at a time."""
+    """The most that the apps in one namespace request, including a surge pod to update one pod at a time."""
     found = list(apps)
     surges = [surge_of(app) for app in found]
     room = Demand(
@@ -57,10 +57,10 @@ def need_of(apps: Iterable[App]) -> Demand:
 
 
 def share_quota(quota: Quota, demands: Mapping[str, Iterable[App]]) -> dict[str, Quota]:
-    """Share `quota` among the named places in proportion to what their apps need.
+    """Divide `quota` among places (keys of `demands`) in proportion to what their apps need.
 
-    A place whose apps ask for nothing gets an equal part of what the others leave; rounding is to millicores and
-    bytes, and the last place takes the rest, so that nothing is lost.
+    A place whose apps request nothing gets an average share. Shares are rounded to millicores and bytes, and the last
+    place gets the remainder.
     """
     asked = {place: need_of(apps) for place, apps in demands.items()}
     cpu = _split(parse_quantity(quota.cpu) * 1000, {place: item.cpu for place, item in asked.items()})
@@ -73,7 +73,7 @@ def share_quota(quota: Quota, demands: Mapping[str, Iterable[App]]) -> dict[str,
 
 
 def _split(total: Decimal, weights: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    """Whole parts of `total`: each place its demand's proportion, an average weight where nothing is asked for."""
+    """Integer parts of `total` in proportion to `weights`; a weight of zero counts as the average weight."""
     positive = [weight for weight in weights.values() if weight > 0]
     average = sum(positive, Decimal(0)) / len(positive) if positive else Decimal(1)
     effective = {place: weight if weight > 0 else average for place, weight in weights.items()}

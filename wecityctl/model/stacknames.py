@@ -1,7 +1,7 @@
-"""The layers of a city's stacks, and the names of stacks, which tell city, layer, subject and cloud.
+"""The layers of a city's stacks, and parsing of stack names into city, layer, subject and cloud.
 
-Stacks that were removed from the configuration are known by their names alone. `naming.stack_name` writes a name,
-`StackName.parse` reads it.
+Stacks that were removed from the configuration are known by their names only. `naming.stack_name` builds a name;
+`StackName.parse` parses it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from wecityctl.model.outputs import LayerName
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What the stacks of a layer have in common.
+    """The properties of all stacks of a layer.
 
-    `rank` is the layer's place in the order in which layers come up. `needs_cluster`: its objects are in the cluster of
-    its cloud. `has_program`: a program registers its resources. `keeps_data`: `destroy` without `--delete-data` leaves
-    the whole stack in place, because data is in it or cannot be read without it; other layers keep single objects.
+    `rank` is the position in the order in which layers are created. `needs_cluster`: its objects are in the cluster of
+    its cloud. `has_program`: a program registers its resources. `keeps_data`: `destroy` without `--delete-data` keeps
+    the whole stack, because it holds data or is needed to read it; other layers keep single objects.
     """
 
     name: LayerName
@@ -44,8 +44,11 @@ LAYERS: Final[Mapping[str, Layer]] = MappingProxyType({layer.name: layer for lay
 
 @dataclass(frozen=True, slots=True)
 class StackName:
-    """A stack's name in its parts. `subject` is the platform or the tenant; `subject` and `cloud` are empty where the
-    layer's names have none. `layer` may be none of `LAYERS`, or empty, in the name of a stack that is not ours."""
+    """The parts of a stack's name. `subject` is the platform or the tenant.
+
+    `subject` and `cloud` are empty if names of the layer do not have them. `layer` may be unknown or empty in the name
+    of a stack that is not wecityctl's.
+    """
 
     city: str
     layer: str
@@ -54,7 +57,7 @@ class StackName:
 
     @classmethod
     def parse(cls, name: str) -> StackName:
-        """The parts of any stack's name, such as `xingcheng.tenant.health-commission.main`."""
+        """Parse the name of any stack, such as `xingcheng.tenant.health-commission.main`."""
         city, layer, *rest = (*name.split("."), "") if "." not in name else name.split(".")
         return cls(city, layer, ".".join(rest[:-1]), rest[-1] if rest else "")
 
@@ -68,7 +71,7 @@ class StackName:
 
     @property
     def rank(self) -> int:
-        """The place of the stack's layer in the order in which layers come up; after all of them for an unknown one."""
+        """The position of the stack's layer in the order of creation; an unknown layer comes last."""
         return LAYERS[self.layer].rank if self.layer in LAYERS else len(LAYERS)
 
     def _below_city(self) -> tuple[str, ...]:

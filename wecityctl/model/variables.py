@@ -1,4 +1,4 @@
-"""The environment of an app's containers: which variables are set there, by whom, and how texts reach a container.
+"""The environment variables that wecityctl sets in an app's containers, and escaping of texts for them.
 
 Pure functions, shared by the checks of the files and by the stacks.
 """
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from wecityctl.model.city import App, Component
 
-# Where bindings are mounted, by alias. Source: the Service Binding specification.
+# Bindings are mounted below this directory, by alias. Source: the Service Binding specification.
 BINDING_ROOT = "/bindings"
 # Where a component that serves TLS finds tls.crt, tls.key and ca.crt.
 TLS_DIRECTORY = "/tls"
@@ -19,7 +19,7 @@ _EXPANDED = re.compile(r"\$(?=[$(])")
 
 
 def own_variables(app: App, component: Component) -> Mapping[str, str]:
-    """The variables that wecityctl sets in a component's container; an entry of the same name in `env` wins."""
+    """The variables that wecityctl sets in a component's container. An entry of the same name in `env` wins."""
     variables = {"APP_NAME": app.name, "APP_TENANT": app.tenant}
     if component.port is not None:
         variables["PORT"] = str(component.port)
@@ -36,9 +36,9 @@ def secret_variable(name: str) -> str:
 
 
 def literal(text: str) -> str:
-    """`text` written so that a container gets it as it is, where Kubernetes expands `$(NAME)` and `$$`.
+    """Escape `text` so that a container receives it unchanged although Kubernetes expands `$(NAME)` and `$$`.
 
-    That is in the values of `env` and in `command`. Only a `$` before `$` or `(` means anything there; it is doubled.
-    Source: k8s.io/kubernetes/third_party/forked/golang/expansion.
+    Kubernetes does that in the values of `env` and in `command`. Only a `$` before `$` or `(` is special, and is
+    doubled. Source: k8s.io/kubernetes/third_party/forked/golang/expansion.
     """
     return _EXPANDED.sub("$$", text)

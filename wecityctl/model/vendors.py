@@ -1,11 +1,10 @@
-"""What a vendor of clouds is to the rest of the program, and the registry of the vendors that there are.
+"""The interface that a cloud vendor implements, and the registry of vendors.
 
-A vendor is a folder of `stacks/clouds`; its name is the provider's name in a Cloud document. The folder's `__init__`
-has the `VENDOR`, a value that is read without any SDK. Its other modules are imported when they are needed:
-
-- `landing`: the program of the landing zone, `run(StackInputs)`; the only one that imports the SDK;
+A vendor is a folder of `stacks/clouds`. Its name is the provider's name in a Cloud document. The folder's `__init__`
+defines `VENDOR`, a value that needs no SDK. The other modules are imported when they are needed:
+- `landing`: the program of the landing zone, `run(StackInputs)`; the only module that imports the SDK;
 - `discovery`: a `DISCOVERY` (`wecityctl.model.discovery`), what `import` and `doctor` ask the vendor's plug-in;
-- `audit`: an `AUDIT` (`wecityctl.policy.vendors`), what the policies read in the landing zone's resources.
+- `audit`: an `AUDIT` (`wecityctl.policy.vendors`), what the policy rules read from the landing zone's resources.
 """
 
 from __future__ import annotations
@@ -22,26 +21,28 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from wecityctl.model.city import City, Cloud
 
-# The package whose folders are the vendors. It is imported by name: the model is below the stacks.
+# The package with a folder for each vendor. It is imported by name, because the model must not depend on the stacks.
 PACKAGE = "stacks.clouds"
 
 Architecture = Literal["amd64", "arm64", "loong64"]
 
 
 def setting(description: str, *examples: Any, **options: Any) -> Any:
-    """A field of a vendor's settings, with the text and the examples that the schema and the reference show. `options`
-    are the default, as `dataclasses.field` takes it: every setting has one."""
+    """Define a field of a vendor's settings with its description and examples for the schema and the reference page.
+
+    `options` is the default, as `dataclasses.field` takes it. Every setting has a default.
+    """
     return field(**options, metadata={"description": description, "examples": examples})
 
 
 def zones_setting(*examples: str) -> Any:
-    """The setting `availability_zones`, with examples of the vendor's."""
+    """The setting `availability_zones`, with the vendor's examples."""
     text = "Availability zones, the first for what needs one only."
     return setting(text, *([list(examples)] if examples else []), default=())
 
 
 def version_setting(*examples: str) -> Any:
-    """The setting `kubernetes_version`, with examples of the vendor's."""
+    """The setting `kubernetes_version`, with the vendor's examples."""
     return setting("Version of the managed Kubernetes; empty: the vendor's default.", *examples, default="")
 
 
@@ -56,12 +57,12 @@ class VendorSettings:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The availability zones that the settings name, the first for what needs one only."""
+        """The availability zones in the settings. The first is used for resources that need only one."""
         return ()
 
     @property
     def version(self) -> str:
-        """The version of the managed Kubernetes; empty: the vendor's default, or one that is not chosen here."""
+        """The version of the managed Kubernetes; empty: the vendor's default, or the version cannot be chosen."""
         return ""
 
 
@@ -83,10 +84,10 @@ class ManagedSettings(VendorSettings):
 
 @dataclass(frozen=True, slots=True)
 class Sdk:
-    """The vendor's Pulumi SDK, an extra of this package that has the vendor's name.
+    """The vendor's Pulumi SDK, which is an optional extra of wecityctl named after the vendor.
 
-    `distribution` is its name for pip, `module` for Python; `version` is the one that the extra installs, and its
-    plug-in's. `publisher` is the owner of the GitHub repository that releases the plug-in; empty: Pulumi itself.
+    `distribution` is its name for pip, `module` that for Python. `version` is that of the SDK and of its plug-in.
+    `publisher` is the owner of the GitHub repository that releases the plug-in; empty: Pulumi itself.
     """
 
     distribution: str
@@ -97,11 +98,11 @@ class Sdk:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """How the plug-in finds credentials. `variables` are the ways to give them in the environment, each a set of
-    variables; `files` are where the plug-in looks without any. `hint` is what people are told, in one line.
+    """How the plug-in finds credentials.
 
-    `named_files` are further files for a cloud whose settings name an entry of one of them; `in_named_file` says
-    whether the settings do.
+    `variables` are alternative sets of environment variables. `files` are where the plug-in looks without them. `hint`
+    is one line for the user. `named_files` are further files, for a cloud whose settings name an entry in one of them;
+    `in_named_file` tells whether the settings do.
     """
 
     variables: tuple[tuple[str, ...], ...]
@@ -113,11 +114,11 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the vendor makes no more of. Zeros and empty tuples set no limit.
+    """The vendor's limits. Zeros and empty tuples set no limit.
 
-    `architectures` are those of nodes; `security_groups` the most of one node; `disk_gib` the largest data disk of a
-    node in GiB; `network_prefixes` the shortest and the longest prefix of a network; `subnet_prefix` the shortest of a
-    subnet.
+    `architectures`: those of nodes; `security_groups`: the most for one node; `disk_gib`: the largest data disk of a
+    node in GiB; `network_prefixes`: the shortest and the longest prefix of a network; `subnet_prefix`: the shortest
+    prefix of a subnet.
     """
 
     architectures: tuple[str, ...] = ()
@@ -129,7 +130,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """A range that no part of a landing zone may touch: what it is on the vendor's cloud, and who says so."""
+    """A range that no part of a landing zone may overlap: its purpose on the vendor's cloud, and the source."""
 
     range: IPv4Network
     what: str
@@ -138,9 +139,12 @@ class Reserved:
 
 @dataclass(frozen=True, slots=True)
 class Balancers:
-    """How a Service uses a load balancer that the landing zone has made: the annotation that names it, and what else
-    the Service says so that the cloud controller uses it as it is, for a public one and for another.
-    `controller_labels` are those that the controller itself writes on the Service."""
+    """How a Service uses a load balancer that the landing zone created.
+
+    `annotation` is the annotation that names it. `annotations` returns further ones, so that the cloud controller uses
+    the balancer unchanged; its argument is whether the balancer is public. `controller_labels` are labels that the
+    controller writes on the Service.
+    """
 
     annotation: str
     annotations: Callable[[bool], Mapping[str, str]] = lambda _public: {}
@@ -149,11 +153,11 @@ class Balancers:
 
 @dataclass(frozen=True, slots=True)
 class Volumes:
-    """The storage class of a cluster that a landing zone has made: its CSI driver, and the driver's parameters for a
-    cloud, given whether SM cryptography is required and the identifier of the landing zone's key (a `pulumi.Input`).
+    """The storage class of a cluster that a landing zone created: its CSI driver and the driver's parameters.
 
-    `encrypted_by` is a parameter that says, by being there, that volumes are encrypted; empty: the parameter says so in
-    its own words.
+    `parameters` takes the cloud, whether SM cryptography is required, and the identifier of the landing zone's key (a
+    `pulumi.Input`). `encrypted_by` names a parameter whose presence means that volumes are encrypted; empty: a
+    parameter says so explicitly.
     """
 
     driver: str
@@ -163,7 +167,7 @@ class Volumes:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a Cloud document: where, what, and what was expected; `on_key` points at the field's name."""
+    """A problem in a Cloud document: its path, message and expected value; `on_key`: it is about the field's name."""
 
     path: tuple[str | int, ...]
     message: str
@@ -177,14 +181,14 @@ def _no_faults(_city: City | None, _cloud: Cloud) -> Iterator[Fault]:
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """A vendor. `provider` is its folder's name, the provider in a Cloud document, and the SDK's Pulumi package.
+    """A vendor. `provider` is the folder's name, the provider in a Cloud document, and the name of the Pulumi package.
 
-    `title` is its name for people. `zonal_subnets`: a subnet is tied to one availability zone. `pod_subnets`: pods have
-    subnets of their own in the network's pod range. `sm_keys` are the specifications of keys of SM algorithms, empty
-    where there are none. `no_access_list` says why a landing zone cannot give a public API an access list; empty: it
-    can. `check` finds what of a Cloud document the landing zone cannot be made with; the city may be missing.
-    `pool_label` is the node label with the name of the vendor's node pool; empty: there is none. `import_examples` are
-    arguments of `wecityctl import PROVIDER`.
+    `title` is the name for people. `zonal_subnets`: a subnet belongs to one availability zone. `pod_subnets`: pods have
+    subnets of their own in the pod range. `sm_keys` is the specification of SM keys, empty if there are none.
+    `no_access_list` says why a landing zone cannot restrict a public API by an access list; empty: it can. `check`
+    yields the problems of a Cloud document that make a landing zone impossible; the city may be missing. `pool_label`
+    is the node label with the name of the vendor's node pool; empty: there is none. `import_examples` are arguments of
+    `wecityctl import PROVIDER`.
     """
 
     provider: str
@@ -205,18 +209,18 @@ class Vendor:
     import_examples: tuple[str, ...] = ()
 
     def module(self, name: str) -> str:
-        """The full name of a module of the vendor's folder."""
+        """The full name of a module in the vendor's folder."""
         return f"{PACKAGE}.{self.provider}.{name}"
 
 
 @cache
 def vendors() -> Mapping[str, Vendor]:
-    """All vendors by provider, in the order of the names. Imports each folder's `__init__`, and no SDK."""
+    """All vendors by provider, sorted by name. Imports the `__init__` of each folder, but no SDK."""
     folders = import_module(PACKAGE).__path__
     names = sorted(item.name for item in pkgutil.iter_modules(folders) if item.ispkg)
     return MappingProxyType({name: import_module(f"{PACKAGE}.{name}").VENDOR for name in names})
 
 
 def providers() -> tuple[str, ...]:
-    """Everything that a Cloud document may name as its provider."""
+    """All values that `provider` of a Cloud document may have."""
     return ("local", "kubernetes", *vendors())

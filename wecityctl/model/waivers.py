@@ -1,4 +1,4 @@
-"""Which waivers hold on a day: what is let pass by the files is let pass in the clusters, and for no longer. Pure."""
+"""Decides which waivers are valid on a given day. The checks of the files and of the clusters use the same. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from wecityctl.model.city import City, Waiver
 
 
 def holds(waiver: Waiver, today: date) -> bool:
-    """Whether the waiver's last day is not over; that day is included."""
+    """Whether the waiver is valid on `today`. Its last day is included."""
     return today <= date.fromisoformat(waiver.expires)
 
 
 def as_of(city: City, today: date) -> City:
-    """The city with the waivers that hold on that day, and no others."""
+    """The city with only the waivers that are valid on `today`."""
     held = tuple(waiver for waiver in city.waivers if holds(waiver, today))
     return city if held == city.waivers else replace(city, waivers=held)

@@ -179,6 +179,11 @@ class S3:
 
             try:
                 self._is_safe = repeat(self._limits, is_refused, what)
+            except AuthenticationError:
+                # Credentials that may write single stacks only cannot ask. The condition is sent all the same: a server
+                # that knows it keeps to it.
+                self._is_safe = True
+                return True
             except DeploymentError:
                 # A server that answers everything else does not know the condition.
                 self.look()

@@ -1,6 +1,6 @@
-"""Images built on the site from package registries alone, and the references that manifests use.
+"""Builds container images on the site from package registries only, and provides the references for manifests.
 
-Others ask here for references (`reference`, nothing is built) and for archives (`ensure`); the rest is its own.
+Other packages use `reference`, which builds nothing, and `ensure`, which returns archives.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
 def catalogue() -> tuple[Recipe, ...]:
-    """Every image there is a recipe of, by name."""
+    """All recipes, sorted by name."""
     return load_catalogue(recipe_dir(), image_recipes())
 
 
 def reference(name: str, *, source: Source, registry: str = "") -> str:
-    """The reference of an image for manifests. Nothing is built or fetched; raises `ConfigurationError`.
+    """The reference of an image for manifests. Builds and fetches nothing. Raises `ConfigurationError`.
 
-    `upstream` gives the pinned public reference – the built one's for images that are ours alone – and `built` the
-    name of what `ensure` builds. `registry` replaces the host part, for a private mirror.
+    `upstream` gives the pinned public reference, or that of the built image if there is no upstream image. `built`
+    gives the name of the image that `ensure` builds. `registry` replaces the host part, for a private mirror.
     """
     return _catalogue().reference(name, source, registry)
 
@@ -58,21 +58,21 @@ def reference(name: str, *, source: Source, registry: str = "") -> str:
 def ensure(
     names: Iterable[str], report: Report | None = None, *, locking: Locking = Locking.PREFER
 ) -> dict[str, BuiltImage]:
-    """The named images, built where they are not in the store yet; raises `ImageBuildError`.
+    """Build the named images that are not in the store yet. Raises `ImageBuildError`.
 
-    With `Locking.PREFER` versions that are served no more are replaced by today's, said as a `NOTICE` event and kept in
-    the image's `lock_file`; its reference stays what `reference` says.
+    With `Locking.PREFER`, versions that are no longer available are replaced by current ones. A `NOTICE` event reports
+    this and the image's `lock_file` records it; the reference stays the one that `reference` returns.
     """
     return _builder(locking).ensure(names, report or silent)
 
 
 def stored() -> list[BuiltImage]:
-    """Every built image on this machine, the newest build of each name first."""
+    """All built images on this machine, for each name the newest build first."""
     return Store(_root() / "store").all()
 
 
 def silent(_: ImageEvent) -> None:
-    """A report that says nothing."""
+    """Discard progress events."""
 
 
 def _root() -> Path:

@@ -1,6 +1,6 @@
-"""The machine's own apt as resolver and downloader: its sources, its keys, its proxy settings, none of its state.
+"""Resolves and downloads Debian packages with the machine's apt: its sources, keys and proxy, but separate state.
 
-Nothing is installed and no system file changes: solving runs over a status file of ours, downloads land in our cache.
+Nothing is installed and no system file is changed: apt works on a temporary status file and a cache directory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wecityctl.filelock import BUILD_SECONDS, hold
 from wecityctl.oci.lock import DebianPackage
 from wecityctl.oci.tree import ImageBuildError, UnavailableError
 
-# A version above any dependency's lower bound, for packages that are to be left out.
+# A version that satisfies every lower bound, for packages that are to be left out.
 LEFT_OUT = "9999:1"
 APT_SECONDS = 600
 _INSTALLED = re.compile(r"^Inst (\S+) \((\S+) ", re.MULTILINE)
@@ -28,9 +28,9 @@ _SYSTEM_LISTS = Path("/var/lib/apt/lists")
 
 @dataclass(frozen=True, slots=True)
 class Apt:
-    """apt over `root`, our directory for package lists and packages.
+    """apt with `root` as its directory for package lists and packages.
 
-    `environment` is what apt runs with; with `offline` only packages that are there already can be had.
+    `environment` is apt's environment. With `offline`, only cached packages are available.
     """
 
     root: Path
@@ -41,9 +41,9 @@ class Apt:
     def resolve(
         self, suite: str, packages: Sequence[str], present: Mapping[str, str], without: Sequence[str]
     ) -> tuple[DebianPackage, ...]:
-        """What installing `packages` on top of `present` (versions by name) needs, `without` some.
+        """The packages needed to install `packages` on top of `present` (versions by name), leaving out `without`.
 
-        Raises `UnavailableError` when apt finds no solution.
+        Raises `UnavailableError` if apt finds no solution.
         """
         installed = dict(present) | dict.fromkeys(without, LEFT_OUT)
         done = self._run(["apt-get", "--simulate", "-y", "install", *packages], suite, installed)
@@ -57,13 +57,13 @@ class Apt:
         return tuple(self._records(chosen, suite).values())
 
     def served(self, packages: Iterable[DebianPackage], suite: str) -> tuple[DebianPackage, ...]:
-        """Those of `packages` that the lists name with this very version and digest."""
+        """Those of `packages` that the package lists offer with the same version and digest."""
         wanted = {f"{item.package}={item.version}": item for item in packages}
         records = self._records(list(wanted), suite)
         return tuple(item for key, item in wanted.items() if key in records and records[key].sha256 == item.sha256)
 
     def update(self, suite: str) -> None:
-        """Fetch the package lists anew, into our own directory."""
+        """Download the package lists into our own directory."""
         if self.offline:
             raise UnavailableError("offline: the package lists cannot be fetched")
         own, began = self._own_lists, time.time()
@@ -74,7 +74,7 @@ class Apt:
             if fetched.is_file() and fetched.stat().st_mtime >= began:
                 return  # another process did it while this one waited
             done = self._run(["apt-get", "update"], suite, {}, lists=own)
-            # One source that fails, somebody else's perhaps, is no reason to do without the others.
+            # One failing source, which may be unrelated, does not prevent using the others.
             if not any(own.glob("*_Packages*")):
                 raise UnavailableError(
                     "apt-get update fetched no package lists",
@@ -84,14 +84,14 @@ class Apt:
             fetched.touch()
 
     def fetch(self, packages: Sequence[DebianPackage], suite: str) -> dict[str, Path]:
-        """The packages' files by package name, from our cache or else downloaded; raises `UnavailableError`."""
+        """The packages' files by package name, from the cache or downloaded. Raises `UnavailableError`."""
         missing = [item for item in packages if not self._place(item).is_file()]
         if missing:
             self._download(missing, suite)
         return {item.package: self._place(item) for item in packages}
 
     def newest(self, package: str, suite: str) -> Path:
-        """The file of a package as it is served now, downloaded if need be; raises `UnavailableError`."""
+        """The file of a package in its current version, downloaded if necessary. Raises `UnavailableError`."""
         done = self._run(["apt-cache", "show", "--no-all-versions", package], suite, {})
         versions = re.findall(r"^Version: (\S+)$", done.stdout, re.MULTILINE)
         found = self._records([f"{package}={version}" for version in versions], suite)
@@ -101,7 +101,7 @@ class Apt:
         return self.fetch([item], suite)[package]
 
     def cached(self, packages: Sequence[DebianPackage]) -> bool:
-        """Whether all packages are in our cache."""
+        """Whether all packages are in the cache."""
         return all(self._place(item).is_file() for item in packages)
 
     def _place(self, package: DebianPackage) -> Path:
@@ -125,7 +125,7 @@ class Apt:
                 raise UnavailableError(f"cannot be downloaded: {gone}", details=_tail(done))
 
     def _records(self, names: Sequence[str], suite: str) -> dict[str, DebianPackage]:
-        """What the lists say of `name=version`, by that; unknown ones are left out."""
+        """The records of the package lists by `name=version`; unknown ones are omitted."""
         if not names:
             return {}
         packages = sorted({name.partition("=")[0] for name in names})
@@ -175,7 +175,7 @@ class Apt:
             )
 
     def _configure(self, scratch: Path, suite: str, installed: Mapping[str, str], lists: Path) -> Path:
-        """Write what makes apt see an empty system with `installed` on it, and Debian's own `suite` alone."""
+        """Write a configuration in which apt sees a system with only `installed`, and only Debian's `suite`."""
         status, preferences = scratch / "status", scratch / "preferences"
         status.write_text("".join(_status(name, version, self.architecture) for name, version in installed.items()))
         suites = (suite, f"{suite}-updates", f"{suite}-security")

@@ -1,6 +1,6 @@
-"""Archives of registries as files of a layer: zips and tars, whose every path, kind and size is doubted.
+"""Unpacks untrusted zip and tar archives into a layer, and validates every path, type and size.
 
-What an archive says of owners and times is left out; of modes, only whether a file may be executed is kept.
+Owners and timestamps of the archive are ignored; of the mode, only the executable bit is kept.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from wecityctl.oci.tree import ImageBuildError, Tree, regular
 MAX_FILES = 100_000
 MAX_FILE_BYTES = 1 << 30
 MAX_BYTES = 4 << 30
-# Deflate packs a thousand zeros into one byte at best; programs and texts are far from that.
+# Deflate reaches a ratio of about 1000 at most; programs and texts stay far below 200.
 MAX_RATIO = 200
 _FREE_BYTES = 16 << 20
 
 
 def unpack(tree: Tree, archive: Path, name: str, target: str, *, strip: int = 0, drop: Sequence[str] = ()) -> list[str]:
-    """Add the files of a zip or tar to `tree` under `target`; their absolute paths in the image.
+    """Add the files of a zip or tar to `tree` under `target`; returns their absolute paths in the image.
 
-    The first `strip` parts of each path are taken away, and what lies above them is left out. Errors call the archive
-    `name`. Raises `ImageBuildError` for what is damaged, leads out of `target`, is neither file nor directory, comes
-    twice or is too large.
+    The first `strip` parts of each path are removed; shorter paths are skipped. Errors call the archive `name`. Raises
+    `ImageBuildError` if the archive is damaged or too large, or if a member leaves `target`, is neither file nor
+    directory, or is repeated.
     """
     added: dict[str, bool] = {}
     with _problems(name):
@@ -47,7 +47,7 @@ def unpack(tree: Tree, archive: Path, name: str, target: str, *, strip: int = 0,
 
 
 def checked(path: str) -> list[str]:
-    """The parts of a relative path of an archive; raises `ImageBuildError` where it is absolute or leads upwards."""
+    """The parts of a relative path in an archive. Raises `ImageBuildError` if it is absolute or leads upwards."""
     if path.startswith("/") or "\\" in path or "\0" in path:
         raise ImageBuildError(f"the path {path!r} is not a plain relative one")
     parts = [part for part in path.split("/") if part not in ("", ".")]
@@ -57,7 +57,7 @@ def checked(path: str) -> list[str]:
 
 
 def check_zip(source: zipfile.ZipFile, archive: Path) -> None:
-    """Raise `ImageBuildError` where a zip has links, paths that lead out of it, or more than we unpack."""
+    """Raise `ImageBuildError` if a zip has links or paths that leave it, or exceeds the size limits."""
     _check_sizes([member.file_size for member in source.infolist()], archive.stat().st_size)
     for member in source.infolist():
         checked(member.filename)
@@ -67,7 +67,7 @@ def check_zip(source: zipfile.ZipFile, archive: Path) -> None:
 
 @contextmanager
 def _problems(name: str) -> Iterator[None]:
-    """Errors about an archive's content name the archive."""
+    """Add the name of the archive to errors about its content."""
     try:
         yield
     except ImageBuildError as error:
@@ -82,19 +82,19 @@ def _place(path: str, target: str, strip: int) -> str | None:
 
 
 def _zip(archive: Path) -> Iterator[tuple[str, bytes, bool]]:
-    """Path, content and whether it may be executed, of each file of a zip."""
+    """Yield path, content and executable bit of each file of a zip."""
     with zipfile.ZipFile(archive) as source:
         check_zip(source, archive)
         for member in source.infolist():
             if member.is_dir():
                 continue
             mode = member.external_attr >> 16
-            # No more is read than the size that was checked, and the checksum must fit.
+            # `read` returns at most the size that was checked, and verifies the checksum.
             yield member.filename, source.read(member), bool(mode & 0o111)
 
 
 def _tar(archive: Path) -> Iterator[tuple[str, bytes, bool]]:
-    """Path, content and whether it may be executed, of each file of a compressed tar."""
+    """Yield path, content and executable bit of each file of a compressed tar."""
     sizes: list[int] = []
     packed = archive.stat().st_size
     with tarfile.open(archive, "r:*") as source:

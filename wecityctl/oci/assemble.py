@@ -1,4 +1,4 @@
-"""One image's own layer, put together from its recipe and its lock. What is fetched has been fetched before."""
+"""Assembles the layer of one image from its recipe, its lock and files that were already fetched."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from wecityctl.oci.recipe import GENERATED_FILE, ROOTFS, Maven, Recipe, User
 from wecityctl.oci.tree import Entry, ImageBuildError, Tree, directory, merge_links, regular, symlink
 
 STATUS_DIRECTORY = "var/lib/dpkg/status.d"
-# What came from other registries than Debian's, whose packages have their own records.
+# Lists what came from registries other than Debian's, whose packages have records of their own.
 ARTEFACTS_FILE = "usr/share/doc/{}/artefacts.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Ingredients:
-    """What was fetched for one image, and where it may work."""
+    """The fetched files of one image, its lock, and a scratch directory to work in."""
 
     debs: Mapping[str, Path]
     wheels: Sequence[Path]
@@ -34,7 +34,7 @@ class Ingredients:
 
 
 def assemble(recipe: Recipe, below: dict[str, Entry], from_what: Ingredients) -> Tree:
-    """The image's own files over `below`, those of its base; raises `ImageBuildError`."""
+    """The image's own files over `below`, the files of its base. Raises `ImageBuildError`."""
     tree = add_packages(recipe, below, from_what)
     if recipe.run:
         steps.add(tree, recipe, from_what.lock, recipe.directory / GENERATED_FILE)
@@ -53,7 +53,7 @@ def assemble(recipe: Recipe, below: dict[str, Entry], from_what: Ingredients) ->
 
 
 def add_packages(recipe: Recipe, below: dict[str, Entry], from_what: Ingredients) -> Tree:
-    """What comes from registries, over `below`: the files that a recipe's `run` sees."""
+    """Add what comes from registries over `below`; this is what a recipe's `run` sees."""
     tree = Tree(below)
     if recipe.debian:
         _add_debian(tree, recipe, from_what)
@@ -82,9 +82,11 @@ def _add_maven(tree: Tree, wanted: Maven, from_what: Ingredients) -> None:
 
 
 def _artefacts(from_what: Ingredients) -> bytes:
-    """Name, version, SHA-256 and licence of what no package database of the image knows; empty without any."""
+    """Name, version, SHA-256 and licence of everything that no package database in the image lists; empty without
+    any.
+    """
     lock, architecture = from_what.lock, from_what.architecture
-    # Images whose wheels were locked without licences keep their bytes.
+    # Images whose wheels were locked without licences must keep their bytes.
     wheels_with_licence = [item for item in lock.wheels(architecture) if item.licence]
     found = {
         "maven": [asdict(item) for item in lock.maven],

@@ -1,6 +1,6 @@
-"""From names of images to archives in the store: bases first, two at a time, each built at most once.
+"""Builds the named images and their bases, two at a time, and puts them into the store. Each is built at most once.
 
-Decides what happens when a locked version is served no more; the steps themselves are the other modules'.
+It also decides what happens if a locked version is no longer available. The build steps are in the other modules.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ DEBIAN_SUITE = "bookworm"
 
 
 class Phase(StrEnum):
-    """Where the making of an image stands."""
+    """The phases of building an image."""
 
     CACHED = "cached"
     RESOLVING = "resolving"
@@ -50,7 +50,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImageEvent:
-    """One step of one image, for whoever shows progress. `seconds` is the time it took, once built."""
+    """A progress event of one image. `seconds` is the build time, set in phase `BUILT`."""
 
     image: str
     phase: Phase
@@ -62,7 +62,7 @@ Report = Callable[[ImageEvent], None]
 
 
 class Locking(StrEnum):
-    """What to do about locks: use another version where one is gone, insist, or look for new versions."""
+    """How locks are used: replace unavailable versions, require the locked ones, or look for new versions."""
 
     PREFER = "prefer"
     REQUIRE = "require"
@@ -83,7 +83,7 @@ class Builder:
     _lists: _Once = field(default_factory=lambda: _Once())
 
     def ensure(self, names: Iterable[str], report: Report) -> dict[str, BuiltImage]:
-        """Every named image, built where it is not there yet; raises the first problem after the others ended."""
+        """Build the named images that are not in the store yet. After all have ended, raises the first error."""
         wanted = tuple(dict.fromkeys(names))
         built: dict[str, BuiltImage] = {}
         for wave in _waves(with_bases(self.catalogue.recipes, wanted)):
@@ -92,7 +92,7 @@ class Builder:
                 try:
                     wait(jobs.values())
                 except BaseException:
-                    # Ctrl-C: what runs is told by the terminal, what waits is not begun.
+                    # On Ctrl-C the terminal signals running builds; waiting ones are not started.
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise
             built |= {name: job.result() for name, job in jobs.items()}
@@ -120,7 +120,9 @@ class Builder:
     # -- locks ---------------------------------------------------------------------------------------------------
 
     def _settled_lock(self, recipe: Recipe, base: BuiltImage | None, report: Report) -> Lock:
-        """The lock to build from: the recipe's, or another where it cannot be had and need not be."""
+        """The lock to build from: the recipe's, or a new one if its versions are unavailable and `locking` allows
+        it.
+        """
         if self.locking is Locking.UPDATE:
             lock = self._resolved(recipe, base, report)
             if recipe.run:
@@ -143,7 +145,7 @@ class Builder:
         return lock
 
     def _unavailable(self, recipe: Recipe, lock: Lock, report: Report) -> UnavailableError | None:
-        """Why the locked packages cannot be had, after a look at fresh package lists; `None` when they are here."""
+        """Why the locked packages are unavailable, after updating the package lists; `None` if they are available."""
         if recipe.python and recipe.python.requirements and not lock.wheels(self.architecture):
             return UnavailableError("no Python distributions are locked")
         if recipe.maven and not lock.maven:
@@ -162,7 +164,7 @@ class Builder:
         try:
             self._apt.fetch(packages, suite)
         except UnavailableError:
-            # Old lists name versions that are gone, or do not name the locked ones yet.
+            # Outdated lists may name versions that are gone, or lack the locked ones.
             try:
                 self._lists.run(lambda: self._apt.update(suite))
                 self._apt.fetch(packages, suite)
@@ -199,7 +201,7 @@ class Builder:
         return wanted
 
     def _generated(self, recipe: Recipe, lock: Lock, base: BuiltImage | None, report: Report) -> Lock:
-        """The lock with what the recipe's run made of these packages, run now where it has not been."""
+        """The lock with the output of the recipe's `run` for these packages; runs it if that was not done yet."""
         inputs, place = steps.inputs(recipe, lock), recipe.directory / GENERATED_FILE
         before = lock.generated
         if before and before.inputs == inputs and place.is_file():
@@ -217,7 +219,7 @@ class Builder:
         return replace(lock, generated=Generated(hashlib.sha256(content).hexdigest(), inputs))
 
     def _present(self, recipe: Recipe, base: BuiltImage | None) -> dict[str, str]:
-        """The packages, with versions, in the layers that the image is put on."""
+        """The versions, by name, of the packages in the layers below the image."""
         present: dict[str, str] = {}
         while recipe.base and base:
             recipe = self.catalogue.recipe(recipe.base)
@@ -295,14 +297,14 @@ class Builder:
 
 
 def _full_version(python: str, packages: Mapping[str, str]) -> str:
-    """The version of the image's Python to the last number, from its Debian package; `python` where it has none."""
+    """The full version of the image's Python, from its Debian package; `python` if there is none."""
     found = re.match(r"[0-9.]+", packages.get(f"python{python}", packages.get(f"python{python}-minimal", "")))
     return found[0] if found else python
 
 
 @contextmanager
 def _named(image: str) -> Iterator[None]:
-    """Errors of one image's making say which image; those of disks and programs become ours."""
+    """Add the image's name to errors, and convert operating system errors into `ImageBuildError`."""
     try:
         yield
     except WecityError as error:
@@ -316,7 +318,7 @@ def _named(image: str) -> Iterator[None]:
 
 
 class _Once:
-    """Runs a thing once however many threads ask, and gives later askers its error."""
+    """Runs an action once, however many threads ask. Later callers get the same error."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -336,7 +338,7 @@ class _Once:
 
 
 def _waves(recipes: tuple[Recipe, ...]) -> list[list[Recipe]]:
-    """The recipes in groups that may be built side by side, each after the group that its bases are in."""
+    """The recipes in groups that can be built concurrently. The base of an image is in an earlier group."""
     depth: dict[str, int] = {}
     waves: list[list[Recipe]] = []
     for recipe in recipes:

@@ -1,6 +1,6 @@
-"""Compiled Python beside the sources, since a read-only container can never write it and would compile at each start.
+"""Compiles Python sources at build time, because a read-only container would have to compile them at every start.
 
-The image's own interpreter does it, through the image's own dynamic linker: no root, no chroot, and the right version.
+The image's own interpreter compiles, run through the image's own dynamic linker: without root and chroot.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LINKERS = {"amd64": "lib64/ld-linux-x86-64.so.2", "arm64": "lib/ld-linux-aarch64
 
 
 def compile_sources(tree: Tree, python: str, places: Sequence[str], architecture: str, scratch: Path) -> None:
-    """Add `__pycache__` for the sources under the absolute `places`, checked by nothing at run time."""
+    """Add `__pycache__` for the sources under the absolute `places`; the files are not checked at run time."""
     with tempfile.TemporaryDirectory(dir=scratch, prefix="python-") as name:
         root = Path(name)
         tree.write_directory(root)
@@ -29,7 +29,7 @@ def compile_sources(tree: Tree, python: str, places: Sequence[str], architecture
             str(library),
             str(root / f"usr/bin/python{python}"),
         ]
-        # One process, one order, a fixed hash seed, and nothing written in passing: the same bytes every time.
+        # One process, a fixed order and hash seed, and no implicit bytecode: the output is reproducible.
         arguments = [
             "-B",
             "-S",

@@ -1,7 +1,7 @@
-"""The certificates of public authorities as programs look for them: one PEM file, one Java key store.
+"""Writes the certificates of public CAs in the forms that programs expect: one PEM file and one Java key store.
 
-Debian makes both when `ca-certificates` and `ca-certificates-java` are installed; here nothing is, so they are written
-from the files of `ca-certificates`, sorted, with one time.
+Debian's `ca-certificates` and `ca-certificates-java` create both during installation, which does not happen here. They
+are written from the files of `ca-certificates`, sorted and with a fixed timestamp.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s*([A-Za-z0-9+/=\s]+?)-----END 
 
 
 def add(tree: Tree, wanted: Certificates) -> None:
-    """Add the stores that the recipe asks for; raises `ImageBuildError` without certificates to put in."""
+    """Add the stores that the recipe requests. Raises `ImageBuildError` if there are no certificates."""
     found: dict[str, bytes] = {}
     for path, entry in tree.items():
         if path.startswith(SOURCES) and path.endswith(".crt") and entry.is_file:
@@ -39,7 +39,7 @@ def add(tree: Tree, wanted: Certificates) -> None:
 
 
 def key_store(certificates: dict[str, bytes]) -> bytes:
-    """A Java key store (JKS, version 2) of trusted certificates, in DER by alias.
+    """A Java key store (JKS, version 2) of trusted certificates. `certificates` maps an alias to DER.
 
     Source of the format: the comment on `engineStore` in OpenJDK's sun.security.provider.JavaKeyStore.
     """

@@ -1,6 +1,6 @@
-"""Debian packages as files of a layer: unpacked by dpkg-deb, no maintainer script is run.
+"""Unpacks Debian packages into a layer with dpkg-deb. Maintainer scripts are not run.
 
-What the scripts of ordinary systems would do – users, alternatives, caches – recipes say themselves.
+What such scripts would do (users, alternatives, caches) is declared in the recipes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from wecityctl.oci.tree import Entry, ImageBuildError, Tree, merged
 
-# Documentation nobody reads in a container. Copyright files stay: the licences ask for it.
+# Documentation that a container does not need. Copyright files are kept, because licences require them.
 ALWAYS_DROPPED = (
     "/usr/share/man/*",
     "/usr/share/info/*",
@@ -35,10 +35,10 @@ UNPACK_SECONDS = 300
 
 
 def unpack(tree: Tree, package: Path, drop: Sequence[str], only: Sequence[str] | None = None) -> None:
-    """Add the package's files to `tree`, but for those that match `drop` or that no image needs.
+    """Add the package's files to `tree`, except for those that match `drop` or that no image needs.
 
-    With `only`, absolute paths after the merge of /usr, these files and the copyright are all that is added. Raises
-    `ImageBuildError` where the package cannot be read or has not one of them.
+    With `only` (absolute paths after the merge of /usr), just these files and the copyright file are added. Raises
+    `ImageBuildError` if the package cannot be read or lacks one of them.
     """
     seen: set[str] = set()
     command = ["dpkg-deb", "--fsys-tarfile", str(package)]
@@ -63,7 +63,7 @@ def unpack(tree: Tree, package: Path, drop: Sequence[str], only: Sequence[str] |
 
 
 def control(package: Path) -> bytes:
-    """The package's control fields, as scanners of images look for them under /var/lib/dpkg/status.d."""
+    """The package's control fields, in the form that image scanners expect under /var/lib/dpkg/status.d."""
     done = subprocess.run(
         ["dpkg-deb", "--field", str(package)], capture_output=True, check=False, timeout=UNPACK_SECONDS
     )
@@ -75,7 +75,7 @@ def control(package: Path) -> bytes:
 def dropped(path: str, drop: Sequence[str]) -> bool:
     """Whether the file at the absolute `path` is left out."""
     if path.startswith(DOCUMENTATION):
-        # <package>, a directory or a link to another package's, and <package>/copyright.
+        # <package> (a directory, or a link to that of another package) and <package>/copyright are kept.
         inside = path.removeprefix(DOCUMENTATION)
         return "/" in inside and not (path.endswith(COPYRIGHT) and inside.count("/") == 1)
     return any(fnmatch.fnmatchcase(path, pattern) for pattern in (*ALWAYS_DROPPED, *drop))

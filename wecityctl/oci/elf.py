@@ -1,7 +1,7 @@
-"""Whether every program and library of an image finds the libraries it asks for.
+"""Checks that all programs and libraries of an image find the shared libraries that they need.
 
-Packages are left out of images on purpose; this is what makes that safe to do. Only what the dynamic linker needs to
-know is read from the files (ELF specification and Linux x86-64/AArch64 conventions, little endian).
+This makes it safe to leave packages out. Only what the dynamic linker uses is read from the files (ELF specification
+and Linux conventions for x86-64 and AArch64, little endian).
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 0, 1, 5, 15, 29
 
 @dataclass(frozen=True, slots=True)
 class Dynamic:
-    """What an ELF file asks of the dynamic linker."""
+    """The shared libraries that an ELF file needs, and its own search path."""
 
     needed: tuple[str, ...]
     search: tuple[str, ...]
 
 
 def missing_libraries(tree: Tree, architecture: str, loaded: Sequence[str] = ()) -> list[str]:
-    """One line for each library that a file of the tree's own needs and the image does not have.
+    """One line for each library that a file of the tree's own layer needs and the image lacks.
 
-    `loaded` are directories of libraries that programs load by themselves before others that need them.
+    `loaded` are directories of libraries that programs load explicitly before others that need them.
     """
     triplet = TRIPLETS[architecture]
     own = tuple(place for path in loaded if (place := _followed(tree, path)) is not None)
@@ -80,7 +80,7 @@ def dynamic(content: bytes) -> Dynamic | None:
 
 
 def _followed(tree: Tree, path: str) -> str | None:
-    """Where a directory's path leads through links in any of its parts, or `None`."""
+    """The target of a directory path after resolving links in any of its parts; `None` if it does not exist."""
     place = ""
     for part in merged(path).split("/"):
         found = tree.resolve(f"{place}/{part}".lstrip("/"))

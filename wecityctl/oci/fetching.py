@@ -1,6 +1,6 @@
-"""Files of registries that are plain HTTP, kept by their SHA-256 in a cache that all images share.
+"""Downloads files of HTTP registries into a cache that all images share, keyed by SHA-256.
 
-Which registry is asked is the business of who calls, and always comes from the settings of the registry's own client.
+The caller chooses the registry, always from the settings of that registry's own client.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _GONE = (401, 403, 404, 410, 451)
 
 @dataclass(frozen=True, slots=True)
 class Downloads:
-    """Downloads into `root`, a file for each SHA-256; with `offline` only what is there can be had."""
+    """Downloads into `root`, one file per SHA-256. With `offline`, only cached files are available."""
 
     root: Path
     offline: bool = False
 
     def get(self, url: str, sha256: str) -> Path:
-        """The file of this digest, downloaded from `url` where it is not there yet.
+        """The file with this digest, downloaded from `url` if it is not cached.
 
-        Raises `UnavailableError` where the registry does not have it, `ImageBuildError` where it has another file.
+        Raises `UnavailableError` if the registry lacks it, and `ImageBuildError` if the digest differs.
         """
         place = self.place(sha256)
         if not place.is_file():
@@ -49,7 +49,7 @@ class Downloads:
         return place
 
     def learn(self, url: str) -> str:
-        """Download `url`, whatever it holds, into the cache; its SHA-256."""
+        """Download `url` into the cache without a known digest; returns its SHA-256."""
         if self.offline:
             raise UnavailableError(f"offline, and {_file(url)} is not in the cache")
         if urlsplit(url).scheme not in SCHEMES:
@@ -69,11 +69,11 @@ class Downloads:
         raise AssertionError("unreachable")
 
     def place(self, sha256: str) -> Path:
-        """Where the file of this digest lies, or would."""
+        """The path of the file with this digest, whether it exists or not."""
         return self.root / sha256
 
     def has(self, sha256: str) -> bool:
-        """Whether the file of this digest is in the cache."""
+        """Whether the file with this digest is cached."""
         return self.place(sha256).is_file()
 
     def _transfer(self, url: str) -> str:
@@ -101,5 +101,5 @@ class Downloads:
 
 
 def _file(url: str) -> str:
-    """The file that an address names, without the registry and without anything secret in its address."""
+    """The path in a URL for messages, without the host and without credentials."""
     return urlsplit(url).path.lstrip("/")

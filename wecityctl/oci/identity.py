@@ -1,7 +1,7 @@
-"""The names of images, known before anything is built.
+"""Computes the names of images before anything is built.
 
-A built image's name ends in a digest over everything that is to go in: recipe, files, lock, base, and the way we build.
-It never depends on what this machine could fetch, so that every machine writes the same manifests.
+The tag of a built image ends with a digest over its inputs: recipe, files, lock, base, and the builder's format. It
+does not depend on what this machine could fetch, so every machine generates the same manifests.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wecityctl.oci import lock as locks
 from wecityctl.oci.lock import Lock
 from wecityctl.oci.recipe import GO_SOURCES, LOCK_FILE, RECIPE_FILE, ROOTFS, Recipe, find
 
-# Raised when the same recipe and lock give other bytes than before.
+# Increase it when the same recipe and lock result in other bytes than before.
 BUILDER_FORMAT = "1"
 DIGEST_LENGTH = 12
 
@@ -28,25 +28,25 @@ Source = Literal["upstream", "built"]
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The recipes, and the locks that lie beside them."""
+    """The recipes and the locks beside them."""
 
     recipes: tuple[Recipe, ...]
 
     def recipe(self, name: str) -> Recipe:
-        """The recipe called `name`; raises `ConfigurationError`."""
+        """The recipe called `name`. Raises `ConfigurationError`."""
         return find(self.recipes, name)
 
     def lock(self, recipe: Recipe) -> Lock:
-        """The lock beside the recipe; an empty one where there is none."""
+        """The lock beside the recipe; an empty one if there is none."""
         return locks.read(recipe.directory / LOCK_FILE) or Lock()
 
     def commit(self, recipe: Recipe, lock: Lock) -> None:
-        """Record `lock` beside the recipe, where everybody gets it."""
+        """Write `lock` beside the recipe, to be committed with it."""
         if recipe.is_locked:
             (recipe.directory / LOCK_FILE).write_text(lock.canonical(), encoding="utf-8")
 
     def inputs(self, recipe: Recipe) -> str:
-        """The SHA-256 over everything that goes into the image."""
+        """The SHA-256 over all inputs of the image."""
         digest = hashlib.sha256(f"{BUILDER_FORMAT}\0".encode())
         if recipe.base:
             digest.update(f"base\0{self.inputs(self.recipe(recipe.base))}\0".encode())
@@ -56,11 +56,11 @@ class Catalogue:
         return digest.hexdigest()
 
     def tag(self, recipe: Recipe) -> str:
-        """The tag under which the built image is known."""
+        """The tag of the built image."""
         return f"{recipe.version}-{self.inputs(recipe)[:DIGEST_LENGTH]}"
 
     def reference(self, name: str, source: Source, registry: str = "") -> str:
-        """The reference that goes into manifests; see `wecityctl.oci.reference`."""
+        """The reference for manifests; see `wecityctl.oci.reference`."""
         recipe = self.recipe(name)
         if source == "upstream" and recipe.upstream:
             return rehost(recipe.upstream, registry)
@@ -70,7 +70,7 @@ class Catalogue:
 
 
 def rehost(reference: str, registry: str) -> str:
-    """`reference` with its host replaced by `registry`: a host, perhaps with port and path, or empty for no change."""
+    """`reference` with its host replaced by `registry` (host, optionally with port and path; empty: unchanged)."""
     prefix = registry.strip().removeprefix("https://").removeprefix("oci://").rstrip("/")
     if not prefix:
         return reference
@@ -78,14 +78,15 @@ def rehost(reference: str, registry: str) -> str:
 
 
 def source_files(root: Path) -> Iterator[tuple[str, Path]]:
-    """The files under `root` by relative path, sorted, without what Python leaves behind when it runs them."""
+    """Yield the files under `root` with their relative paths, sorted, without `__pycache__`."""
     for path in sorted(root.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             yield path.relative_to(root).as_posix(), path
 
 
 def _files(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
-    # Comments and the upstream counterpart do not go into the image; a field that a later version adds does when used.
+    # Comments and `upstream` do not affect the image. Default values are left out, so that a new field changes no
+    # digest.
     fields = recipe.model_dump(mode="json", exclude={"upstream"}, exclude_defaults=True)
     yield RECIPE_FILE, json.dumps(fields, sort_keys=True).encode()
     for part in (ROOTFS, GO_SOURCES):

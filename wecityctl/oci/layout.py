@@ -1,7 +1,7 @@
-"""An image as an OCI image layout in one tar, which containerd imports and others load.
+"""Writes and reads an image as an OCI image layout in one tar, which containerd and other tools can import.
 
-Follows the OCI image specification 1.1. Layers are plain tars: a compressed one depends on the compressor's version,
-and these archives are read on the machine that made them.
+Follows the OCI image specification 1.1. Layers are uncompressed: compressed ones would depend on the version of the
+compressor, and the archives are read on the machine that built them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ArchiveError(WecityError):
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer's tar: `digest` is "sha256:…", `size` in bytes."""
+    """The tar of one layer: `digest` is "sha256:…", `size` in bytes."""
 
     digest: str
     size: int
@@ -48,7 +48,7 @@ class Layer:
 
 
 def configuration(recipe: Recipe, architecture: str, layers: Sequence[Layer], inputs: str) -> dict[str, Any]:
-    """The image configuration. Users are numeric, so that `runAsNonRoot` can be checked."""
+    """The image configuration. Users are numeric, so that Kubernetes can enforce `runAsNonRoot`."""
     config: dict[str, Any] = {
         "Env": [f"{key}={value}" for key, value in sorted(recipe.environment.items())],
         "WorkingDir": recipe.workdir,
@@ -81,7 +81,7 @@ def configuration(recipe: Recipe, architecture: str, layers: Sequence[Layer], in
 
 
 def write_archive(target: Path, reference: str, config: dict[str, Any], layers: Sequence[Layer]) -> str:
-    """Write the image to `target`; returns the manifest's digest, which is the image's."""
+    """Write the image to `target`; returns the digest of its manifest, which identifies the image."""
     config_blob = _json(config)
     manifest_blob = _json(
         {
@@ -93,7 +93,7 @@ def write_archive(target: Path, reference: str, config: dict[str, Any], layers: 
     )
     manifest = _descriptor(_MANIFEST, manifest_blob)
     manifest["platform"] = {"architecture": config["architecture"], "os": "linux"}
-    # containerd names the image by its own annotation, other tools by the specification's.
+    # containerd takes the image's name from its own annotation, other tools from that of the specification.
     manifest["annotations"] = {
         "io.containerd.image.name": reference,
         "org.opencontainers.image.ref.name": reference.rpartition(":")[2],
@@ -113,7 +113,7 @@ def write_archive(target: Path, reference: str, config: dict[str, Any], layers: 
 
 
 def read_layers(archive: Path, scratch: Path) -> tuple[list[Layer], dict[str, Entry]]:
-    """The layers of an image as files in `scratch`, and the files that they show together."""
+    """Extract the layers of an image to `scratch`; returns them and the files that they form together."""
     entries: dict[str, Entry] = {}
     layers: list[Layer] = []
     with tarfile.open(archive) as tar:

@@ -1,6 +1,6 @@
-"""The record of what an image was made from: every package with its version and SHA-256.
+"""The lock of an image: all packages that it is built from, with version and SHA-256.
 
-A lock is a value; which of several locks counts for an image is decided in `identity`.
+Reads and writes locks as values. Which lock is used for an image is decided by `identity` and `builder`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _NPM_PATH = re.compile(r"node_modules/(@[^/]+/)?[^/]+(/node_modules/(@[^/]+/)?[^
 
 
 class LockError(ConfigurationError):
-    """A lock file is not what it should be."""
+    """A lock file is invalid."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class DebianPackage:
-    """One binary package as the distribution serves it; `size` in bytes."""
+    """A binary Debian package; `size` in bytes."""
 
     package: str
     version: str
@@ -36,7 +36,7 @@ class DebianPackage:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Wheel:
-    """One distribution file of the Python package index; `architecture` is empty for one that suits them all."""
+    """A wheel of the Python package index. `architecture` is empty for one that suits all."""
 
     project: str
     version: str
@@ -48,7 +48,7 @@ class Wheel:
 
 @dataclass(frozen=True, slots=True, order=True)
 class MavenArtifact:
-    """One file of a Maven repository, by its coordinates `group:artifact:version[:type[:classifier]]`."""
+    """A file of a Maven repository. `artifact` is `group:artifact:version[:type[:classifier]]`."""
 
     artifact: str
     sha256: str
@@ -57,7 +57,7 @@ class MavenArtifact:
 
 @dataclass(frozen=True, slots=True, order=True)
 class NpmPackage:
-    """One package of the npm registry at `path` below the image's directory of packages ("node_modules/…")."""
+    """A package of the npm registry at `path` below the image's package directory ("node_modules/…")."""
 
     path: str
     package: str
@@ -69,7 +69,7 @@ class NpmPackage:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What the recipe's `run` made: the archive beside the lock, and the SHA-256 over what it was made from."""
+    """The output of the recipe's `run`: the SHA-256 of the archive beside the lock, and that of its inputs."""
 
     sha256: str
     inputs: str
@@ -80,7 +80,7 @@ Entry = DebianPackage | Wheel | MavenArtifact | NpmPackage | Generated
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """What goes into an image besides our own files; Debian packages per architecture."""
+    """All packages of an image. Debian packages are by architecture."""
 
     debian: Mapping[str, tuple[DebianPackage, ...]] = field(default_factory=dict)
     python: tuple[Wheel, ...] = ()
@@ -89,7 +89,10 @@ class Lock:
     generated: Generated | None = None
 
     def canonical(self) -> str:
-        """The lock as text that is the same for the same lock; what is empty is left out, but for the oldest fields."""
+        """The lock as canonical text: equal locks give equal text.
+
+        Empty fields are omitted, except for the oldest ones.
+        """
         document: dict[str, Any] = {
             "format": FORMAT,
             "debian": {arch: [_document(item) for item in sorted(items)] for arch, items in self.debian.items()},
@@ -108,12 +111,12 @@ class Lock:
         return tuple(item for item in self.python if item.architecture in ("", architecture))
 
     def npm_packages(self, architecture: str) -> tuple[NpmPackage, ...]:
-        """The npm packages for one architecture, outer ones before those inside them."""
+        """The npm packages for one architecture, outer packages before nested ones."""
         return tuple(item for item in sorted(self.npm) if item.architecture in ("", architecture))
 
 
 def parse(text: str, place: str) -> Lock:
-    """The lock in `text`; raises `LockError` that names `place`."""
+    """Parse the lock in `text`. Raises `LockError`, which names `place`."""
     try:
         document = json.loads(text)
     except ValueError as error:
@@ -122,7 +125,7 @@ def parse(text: str, place: str) -> Lock:
 
 
 def from_document(document: Any, place: str) -> Lock:
-    """The lock in a parsed document; raises `LockError` that names `place`."""
+    """The lock in a parsed document. Raises `LockError`, which names `place`."""
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise LockError(f"{place}: not a lock of format {FORMAT}", resolution="make it again with --update-lock")
     if unknown := set(document) - {"format", *(item.name for item in fields(Lock))}:
@@ -154,7 +157,7 @@ def from_document(document: Any, place: str) -> Lock:
 
 
 def read(path: Path) -> Lock | None:
-    """The lock at `path`, or `None` when there is none."""
+    """The lock at `path`; `None` if there is none."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -163,6 +166,6 @@ def read(path: Path) -> Lock | None:
 
 
 def _document(entry: Entry) -> dict[str, Any]:
-    """An entry without the fields that have their default, so that a field of a later version changes no older lock."""
+    """An entry without fields that have their default, so that adding a field does not change existing locks."""
     defaults = {item.name: item.default for item in fields(entry) if item.default is not MISSING}
     return {key: value for key, value in asdict(entry).items() if key not in defaults or value != defaults[key]}

@@ -1,7 +1,7 @@
-"""Artefacts of a Maven repository: downloaded by digest without Maven, resolved with it when a lock is written.
+"""Downloads Maven artefacts by digest without Maven; runs Maven only to resolve them when a lock is written.
 
-The repository is the one that Maven itself would ask on this machine: the mirror in the user's settings, or else the
-default that Maven has built in.
+The repository is the one that Maven itself would use on this machine: the mirror in the user's settings, or Maven's
+built-in default.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from wecityctl.oci.tree import ImageBuildError, Tree, regular
 
 MAVEN_SECONDS = 900
 MAX_PARENTS = 10
-# The package of Debian's Maven that holds the defaults: 700 KiB, never installed.
+# The package of Debian's Maven with the built-in defaults (700 KiB). It is never installed.
 DEFAULTS_PACKAGE = "libmaven3-core-java"
 _DEFAULTS_JARS = "maven-model-builder*.jar", "maven3-model-builder*.jar"
 _DEFAULTS_POM = "org/apache/maven/model/pom-4.0.0.xml"
@@ -36,7 +36,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass(frozen=True, slots=True)
 class Maven:
-    """A Maven repository behind `downloads`; `defaults` gives a Debian package with Maven's defaults where needed."""
+    """A Maven repository behind `downloads`. `defaults` returns a Debian package with Maven's defaults if needed."""
 
     downloads: Downloads
     environment: Mapping[str, str]
@@ -44,7 +44,7 @@ class Maven:
     _address: list[str] = field(default_factory=list)
 
     def fetch(self, artifacts: Iterable[MavenArtifact]) -> dict[str, Path]:
-        """The locked artefacts' files by coordinates, from the cache or else downloaded."""
+        """The files of locked artefacts by coordinates, from the cache or downloaded."""
         found = {}
         for item in artifacts:
             known = self.downloads.has(item.sha256)
@@ -53,7 +53,7 @@ class Maven:
         return found
 
     def lock(self, artifacts: Iterable[str]) -> tuple[MavenArtifact, ...]:
-        """These artefacts as the repository serves them now, with the licences that their POMs state."""
+        """Lock these artefacts as the repository currently serves them, with the licences in their POMs."""
         return tuple(
             sorted(
                 MavenArtifact(item, self.downloads.learn(self._url(item)), self._licence(item))
@@ -62,7 +62,7 @@ class Maven:
         )
 
     def resolve(self, wanted: ClassPath) -> list[str]:
-        """The coordinates of a class path: what `wanted` names, and what it needs, by Maven's own resolution."""
+        """The coordinates of a class path: what `wanted` names and its dependencies, as Maven resolves them."""
         if not wanted.transitive:
             return list(wanted.artifacts)
         program = shutil.which("mvn", path=self.environment.get("PATH"))
@@ -104,7 +104,7 @@ class Maven:
         return self._address[0]
 
     def _licence(self, artifact: str) -> str:
-        """The names of the licences in the artefact's POM or the nearest parent that has some; empty without any."""
+        """The names of the licences in the artefact's POM or its nearest parent that has some; empty without any."""
         group, name, version, *_ = coordinates(artifact)
         for _ in range(MAX_PARENTS):
             digest = self.downloads.learn(self._url(f"{group}:{name}:{version}:pom"))
@@ -123,7 +123,7 @@ class Maven:
 
 
 def add_class_path(tree: Tree, target: str, files: Mapping[str, Path]) -> None:
-    """Add jars by coordinates to the directory `target`; two of one name and another group are told apart."""
+    """Add jars to the directory `target`. Jars of the same name from different groups get different file names."""
     taken: dict[str, str] = {}
     for artifact, path in sorted(files.items()):
         group, name, version, kind, classifier = coordinates(artifact)
@@ -135,7 +135,7 @@ def add_class_path(tree: Tree, target: str, files: Mapping[str, Path]) -> None:
 
 
 def parse_list(text: str) -> set[str]:
-    """Coordinates in the output of Maven's `dependency:list`: group:artifact:type[:classifier]:version:scope."""
+    """Parse the output of Maven's `dependency:list`: group:artifact:type[:classifier]:version:scope."""
     found = set()
     for group, name, kind, classifier, version in _LISTED.findall(_COLOUR.sub("", text)):
         tail = f":{kind}:{classifier}" if classifier else f":{kind}" if kind != "jar" else ""
@@ -144,10 +144,10 @@ def parse_list(text: str) -> set[str]:
 
 
 def repository(environment: Mapping[str, str], defaults: Callable[[], Path] | None = None) -> str:
-    """The address of the repository that Maven asks here; raises `ImageBuildError` where nothing says it.
+    """The URL of the repository that Maven uses on this machine. Raises `ImageBuildError` if none is configured.
 
-    Looked at in order: a mirror of `central` in the user's and the machine's settings.xml, the defaults of an installed
-    Maven, the defaults in the Debian package that `defaults` gives.
+    Sources in order: a mirror of `central` in the settings.xml of the user and of the machine, the defaults of an
+    installed Maven, the defaults in the Debian package that `defaults` returns.
     """
     homes = _homes(environment)
     home = environment.get("HOME")
@@ -179,7 +179,7 @@ def _homes(environment: Mapping[str, str]) -> list[Path]:
 
 
 def _mirror(settings: ElementTree.Element) -> str:
-    """The address of the first mirror that stands in for the repository `central`."""
+    """The URL of the first mirror of the repository `central`; empty without one."""
     for mirror in settings.iterfind("mirrors/mirror"):
         of = {item.strip() for item in (mirror.findtext("mirrorOf") or "").split(",")}
         if "!central" not in of and of & {"central", "*", "external:*"}:
@@ -197,7 +197,7 @@ def _default(jar: bytes, place: str) -> str:
 
 
 def _xml(content: bytes, place: str) -> ElementTree.Element:
-    """A document without its namespaces, which POMs of all ages write differently."""
+    """Parse a document and remove XML namespaces, which old and new POMs use differently."""
     try:
         root = ElementTree.fromstring(content)  # noqa: S314 - expat bounds entities, and digests are locked
     except ElementTree.ParseError as error:

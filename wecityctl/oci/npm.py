@@ -1,6 +1,6 @@
-"""Packages of the npm registry: resolved by npm when a lock is written, downloaded by digest without it.
+"""Downloads npm packages by digest without npm; runs npm only to resolve them when a lock is written.
 
-No install script runs, neither then nor when an image is built.
+Install scripts are never run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from wecityctl.oci.recipe import Npm as Wanted
 from wecityctl.oci.tree import ImageBuildError, Tree, regular, symlink
 
 NPM_SECONDS = 600
-# npm's words for processors by ours.
+# npm's names of processor architectures, by ours.
 CPUS = {"amd64": "x64", "arm64": "arm64"}
 _REGISTRY = re.compile(r"^\s*registry\s*=\s*(\S+)\s*$", re.MULTILINE)
 
@@ -38,14 +38,14 @@ class Npm:
     _address: list[str] = field(default_factory=list)
 
     def fetch(self, packages: Iterable[NpmPackage]) -> list[tuple[NpmPackage, Path]]:
-        """The locked packages with their files, from the cache or else downloaded."""
+        """The locked packages with their files, from the cache or downloaded."""
         return [
             (item, self.downloads.get("" if self.downloads.has(item.sha256) else self._url(item), item.sha256))
             for item in packages
         ]
 
     def resolve(self, wanted: Wanted) -> tuple[NpmPackage, ...]:
-        """What the packages need on Linux, for every architecture, downloaded already."""
+        """The packages and all their dependencies on Linux, for every architecture, already downloaded."""
         with tempfile.TemporaryDirectory(prefix="npm-") as scratch:
             requirements = dict(item.rsplit("@", 1) for item in wanted.packages)
             package = {"name": "image", "version": "1.0.0", "private": True, "dependencies": requirements}
@@ -58,7 +58,7 @@ class Npm:
         return tuple(sorted(self._locked(item) for item in chosen(document, wanted.without_scripts)))
 
     def _locked(self, found: tuple[NpmPackage, str]) -> NpmPackage:
-        """The package with its SHA-256, after its file was held against npm's own digest."""
+        """The package with its SHA-256, after verifying its file against npm's digest."""
         item, integrity = found
         digest = self.downloads.learn(self._url(item))
         algorithm, _, expected = integrity.split()[0].partition("-")
@@ -73,7 +73,7 @@ class Npm:
         return f"{self._address[0]}/{item.package}/-/{item.package.rpartition('/')[2]}-{item.version}.tgz"
 
     def _registry(self) -> str:
-        """The registry that npm asks here; raises `ImageBuildError` where nothing says it."""
+        """The URL of the registry that npm uses on this machine. Raises `ImageBuildError` if none is configured."""
         for key in ("npm_config_registry", "NPM_CONFIG_REGISTRY"):
             if value := self.environment.get(key, ""):
                 return value.rstrip("/")
@@ -114,9 +114,10 @@ class Npm:
 
 
 def chosen(document: dict[str, Any], without_scripts: Iterable[str]) -> list[tuple[NpmPackage, str]]:
-    """The packages of a package-lock.json that an image takes, without their SHA-256, and npm's digests of them.
+    """Select the packages of a package-lock.json for an image; returns them without SHA-256, with npm's digests.
 
-    Raises `ImageBuildError` for what is not from the registry, and for install scripts that the recipe does not name.
+    Raises `ImageBuildError` for packages that are not from the registry, and for install scripts that the recipe does
+    not list.
     """
     found: list[tuple[NpmPackage, str]] = []
     unnamed: set[str] = set()
@@ -143,7 +144,7 @@ def chosen(document: dict[str, Any], without_scripts: Iterable[str]) -> list[tup
 
 
 def unpack(tree: Tree, packages: Iterable[tuple[NpmPackage, Path]], target: str) -> None:
-    """Add packages to `tree` under `target`, each below its path, with links to the programs that they declare."""
+    """Add packages to `tree` under `target`, each at its path, with links to the programs that they declare."""
     for item, archive in packages:
         place = f"{target}/{item.path}"
         archives.unpack(tree, archive, f"{item.package}@{item.version}", place, strip=1)
@@ -151,13 +152,13 @@ def unpack(tree: Tree, packages: Iterable[tuple[NpmPackage, Path]], target: str)
         for command, file in sorted(_programs(tree, place, item).items()):
             entry = tree.get(file.lstrip("/"))
             if entry is None or not entry.is_file:
-                continue  # as npm, which leaves a program out that is not there
+                continue  # like npm, skip a declared program that is missing
             tree.add(file, regular(entry.content, 0o755))
             tree.add(f"{bin_directory}/{command}", symlink(f"../{item.package}{file.removeprefix(place)}"))
 
 
 def _programs(tree: Tree, place: str, item: NpmPackage) -> dict[str, str]:
-    """Absolute paths of programs by command, as package.json has them."""
+    """Absolute paths of the programs by command, as declared in package.json."""
     entry = tree.get(f"{place}/package.json".lstrip("/"))
     try:
         declared = json.loads(entry.read() if entry else b"").get("bin") or {}
@@ -174,7 +175,7 @@ def _programs(tree: Tree, place: str, item: NpmPackage) -> dict[str, str]:
 
 
 def _architecture(entry: Mapping[str, Any]) -> str | None:
-    """Ours for an entry that is for one alone, empty for one that suits all, `None` for one that suits none."""
+    """The only architecture that an entry supports, empty if it supports all, `None` if it supports none."""
     if not _suits(entry.get("os"), "linux") or not _suits(entry.get("libc"), "glibc"):
         return None
     suited = [ours for ours, theirs in CPUS.items() if _suits(entry.get("cpu"), theirs)]
@@ -182,7 +183,7 @@ def _architecture(entry: Mapping[str, Any]) -> str | None:
 
 
 def _suits(stated: list[str] | str | None, value: str) -> bool:
-    """npm's rule: a list of what is meant, or of what is not, with an exclamation mark."""
+    """npm's rule for `os`, `cpu` and `libc`: a list of allowed values, or of forbidden ones with `!`."""
     values = [stated] if isinstance(stated, str) else list(stated or ())
     allowed = [item for item in values if not item.startswith("!")]
     return f"!{value}" not in values and (not allowed or value in allowed)

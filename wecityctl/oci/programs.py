@@ -1,4 +1,4 @@
-"""Programs that go into images as single files: built from Go sources beside a recipe, or parts of our own."""
+"""Provides programs that go into images as single files: built from Go sources, or parts of the toolchain."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GO_SECONDS = 1800
 
 
 def build(go: Go, directory: Path, architecture: str, scratch: Path, environment: Mapping[str, str]) -> Path:
-    """Build the static program in `directory`/go; its path in `scratch`."""
+    """Build the static Go program in `directory`/go; returns its path in `scratch`."""
     search = tuple(Path(entry) for entry in environment.get("PATH", "").split(os.pathsep) if entry.startswith("/"))
     program = find("go", (*search, *GO_PLACES))
     if program is None:
@@ -57,7 +57,7 @@ def build(go: Go, directory: Path, architecture: str, scratch: Path, environment
 
 
 def part(wanted: Part, architecture: str) -> Path:
-    """The program of one of wecityctl's parts, made available first; it is this machine's architecture's."""
+    """Install a part of the toolchain and return its program. Only for the architecture of this machine."""
     settings = toolchain.Settings.from_environment()
     if settings.platform.arch != architecture:
         raise ImageBuildError(

@@ -1,6 +1,6 @@
-"""What an image is made of: one declarative YAML per image, strictly validated, and its files beside it.
+"""Recipes of images: one strictly validated YAML file per image, and the files beside it.
 
-Only reads the catalogue. Versions of packages are the lock's business (`lock`), building is `build`'s.
+This module only reads recipes. Versions of packages are in locks (`lock`); `builder` builds.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MAX_STRIP = 8
 
 
 class RecipeError(ConfigurationError):
-    """A recipe is not what a recipe may be."""
+    """A recipe is invalid."""
 
 
 def _matching(pattern: re.Pattern[str], what: str) -> AfterValidator:
@@ -75,11 +75,11 @@ class _Strict(BaseModel):
 
 
 class Debian(_Strict):
-    """Packages of the machine's Debian sources, with what they need.
+    """Packages from the machine's Debian sources, with their dependencies.
 
-    `without` names packages that are left out together with what only they need; `drop` are shell patterns over
-    absolute paths, in which `*` matches slashes too. `only` names the files that are taken of a package, by their paths
-    in the image; its copyright file comes with them.
+    `without` names packages to leave out together with dependencies that only they need. `drop` are shell patterns for
+    absolute paths, in which `*` also matches slashes. `only` names, by package, the files that are taken, as paths in
+    the image; the copyright file is added to them.
     """
 
     suite: str
@@ -98,8 +98,8 @@ class Debian(_Strict):
 class Python(_Strict):
     """Distributions from the Python package index, as wheels for the image's Python.
 
-    Pure wheels only, unless `native` admits those built for the image's architecture and C library. With `prefix`, the
-    programs that a wheel brings or declares get into `prefix`/bin and its data files under `prefix`.
+    Only pure wheels, unless `native` allows those for the image's architecture and C library. With `prefix`, programs
+    that a wheel contains or declares are put into `prefix`/bin, and its data files under `prefix`.
     """
 
     version: str
@@ -113,7 +113,7 @@ class Python(_Strict):
 class MavenArchive(_Strict):
     """An archive of a Maven repository, unpacked under `target` without the first `strip` directories of its paths.
 
-    `drop` are shell patterns over absolute paths of the image, in which `*` matches slashes too.
+    `drop` are shell patterns for absolute paths in the image, in which `*` also matches slashes.
     """
 
     artifact: Coordinates
@@ -129,10 +129,10 @@ class MavenArchive(_Strict):
 
 
 class ClassPath(_Strict):
-    """Jars of a Maven repository in one directory, with what they need at run time unless `transitive` is false.
+    """Jars of a Maven repository in one directory, with their runtime dependencies unless `transitive` is false.
 
-    `boms` manage versions as Maven's import scope does; `without` names artefacts that are left out with what only
-    they need.
+    `boms` set versions like Maven's import scope. `without` names artefacts to leave out together with dependencies
+    that only they need.
     """
 
     target: AbsolutePath
@@ -159,10 +159,10 @@ class Maven(_Strict):
 
 
 class Npm(_Strict):
-    """Packages of the npm registry, with what they need, in `target`/node_modules.
+    """Packages of the npm registry with their dependencies, in `target`/node_modules.
 
-    No install script is ever run. A package that has one is refused unless `without_scripts` names it, which says that
-    the image works all the same.
+    Install scripts are never run. A package with one is rejected unless `without_scripts` names it, which states that
+    the image works without the script.
     """
 
     target: AbsolutePath
@@ -171,7 +171,7 @@ class Npm(_Strict):
 
 
 class Certificates(_Strict):
-    """Where the certificates of Debian's `ca-certificates` go: as one PEM file, as a Java key store."""
+    """Where to write the certificates of Debian's `ca-certificates`: as one PEM file, as a Java key store."""
 
     pem: AbsolutePath | None = None
     java: AbsolutePath | None = None
@@ -184,9 +184,9 @@ class Certificates(_Strict):
 
 
 class Run(_Strict):
-    """A program of the image that makes files of it, run once by whoever writes the lock and never by who builds.
+    """A program of the image that generates files. It runs when the lock is written and never during a build.
 
-    `outputs` are the absolute paths of files and directories that are kept of what it writes.
+    `outputs` are the absolute paths of the files and directories to keep.
     """
 
     command: tuple[str, ...] = Field(min_length=1)
@@ -195,14 +195,14 @@ class Run(_Strict):
 
 
 class Go(_Strict):
-    """A static program built from the sources in `go/` beside the recipe."""
+    """A static program built from the Go sources in `go/` beside the recipe."""
 
     package: str = "."
     output: AbsolutePath
 
 
 class Part(_Strict):
-    """A program that is one of wecityctl's own parts, so that it is built once for the machine and the image."""
+    """A program of a toolchain part, so that it is built once for the machine and the image."""
 
     name: str
     binary: str
@@ -210,7 +210,7 @@ class Part(_Strict):
 
 
 class User(_Strict):
-    """The numeric user that the image runs as; upstream's own numbers where there is an upstream image."""
+    """The numeric user that the image runs as, with the same numbers as the upstream image if there is one."""
 
     name: Name
     uid: Identifier
@@ -219,7 +219,7 @@ class User(_Strict):
 
 
 class Directory(_Strict):
-    """A directory of its own mode and owner (uid and gid); modes are octal text."""
+    """A directory with its own mode (octal text) and owner (uid and gid)."""
 
     path: AbsolutePath
     mode: Annotated[str, _matching(re.compile(r"[01]?[0-7]{3}"), "an octal mode such as 0755")] = "755"
@@ -228,10 +228,10 @@ class Directory(_Strict):
 
 
 class Recipe(_Strict):
-    """One image. `directory` is where the recipe and its files lie.
+    """One image. `directory` contains the recipe and its files.
 
-    `libraries` are directories from which programs load libraries by themselves, before others that need them: Java's
-    virtual machine, for one. The check for missing libraries looks there too.
+    `libraries` are directories from which programs explicitly load libraries before others that need them, as Java's
+    virtual machine does. The check for missing libraries also searches them.
     """
 
     name: Name
@@ -275,15 +275,15 @@ class Recipe(_Strict):
 
     @property
     def is_locked(self) -> bool:
-        """Whether the image has packages, and so a lock."""
+        """Whether the image has packages, and therefore a lock."""
         return bool(self.debian or self.python or self.maven or self.npm)
 
 
 @lru_cache(maxsize=8)
 def load_catalogue(directory: Path, others: tuple[tuple[str, Path], ...] = ()) -> tuple[Recipe, ...]:
-    """Every recipe under `directory`, which has a directory for each, and the `others` (name, file), by name.
+    """All recipes, by name: those in subdirectories of `directory`, and the `others` (name, file).
 
-    Raises `RecipeError`. Read once per process: the files are part of installed packages.
+    Raises `RecipeError`. Read once per process, because the files are part of installed packages.
     """
     found = [(path.parent.name, path) for path in directory.glob(f"*/{RECIPE_FILE}")] + list(others)
     for name, path in found:
@@ -295,7 +295,7 @@ def load_catalogue(directory: Path, others: tuple[tuple[str, Path], ...] = ()) -
 
 
 def load_recipe(path: Path, name: str = "") -> Recipe:
-    """One recipe, whose name is `name` or that of its directory; raises `RecipeError` with every problem there is."""
+    """Read one recipe, called `name` or else like its directory. Raises `RecipeError` with all problems."""
     expected = name or path.parent.name
     try:
         document: Any = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a safe loader
@@ -317,7 +317,7 @@ def load_recipe(path: Path, name: str = "") -> Recipe:
 
 
 def find(recipes: tuple[Recipe, ...], name: str) -> Recipe:
-    """The recipe called `name`; a `ConfigurationError` names those there are."""
+    """The recipe called `name`. Raises `ConfigurationError` with the available names."""
     for recipe in recipes:
         if recipe.name == name:
             return recipe
@@ -326,7 +326,7 @@ def find(recipes: tuple[Recipe, ...], name: str) -> Recipe:
 
 
 def with_bases(recipes: tuple[Recipe, ...], names: tuple[str, ...]) -> tuple[Recipe, ...]:
-    """The named recipes and the bases they stand on, bases first, each once."""
+    """The named recipes and their bases, bases first, without repeats."""
     ordered: list[Recipe] = []
     for name in names:
         chain = [find(recipes, name)]
@@ -337,13 +337,13 @@ def with_bases(recipes: tuple[Recipe, ...], names: tuple[str, ...]) -> tuple[Rec
 
 
 def coordinates(text: str) -> tuple[str, str, str, str, str]:
-    """Group, artefact, version, type and classifier of Maven coordinates; a jar without a classifier by default."""
+    """Group, artefact, version, type and classifier of Maven coordinates. Default: a jar without a classifier."""
     group, artifact, version, *rest = text.split(":")
     return group, artifact, version, rest[0] if rest else "jar", rest[1] if len(rest) > 1 else ""
 
 
 class _StrictLoader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
-    """A safe loader that refuses a key given twice."""
+    """A safe loader that rejects duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -365,7 +365,7 @@ def _check_bases(recipes: tuple[Recipe, ...]) -> None:
 
 
 def _tuples(value: Any) -> Any:
-    """YAML's lists as tuples, which strict validation asks for."""
+    """Convert YAML lists to tuples, which strict validation requires."""
     if isinstance(value, list):
         return tuple(_tuples(item) for item in value)
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""A recipe's `run`: a program of the image that makes files of it, once, when the lock is written.
+"""Executes a recipe's `run`: a program of the image that generates files when the lock is written.
 
-What it makes is kept as an archive beside the lock, so that everybody who builds the image gets the same bytes and
-runs nothing. The program sees the image's files and nothing of the machine: no network, no other processes, no rights.
+Its output is kept as an archive beside the lock, so that all builds get the same bytes and run nothing. The program is
+isolated: it sees the image's files only, and has no network, no other processes and no privileges.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RUN_SECONDS = 900
 MAX_BYTES = 64 << 20
 MAX_UNPACKED_BYTES = 512 << 20
 _ZIP_TIME = (2026, 1, 1, 0, 0, 0)
-# In namespaces of its own; /proc is the new one's, and devices are the four that programs expect.
+# Enters new namespaces with their own /proc and the four devices that programs usually need.
 _ENTER = """
 set -eu
 root=$1; shift
@@ -45,9 +45,9 @@ exec chroot "$root" "$@"
 
 
 def inputs(recipe: Recipe, lock: Lock) -> str:
-    """The SHA-256 over what the run's result depends on: the command and the locked packages, but for Debian's.
+    """The SHA-256 over the inputs of the run: the command and the locked packages, except for Debian's.
 
-    Debian's packages are left out so that a mended interpreter needs no other result.
+    Debian packages are excluded so that a security update of the interpreter does not require a new run.
     """
     assert recipe.run is not None
     fields = recipe.model_dump(mode="json", include={"run", "maven", "npm", "python"}, exclude_defaults=True)
@@ -56,7 +56,7 @@ def inputs(recipe: Recipe, lock: Lock) -> str:
 
 
 def generate(recipe: Recipe, tree: Tree, scratch: Path) -> bytes:
-    """Run the recipe's program over the files of `tree`; the archive of its outputs."""
+    """Run the recipe's program on the files of `tree`; returns the archive of its outputs."""
     assert recipe.run is not None
     with tempfile.TemporaryDirectory(dir=scratch, prefix="run-") as name:
         root = Path(name)
@@ -66,7 +66,9 @@ def generate(recipe: Recipe, tree: Tree, scratch: Path) -> bytes:
 
 
 def pack(root: Path, run: Run) -> bytes:
-    """The outputs below `root` as a compressed tar: sorted, without times and owners, jars without times too."""
+    """The outputs below `root` as a reproducible compressed tar: sorted, without owners and timestamps, also in
+    jars.
+    """
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for output in sorted(run.outputs):
@@ -91,7 +93,10 @@ def pack(root: Path, run: Run) -> bytes:
 
 
 def add(tree: Tree, recipe: Recipe, lock: Lock, archive: Path) -> None:
-    """Put what the run made in place of what was there; raises `ImageBuildError` unless it is what was locked."""
+    """Replace the outputs in `tree` by those in the archive.
+
+    Raises `ImageBuildError` if its digest is not the locked one.
+    """
     assert recipe.run is not None
     again = "write the lock anew with --update-lock"
     if lock.generated is None or not archive.is_file():
@@ -149,7 +154,7 @@ def _run(run: Run, root: Path, environment: Mapping[str, str]) -> None:
 
 
 def _timeless(content: bytes) -> bytes:
-    """A zip of the same members, sorted, without times."""
+    """A zip with the same members, sorted and without timestamps."""
     stream = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(stream, "w") as target:
         for name in sorted(set(source.namelist()), key=lambda name: (name != "META-INF/MANIFEST.MF", name)):

@@ -1,4 +1,4 @@
-"""Built images on this machine: one directory each, placed in one step, one builder per image at a time."""
+"""The store of built images on this machine: one directory per image, placed atomically, with a lock per name."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ KEPT_BUILDS = 3
 
 @dataclass(frozen=True, slots=True)
 class BuiltImage:
-    """An image in the store. `digest` is its manifest's ("sha256:…"), `size` the archive's in bytes.
+    """An image in the store. `digest` is that of its manifest ("sha256:…"), `size` that of the archive in bytes.
 
-    `locked` says that it holds the versions of the lock beside its recipe, and not those served when it was built.
+    `locked`: it was built from the lock beside its recipe, and not from the versions available at build time.
     """
 
     name: str
@@ -36,7 +36,7 @@ class BuiltImage:
 
     @property
     def lock_file(self) -> Path:
-        """What it was really built from."""
+        """The lock that the image was actually built from."""
         return self.archive.with_name(LOCK_FILE)
 
 
@@ -47,11 +47,11 @@ class Store:
     root: Path
 
     def find(self, name: str, tag: str) -> BuiltImage | None:
-        """The image, when it is there whole."""
+        """The image if it is complete in the store; otherwise `None`."""
         return _read(self.root / name / tag)
 
     def all(self) -> list[BuiltImage]:
-        """Every image, the newest build of each name first."""
+        """All images, for each name the newest build first."""
         images: list[BuiltImage] = []
         if not self.root.is_dir():
             return images
@@ -61,24 +61,24 @@ class Store:
 
     @contextlib.contextmanager
     def building(self, name: str) -> Iterator[None]:
-        """Hold the right to build `name`; waits for another process that has it."""
+        """Hold the build lock of `name`; waits for another process that holds it."""
         place = self.root / name
         place.mkdir(parents=True, exist_ok=True)
         with (place / ".lock").open("w") as stream:
             hold(stream.fileno(), seconds=BUILD_SECONDS, what=f"the image {name}")
-            # Whatever a killed build left: nobody else builds this name now.
+            # Left by a killed build: while we hold the lock, nobody else builds this name.
             for leftover in place.glob(".tmp-*"):
                 shutil.rmtree(leftover, ignore_errors=True)
             yield
 
     def scratch(self, name: str) -> Path:
-        """A directory to build in, on the file system of the store. Only while `building`."""
+        """A directory to build in, on the file system of the store. Use it only inside `building`."""
         place = self.root / name / f".tmp-{os.getpid()}"
         place.mkdir(parents=True)
         return place
 
     def place(self, scratch: Path, tag: str, image: BuiltImage, lock: Lock) -> BuiltImage:
-        """Make the image in `scratch` (an archive alone) the one under `tag`."""
+        """Move the archive in `scratch` to the store under `tag`, atomically."""
         record = {"format": FORMAT, **{key: value for key, value in asdict(image).items() if key != "archive"}}
         (scratch / LOCK_FILE).write_text(lock.canonical(), encoding="utf-8")
         (scratch / RECORD).write_text(json.dumps(record, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""The files of one layer, free of everything that differs between two builds, and their reproducible tar.
+"""The files of one layer, and a reproducible tar of them without anything that differs between builds.
 
 Paths are relative to the root, without a leading slash, after the merge of /bin, /sbin and /lib into /usr.
 """
@@ -14,7 +14,7 @@ from typing import IO
 
 from wecityctl.errors import WecityError
 
-# One moment for every file of every image: 2026-01-01. Zero would be refused by zip-minded programs.
+# The timestamp of all files in all images: 2026-01-01. Zip-based tools reject zero.
 EPOCH = 1767225600
 MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 MAX_LINKS = 20
@@ -25,12 +25,12 @@ class ImageBuildError(WecityError):
 
 
 class UnavailableError(ImageBuildError):
-    """Packages cannot be had in the versions asked for."""
+    """Packages are not available in the requested versions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file, directory or link. A file's content is held in memory or lies at a path."""
+    """A file, directory or link. The content of a file is in memory or at a path."""
 
     kind: bytes
     mode: int
@@ -48,7 +48,7 @@ class Entry:
         return self.kind == tarfile.REGTYPE
 
     def read(self) -> bytes:
-        """The file's content."""
+        """The content of the file."""
         return self.content.read_bytes() if isinstance(self.content, Path) else self.content
 
 
@@ -66,17 +66,17 @@ def symlink(target: str) -> Entry:
 
 @dataclass(slots=True)
 class Tree:
-    """A layer in the making. `below` are the files of the layers under it, which it may hide but not change."""
+    """A layer being built. `below` are the files of lower layers, which it can hide but not change."""
 
     below: dict[str, Entry] = field(default_factory=dict)
     own: dict[str, Entry] = field(default_factory=dict)
 
     def get(self, path: str) -> Entry | None:
-        """The entry at `path` as the image shows it, links not followed."""
+        """The entry at `path` in the image; links are not followed."""
         return self.own.get(path) or self.below.get(path)
 
     def add(self, path: str, entry: Entry) -> None:
-        """Put an entry at `path`, with the directories above it. A directory never replaces a link to one."""
+        """Put an entry at `path`, and create parent directories. A directory does not replace a link to a directory."""
         path = merged(path)
         existing = self.get(path)
         if entry.is_directory and existing is not None and existing.kind == tarfile.SYMTYPE:
@@ -90,21 +90,21 @@ class Tree:
             self.own[path] = entry
 
     def remove(self, path: str) -> None:
-        """Take an entry of this layer away."""
+        """Remove an entry of this layer."""
         self.own.pop(path, None)
 
     def items(self) -> Iterator[tuple[str, Entry]]:
-        """Every path the image shows, sorted."""
+        """Yield all paths of the image with their entries, sorted."""
         everything = {**self.below, **self.own}
         for path in sorted(everything):
             yield path, everything[path]
 
     def all(self) -> dict[str, Entry]:
-        """The image's files, for the layer above."""
+        """The image's files, as the base of the next layer."""
         return {**self.below, **self.own}
 
     def resolve(self, path: str) -> str | None:
-        """Where `path` leads through symbolic links, or `None`."""
+        """The path after resolving symbolic links; `None` if it does not exist."""
         for _ in range(MAX_LINKS):
             entry = self.get(path)
             if entry is None or entry.kind != tarfile.SYMTYPE:
@@ -114,13 +114,13 @@ class Tree:
         return None
 
     def write_tar(self, stream: IO[bytes]) -> None:
-        """The layer as a tar: sorted, one time, numeric owners, nothing of the machine that made it."""
+        """Write the layer as a reproducible tar: sorted, with one timestamp and numeric owners."""
         with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for path in sorted(self.own):
                 _write_entry(tar, path, self.own[path])
 
     def write_directory(self, root: Path) -> None:
-        """The image's files under `root`, owners left out: to run a program of the image's in place."""
+        """Write the image's files under `root`, without owners, to run programs of the image there."""
         for path, entry in self.items():
             place = root / path
             if entry.is_directory:
@@ -149,14 +149,14 @@ def read_tar(stream: IO[bytes]) -> dict[str, Entry]:
 
 
 def merged(path: str) -> str:
-    """`path` without leading slash or dot, and under /usr where Debian merged the directory into it."""
+    """`path` without leading slash or dot, and under /usr for directories that Debian merged into it."""
     plain = _normal(path)
     first = plain.partition("/")[0]
     return f"usr/{plain}" if first in MERGED else plain
 
 
 def merge_links() -> dict[str, Entry]:
-    """The links that make the merge visible: /bin → usr/bin and so on."""
+    """The symbolic links of the /usr merge: /bin → usr/bin and so on."""
     return {name: symlink(f"usr/{name}") for name in ("bin", "sbin", "lib", "lib64")}
 
 

@@ -1,7 +1,7 @@
-"""Distributions of the Python package index through pip, with the machine's own pip settings.
+"""Resolves and downloads wheels with pip, using the machine's pip settings, and unpacks them.
 
-pip resolves and downloads; unpacking is ours, so that no installer leaves its marks: a wheel is a zip of what goes into
-the target directory and, for programs and data, under a prefix (binary distribution format, packaging.python.org).
+Unpacking is done here, so that no installer leaves traces: a wheel is a zip with the content of the target directory
+and, for programs and data, of a prefix (binary distribution format, packaging.python.org).
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from wecityctl.oci.tree import ImageBuildError, Tree, regular
 
 PIP_SECONDS = 600
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
-# The C library of Debian 12, and the oldest that wheels are still built for.
+# Minor versions of glibc: that of Debian 12, and the oldest that wheels are still built for.
 GLIBC_NEWEST, GLIBC_OLDEST = 36, 17
 _OLD_PLATFORMS = ("manylinux2014", "manylinux2010", "manylinux1")
-# pip judges "python_full_version < ..." by the Python that runs it, whatever --python-version says. This makes it judge
-# by the image's; `packaging` inside pip has had the function since 2016, and without it nothing is downloaded.
+# pip evaluates "python_full_version < ..." for the Python that runs it, regardless of --python-version. This makes it
+# use the image's version. The patched function exists in pip's `packaging` since 2016; without it nothing is
+# downloaded.
 _PIP = """
 import json, runpy, sys
 from pip._vendor.packaging import markers
@@ -46,16 +47,16 @@ _ENTRY = re.compile(r"([\w.]+)\s*:\s*([\w.]+)\s*(\[.*\])?")
 
 @dataclass(frozen=True, slots=True)
 class Pip:
-    """pip over `root`, our directory for wheels."""
+    """pip with `root` as its directory for wheels."""
 
     root: Path
     environment: Mapping[str, str]
     offline: bool = False
 
     def resolve(self, wanted: Python, version: str, architecture: str) -> tuple[Wheel, ...]:
-        """The wheels that the requirements need on the image's Python, downloaded already.
+        """The wheels that the requirements need on the image's Python, already downloaded.
 
-        `version` is that Python's full version ("3.11.2"), by which the conditions of requirements are judged.
+        `version` is the full version of that Python ("3.11.2"), for which environment markers are evaluated.
         """
         with tempfile.TemporaryDirectory(dir=self._ready(), prefix="resolve-") as scratch:
             flags = _flags(wanted, version, architecture)
@@ -63,7 +64,7 @@ class Pip:
             return tuple(sorted(self._keep(path, architecture) for path in Path(scratch).glob("*.whl")))
 
     def fetch(self, wheels: Sequence[Wheel], wanted: Python, architecture: str) -> list[Path]:
-        """The locked wheels' files, from our cache or else downloaded."""
+        """The files of the locked wheels, from the cache or downloaded."""
         if any(not self._place(wheel).is_file() for wheel in wheels):
             with tempfile.TemporaryDirectory(dir=self._ready(), prefix="fetch-") as scratch:
                 locked = Path(scratch) / "requirements.txt"
@@ -113,9 +114,9 @@ class Pip:
 
 
 def unpack(tree: Tree, wheel: Path, wanted: Python) -> None:
-    """Add a wheel's files to `tree`; raises `ImageBuildError` for what the recipe does not admit.
+    """Add a wheel's files to `tree`. Raises `ImageBuildError` for content that the recipe does not allow.
 
-    Programs are executable, and their first line names the image's Python where the wheel leaves that open.
+    Programs become executable. A shebang `#!python` is replaced by the image's Python.
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -135,7 +136,7 @@ def unpack(tree: Tree, wheel: Path, wanted: Python) -> None:
 
 
 def licence_of(wheel: Path) -> str:
-    """The licence that a wheel's metadata states: an SPDX expression, a short text, or classifiers; perhaps empty."""
+    """The licence in a wheel's metadata: an SPDX expression, a short text, or classifiers; may be empty."""
     with zipfile.ZipFile(wheel) as archive:
         metadata = _metadata(archive, "METADATA", wheel.name)
     prefix = "License :: "
@@ -151,7 +152,7 @@ def _add(tree: Tree, archive: zipfile.ZipFile, item: zipfile.ZipInfo, wanted: Py
     content = archive.read(item)
     mode = 0o755 if (item.external_attr >> 16) & 0o111 else 0o644
     if not parts[0].endswith(".data") or len(parts) == 1:
-        # Modes of pure wheels were never kept, and images keep their bytes.
+        # The modes of pure wheels were never kept; keeping them now would change the images' bytes.
         tree.add(f"{wanted.target}/{'/'.join(parts)}", regular(content, mode if wanted.native else 0o644))
         return
     scheme, rest = parts[1], "/".join(parts[2:])
@@ -179,7 +180,7 @@ def _with_interpreter(content: bytes, wanted: Python) -> bytes:
 
 
 def _add_commands(tree: Tree, archive: zipfile.ZipFile, wanted: Python, wheel: str) -> None:
-    """Programs for the console scripts that a wheel declares, as installers write them."""
+    """Add programs for the console scripts that a wheel declares, as installers write them."""
     names = [name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/entry_points\.txt", name)]
     if not names:
         return
@@ -202,7 +203,7 @@ def _add_commands(tree: Tree, archive: zipfile.ZipFile, wanted: Python, wheel: s
 
 
 def _metadata(archive: zipfile.ZipFile, name: str, wheel: str) -> Message:
-    """One of the files of a wheel's dist-info directory, as headers; empty where there is none."""
+    """A file of the wheel's dist-info directory, parsed as headers; empty if it does not exist."""
     for path in archive.namelist():
         if re.fullmatch(rf"[^/]+\.dist-info/{name}", path):
             return email.message_from_bytes(archive.read(path))
@@ -210,7 +211,7 @@ def _metadata(archive: zipfile.ZipFile, name: str, wheel: str) -> Message:
 
 
 def _environment(version: str, architecture: str) -> dict[str, str]:
-    """What the conditions of requirements are judged by (dependency specifiers, packaging.python.org)."""
+    """The environment markers for requirements (dependency specifiers, packaging.python.org)."""
     return {
         "python_full_version": version,
         "python_version": ".".join(version.split(".")[:2]),
@@ -227,7 +228,7 @@ def _environment(version: str, architecture: str) -> dict[str, str]:
 def _flags(wanted: Python, version: str, architecture: str) -> list[str]:
     flags = ["--only-binary=:all:", f"--python-version={version}"]
     if not wanted.native:
-        # Pure distributions alone, whatever Python runs this: the same files for every architecture.
+        # Only pure distributions, whatever Python runs pip: the same files for every architecture.
         return [*flags, "--implementation=py", "--abi=none", "--platform=any"]
     machine = MACHINES[architecture]
     newest_first = [f"manylinux_2_{minor}" for minor in range(GLIBC_NEWEST, GLIBC_OLDEST - 1, -1)]

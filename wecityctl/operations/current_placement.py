@@ -12,7 +12,7 @@ from wecityctl.model.city import City
 from wecityctl.model.outputs import Outputs, outputs_from_json
 from wecityctl.model.stacknames import StackName
 from wecityctl.placement import Placement
-from wecityctl.placement.current import CurrentPlacement, placement_from, standing_of
+from wecityctl.placement.current import CurrentPlacement, placement_from, placement_of
 
 if TYPE_CHECKING:
     from wecityctl.engine.state.checkpoint import StackState
@@ -42,7 +42,7 @@ def current_placement(city: City) -> Placement | None:
 
 def _of_state(state: StackState, layer: str, subject: str, cloud: str) -> Iterator[CurrentPlacement]:
     """What the stack's outputs say, and what its resources show: a run that failed has left no outputs."""
-    said = standing_of(_outputs(state, layer), state.last_update)
+    said = placement_of(_outputs(state, layer), state.last_update)
     if said is not None:
         yield said
     own = [item for item in state.resources if not item.custom and item.type.startswith("wecity:")]

@@ -1,4 +1,7 @@
-"""Which underlying cloud carries which capability and app, and why. Pure: no state, no cluster, no files."""
+"""Decides which underlying cloud runs which capability and app, and explains why.
+
+Pure: no state, no cluster, no files.
+"""
 
 from wecityctl.placement.model import (
     Constraint,

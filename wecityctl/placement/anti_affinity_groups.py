@@ -1,6 +1,6 @@
-"""Things that are all to be apart from each other, and whether there are clouds enough for them: counted, not searched.
+"""Finds sets of mutually anti-affine items that need more clouds than they may use. Counts instead of searching.
 
-A search finds out only by trying that twelve cannot each have one of ten clouds for itself.
+A search proves only by trying all assignments that twelve items cannot each have one of ten clouds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from wecityctl.placement.problem import Problem
 
 
 def cliques(anti_affinities: Mapping[int, Collection[int]]) -> tuple[tuple[int, ...], ...]:
-    """Sets of numbers that are all apart from each other, each pair in at least one; large ones first, greedily."""
+    """Sets of numbers that are mutually anti-affine, with each pair in at least one set; greedy, large sets first."""
     beside = {number: frozenset(others) for number, others in anti_affinities.items()}
     order = sorted(beside, key=lambda number: (-len(beside[number]), number))
     rank = {number: place for place, number in enumerate(order)}
@@ -37,8 +37,7 @@ def cliques(anti_affinities: Mapping[int, Collection[int]]) -> tuple[tuple[int, 
 
 
 def anti_affinity_group_of(problem: Problem) -> tuple[int, ...]:
-    """Items, all apart from each other, that are more than the clouds that are feasible for them; empty if there are
-    none."""
+    """Mutually anti-affine items that are more than the clouds they may use; empty if there are none."""
     anti_affinities: dict[int, set[int]] = {}
     for pair in problem.anti_affinities:
         anti_affinities.setdefault(pair.left, set()).add(pair.right)
@@ -48,14 +47,14 @@ def anti_affinity_group_of(problem: Problem) -> tuple[int, ...]:
 
 
 def _everybody(members: Iterable[int], allowed: Callable[[int], Collection[int]]) -> tuple[int, ...]:
-    """Those of the members that are too many, and all others that have no other clouds than they."""
+    """Those of the members that are too many, and all others whose clouds are among theirs."""
     members = tuple(members)
     clouds = {cloud for item in too_many(members, allowed) for cloud in allowed(item)}
     return tuple(item for item in members if clouds.issuperset(allowed(item))) if clouds else ()
 
 
 def too_many(members: Iterable[int], allowed: Callable[[int], Collection[int]]) -> tuple[int, ...]:
-    """The fewest of the members that cannot each have a cloud of their own (Hall 1935), empty if all can."""
+    """The fewest members that cannot each have a cloud of their own (Hall 1935); empty if all can."""
     own: dict[int, int] = {}
     holder: dict[int, int] = {}
     for member in members:
@@ -83,7 +82,7 @@ def too_many(members: Iterable[int], allowed: Callable[[int], Collection[int]]) 
 
 
 def conflict_of_anti_affinity_group(problem: Problem, anti_affinity_group: tuple[int, ...]) -> tuple[Constraint, ...]:
-    """The conflict of a crowd: that it is apart, as one constraint, and what keeps it off the other clouds."""
+    """The conflict of an anti-affinity group: one constraint for the group, and those that exclude the other clouds."""
     clouds = range(len(problem.clouds))
     open_to = {cloud for item in anti_affinity_group for cloud in problem.allowed(item)}
     keeping: dict[object, dict[Constraint, None]] = {}

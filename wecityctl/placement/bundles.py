@@ -1,6 +1,6 @@
-"""The problem made smaller without losing anything: what must be together becomes one, what is alike is counted.
+"""Reduces the problem without loss: items that must share a cloud become one bundle, and equal bundles are counted.
 
-And the direct way: where one cloud is left for everything, there is nothing to search.
+If only one cloud is left for each bundle, no search is needed (`direct`).
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from wecityctl.placement.measure import LOADED, item_load
 from wecityctl.placement.problem import Assignment, Problem
 
-# For each other bundle set: the clouds reached from each cloud.
+# The bundles of which one must be reached, and by cloud the clouds that it reaches.
 ColocationKey = tuple[tuple[int, ...], tuple[frozenset[int], ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Items that share a cloud. `moves` and `cost` are by cloud, `loads` by room, `spread` counts members of groups,
-    `near` names other bundles, `conflicts` counts members of a conflict's groups: conflict, group, how many."""
+    """Items that share a cloud.
+
+    `moves` and `cost` are by cloud. `loads` are (capacity constraint, amount), `spread` is (spread group, members),
+    `colocations` and `anti_affinities` refer to other bundles by number. `conflicts` are (packing conflict, group,
+    members).
+    """
 
     items: tuple[int, ...]
     clouds: tuple[int, ...]
@@ -33,7 +37,7 @@ class Bundle:
 
     @property
     def kind(self) -> object:
-        """Equal for bundles of which one is as good as the other; those that others name stand for themselves."""
+        """Equal for interchangeable bundles. A bundle with anti-affinities is only equal to itself."""
         if self.anti_affinities:
             return self.items
         return (
@@ -49,8 +53,10 @@ class Bundle:
 
 
 def bundle(problem: Problem) -> tuple[Bundle, ...] | None:
-    """The bundles, in the order of their first items; `None` when one has no cloud left, or is to be apart from
-    itself."""
+    """The bundles in the order of their first items.
+
+    `None` if a bundle has no cloud left or contains two items with an anti-affinity.
+    """
     members = together(problem)
     of_item = [0] * len(problem.items)
     for number, items in enumerate(members):
@@ -88,8 +94,7 @@ def bundle(problem: Problem) -> tuple[Bundle, ...] | None:
                 items,
                 clouds,
                 tuple(
-                    sum(weights[item] for item in items if problem.standing[item] not in (-1, cloud))
-                    for cloud in clouds
+                    sum(weights[item] for item in items if problem.current[item] not in (-1, cloud)) for cloud in clouds
                 ),
                 tuple(sum(problem.cost[item][cloud] for item in items) for cloud in clouds),
                 tuple(sorted(loads[number].items())),
@@ -111,7 +116,7 @@ def _conflicts(problem: Problem, items: frozenset[int]) -> Iterator[tuple[int, i
 
 
 def least_moving(bundles: Sequence[Bundle]) -> tuple[Bundle, ...]:
-    """The bundles, each with only those clouds where fewest of its items move."""
+    """The bundles, each restricted to the clouds where the fewest of its items move."""
     return tuple(
         _restricted(item, [i for i, moves in enumerate(item.moves) if moves == min(item.moves)]) for item in bundles
     )
@@ -135,14 +140,14 @@ def _restricted(item: Bundle, kept: Sequence[int]) -> Bundle:
 
 
 def direct(problem: Problem, bundles: Sequence[Bundle]) -> Assignment | None:
-    """The assignment when each bundle has one cloud; whether it holds is for the caller to see."""
+    """The assignment if each bundle has exactly one cloud. The caller checks whether it meets the constraints."""
     if any(len(item.clouds) > 1 for item in bundles):
         return None
     return spread_out(problem, bundles, {number: item.clouds[0] for number, item in enumerate(bundles)})
 
 
 def spread_out(problem: Problem, bundles: Sequence[Bundle], chosen: Mapping[int, int]) -> Assignment:
-    """The clouds of the bundles as the clouds of their items."""
+    """The assignment of items from the bundles' clouds."""
     found = [0] * len(problem.items)
     for number, item in enumerate(bundles):
         for member in item.items:
@@ -175,7 +180,7 @@ def _nearness(problem: Problem, of_item: Sequence[int], count: int) -> list[set[
     for colocations in problem.colocations:
         own = of_item[colocations.item]
         others = tuple(sorted({of_item[other] for other in colocations.others}))
-        # Within one bundle, and where every cloud reaches every other, there is nothing to watch.
+        # A colocation within one bundle always holds, as does one where every cloud reaches every other.
         if own not in others and any(len(reached) < len(problem.clouds) for reached in colocations.reach):
             found[own].add((others, colocations.reach))
     return found

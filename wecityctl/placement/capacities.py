@@ -1,4 +1,4 @@
-"""How much room there is: for each cloud, set of pools and resource, what may land nowhere else, and the limit."""
+"""Builds the capacity constraints: by cloud, set of pools and resource, the limit for items confined to them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from wecityctl.placement.filters import REPLICAS, EligiblePools, amount_text, ba
 from wecityctl.placement.model import Constraint, Source
 from wecityctl.placement.supply import CloudSupply, landing, watched_groups
 
-# Replicas are counted, beside what they ask for, if no more of them than this fit on the largest node.
+# Replicas are also counted, independently of their requests, if at most this many fit on the largest node.
 _FEW_A_NODE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class CapacityConstraint:
-    """Room of one resource in a set of a cloud's pools. `loads` has what each item would take of it."""
+    """The limit of one resource in a set of a cloud's pools. `loads` is the amount that each item takes of it."""
 
     cloud: int
     pools: frozenset[int]
@@ -30,7 +30,7 @@ class CapacityConstraint:
 
 
 def eligible_pools_of(items: Sequence[Item], clouds: Sequence[CloudSupply]) -> EligiblePools:
-    """For each item, cloud and workload, the pools it may land on; alike workloads are looked at once."""
+    """The eligible pools of each item, cloud and workload. Equal workloads are evaluated once."""
     known: dict[object, frozenset[int]] = {}
 
     def look(item: Item, cloud: CloudSupply, index: int) -> frozenset[int]:
@@ -50,7 +50,7 @@ def eligible_pools_of(items: Sequence[Item], clouds: Sequence[CloudSupply]) -> E
 def capacities_of(
     items: Sequence[Item], clouds: Sequence[CloudSupply], eligible_pools: EligiblePools
 ) -> tuple[CapacityConstraint, ...]:
-    """Every room that could be too small."""
+    """Every capacity constraint that could be violated."""
     found: list[CapacityConstraint] = []
     for number, cloud in enumerate(clouds):
         if not cloud.pools:
@@ -75,8 +75,10 @@ def capacities_of(
 def _room_for_large(
     items: Sequence[Item], number: int, cloud: CloudSupply, pools: frozenset[int], eligible_pools: EligiblePools
 ) -> Iterator[CapacityConstraint]:
-    """Room for replicas so large that few of them fit on one node: they are counted, since the sum of what the nodes
-    have says nothing of what is left over on each."""
+    """Constraints that count large replicas, of which only a few fit on one node.
+
+    Summed capacities do not tell whether what is left over on each node is enough for one of these.
+    """
     large = [
         (item, workload)
         for item, each in enumerate(items)
@@ -86,7 +88,7 @@ def _room_for_large(
     for resource in sorted({name for _, workload in large for name in workload.replica} - {STORAGE}):
         most = max(cloud.pools[index].node.get(resource, 0) for index in pools)
         sizes = {workload.replica.get(resource, 0) for _, workload in large}
-        # Of whole devices a node has so few that each number of replicas counts.
+        # A node has so few devices that every number of replicas per node matters.
         parts = range(2, (_FEW_A_NODE if resource in (CPU, MEMORY) else most) + 2)
         least = {min((size for size in sizes if size * part > most), default=0) for part in parts} - {0}
         for size in sorted(least):
@@ -113,7 +115,7 @@ def _room(
     of_item: Mapping[int, int],
     offer: str,
 ) -> CapacityConstraint:
-    # Who asks for it is told where that is known: by a conflict, of what its other constraints leave there.
+    # The items that need this capacity are added later, once a conflict tells which of them are confined to it.
     source = Source("Cloud", cloud.name, ("spec", "pools"))
     constraint = Constraint("capacity", (f"cloud {cloud.name}",), offer, source)
     return CapacityConstraint(number, pools, resource, limit, tuple(of_item.items()), offer, constraint)

@@ -1,7 +1,7 @@
-"""The smallest set of constraints that cannot hold together: what is shown when a city cannot be placed.
+"""Finds the smallest set of constraints that cannot hold together, to be reported if a city cannot be placed.
 
-Constraints of one sort are first looked at as families (all pins to a cloud, everything in a zone), so that a city of
-thousands gets an answer; where few members of a family are enough for the conflict, those are named instead.
+Similar constraints are first combined into families (all pins to a cloud, everything in a zone), so that a city with
+thousands of items gets an answer. If few members of a family suffice for the conflict, those are named instead.
 """
 
 from __future__ import annotations
@@ -23,31 +23,33 @@ from wecityctl.placement.problem import Problem, restricted
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
-# Members are named one by one up to this many; beyond it a family is a clearer answer.
+# Up to this many members are named one by one; more are shown as a family.
 _NAMED = 8
 _MOST_MEMBERS = 60
-# Nobody reads a longer conflict link by link.
+# A longer conflict is not sorted by common subjects: nobody would read it that way.
 _MOST_LINKED = 200
-# With more items than this the linear relaxation is asked first, and no smaller conflict is looked for.
+# With more items, the linear relaxation is tried first, and no smaller conflict is searched for.
 _LARGE = 120
 _ROUNDS = 60
-# What one question, and all of them together, may cost in the solver's deterministic time.
+# Limits in the solver's deterministic time: for one question, and for all of them together.
 _PROBE = 1.0
 _BUDGET = 8.0
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Constraints that cannot hold together. `is_minimal`: without any one of them the others can, as far as was asked;
-    otherwise the search ended at its limit, and some may not be needed."""
+    """Constraints that cannot hold together.
+
+    `is_minimal`: any proper subset can hold, as far as was checked. Otherwise the search reached its limit, and some
+    may not be needed.
+    """
 
     constraints: tuple[Constraint, ...]
     is_minimal: bool = True
 
 
 def find_conflict(problem: Problem) -> Conflict:
-    """The conflict of a problem that is known to have one. Raises `ValueError` when its constraints can hold
-    together."""
+    """The conflict of an infeasible problem. Raises `ValueError` if the constraints can hold together."""
     for items in _hopeless(problem):
         return _conflict_of(restricted(problem, items))
     anti_affinity_group = anti_affinity_group_of(problem)
@@ -57,8 +59,10 @@ def find_conflict(problem: Problem) -> Conflict:
 
 
 def _hopeless(problem: Problem) -> Iterator[tuple[int, ...]]:
-    """Items that have no cloud by themselves, then sets of items that share a cloud and have none: a conflict of theirs
-    is found without looking at all others."""
+    """Items that have no cloud, then sets of items that must share a cloud and have none.
+
+    Their conflict is found without considering the other items.
+    """
     alone = [item for item in range(len(problem.items)) if not problem.allowed(item)]
     yield from ((item,) for item in alone)
     for items in together(problem):
@@ -100,7 +104,7 @@ class _Question:
 
 
 class _Search:
-    """Which of the named groups of constraints conflict; constraints without a name are left out."""
+    """Searches the named families of constraints for a conflict; constraints without a name are ignored."""
 
     def __init__(self, problem: Problem, names: dict[Constraint, Family]) -> None:
         from ortools.sat.python import cp_model
@@ -114,7 +118,7 @@ class _Search:
         self.is_minimal = True
 
     def smallest(self) -> tuple[Family, ...]:
-        """A smallest conflict: by deletion first, then by hitting sets, which prove it or find a smaller one."""
+        """A smallest conflict: first by deletion, then by hitting sets, which prove it or find a smaller one."""
         relaxed = RelaxedConflict(self._problem, self._names).smallest(self._all)
         is_large = len(self._problem.items) > _LARGE
         if relaxed is not None and is_large:
@@ -137,7 +141,7 @@ class _Search:
         return core
 
     def _whole(self) -> tuple[Family, ...]:
-        """Those that the solver names of all; all of them where it can name none within its limit."""
+        """The families that the solver reports for all of them; all of them if it reaches its limit."""
         question = self._question(self._all)
         question.model.add_assumptions(question.literals.values())
         solver, status = self._ask(question)
@@ -149,7 +153,7 @@ class _Search:
         return self._all
 
     def _shrink(self, core: tuple[Family, ...]) -> tuple[Family, ...]:
-        """Drop what the conflict does not need, one after the other."""
+        """Remove families that the conflict does not need, one after the other."""
         needed: list[Family] = []
         rest = list(core)
         while rest:
@@ -166,24 +170,24 @@ class _Search:
         return tuple(name for name in self._all if name in kept)
 
     def _core(self, active: Sequence[Family]) -> tuple[Family, ...] | None:
-        """Those of the active groups that conflict, or `None` when they can hold together (or nobody can tell)."""
+        """The active families that conflict; `None` if they can hold together, or if that cannot be decided."""
         question = self._question(active)
         question.model.add_assumptions(question.literals.values())
         solver, status = self._ask(question)
         if status != self._cp.INFEASIBLE:
-            # Who cannot tell keeps all: what is shown must conflict.
+            # If undecided, nothing is removed: what is reported must be a conflict.
             self.is_minimal &= status in (self._cp.OPTIMAL, self._cp.FEASIBLE)
             return None
         return self._named(solver, question.literals)
 
     @staticmethod
     def _named(solver: cp_model.CpSolver, literals: Mapping[Family, cp_model.IntVar]) -> tuple[Family, ...]:
-        """The groups whose literals the solver needed."""
+        """The families whose literals are in the solver's infeasibility core."""
         found = set(solver.sufficient_assumptions_for_infeasibility())
         return tuple(name for name, literal in literals.items() if literal.index in found)
 
     def _hit(self, corrections: Sequence[frozenset[Family]]) -> tuple[Family, ...]:
-        """A smallest set of groups with one of each correction set."""
+        """A smallest set of families that contains one of each correction set."""
         model = self._cp.CpModel()
         chosen = {name: model.new_bool_var(str(number)) for number, name in enumerate(self._all)}
         for correction in corrections:
@@ -195,7 +199,7 @@ class _Search:
         return tuple(name for name, variable in chosen.items() if solver.boolean_value(variable))
 
     def _correction(self, kept: Iterable[Family]) -> frozenset[Family]:
-        """As few groups as can be whose absence lets all others hold, `kept` among them."""
+        """A minimal set of families without which all others, including `kept`, can hold."""
         question = self._question(self._all)
         literals = question.literals
         for name in kept:
@@ -216,7 +220,9 @@ class _Search:
         return solver, status
 
     def _ask(self, question: _Question) -> tuple[cp_model.CpSolver, object]:
-        """The answer in which pods fit on the nodes of those clouds whose nodes are to be obeyed."""
+        """Solve; repeated with the packing conflicts of clouds whose node constraint is active, until pods fit on the
+        nodes.
+        """
         while True:
             solver, status = self._solve(question.model)
             if status not in (self._cp.OPTIMAL, self._cp.FEASIBLE):
@@ -240,7 +246,7 @@ class _Search:
         return literal is not None and solver.boolean_value(literal)
 
     def _part(self, question: _Question, conflict: PackingConflict) -> None:
-        """Of one group at least, fewer are on the cloud than it takes for the conflict."""
+        """Add a packing conflict: at least one group has fewer members on the cloud than the conflict needs."""
         condition = question.literals.get(self._names.get(conflict.constraint))
         if condition is None:
             return
@@ -252,7 +258,7 @@ class _Search:
         question.model.add_bool_or([~condition, *fewer])
 
     def _question(self, active: Sequence[Family]) -> _Question:
-        """Every item on one cloud, and each active group obeyed if its literal holds."""
+        """A model in which every item has one cloud, and each active family is enforced by its literal."""
         problem, model = self._problem, self._cp.CpModel()
         clouds = range(len(problem.clouds))
         wanted = set(active)
@@ -292,7 +298,7 @@ class _Search:
 
 
 def constraints_of(problem: Problem) -> tuple[Constraint, ...]:
-    """Every constraint of the problem, each once."""
+    """Every constraint of the problem, without duplicates."""
     found: dict[Constraint, None] = {}
     for row in problem.refusals:
         for clauses in row:
@@ -313,8 +319,10 @@ def _families(problem: Problem) -> dict[Family, tuple[Constraint, ...]]:
 
 
 def _in_order(constraints: Iterable[Constraint]) -> tuple[Constraint, ...]:
-    """What the files ask for before what the clouds have; each next to one that speaks of the same, so that a ring is
-    read along its links; otherwise by sort and subject."""
+    """Sort constraints: those from files of apps and capabilities first, then those of the clouds.
+
+    Each one is next to one with a common subject, so that a chain is readable; otherwise by kind and subject.
+    """
     ranked = sorted(constraints, key=lambda item: (item.subjects[:1], item.kind, item.text))
     rest = [item for item in ranked if item.kind != "capacity"]
     if len(rest) > _MOST_LINKED:

@@ -1,7 +1,7 @@
-"""The conflict of a large city, by the linear relaxation: quick, and exact about what is too much altogether.
+"""Finds the conflict of a large city by the linear relaxation: fast, and exact about total capacity.
 
-What the relaxation calls impossible is; alike items are counted, and halves of the constraints are tried before single
-ones. A conflict that only whole numbers have is left to `conflict`.
+What the relaxation calls infeasible is infeasible. Equal items are counted, and halves of the constraints are removed
+before single ones. `conflict` finds conflicts that exist only for whole numbers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Family = Hashable
 
 @dataclass(slots=True)
 class _Kind:
-    """Alike items: the families that together keep one off each cloud, what one takes of each room, who is near."""
+    """Equal items: the families that exclude each cloud, what one item takes of each capacity, and the colocations."""
 
     count: int
     off: tuple[tuple[frozenset[Family], ...], ...]
@@ -27,7 +27,7 @@ class _Kind:
 
 
 class RelaxedConflict:
-    """Which families of constraints conflict, as far as parts of items may be placed."""
+    """Finds the families of constraints that conflict even if items could be split between clouds."""
 
     def __init__(self, problem: Problem, names: Mapping[Constraint, Family]) -> None:
         self._problem = problem
@@ -38,7 +38,7 @@ class RelaxedConflict:
         ]
 
     def smallest(self, families: Sequence[Family]) -> tuple[Family, ...] | None:
-        """Families that conflict, none of them for nothing; `None` where the relaxation sees no conflict."""
+        """A minimal set of conflicting families; `None` if the relaxation is feasible."""
         if self._can_hold(families):
             return None
         found = set(self._explain((), False, tuple(families)))
@@ -99,12 +99,15 @@ class RelaxedConflict:
 
 
 def _taken(kinds: Sequence[_Kind], room: int) -> tuple[tuple[int, int], ...]:
-    """What one of each kind takes of the room."""
+    """What one item of each kind takes of the capacity."""
     return tuple((number, amount) for number, kind in enumerate(kinds) for own, amount in kind.loads if own == room)
 
 
 def _kinds(problem: Problem, names: Mapping[Constraint, Family]) -> list[_Kind]:
-    """The kinds; what they are near to and apart from, by kind. Items that others name stand for themselves."""
+    """The kinds, with their colocations and anti-affinities by kind.
+
+    An item that others refer to is a kind of its own.
+    """
     loads: list[dict[int, int]] = [{} for _ in problem.items]
     for index, room in enumerate(problem.capacities):
         for item, amount in room.loads:

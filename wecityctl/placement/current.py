@@ -1,4 +1,4 @@
-"""The placement that stands, put together from what stacks say of themselves."""
+"""The current placement, assembled from the outputs of stacks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wecityctl.placement.model import Placement
 
 @dataclass(frozen=True, slots=True)
 class CurrentPlacement:
-    """What one stack carries. `apps` are (tenant, app); `since` is when it was last changed, an RFC 3339 time."""
+    """What one stack runs. `apps` are (tenant, app); `since` is its last change, an RFC 3339 time."""
 
     cloud: str
     capabilities: tuple[str, ...] = ()
@@ -19,8 +19,8 @@ class CurrentPlacement:
     since: str = ""
 
 
-def standing_of(outputs: Outputs | None, since: str = "") -> CurrentPlacement | None:
-    """What the outputs of a platform or tenant say; `None` where they say nothing of it."""
+def placement_of(outputs: Outputs | None, since: str = "") -> CurrentPlacement | None:
+    """Read the outputs of a platform or tenant stack; `None` if they contain no placement."""
     match outputs:
         case PlatformOutputs():
             return CurrentPlacement(outputs.cloud, tuple(item.capability for item in outputs.endpoints), (), since)
@@ -31,8 +31,10 @@ def standing_of(outputs: Outputs | None, since: str = "") -> CurrentPlacement | 
 
 
 def placement_from(found: Iterable[CurrentPlacement]) -> Placement | None:
-    """Where everything stands, `None` where nothing does. What is in two stacks – a move that was interrupted – stands
-    in the one that was changed last."""
+    """The current placement; `None` if nothing is placed.
+
+    What is in two stacks, because a move was interrupted, is where the stack was changed last.
+    """
     capabilities: dict[str, str] = {}
     apps: dict[tuple[str, str], str] = {}
     for each in sorted(found, key=lambda item: item.since):

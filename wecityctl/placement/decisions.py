@@ -1,6 +1,6 @@
-"""Why everything is where it is: for each item and refused cloud the constraint, or what was preferred.
+"""Explains a placement: for each item and rejected cloud, the violated constraint or the preference.
 
-Each cloud is tried for an item, and for what must be with it, while all others stay where they are.
+Each cloud is tried for an item and the items that must share its cloud, while all others stay where they are.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class _Explainer:
         return next((_REASONS[kind] for kind in _PREFERENCES if kind in kinds), "no other cloud will do")
 
     def _company(self, item: int) -> dict[int, tuple[Constraint, ...]]:
-        """Everything that shares the item's cloud by constraint, each with the constraints that lead there."""
+        """The items that must share the item's cloud, each with the chain of constraints that requires it."""
         found: dict[int, tuple[Constraint, ...]] = {item: ()}
         pending = [item]
         for current in pending:
@@ -186,8 +186,8 @@ class _Explainer:
         weights = problem.move_weights
         moves = cost = order = 0
         for member in company:
-            here, standing = self._assignment[member], problem.standing[member]
-            moves += weights[member] * ((standing not in (-1, cloud)) - (standing not in (-1, here)))
+            here, current = self._assignment[member], problem.current[member]
+            moves += weights[member] * ((current not in (-1, cloud)) - (current not in (-1, here)))
             cost += problem.cost[member][cloud] - problem.cost[member][here]
             order += cloud - here
         spread = self._spread_change(company, cloud)
@@ -211,7 +211,7 @@ class _Explainer:
         return self._name(self._assignment[next(iter(company))])
 
     def _spread_change(self, company: Mapping[int, tuple[Constraint, ...]], cloud: int) -> int:
-        """How the squares change when all of the company go there together."""
+        """How the sum of squares over the spread groups changes if the whole company moves there together."""
         here = self._assignment[next(iter(company))]
         groups = Counter(self._group_of[member] for member in company if member in self._group_of)
         change = 0

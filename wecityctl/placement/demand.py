@@ -1,7 +1,8 @@
-"""What a city asks of its clouds: each capability and running app as an item with workloads, sums as whole numbers.
+"""Computes what a city requests of its clouds: each capability and running app as an item with workloads.
 
-CPU is counted in millicores, memory and storage in KiB, accelerators in pieces. Room is kept for an app at its largest
-(`autoscale.max`); it is paid for at its smallest (`autoscale.min`), since nobody knows how long it will be larger.
+Amounts are whole numbers: CPU in millicores, memory and storage in KiB, accelerators in pieces. Capacity is reserved
+for an app's maximum (`autoscale.max`). Its cost is computed for its minimum (`autoscale.min`), because nobody knows how
+long it will be scaled up.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ Amounts = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Replicas of one kind of pod. `replica` is what one of them asks for, `room` what is kept for all of them, `paid`
-    what is paid for; by resource."""
+    """Replicas of one kind of pod, as amounts by resource.
+
+    `replica` is the request of one replica, `room` the capacity reserved for all, and `paid` the amounts that are paid
+    for.
+    """
 
     name: str
     architectures: frozenset[str]
@@ -38,7 +42,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing to place."""
+    """An item to place: a capability or an app."""
 
     key: Key
     zone: str
@@ -56,13 +60,13 @@ class Item:
         return subject_of(self.key)
 
     def at(self, *path: str | int) -> Source:
-        """A field of the item, for messages."""
+        """A field of the item's document, for messages."""
         return Source(self.source.kind, self.source.name, (*self.source.path, *path))
 
 
 @dataclass(slots=True)
 class Reader:
-    """Quantities as whole numbers; each writing is read once."""
+    """Parses quantities to whole numbers, each distinct text once."""
 
     _known: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
@@ -74,12 +78,12 @@ class Reader:
         return self._known[key]
 
     def floor(self, resource: str, text: str) -> int:
-        """What there is, rounded down, where a request is rounded up."""
+        """A capacity, rounded down; requests are rounded up."""
         return self(resource, text, ROUND_FLOOR)
 
 
 def items_of(city: City, catalogue: Catalogue, read: Reader) -> tuple[Item, ...]:
-    """Everything that runs, by kind and name, so that the order of the files decides nothing."""
+    """Everything that runs, sorted by kind and name, so that the result does not depend on the order of the files."""
     classes = _data_classes(city, requirements(city.capabilities, catalogue))
     found = [*_capabilities(city, catalogue, classes, read), *(_app(app, read) for app in city.apps if app.runs)]
     return tuple(sorted(found, key=lambda item: (item.app is not None, item.key)))
@@ -146,7 +150,7 @@ def _workload(app: App, index: int, part: Component, read: Reader) -> Workload:
 
 
 def _data_classes(city: City, graph: Mapping[str, tuple[str, ...]]) -> Mapping[str, str]:
-    """The highest class of data that each capability holds: that of its users, through other capabilities too."""
+    """The highest data class that each capability holds: that of its direct and indirect users."""
     found: dict[str, str] = {}
     for app in city.apps:
         for use in app.uses if app.runs else ():

@@ -1,4 +1,4 @@
-"""Constraints that are written in many places but are one thought, and how one sentence says them."""
+"""Groups constraints that have one meaning but are written in many places, and summarises a group in one sentence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Family = Hashable
 
 
 def family_of(constraint: Constraint) -> Family:
-    """What a constraint has in common with others that are written in many places but are one thought."""
+    """The key of the family that a constraint belongs to."""
     subject = constraint.subjects[0]
     match constraint.kind:
         case "zone" | "pin" | "domestic" | "region":
@@ -25,7 +25,7 @@ def family_of(constraint: Constraint) -> Family:
 
 
 def as_one(members: Sequence[Constraint]) -> Constraint:
-    """A family in one sentence."""
+    """A family as one constraint with one sentence."""
     if len(members) == 1:
         return members[0]
     first = members[0]
@@ -43,5 +43,5 @@ def as_one(members: Sequence[Constraint]) -> Constraint:
 
 
 def listed_subjects(subjects: Sequence[str]) -> str:
-    """How many they are, and the first of them by name."""
+    """The number of subjects, and the names of the first ones."""
     return f"{len(subjects)} apps and capabilities ({listed(subjects, 4)})"

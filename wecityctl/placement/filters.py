@@ -1,4 +1,4 @@
-"""What of an item's own keeps it off a cloud: zone, pin, region, and pools that have what its workloads ask for."""
+"""Determines which clouds an item may use by its own constraints: zone, pin, region, and suitable pools."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from wecityctl.placement.supply import CloudSupply, Test, emptying, passing
 
 EligiblePools = tuple[tuple[tuple[frozenset[int], ...], ...], ...]
 _IN_REGION = ("L3", "L4")
-# Room that is counted in replicas and not in what they ask for.
+# A capacity that is counted in replicas instead of their requests.
 REPLICAS = "replicas"
-# Amounts of bytes are counted in the first of them.
+# Units for amounts of bytes; the numbers are in the first one.
 _BYTES = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """Constraints that together keep an item off a cloud; without any one of them they would not."""
+    """Constraints that together exclude a cloud for an item; without any one of them it would not be excluded."""
 
     constraints: tuple[Constraint, ...]
 
@@ -32,7 +32,7 @@ class Clause:
 def filters_of(
     city: City, items: Sequence[Item], clouds: Sequence[CloudSupply], eligible_pools: EligiblePools
 ) -> tuple[tuple[tuple[Clause, ...], ...], ...]:
-    """For each item and cloud the clauses that keep them apart."""
+    """For each item and cloud, the clauses that exclude it."""
     entry = ingress_cloud(city) if gateway_of(city) is None else ""
     return tuple(
         tuple(
@@ -44,7 +44,7 @@ def filters_of(
 
 
 def _ingress(item: Item, cloud: CloudSupply, entry: str) -> Iterator[Clause]:
-    """Without a gateway, an ingress class is the entry point, and it leads to its own cluster alone."""
+    """Without a gateway, the ingress class is the entry point, which serves its own cluster only."""
     if entry and cloud.name != entry and item.app is not None and item.app.is_routed:
         text = f"{item.subject} has a route, and the entry point, cloud {entry}'s ingress class, leads nowhere else"
         yield Clause((Constraint("route", (item.subject,), text, item.at("route")),))
@@ -85,7 +85,7 @@ def _of_pools(
     if not workload.architectures:
         del tests["architecture"]
     if not zone_served:
-        # Said already; what the pools lack beside it is said by itself.
+        # The zone is reported already. What else the pools lack is reported separately.
         tests.pop("zone", None)
     left = frozenset(range(len(cloud.pools)))
     for pools in tests.values():
@@ -139,7 +139,7 @@ def _texts(item: Item, workload: Workload, clouds: Sequence[CloudSupply]) -> dic
 
 
 def _offered(workload: Workload, clouds: Sequence[CloudSupply], resources: Sequence[str]) -> str:
-    """The pools whose nodes have what a replica asks for; where there are none, the most that a node has."""
+    """The pools whose nodes are large enough for a replica; if there are none, the largest amounts of a node."""
     pools = [(cloud, each) for cloud in clouds for each in cloud.pools]
     fitting = [f"{cloud.name}/{each.pool.name}" for cloud, each in pools if each.has(workload, resources)]
     if fitting:
@@ -151,7 +151,7 @@ def _offered(workload: Workload, clouds: Sequence[CloudSupply], resources: Seque
 
 
 def zone_constraint(item: Item, clouds: Sequence[CloudSupply]) -> Constraint:
-    """The item's zone, and who serves it."""
+    """The constraint of the item's zone, with the clouds that serve it."""
     serving = [cloud.name for cloud in clouds if serves(cloud, item.zone)]
     offered = f"which {listed_clouds(serving)} alone {'serves' if len(serving) == 1 else 'serve'}"
     text = f"{item.subject} lies in zone {item.zone}, {offered if serving else 'which no cloud serves'}"
@@ -159,13 +159,13 @@ def zone_constraint(item: Item, clouds: Sequence[CloudSupply]) -> Constraint:
 
 
 def serves(cloud: CloudSupply, zone: str) -> bool:
-    """Whether the cloud, and where it has pools one of them, serves the zone."""
+    """Whether the cloud serves the zone, and if it has pools, one of them does."""
     pools = [each.pool for each in cloud.pools]
     return zone in cloud.cloud.zones and (not pools or any(not pool.zones or zone in pool.zones for pool in pools))
 
 
 def regions_for(city: City, data_class: str) -> frozenset[str] | None:
-    """The regions that data of the class must lie in; `None` for anywhere."""
+    """The regions where data of the class must be stored; `None` for any."""
     rules = city.compliance.data_classes
     limits = [frozenset(rule.regions) for name, rule in rules.items() if name == data_class and rule.regions]
     if data_class in _IN_REGION and city.compliance.regions:
@@ -174,7 +174,10 @@ def regions_for(city: City, data_class: str) -> frozenset[str] | None:
 
 
 def _lies_in(cloud: Cloud, regions: frozenset[str]) -> bool:
-    """Of a vendor's cloud an unknown region is a wrong one; of an embedded or adopted one the policy rules advise."""
+    """Whether a cloud is in one of the regions.
+
+    An unknown region of a vendor's cloud counts as wrong. For embedded and adopted clouds, the policy rules report it.
+    """
     return cloud.region in regions or (not cloud.region and not cloud.has_landing_zone)
 
 
@@ -186,14 +189,14 @@ def _region(city: City, item: Item, regions: frozenset[str]) -> Constraint:
 
 
 def amounts_text(workload: Workload) -> str:
-    """What one replica asks for, in words."""
+    """The requests of one replica, in words."""
     return listed(
         [amount_text(name, workload.replica[name]) for name in (CPU, MEMORY, STORAGE) if name in workload.replica]
     )
 
 
 def amount_text(resource: str, amount: int, rounding: str = ROUND_CEILING) -> str:
-    """`4 CPU`, `1.5Gi of memory`, `2 nvidia.com/gpu`; what there is, is rounded down, what is asked for up."""
+    """`4 CPU`, `1.5Gi of memory`, `2 nvidia.com/gpu`. Capacities are rounded down, requests up."""
     if resource in (CPU, MEMORY, STORAGE):
         return f"{bare_amount(resource, amount, rounding)} {'CPU' if resource == CPU else f'of {resource}'}"
     if resource == REPLICAS:
@@ -202,7 +205,7 @@ def amount_text(resource: str, amount: int, rounding: str = ROUND_CEILING) -> st
 
 
 def bare_amount(resource: str, amount: int, rounding: str = ROUND_CEILING) -> str:
-    """The amount in the largest unit that it is one of, without saying of what."""
+    """The amount in the largest unit that keeps it at least one, without the resource's name."""
     if resource == CPU:
         return f"{Decimal(amount) / 1000:f}"
     if resource not in (MEMORY, STORAGE):
@@ -213,7 +216,7 @@ def bare_amount(resource: str, amount: int, rounding: str = ROUND_CEILING) -> st
 
 
 def listed(names: Sequence[str], most: int = 6) -> str:
-    """`a, b and c`; long lists are cut."""
+    """`a, b and c`; long lists are truncated."""
     shown = list(names) if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} more"]
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
 

@@ -1,4 +1,4 @@
-"""A first guess for the solver: large things first, each to the cheapest cloud that still has room for it."""
+"""The initial guess for the solver: large items first, each to the cheapest cloud with enough free capacity."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wecityctl.placement.problem import Problem
 
 
 def greedy(problem: Problem, bundles: Sequence[Bundle], kinds: Sequence[Sequence[int]]) -> dict[int, dict[int, int]]:
-    """How many of each kind go to each cloud. It need not obey everything: it is where the search begins."""
+    """How many bundles of each kind go to each cloud. Need not meet all constraints: it is only the search's start."""
     left = [room.limit for room in problem.capacities]
     limits = [max(1, room.limit) for room in problem.capacities]
     found: dict[int, dict[int, int]] = {}

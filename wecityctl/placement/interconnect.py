@@ -1,6 +1,6 @@
-"""Whether an app may use a capability, or be routed to, on another cloud: the declared flow that lets it through.
+"""Decides whether an app may use a capability, or be routed to, across clouds: only through a declared flow.
 
-How the traffic then finds its way is the stacks' business.
+The stacks implement the network path.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from wecityctl.model.service_tls import speaks_tls
 
 
 def offered_zone(app: App, capability: Capability) -> str:
-    """The zone in which the app meets the capability: one that names none counts as being in the app's."""
+    """The zone in which the app meets the capability; the app's own if the capability names none."""
     return capability.zone or app.zone
 
 
 def interconnect_flow(city: City, catalogue: Catalogue, app: App, capability: Capability) -> Flow | None:
-    """The first declared flow from the app's zone to the capability's that names the capability's port, if any.
+    """The first declared flow from the app's zone to the capability's that contains the capability's port, if any.
 
-    Crossing to a capability without a zone takes a flow from the app's zone to itself.
+    To cross clouds to a capability without a zone, a flow from the app's zone to itself is needed.
     """
     return _flow(city, app.zone, offered_zone(app, capability), catalogue[capability.type].port)
 
 
 def route_flow(city: City, app: App) -> Flow | None:
-    """The first declared flow through which the entry point may reach the app's web component from another cloud, if
-    any. The entry point is in the app's zone: crossing clouds takes a flow from that zone to itself.
+    """The first declared flow by which the entry point may reach the app's web component on another cloud, if any.
+
+    The entry point is in the app's zone, so crossing clouds needs a flow from that zone to itself.
     """
     web = app.web_component
     if gateway_of(city) is None or web is None or web.port is None:
@@ -35,28 +36,30 @@ def route_flow(city: City, app: App) -> Flow | None:
 
 
 def serves_entry(city: City, cloud: Cloud, zone: str) -> bool:
-    """Whether the entry point for routes of `zone` may be on `cloud`: a zone's own lies where the zone does."""
+    """Whether the entry point for routes of `zone` may be on `cloud`: an own entry point needs a cloud that serves the
+    zone.
+    """
     return zone in cloud.zones or zone in main_zones(city)
 
 
 def ingress_cloud(city: City) -> str:
-    """The first cloud with an ingress class of its own, `""` for none: the entry point of a city without a gateway."""
+    """The first cloud with an ingress class, which is the entry point of a city without a gateway; `""` if none."""
     return next((cloud.name for cloud in city.clouds if cloud.kubernetes.ingress_class), "")
 
 
 def is_closed(city: City, zone: str) -> bool:
-    """Whether nothing in the zone is offered to other clouds: so it is in a government extranet."""
+    """Whether the zone offers nothing to other clouds, as a government extranet."""
     return any(item.name == zone and item.kind == "government-extranet" for item in city.zones)
 
 
 def is_apart(one: Cloud, other: Cloud) -> bool:
-    """Whether one of the clouds is on a real embedded node, which lets its pods out to its like alone, and not both."""
+    """Whether one is embedded with real nodes, whose pods reach embedded clouds only, and the other is not embedded."""
     real = [cloud.provider == "local" and cloud.local.nodes == "real" for cloud in (one, other)]
     return any(real) and not (one.provider == other.provider == "local")
 
 
 def reaches(source: Cloud, target: Cloud) -> bool:
-    """Whether a way leads from one cloud to another: an embedded cloud's addresses are known, others' are written."""
+    """Whether one cloud can reach another: addresses of embedded clouds are known, others come from the files."""
     return source.name == target.name or (
         not is_apart(source, target)
         and (source.provider == "local" or bool(source.interconnect.sources))
@@ -65,26 +68,27 @@ def reaches(source: Cloud, target: Cloud) -> bool:
 
 
 def use_is_encrypted(capability: Capability, catalogue: Catalogue) -> bool:
-    """Whether what users of the capability say to it is encrypted by its protocol, always."""
+    """Whether the capability's protocol always encrypts the traffic with its users."""
     return catalogue[capability.type].encrypted or speaks_tls(capability, catalogue)
 
 
 def route_is_encrypted(app: App) -> bool:
-    """Whether the entry point's way to the app is encrypted."""
+    """Whether the traffic between the entry point and the app is encrypted."""
     return app.serves_tls
 
 
 def is_private(app: App, *ends: Capability, encrypted: bool) -> bool:
-    """Whether what the app and `ends` say to each other crosses clouds encrypted or not at all: data of class L3 or L4.
+    """Whether traffic of the app with `ends` may cross clouds only over an encrypted connection.
 
-    Where people have pinned both ends their word stands here, and the policy rule `crossing-plaintext` judges it.
+    That holds for data of class L3 or L4, unless the protocol itself encrypts (`encrypted`).
+    If users have pinned both ends, the pins decide, and the policy rule `crossing-plaintext` reports it.
     """
     pinned = bool(app.cloud) and all(end.cloud for end in ends)
     return app.data_class in ("L3", "L4") and not encrypted and not pinned
 
 
 def reaches_encrypted(source: Cloud, target: Cloud) -> bool:
-    """Whether a way leads from one cloud to another of which both say that it is encrypted."""
+    """Whether one cloud can reach another, and both declare the connection as encrypted."""
     return source.name == target.name or (
         reaches(source, target) and source.interconnect.encrypted and target.interconnect.encrypted
     )

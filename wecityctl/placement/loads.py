@@ -1,7 +1,7 @@
-"""Who asks for what a cloud does not have: names the apps and capabilities in a conflict's constraints of capacity.
+"""Adds to the capacity constraints of a conflict the apps and capabilities that need this capacity.
 
-A constraint of capacity says by itself what a cloud has. Who has to be there is a matter of the other constraints of
-the conflict: what they keep elsewhere is not counted.
+A capacity constraint only tells what a cloud has. Which items need it depends on the other constraints of the conflict:
+items that can be elsewhere are not counted.
 """
 
 from __future__ import annotations
@@ -15,22 +15,25 @@ from wecityctl.placement.model import Constraint
 from wecityctl.placement.packing import Nodes, PackingConflict
 from wecityctl.placement.problem import Problem
 
-# Named one by one up to this many, those that ask for most first.
+# Up to this many are named one by one, the largest first.
 _NAMED = 4
 
 
 def with_loads(
     problem: Problem, shown: Sequence[Constraint], active: Collection[Constraint], found: Iterable[PackingConflict]
 ) -> tuple[Constraint, ...]:
-    """The constraints of a conflict, those of capacity with who asks for it. `active` are all that the conflict
-    consists of, of which `shown` may be a summary; `found` is what the search saw not to fit side by side."""
+    """The constraints of a conflict, with the items that need the capacity added to capacity constraints.
+
+    `active` are all constraints of the conflict, of which `shown` may be a summary. `found` are the packing conflicts
+    that the search found.
+    """
     left = _left(problem, frozenset(active))
     capacities = {room.constraint: room for room in problem.capacities}
     nodes = {own.constraint: (cloud, own) for cloud, own in enumerate(problem.nodes) if own is not None}
     full = {capacities[item].cloud for item in active if item in capacities} | {
         nodes[item][0] for item in active if item in nodes
     }
-    # They have no other cloud than those whose capacity is part of the conflict.
+    # Items that have no clouds except those whose capacity is part of the conflict.
     confined = {item for item, clouds in enumerate(left) if clouds <= full}
     conflicts = tuple(found)
 
@@ -45,7 +48,7 @@ def with_loads(
 
 
 def _left(problem: Problem, active: frozenset[Constraint]) -> list[set[int]]:
-    """The clouds that the active constraints leave to each item, and to what must be near to it."""
+    """The clouds that the active constraints leave to each item, including the colocations."""
     left = [
         {
             cloud
@@ -87,7 +90,7 @@ def _of_room(
 def _of_nodes(
     problem: Problem, cloud: int, nodes: Nodes, conflicts: Sequence[PackingConflict], confined: Collection[int]
 ) -> Constraint:
-    """The fewest of which the search saw that they have no room side by side; else all that have to be there."""
+    """The node constraint with the smallest known set of items that do not fit; otherwise with all confined items."""
     sets = [
         [item for members, many in conflict.groups for item in sorted(members.intersection(confined))[:many]]
         for conflict in conflicts

@@ -1,5 +1,7 @@
-"""How good an assignment is, and what it breaks: the one definition that the direct way, the solver's goals, the
-explanation and the tests share."""
+"""Scores an assignment and lists its violated constraints.
+
+The single definition for the direct solution, the solver's goals, the explanation and the tests.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,18 @@ from wecityctl.placement.model import Constraint
 from wecityctl.placement.packing import fits, pods_on
 from wecityctl.placement.problem import Problem
 
-# Relative load is told in thousandths; its square is approached by these tangents, from below.
+# A relative load is in thousandths; its square is approximated from below by these tangents.
 FULL = 1000
 TANGENTS = tuple(range(0, FULL + 1, 25))
 LOADED = (CPU, MEMORY)
 
 
 class Score(NamedTuple):
-    """What is made as small as can be, the first first: moves by weight, unevenness of spread groups, micro-units of
-    cost per hour, unevenness of load, and the order of the clouds in the files."""
+    """The goals, minimised in this order.
+
+    They are: moves by weight, unevenness of spread groups, micro-units of cost per hour, unevenness of load, and the
+    order of the clouds in the files.
+    """
 
     moves: int
     spread: int
@@ -32,9 +37,7 @@ def score(problem: Problem, assignment: Sequence[int]) -> Score:
     """The score of an assignment of clouds to items."""
     weights = problem.move_weights
     moves = sum(
-        weights[item]
-        for item, standing in enumerate(problem.standing)
-        if standing >= 0 and standing != assignment[item]
+        weights[item] for item, current in enumerate(problem.current) if current >= 0 and current != assignment[item]
     )
     spread = 0
     for members in problem.spread.values():
@@ -60,12 +63,12 @@ def _balance(problem: Problem, assignment: Sequence[int]) -> int:
 
 
 def squared(relative: int) -> int:
-    """The square of a relative load, as the tangents have it."""
+    """The square of a relative load, approximated by the tangents."""
     return max(2 * tangent * relative - tangent * tangent for tangent in TANGENTS)
 
 
 def balance_weights(problem: Problem) -> tuple[int, ...]:
-    """What each cloud's load weighs: its part of all CPUs, in hundredths; nothing when a cloud's size is unknown."""
+    """The weight of each cloud's load: its share of all CPUs, in hundredths. Empty if a size is unknown."""
     sizes = [capacity(problem, cloud, CPU) for cloud in range(len(problem.clouds))]
     if len(sizes) < 2 or not all(sizes):
         return ()
@@ -73,18 +76,18 @@ def balance_weights(problem: Problem) -> tuple[int, ...]:
 
 
 def capacity(problem: Problem, cloud: int, resource: str) -> int:
-    """What all pools of the cloud have."""
+    """The capacity of all pools of the cloud."""
     supply = problem.clouds[cloud]
     return supply.size(range(len(supply.pools)), resource)
 
 
 def item_load(problem: Problem, item: int, resource: str) -> int:
-    """The room that is kept for an item."""
+    """The capacity that is reserved for an item."""
     return sum(workload.room.get(resource, 0) for workload in problem.items[item].workloads)
 
 
 def broken(problem: Problem, assignment: Sequence[int]) -> Iterator[Constraint]:
-    """Every constraint that the assignment does not obey."""
+    """Every constraint that the assignment violates."""
     for item, cloud in enumerate(assignment):
         for clause in problem.refusals[item][cloud]:
             yield from clause.constraints

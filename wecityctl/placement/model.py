@@ -1,4 +1,6 @@
-"""The values of a placement: where things go, why, what moves, and what conflicts. Frozen, picklable, no solver."""
+"""The values of a placement: assignments, reasons, moves and conflicts. Frozen and picklable, independent of the
+solver.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ ConstraintKind = Literal[
     "anti-affinity",
     "capacity",
 ]
-# Why a cloud that would do was not taken.
+# The goals by which another feasible cloud was preferred.
 Preference = Literal["stability", "spread", "cost", "balance", "order"]
 Key: TypeAlias = tuple[Literal["capability", "app"], str]
 
@@ -39,13 +41,15 @@ def app_key(tenant: str, name: str) -> Key:
 
 
 def subject_of(key: Key) -> str:
-    """`capability postgresql` or `app health/code`."""
+    """The key in messages, such as `capability postgresql` or `app health/code`."""
     return f"{key[0]} {key[1]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a constraint is written: a document by kind and name (apps as `<tenant>/<app>`), and the path in it."""
+    """The place of a constraint in the files: a document by kind and name (apps as `<tenant>/<app>`), and the path in
+    it.
+    """
 
     kind: str
     name: str
@@ -54,7 +58,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """One thing that a placement must obey. `subjects` are those it holds for, `text` says it in a sentence."""
+    """A constraint on the placement. `subjects` are the items that it applies to; `text` is a sentence."""
 
     kind: ConstraintKind
     subjects: tuple[str, ...]
@@ -64,7 +68,7 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a cloud was not taken: by constraints, or by what was preferred to it."""
+    """Why a cloud was rejected: by constraints, or by a preference for another."""
 
     cloud: str
     kind: ConstraintKind | Preference
@@ -74,8 +78,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Where one thing goes. `pools` are those it can land on (none where the cloud declares none); `cost_per_hour` is
-    `None` where the cloud has no prices."""
+    """The cloud of one item.
+
+    `pools` are the eligible ones (none if the cloud declares none). `cost_per_hour` is `None` if the cloud has no
+    prices.
+    """
 
     subject: str
     cloud: str
@@ -87,7 +94,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A thing that stands on one cloud and goes to another: it is deleted here and made anew there."""
+    """An item that changes its cloud: it is deleted on one and recreated on the other."""
 
     subject: str
     source: str
@@ -113,10 +120,10 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Cloud names by capability name, by (tenant, app), and the cloud of the entry point.
+    """Cloud names by capability name and by (tenant, app), and the cloud of the entry point.
 
-    The rest tells how it was found: `cost_per_hour` is what it costs at the clouds' prices, `bound` what no placement
-    that moves as little can undercut, `gap` the part of the cost between the two (0: optimal).
+    The other fields describe the result. `cost_per_hour` is the cost at the clouds' prices. `bound` is a lower bound
+    for every placement with as few moves. `gap` is the difference relative to the cost (0: optimal).
     """
 
     capabilities: Mapping[str, str]
@@ -131,11 +138,11 @@ class Placement:
 
     @property
     def bare(self) -> Placement:
-        """Where things go and nothing else: what stacks are made from, so that only a move changes them."""
+        """Only the assignment, from which stacks are built, so that nothing but a move changes them."""
         return Placement(self.capabilities, self.apps, self.entry)
 
     def cloud_of(self, key: Key) -> str:
-        """The cloud of a capability or an app, `""` for one that is not placed."""
+        """The cloud of a capability or an app; `""` if it is not placed."""
         kind, name = key
         if kind == "capability":
             return self.capabilities.get(name, "")
@@ -150,8 +157,10 @@ class Placement:
 
 
 class InfeasiblePlacementError(ConfigurationError):
-    """No placement obeys every constraint. `conflict` are those that cannot hold together; any one less would do if it
-    `is_minimal`."""
+    """No placement meets every constraint.
+
+    `conflict` are constraints that cannot hold together. If it `is_minimal`, dropping any one of them resolves it.
+    """
 
     def __init__(
         self, conflict: tuple[Constraint, ...], places: Mapping[Source, str] | None = None, *, is_minimal: bool = True
@@ -172,7 +181,7 @@ class InfeasiblePlacementError(ConfigurationError):
         return (_infeasible, (self.conflict, self.places, self.is_minimal))
 
     def located(self, places: Mapping[Source, str]) -> InfeasiblePlacementError:
-        """The same error, each constraint with its place in the files."""
+        """The same error, with each constraint's place in the files."""
         return InfeasiblePlacementError(self.conflict, places, is_minimal=self.is_minimal)
 
     def _resolution(self) -> str:
@@ -184,7 +193,7 @@ class InfeasiblePlacementError(ConfigurationError):
         return "loosen any one of them" if len(self.conflict) > 1 else "loosen it"
 
     def place_of(self, item: Constraint) -> str:
-        """Where the constraint is written, empty where that is not known."""
+        """The place of the constraint in the files; empty if unknown."""
         return self.places.get(item.source, "") if item.source is not None else ""
 
     def _line(self, item: Constraint) -> str:
@@ -200,8 +209,11 @@ def _infeasible(
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long the solver may look for each goal, in its own deterministic units (about a second each), and the gaps
-    at which cost and balance are good enough in a city with more than `exact_up_to` choices."""
+    """The solver's limits.
+
+    Limits per goal are in deterministic units (about a second each). The gaps at which cost and balance are good enough
+    apply to a city with more than `exact_up_to` choices.
+    """
 
     cost: float = 4.0
     other: float = 1.0

@@ -1,9 +1,8 @@
-"""Whether the pods of a cloud fit side by side on its nodes: every resource of each node at once.
+"""Decides whether the pods of a cloud fit on its nodes, with every resource of each node at once.
 
-The sums of a set of pools (`rooms`) say nothing of what is left over on each node: three pods of five GPUs are fewer
-than the sixteen of two nodes, and one of them has no node. Here pods are put on nodes. That is tried in a greedy way
-first; where it fails, the solver finds a way or proves that there is none. What no assignment may have together is told
-as a `Conflict`, which the search then obeys.
+Summed capacities of pools do not tell: three pods of five GPUs are fewer than the sixteen of two nodes, but one of them
+fits on no node. Here pods are assigned to nodes, first greedily. If that fails, the solver finds an assignment or
+proves that there is none. Items that do not fit together become a `PackingConflict`, which the search then obeys.
 """
 
 from __future__ import annotations
@@ -19,27 +18,27 @@ from wecityctl.placement.model import Constraint, Source
 from wecityctl.placement.supply import CloudSupply
 
 Size = tuple[int, ...]
-# A pod's size by resource, and the pools that it may land on.
+# A pod's size by resource, and its eligible pools.
 Shape = tuple[Size, frozenset[int]]
-# Nodes by their pool and what is left of each.
+# Nodes by pool and free amounts.
 Left = Counter[tuple[int, Size]]
-# The pods of one item: its shapes and how many there are of each. Items with equal pods are as good as each other.
+# The pods of one item: its shapes and their numbers. Items with equal pods are interchangeable.
 Pods = tuple[tuple[Shape, int], ...]
-# The solver is asked where shapes times nodes are no more than this; beyond it the scheduler has the last word.
+# The solver is asked up to this number of shapes times nodes; for larger cases only the scheduler knows.
 _MOST_CHOICES = 3000
-# The parts of a size by which a node is called empty: CPU and memory.
+# The parts of a size that decide how empty a node is: CPU and memory.
 _COMPUTE = (0, 1)
-# The questions for the smallest set that does not fit; after these a set may be larger than it has to be.
+# Limit of solver calls for the smallest set that does not fit; beyond it, a set may not be minimal.
 _MOST_PROOFS = 60
-# What one question may cost in the solver's deterministic time.
+# Limit of one solver call in the solver's deterministic time.
 _LIMIT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """The nodes of a cloud's pools, how many and of which size, and the items' pods as they would be there.
+    """The nodes of a cloud's pools, by number and size, and the items' pods there.
 
-    `resources` names the parts of sizes, those of `devices` are accelerators.
+    `resources` names the parts of sizes; those in `devices` are accelerators.
     """
 
     resources: tuple[str, ...]
@@ -51,7 +50,9 @@ class Nodes:
 
 @dataclass(frozen=True, slots=True)
 class PackingConflict:
-    """Items that a cloud's nodes cannot all hold: of each group of alike items, so many are too many together."""
+    """Items that do not fit together on a cloud's nodes: `groups` of equal items, each with the number that is too
+    many.
+    """
 
     cloud: int
     groups: tuple[tuple[frozenset[int], int], ...]
@@ -61,7 +62,7 @@ class PackingConflict:
 def nodes_of(
     items: Sequence[Item], clouds: Sequence[CloudSupply], eligible_pools: EligiblePools
 ) -> tuple[Nodes | None, ...]:
-    """For each cloud its nodes; `None` for one without pools, which says nothing of its nodes."""
+    """The nodes of each cloud; `None` for a cloud without pools, whose nodes are unknown."""
     return tuple(
         _nodes(cloud, items, [each[number] for each in eligible_pools]) if cloud.pools else None
         for number, cloud in enumerate(clouds)
@@ -69,7 +70,7 @@ def nodes_of(
 
 
 def _nodes(cloud: CloudSupply, items: Sequence[Item], eligible_pools: Sequence[Sequence[frozenset[int]]]) -> Nodes:
-    # Volumes of an embedded cloud lie on a node's disk. Those of others are in a storage of the cloud's.
+    # Volumes of an embedded cloud are on a node's disk. Those of other clouds are in separate storage.
     plain = [CPU, MEMORY, *([STORAGE] if cloud.cloud.provider == "local" else [])]
     resources = [*plain, *sorted({name for pool in cloud.pools for name in pool.pool.accelerators})]
 
@@ -98,7 +99,7 @@ def _constraint(cloud: CloudSupply, resources: Sequence[str]) -> Constraint:
 
 
 def conflicts(nodes: Sequence[Nodes | None], assignment: Sequence[int]) -> Iterator[PackingConflict]:
-    """What does not fit, a smallest set for each cloud whose pods have no room side by side."""
+    """A smallest packing conflict for each cloud whose pods do not fit on its nodes."""
     for cloud, own in enumerate(nodes):
         if own is None:
             continue
@@ -110,12 +111,12 @@ def conflicts(nodes: Sequence[Nodes | None], assignment: Sequence[int]) -> Itera
 
 
 def pods_on(nodes: Nodes, assignment: Sequence[int], cloud: int) -> Counter[Pods]:
-    """How many items with equal pods the assignment of clouds to items puts on a cloud, whose nodes are given."""
+    """The number of items by their pods that the assignment puts on a cloud with the given nodes."""
     return Counter(nodes.pods[item] for item, chosen in enumerate(assignment) if chosen == cloud and nodes.pods[item])
 
 
 def _smallest(nodes: Nodes, here: Mapping[Pods, int]) -> dict[Pods, int]:
-    """As many of each kind as it takes for them not to fit: without any one of them they do, as far as was asked."""
+    """A minimal number of each kind that does not fit: without any one item they fit, as far as was checked."""
     kept, asked = dict(here), 0
     for pods in here:
         low, high = 0, kept[pods]
@@ -134,14 +135,16 @@ def _smallest(nodes: Nodes, here: Mapping[Pods, int]) -> dict[Pods, int]:
 
 
 def fits(nodes: Nodes, items: Mapping[Pods, int]) -> bool:
-    """Whether so many items of each kind fit on the nodes side by side. Where it is too much to be proven, and a greedy
-    way finds no room, they are taken to fit."""
+    """Whether these items fit together on the nodes.
+
+    If the problem is too large for a proof and the greedy assignment fails, they are assumed to fit.
+    """
     shapes = shapes_of(items)
     return left_over(nodes, shapes) is not None or _may_fit(nodes, shapes)
 
 
 def shapes_of(items: Mapping[Pods, int]) -> Counter[Shape]:
-    """How many pods there are of each shape."""
+    """The number of pods of each shape."""
     shapes: Counter[Shape] = Counter()
     for pods, many in items.items():
         for shape, each in pods:
@@ -150,10 +153,10 @@ def shapes_of(items: Mapping[Pods, int]) -> Counter[Shape]:
 
 
 def left_over(nodes: Nodes, shapes: Mapping[Shape, int]) -> Left | None:
-    """What is left of the nodes with the pods on them, put there in a greedy way; `None` where that finds no room.
+    """The free amounts of the nodes after a greedy assignment of the pods; `None` if that fails.
 
-    Pods that have fewest pools, want devices or are large come first. They are spread over the nodes, as the scheduler
-    does it; where that finds no room, each is put on the fullest node that has some.
+    Pods with the fewest pools, with devices, or with large sizes come first. They are spread over the nodes, as by the
+    scheduler; if that fails, each is put on the fullest node with enough free capacity.
     """
     largest = tuple(max((size[part] for _, size in nodes.pools), default=0) for part in range(len(nodes.resources)))
 
@@ -171,13 +174,15 @@ def left_over(nodes: Nodes, shapes: Mapping[Shape, int]) -> Left | None:
 
 
 def holds_more(nodes: Nodes, left: Left, items: Mapping[Pods, int]) -> bool:
-    """Whether the items fit into what is left over, as it is."""
+    """Whether the items fit into the free amounts, without moving other pods."""
     rest = left.copy()
     return all(_spread(nodes, rest, shape, many) for shape, many in shapes_of(items).items())
 
 
 def _spread(nodes: Nodes, left: Left, shape: Shape, many: int) -> bool:
-    """Put `many` pods of a shape on the emptiest nodes, one on each of those that are alike, unwanted devices last."""
+    """Put `many` pods of a shape on the emptiest nodes, one per node among equal ones; nodes with unneeded devices
+    last.
+    """
     size, _ = shape
     wanted = any(size[nodes.devices])
 
@@ -196,7 +201,7 @@ def _spread(nodes: Nodes, left: Left, shape: Shape, many: int) -> bool:
 
 
 def _stack(nodes: Nodes, left: Left, shape: Shape, many: int) -> bool:
-    """Put `many` pods of a shape on the fullest nodes that have room, as many on each as fit, unwanted devices last."""
+    """Put `many` pods of a shape on the fullest nodes, as many on each as fit; nodes with unneeded devices last."""
     size, _ = shape
     wanted = any(size[nodes.devices])
 
@@ -216,7 +221,7 @@ def _stack(nodes: Nodes, left: Left, shape: Shape, many: int) -> bool:
 
 
 def _with_room(left: Left, shape: Shape) -> Iterator[tuple[int, Size]]:
-    """The nodes on which a pod of the shape may land and has room."""
+    """The nodes that are eligible for a pod of the shape and have enough free capacity."""
     size, pools = shape
     for pool, free in left:
         if pool in pools and all(have >= want for have, want in zip(free, size, strict=True)):
@@ -224,7 +229,7 @@ def _with_room(left: Left, shape: Shape) -> Iterator[tuple[int, Size]]:
 
 
 def _take(left: Left, node: tuple[int, Size], size: Size, many: int) -> int:
-    """Take `size` of `many` of the nodes that are as `node`; returns how many these are."""
+    """Take `size` from `many` of the nodes equal to `node`; returns `many`."""
     left[node] -= many
     if not left[node]:
         del left[node]
@@ -233,7 +238,10 @@ def _take(left: Left, node: tuple[int, Size], size: Size, many: int) -> int:
 
 
 def _may_fit(nodes: Nodes, shapes: Mapping[Shape, int]) -> bool:
-    """Whether the solver has a way, or cannot say within its limit; nor is it asked where there is too much."""
+    """Whether the solver finds an assignment or cannot decide within its limit.
+
+    Too large problems count as undecided.
+    """
     if len(shapes) * sum(many for many, _ in nodes.pools) > _MOST_CHOICES:
         return True
     from ortools.sat.python import cp_model

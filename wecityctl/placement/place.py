@@ -1,7 +1,7 @@
-"""Decides which underlying cloud carries which capability and app.
+"""Decides which underlying cloud runs which capability and app.
 
-A pure function of the city, the catalogue and where things stand: the same values always give the same placement.
-Where nothing can be chosen no solver is loaded.
+A pure function of the city, the catalogue and the current placement: equal inputs give equal placements. The solver is
+not loaded if there is no choice.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from wecityctl.placement.problem import Assignment, Problem, build_problem
 from wecityctl.placement.supply import MICRO
 
 DEFAULT_LIMITS = Limits()
-# Searches for one placement: each is told what of the last one did not fit on the nodes.
+# Limit of searches for one placement. Each search knows the packing conflicts of the previous ones.
 _MOST_SEARCHES = 40
 
 
@@ -36,10 +36,11 @@ def place(
     explain: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Placement:
-    """Place everything that runs in `city`, moving as little as can be of what stands at `previous`.
+    """Place everything that runs in `city`, with as few moves as possible from the placement `previous`.
 
-    With `explain` the placement has its decisions. Raises `InfeasiblePlacementError` with the constraints that
-    conflict."""
+    With `explain`, the placement includes its decisions. Raises `InfeasiblePlacementError` with the conflicting
+    constraints.
+    """
     problem = build_problem(city, catalogue, previous)
     assignment, bound = _assign(problem, limits)
     found = _placement(problem, assignment, bound)
@@ -51,7 +52,7 @@ def place(
 
 
 def _assign(problem: Problem, limits: Limits) -> tuple[Assignment, int]:
-    """The clouds of the items, and the proven bound of the cost."""
+    """The clouds of the items, and the lower bound of the cost."""
     for _ in range(_MOST_SEARCHES):
         bundles = bundle(problem)
         if bundles is None:
@@ -78,7 +79,8 @@ def _search(
     from wecityctl.placement.solver import solve
 
     try:
-        # Where each bundle can have as few moves as its own constraints allow, there are no fewer: that is tried first.
+        # First only the clouds with the fewest moves of each bundle: if these are feasible, no assignment has fewer
+        # moves.
         found = solve(problem, settled, limits, weigh_moves=False)
         if found is None and any(len(a.clouds) < len(b.clouds) for a, b in zip(settled, bundles, strict=True)):
             found = solve(problem, bundles, limits, weigh_moves=True)
@@ -131,7 +133,10 @@ def _placement(problem: Problem, assignment: Assignment, bound: int) -> Placemen
 
 
 def _in_file_order(city: City, running: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
-    """The clouds of all apps. One that does not run has nothing to place: it is with its tenant if it may be."""
+    """The clouds of all apps in file order.
+
+    An app that does not run is put on its tenant's cloud if that is allowed.
+    """
     return {
         (app.tenant, app.name): running.get((app.tenant, app.name)) or _idle(city, app, running) for app in city.apps
     }
@@ -146,7 +151,7 @@ def _idle(city: City, app: App, running: dict[tuple[str, str], str]) -> str:
 
 def _moves(problem: Problem, assignment: Assignment) -> list[Move]:
     return [
-        Move(item.subject, problem.clouds[standing].name, problem.clouds[cloud].name, item.has_data)
-        for item, standing, cloud in zip(problem.items, problem.standing, assignment, strict=True)
-        if standing not in (-1, cloud)
+        Move(item.subject, problem.clouds[current].name, problem.clouds[cloud].name, item.has_data)
+        for item, current, cloud in zip(problem.items, problem.current, assignment, strict=True)
+        if current not in (-1, cloud)
     ]

@@ -1,6 +1,6 @@
-"""The placement of a city as a problem of numbers: items, clouds, who may go where, with whom, and how much fits.
+"""The placement of a city as a numeric problem: items, clouds, eligibility, relations and capacities.
 
-Built once from the city; looked at by the direct way, the solver, the explanation and the search for a conflict.
+Built once from the city. The direct solution, the solver, the explanation and the search for a conflict use it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Assignment = tuple[int, ...]
 class Problem:
     """Items and clouds by number.
 
-    `refusals[i][c]` are the clauses that keep item i off cloud c (none: it may go there); `landings[i][c]` the pools
-    for each of its workloads; `cost[i][c]` micro-units per hour; `standing[i]` the cloud it stands on, or -1.
-    `conflicts` are what is known not to fit on the nodes of a cloud side by side; the search finds more of them.
+    `refusals[i][c]` are the clauses that exclude cloud c for item i (none: it is allowed). `eligible_pools[i][c]` are
+    the pools for each of the item's workloads. `cost[i][c]` is in micro-units per hour. `standing[i]` is the current
+    cloud, or -1. `conflicts` are the known packing conflicts; the search finds more.
     """
 
     city: City
@@ -40,17 +40,17 @@ class Problem:
     capacities: tuple[CapacityConstraint, ...]
     spread: Mapping[str, tuple[int, ...]]
     cost: tuple[tuple[int, ...], ...]
-    standing: tuple[int, ...]
+    current: tuple[int, ...]
     nodes: tuple[Nodes | None, ...]
     conflicts: tuple[PackingConflict, ...] = ()
 
     def allowed(self, item: int) -> tuple[int, ...]:
-        """The clouds that nothing of the item's own refuses."""
+        """The clouds that the item's own constraints allow."""
         return tuple(cloud for cloud in range(len(self.clouds)) if not self.refusals[item][cloud])
 
     @property
     def move_weights(self) -> tuple[int, ...]:
-        """What a move weighs: one with data more than all others together."""
+        """The weight of a move: that of an item with data exceeds the sum of all moves without."""
         return tuple(len(self.items) + 1 if item.has_data else 1 for item in self.items)
 
 
@@ -84,21 +84,23 @@ def build_problem(city: City, catalogue: Catalogue, previous: Placement | None =
 
 
 def _costs(item: Item, clouds: tuple[CloudSupply, ...]) -> tuple[int, ...]:
-    """What the item costs on each cloud; where no price is known, as much as on the dearest, so that nothing is drawn
-    to a cloud because nobody wrote down what it costs."""
+    """The item's cost on each cloud.
+
+    A cloud without prices costs as much as the dearest, so that it is not preferred.
+    """
     known = [own_cost(item, cloud) for cloud in clouds]
     dearest = max((cost for cost in known if cost is not None), default=0)
     return tuple(dearest if cost is None else cost for cost in known)
 
 
 def own_cost(item: Item, cloud: CloudSupply) -> int | None:
-    """What the item costs on the cloud by its own prices, in micro-units per hour."""
+    """The item's cost by the cloud's own prices, in micro-units per hour; `None` if it has none."""
     parts = [cloud.price(workload.paid) for workload in item.workloads]
     return None if cloud.prices is None else sum(part for part in parts if part is not None)
 
 
 def restricted(problem: Problem, items: Iterable[int]) -> Problem:
-    """The problem of some of the items alone, as if the others were not there."""
+    """The problem for some of the items only."""
     kept = sorted(set(items))
     number = {item: index for index, item in enumerate(kept)}
     capacities = []
@@ -127,7 +129,7 @@ def restricted(problem: Problem, items: Iterable[int]) -> Problem:
         tuple(capacities),
         {name: tuple(number[item] for item in members if item in number) for name, members in problem.spread.items()},
         tuple(problem.cost[item] for item in kept),
-        tuple(problem.standing[item] for item in kept),
+        tuple(problem.current[item] for item in kept),
         tuple(
             None if each is None else replace(each, pods=tuple(each.pods[item] for item in kept))
             for each in problem.nodes
@@ -137,7 +139,7 @@ def restricted(problem: Problem, items: Iterable[int]) -> Problem:
 
 
 def _conflicts(problem: Problem, number: Mapping[int, int]) -> Iterator[PackingConflict]:
-    """The conflicts that the numbered items still can have."""
+    """The packing conflicts that are still possible among the numbered items."""
     for conflict in problem.conflicts:
         groups = tuple(
             (frozenset(number[item] for item in items if item in number), many) for items, many in conflict.groups

@@ -1,7 +1,7 @@
-"""An integer program and its minima: CP-SAT, with a linear relaxation first where there is much to choose.
+"""An integer program and its minimisation: CP-SAT, preceded by a linear relaxation if the program is large.
 
-Deterministic: one worker, a fixed seed, limits in the solver's deterministic time and none by the clock. The only
-importer of OR-tools beside `conflict` and `packing`; knows nothing of clouds.
+Deterministic: one worker, a fixed seed, and limits in the solver's deterministic time instead of clock time. Only this
+module, `conflict` and `packing` import OR-tools. Independent of clouds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Linear:
     constant: int = 0
 
     def plus(self, terms: Iterable[Term]) -> Linear:
-        """Itself, with more terms."""
+        """The same sum with more terms."""
         for count, weight in terms:
             if isinstance(count, int):
                 self.constant += count * weight
@@ -55,7 +55,7 @@ class _Row:
 
 
 class Program:
-    """Variables, rows, and the values found last: they obey every row, or are the first guess."""
+    """Variables, rows, and the values last found. They meet every row, or are the initial guess."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -72,13 +72,13 @@ class Program:
         return len(self._most)
 
     def variable(self, most: int, guess: int = 0) -> Variable:
-        """A new variable; `guess` is where the search begins."""
+        """Add a variable; `guess` is its value at the start of the search."""
         self._most.append(most)
         self.values.append(guess)
         return Variable(len(self._most) - 1)
 
     def at_most(self, terms: Iterable[Term], limit: int) -> None:
-        """A row: the sum is no more than `limit`."""
+        """Add a row: the sum is at most `limit`."""
         total = Linear().plus(terms)
         if total.weights:
             self._rows.append(_Row(total.weights, None, limit - total.constant))
@@ -86,7 +86,7 @@ class Program:
             self._impossible = True
 
     def exactly(self, terms: Iterable[Term], wanted: int) -> None:
-        """A row: the sum is `wanted`. Its variables are one choice."""
+        """Add a row: the sum equals `wanted`. Its variables form one choice."""
         total = Linear().plus(terms)
         if total.weights:
             wanted -= total.constant
@@ -96,10 +96,11 @@ class Program:
             self._impossible = True
 
     def minimise(self, goal: Linear, limit: float, gap: float, *, good_enough: bool = False) -> int | None:
-        """Make `goal` as small as can be, to within `gap` in a large program, and keep it so.
+        """Minimise `goal`, to within `gap` in a large program, and keep its value for later goals.
 
-        The proven bound, or `None` where no values obey the rows. With `good_enough`, a large program's goal is left
-        at what the neighbourhood of its relaxation has. Raises `TimeoutError` when no values were found.
+        Returns the proven bound, or `None` if no values meet the rows. `limit` is deterministic time. With
+        `good_enough`, a large program accepts the best values near its relaxation. Raises `TimeoutError` if no values
+        were found.
         """
         if self._impossible:
             return None
@@ -128,7 +129,7 @@ class Program:
         return bound
 
     def _narrowed(self, values: Sequence[float]) -> list[tuple[int, int]]:
-        """Choices that the relaxation settles are left between its values and the last ones; the others stay open."""
+        """Ranges of the variables: choices that the relaxation settles stay between its values and the last ones."""
         split = {index for index, value in enumerate(values) if abs(value - round(value)) > _NEARLY}
         settled = {i for group in self._groups if not split.intersection(group) for i in group}
         ranges = [(0, most) for most in self._most]
@@ -139,9 +140,9 @@ class Program:
         return ranges
 
     def _relax(self, goal: Linear) -> tuple[int, list[float]] | None:
-        """The bound and the values where parts of variables are allowed; `None` where there are none.
+        """The bound and the values if variables may be fractional; `None` if that is infeasible.
 
-        Rows and goal are scaled to coefficients of at most 1, for the sake of the arithmetic.
+        Rows and goal are scaled to coefficients of at most 1 for numerical stability.
         """
         from ortools.linear_solver.python import model_builder
 

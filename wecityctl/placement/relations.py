@@ -1,4 +1,4 @@
-"""What items have to do with each other: who must be near whom, and who must be apart."""
+"""The relations between items: colocations and anti-affinities."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ Numbers = Mapping[Key, int]
 
 @dataclass(frozen=True, slots=True)
 class Colocation:
-    """From the cloud of `item`, one of `others` is reached; `reach[c]` has the clouds that c reaches, with itself."""
+    """The cloud of `item` must reach one of `others`.
+
+    `reach[c]` are the clouds that cloud c reaches, including c itself.
+    """
 
     item: int
     others: tuple[int, ...]
@@ -38,13 +41,13 @@ class Colocation:
 
     @property
     def is_together(self) -> bool:
-        """Whether it means the same cloud, for one other item."""
+        """Whether it requires the same cloud as one other item."""
         return len(self.others) == 1 and all(reached == {cloud} for cloud, reached in enumerate(self.reach))
 
 
 @dataclass(frozen=True, slots=True)
 class AntiAffinity:
-    """Two items on different clouds."""
+    """Two items must be on different clouds."""
 
     left: int
     right: int
@@ -52,12 +55,12 @@ class AntiAffinity:
 
 
 def colocations_of(city: City, catalogue: Catalogue, items: Sequence[Item], numbers: Numbers) -> tuple[Colocation, ...]:
-    """Uses, requirements, routes and affinities."""
+    """The colocations from uses, requirements, routes and affinities."""
     return tuple(_Colocations(city, catalogue, items, numbers).all())
 
 
 def anti_affinities_of(items: Sequence[Item], numbers: Numbers) -> tuple[AntiAffinity, ...]:
-    """Anti-affinities, each pair once."""
+    """The anti-affinities, each pair once."""
     found: dict[tuple[int, int], AntiAffinity] = {}
     for number, item in enumerate(items):
         for index, name in enumerate(item.rules.anti_affinity):
@@ -72,8 +75,10 @@ def anti_affinities_of(items: Sequence[Item], numbers: Numbers) -> tuple[AntiAff
 
 
 def named(item: Item, name: str, numbers: Numbers) -> int | None:
-    """The item that `name` means in the rules of another: `<tenant>/<app>`; else an app of the same tenant, if there
-    is one, before a capability. `None` for what does not run."""
+    """The item that a rule of another item names; `None` if it does not run.
+
+    `<tenant>/<app>` names an app. Any other name is an app of the same tenant if one exists, otherwise a capability.
+    """
     if "/" in name:
         return numbers.get(app_key(*name.split("/", 1)))
     own = numbers.get(app_key(item.app.tenant, name)) if item.app is not None else None
@@ -155,7 +160,7 @@ class _Colocations:
         yield Colocation(number, (other,), reach if open_ else self._own, constraint)
 
     def _shut(self, source: str, target: str, port: int, *, open_: bool, private: bool) -> str:
-        """Why it does not cross clouds, or how far it does."""
+        """Why it may not cross clouds, or between which clouds it may."""
         if is_closed(self._city, target):
             return f"nothing in the government extranet {target} is offered to other clouds"
         if open_ and private:

@@ -18,15 +18,17 @@ from wecityctl.placement.program import Count, Linear, Program, Term
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Clouds by bundle, and the proven bound of the cost in micro-units."""
+    """The clouds by bundle, and the lower bound of the cost in micro-units."""
 
     chosen: dict[int, int]
     bound: int
 
 
 def solve(problem: Problem, bundles: Sequence[Bundle], limits: Limits, *, weigh_moves: bool) -> Found | None:
-    """The best assignment of clouds to bundles; `None` if there is none. Raises `TimeoutError` when the limits end
-    before one is found."""
+    """The best assignment of clouds to bundles; `None` if there is none.
+
+    Raises `TimeoutError` if the limits end the search before an assignment is found.
+    """
     return _Search(problem, bundles, limits).go(weigh_moves=weigh_moves)
 
 
@@ -43,7 +45,7 @@ class _Search:
         self._constrain()
 
     def go(self, *, weigh_moves: bool) -> Found | None:
-        """The goals in their order, each kept while the next one is looked for."""
+        """Minimise the goals in their order; each value is kept for the next goals."""
         limits, program = self._limits, self._program
         if weigh_moves and program.minimise(self._moves(), limits.other, 0) is None:
             return None
@@ -80,7 +82,8 @@ class _Search:
             self._program.at_most(parts, room.limit)
         for number, conflict in enumerate(self._problem.conflicts):
             self._part(number, conflict)
-        # A row for all that are apart from each other: pairs alone leave the relaxation half of everything everywhere.
+        # One row per set of mutually anti-affine bundles: with rows for pairs only, the relaxation puts half of each
+        # bundle everywhere.
         for anti_affinity_group in cliques(
             {number: item.anti_affinities for number, item in enumerate(self._bundles) if item.anti_affinities}
         ):
@@ -89,7 +92,7 @@ class _Search:
                 self._program.at_most([(count, 1) for count in here], 1)
 
     def _part(self, number: int, conflict: PackingConflict) -> None:
-        """Of one group at least, fewer are on the cloud than it takes for the conflict."""
+        """Add a packing conflict: at least one group has fewer members on the cloud than the conflict needs."""
         here: list[list[Term]] = [[] for _ in conflict.groups]
         for kind, numbers in enumerate(self._kinds):
             for other, group, many in self._bundles[numbers[0]].conflicts:
@@ -125,7 +128,7 @@ class _Search:
         )
 
     def _spread(self) -> Linear:
-        """The sum of the squares of how many members of each group are on each cloud: step by step, each dearer."""
+        """The sum of the squares of each spread group's members per cloud, as steps of increasing cost."""
         total = Linear()
         for name, members in self._problem.spread.items():
             for cloud in range(len(self._problem.clouds)):
@@ -148,7 +151,7 @@ class _Search:
         return found
 
     def _evenness(self) -> Linear:
-        """Load against size, squared, over all clouds; then the order of the clouds."""
+        """The squared relative load, summed over all clouds; then the order of the clouds."""
         total = Linear().plus(
             (count, cloud * len(self._bundles[numbers[0]].items))
             for kind, numbers in enumerate(self._kinds)
@@ -184,7 +187,7 @@ class _Search:
 
 
 def _kinds(bundles: Sequence[Bundle]) -> tuple[tuple[int, ...], ...]:
-    """The numbers of alike bundles, together. What others stand near to keeps a variable of its own."""
+    """The numbers of equal bundles, grouped. A bundle that others refer to has a group of its own."""
     named = {other for item in bundles for others, _ in item.colocations for other in others}
     found: dict[object, list[int]] = {}
     for number, item in enumerate(bundles):

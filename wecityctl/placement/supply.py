@@ -1,7 +1,7 @@
-"""What clouds offer: pools that a workload may land on, the room in them, and prices.
+"""What clouds offer: their pools with the eligible workloads, capacities, and prices.
 
-A cloud without pools says nothing of itself: its room counts as unlimited, any architecture as possible (the pods'
-node affinity holds that line), domestic hardware and accelerators as absent.
+Nothing is known of a cloud without pools: its capacity counts as unlimited and every architecture as available (the
+pods' node affinity restricts that). Domestic hardware and accelerators count as absent.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ from wecityctl.placement.model import ConstraintKind
 HOURS_PER_MONTH = 730
 # Prices are compared in millionths of the currency's unit per hour.
 MICRO = 1_000_000
-# Pods do not fit side by side without gaps: of several nodes, this part of CPU and memory is left free, in percent.
+# Pods cannot fill several nodes completely: this share of their CPU and memory, in percent, is left free.
 HEADROOM = 10
 _KIB_PER_GIB = 1024 * 1024
-# Sets of pools whose room is watched; beyond it only the plain ones are, and the scheduler has the last word.
+# Limit of pool sets with a capacity constraint. Beyond it, larger unions of sets have none, and the scheduler decides
+# the rest.
 _MOST_GROUPS = 512
 Test = ConstraintKind
 
 
 @dataclass(frozen=True, slots=True)
 class PoolSupply:
-    """A pool: what one node has, what all have."""
+    """A pool: the capacity of one node, and of all."""
 
     pool: Pool
     node: Amounts
     total: Amounts
 
     def has(self, workload: Workload, resources: Iterable[str]) -> bool:
-        """Whether one of its nodes has as much of the resources as a replica asks for."""
+        """Whether one of its nodes has enough of the resources for a replica."""
         return self.pool.nodes > 0 and all(self.node.get(name, 0) >= workload.replica[name] for name in resources)
 
 
@@ -52,17 +53,17 @@ class CloudSupply:
         return self.cloud.name
 
     def room(self, pools: frozenset[int], resource: str) -> int:
-        """What can be filled of the pools together: all that they have, but for the headroom of several nodes."""
+        """The usable capacity of the pools together: the sum, without the headroom if there are several nodes."""
         total = self.size(pools, resource)
         nodes = sum(self.pools[index].pool.nodes for index in pools)
         return total - total * HEADROOM // 100 if nodes > 1 and resource in (CPU, MEMORY) else total
 
     def size(self, pools: Iterable[int], resource: str) -> int:
-        """What the pools have together."""
+        """The capacity of the pools together."""
         return sum(self.pools[index].total.get(resource, 0) for index in pools)
 
     def price(self, amounts: Amounts) -> int | None:
-        """What the amounts cost per hour, in micro-units."""
+        """The cost of the amounts in micro-units per hour."""
         if self.prices is None:
             return None
         cost = sum((self.prices.get(name, Decimal(0)) * amount for name, amount in amounts.items()), Decimal(0))
@@ -96,7 +97,7 @@ def _prices(cloud: Cloud) -> Mapping[str, Decimal] | None:
 
 
 def passing(supply: CloudSupply, item: Item, workload: Workload) -> dict[Test, frozenset[int]]:
-    """For each thing that the workload asks of a pool, the pools that have it. Only what is asked for is listed."""
+    """For each requirement of the workload on a pool, the pools that meet it. Only actual requirements are included."""
     pools = range(len(supply.pools))
     tests: dict[Test, frozenset[int]] = {}
     if item.zone:
@@ -106,14 +107,14 @@ def passing(supply: CloudSupply, item: Item, workload: Workload) -> dict[Test, f
         tests["domestic"] = frozenset(i for i in pools if supply.pools[i].pool.domestic)
     if workload.accelerators:
         tests["accelerators"] = frozenset(i for i in pools if supply.pools[i].has(workload, workload.accelerators))
-    # A volume is not cut to the disk of a node: storage is looked at as a whole.
+    # A volume is not limited by a node's disk: storage is compared as a whole.
     plain = frozenset({CPU, MEMORY})
     tests["node-size"] = frozenset(i for i in pools if supply.pools[i].has(workload, plain))
     return tests
 
 
 def landing(supply: CloudSupply, item: Item, workload: Workload) -> frozenset[int]:
-    """The pools that the workload may land on."""
+    """The eligible pools of the workload."""
     found = frozenset(range(len(supply.pools)))
     for pools in passing(supply, item, workload).values():
         found &= pools
@@ -121,7 +122,7 @@ def landing(supply: CloudSupply, item: Item, workload: Workload) -> frozenset[in
 
 
 def emptying(tests: Mapping[Test, frozenset[int]], pools: int) -> tuple[tuple[Test, ...], ...]:
-    """The smallest sets of demands that leave none of `pools` pools."""
+    """The smallest sets of requirements that leave none of `pools` pools."""
     everything = frozenset(range(pools))
     found: list[tuple[Test, ...]] = []
     for size in range(1, len(tests) + 1):
@@ -137,9 +138,9 @@ def emptying(tests: Mapping[Test, frozenset[int]], pools: int) -> tuple[tuple[Te
 
 
 def watched_groups(eligible_pools: set[frozenset[int]]) -> tuple[frozenset[int], ...]:
-    """The sets of pools whose room has to be watched, so that what may land only within a set fits into it.
+    """The sets of pools that need a capacity constraint, so that what is confined to a set fits into it.
 
-    By Hall's theorem that is enough for each resource: all unions of overlapping sets that workloads may land on.
+    By Hall's theorem, all unions of overlapping sets of eligible pools are enough for each resource.
     """
     groups = {pools for pools in eligible_pools if pools}
     frontier = sorted(groups, key=sorted)

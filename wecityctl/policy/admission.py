@@ -1,10 +1,10 @@
-"""ValidatingAdmissionPolicies as manifests: the parts that the rules' own policies share. Pure functions.
+"""Builds ValidatingAdmissionPolicies as manifests: the parts that the rules' policies share. Pure functions.
 
-Every policy is a city's own: it carries the city's name, and its binding selects by the city's label, so that two
-cities on one cluster do not meet and nothing of anybody else's is judged. What a policy refuses is the rule's business.
+Every policy belongs to one city: it has the city's name, and its binding selects by the city's label. So two cities on
+one cluster do not affect each other, and other objects are not validated. Each rule defines what its policy rejects.
 
-Source of the shape: admissionregistration.k8s.io/v1. Expressions go through `dyn`, because one policy judges several
-kinds and the API server would otherwise warn of every field that one of them lacks.
+Source of the format: admissionregistration.k8s.io/v1. Expressions use `dyn`, because one policy validates several kinds
+and the API server would otherwise warn about every field that one of them lacks.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from wecityctl.model.city import City, Waiver
 from wecityctl.model.naming import CITY_LABEL, NAME_LABEL, PART_OF_LABEL, TENANT_LABEL, ZONE_LABEL
 from wecityctl.policy.model import Manifest, Rule
 
-# A resource that no server serves, made for RBAC alone: who may `manage` or `fence` a city is who its cluster says.
+# A resource that no server serves, used for RBAC only: the cluster's RBAC decides who may `manage` or `fence` a city.
 GUARDED_GROUP = naming.LABEL_PREFIX
 GUARDED_RESOURCE = "cities"
 MANAGE = "manage"
 FENCE = "fence"
-# A tenant of a city, of the same group and as little served: who may `deploy` it runs `up` for it and nothing else.
+# A tenant of a city, in the same group and not served either. Who may `deploy` it runs `up` for this tenant only.
 TENANT_RESOURCE = "tenants"
 DEPLOY = "deploy"
 
@@ -38,7 +38,7 @@ VARIABLES: Mapping[str, str] = {
         "variables.spec.?containers.orValue([]) + variables.spec.?initContainers.orValue([])"
         " + variables.spec.?ephemeralContainers.orValue([])"
     ),
-    # `docker.io/library/` is what a reference without a host means; CRI and registries agree on that.
+    # A reference without a host means `docker.io/library/`; CRI and registries agree on that.
     "images": (
         "(variables.containers.map(c, c.?image.orValue(''))"
         " + variables.spec.?volumes.orValue([]).filter(v, has(v.image)).map(v, v.image.?reference.orValue(''))).map(i,"
@@ -50,9 +50,9 @@ VARIABLES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What must hold, and what is said where it does not: the line that was crossed, then what to do.
+    """What must hold, and the message otherwise: the rule that was broken, then what to do.
 
-    `detail` is an expression whose value is added to the message.
+    `detail` is an expression whose value is appended to the message.
     """
 
     expression: str
@@ -61,7 +61,7 @@ class Validation:
 
 
 def resources(group: str, *names: str, versions: Sequence[str] = ("v1",), delete: bool = False) -> Manifest:
-    """A resource rule over creations and updates, and over deletions where asked."""
+    """A resource rule for creations and updates, and with `delete` for deletions."""
     return {
         "apiGroups": [group],
         "apiVersions": list(versions),
@@ -70,22 +70,24 @@ def resources(group: str, *names: str, versions: Sequence[str] = ("v1",), delete
     }
 
 
-# Workloads too, not their pods alone: who applies a Deployment is told at once and not by pods that never come.
-# Of their subresources only this one changes containers: a status, a scale and a resize leave them as they are.
+# Workloads are validated as well as pods: who applies a Deployment gets the error at once. Of their subresources, only
+# this one changes containers; status, scale and resize do not.
 WORKLOADS = (
     resources("", "pods", "pods/ephemeralcontainers", "replicationcontrollers"),
     resources("apps", "deployments", "statefulsets", "daemonsets", "replicasets"),
     resources("batch", "jobs", "cronjobs"),
 )
 
-# A pod from before the policy can still lose a finalizer and go; its containers are judged when they change.
+# A pod that is older than the policy can still lose a finalizer and be deleted. Its containers are validated when they
+# change.
 SPEC_CHANGED = {
     "name": "spec-changed",
     "expression": "request.operation == 'CREATE' || dyn(object).spec != dyn(oldObject).spec",
 }
 
-# What is being deleted may lose its finalizers, whoever takes them off: the garbage collector and other controllers of
-# the cluster are not the city's manager. An object counts until it is gone, so a change of anything else is judged.
+# An object that is being deleted may lose its finalizers, no matter who removes them: the garbage collector and other
+# controllers of the cluster are not the city's manager. The object is in force until it is gone, so any other change is
+# validated.
 _STATED = ("spec", "data", "binaryData", "stringData", "rules", "roleRef", "subjects")
 _NOT_ONLY_GOING = {
     "name": "not-only-going",
@@ -119,11 +121,12 @@ def policy(
     parameters: Manifest | None = None,
     waivable: bool = True,
 ) -> Iterator[Manifest]:
-    """A policy and its binding. `variables` name those of `VARIABLES`; `match` is the binding's, by default `in_city`.
-    `parameters` is the kind (apiVersion, kind) of which every object in the request's namespace is `params` once.
+    """A policy and its binding.
 
-    `name` is the rule's unless a rule has several policies. What the city's waivers of the rule cover is let pass, and
-    so are updates that only take finalizers off an object that is being deleted.
+    `variables` names some of `VARIABLES`. `match` is the binding's, by default `in_city`. `parameters` is a kind
+    (apiVersion, kind): every object of it in the request's namespace is `params` once. `name` is the rule's name,
+    unless a rule has several policies. The policy allows what the city's waivers of the rule cover, and updates that
+    only remove finalizers from an object that is being deleted.
     """
     full_name = policy_name(city, name or rule)
     declared = [{"name": key, "expression": VARIABLES[key]} for key in variables]
@@ -168,7 +171,7 @@ def policy_name(city: City, name: str) -> str:
 
 
 def held_by(rule: Rule, city: City, images: Mapping[str, str]) -> Iterator[Manifest]:
-    """What holds `rule` in each of the city's clusters; where the rule is advisory, it warns and refuses nothing."""
+    """The policies that enforce `rule` in each of the city's clusters. For an advisory rule they only warn."""
     if rule.admission is None:
         return
     advisory = not rule.veto and rule.level_for(city) == "advisory"
@@ -180,10 +183,10 @@ def held_by(rule: Rule, city: City, images: Mapping[str, str]) -> Iterator[Manif
 
 
 def may(city: City, verb: str) -> str:
-    """The expression: whoever asks has the right to `manage` or `fence` this city.
+    """An expression: the requester has the right to `manage` or `fence` this city.
 
-    It is the cluster's own authorizer that is asked, so an administrator of the cluster (system:masters, or a role
-    that holds everything) has it without being named anywhere.
+    The cluster's own authorizer decides. So an administrator of the cluster (system:masters, or a role with all rights)
+    has the right without being named anywhere.
     """
     return (
         f"authorizer.group({quote(GUARDED_GROUP)}).resource({quote(GUARDED_RESOURCE)})"
@@ -192,9 +195,9 @@ def may(city: City, verb: str) -> str:
 
 
 def deploys(city: City) -> str:
-    """The expression: whoever asks may `deploy` the tenant of the request's namespace, and not `manage` the city.
+    """An expression: the requester may `deploy` the tenant of the request's namespace, and may not `manage` the city.
 
-    It needs the `namespaceObject`, so it fits validations and variables, and no match condition.
+    It needs `namespaceObject`, so it can be used in validations and variables but not in match conditions.
     """
     tenant = f"namespaceObject.metadata.?labels[?{quote(TENANT_LABEL)}].orValue('')"
     name = f"{quote(tenant_resource(city.name, ''))} + {tenant}"
@@ -203,12 +206,12 @@ def deploys(city: City) -> str:
 
 
 def tenant_resource(city: str, tenant: str) -> str:
-    """The name of a tenant among the resources that no server serves."""
+    """The resource name of a tenant among the resources that no server serves."""
     return f"{city}.{tenant}"
 
 
 def right(city: City, *verbs: str) -> Manifest:
-    """The RBAC rule that gives these rights over the city."""
+    """The RBAC rule that grants these rights over the city."""
     return {
         "apiGroups": [GUARDED_GROUP],
         "resources": [GUARDED_RESOURCE],
@@ -218,9 +221,9 @@ def right(city: City, *verbs: str) -> Manifest:
 
 
 def quote(value: Any) -> str:
-    """A string, or a list of strings, as a literal of CEL.
+    """A string, or a list of strings, as a CEL literal.
 
-    JSON's escapes are all CEL's as well, except that JSON writes a character beyond U+FFFF as two.
+    CEL has all escapes of JSON, except that JSON writes a character beyond U+FFFF as two.
     """
     return "".join(map(_escaped, json.dumps(value, ensure_ascii=False)))
 
@@ -233,9 +236,9 @@ def _escaped(character: str) -> str:
 
 
 def waived_expression(city: City, rule: str) -> str:
-    """Whether one of the object's subjects is covered by a waiver of `rule`; empty where there is none.
+    """An expression: a waiver of `rule` covers one of the object's subjects. Empty if there is no waiver.
 
-    Here there is no calendar: stacks are given a city with the waivers that hold on the day of the run.
+    Dates are not checked here: stacks get a city with the waivers that are valid on the day of the run.
     """
     patterns = sorted({text for waiver in city.waivers if waiver.rule == rule for text in waiver.subjects})
     if not patterns:
@@ -244,15 +247,15 @@ def waived_expression(city: City, rule: str) -> str:
     return f"{_COVERED}{quote(expression)}))"
 
 
-# How the part of an expression begins that lets pass what waivers cover: a pattern of RE2 follows.
+# The beginning of the expression that allows what waivers cover; an RE2 pattern follows.
 _COVERED = "variables.subjects.exists(s, s.matches("
 
 
 def lets_pass(waiver: Waiver, policy: Mapping[str, Any]) -> bool:
-    """Whether an admission policy of the waiver's rule lets pass what the waiver covers."""
+    """Whether an admission policy of the waiver's rule allows what the waiver covers."""
     patterns = {quote(_matching(text))[1:-1] for text in waiver.subjects}
     for text in _texts(policy.get("spec")):
-        # Alternatives are told apart by bars that are no literal text.
+        # Alternatives are separated by bars that are not escaped.
         _, _, covered = text.partition(f'{_COVERED}"^(')
         if patterns & set(re.split(r"(?<!\\)[|]", covered.partition(')$"')[0])):
             return True
@@ -271,8 +274,8 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
-# The same names as a finding's subject (`wecityctl.policy.objects.source_of`). In a tenant's namespace the tenant is
-# what the namespace says, which nobody but the city's manager can change.
+# The same names as a finding's subject (`wecityctl.policy.objects.source_of`). In a tenant's namespace, the tenant
+# comes from the namespace's label, which only the city's manager can change.
 _SUBJECTS = (
     "namespaceObject == null ? [request.kind.kind + ' ' + request.name] :"
     f" [namespaceObject.metadata.?labels[?'{TENANT_LABEL}'].orValue("
@@ -297,5 +300,5 @@ def _validation(rule: str, item: Validation, *, waived: bool) -> Manifest:
 
 
 def _escape(text: str) -> str:
-    """Literal text in RE2, whose escapes are not Python's."""
+    """Literal text in an RE2 pattern, whose escapes differ from Python's."""
     return "".join(f"\\{char}" if char in r"\.+*?()|[]{}^$" else char for char in text)

@@ -1,4 +1,4 @@
-"""Objects that cross one policy rule each: what an API server that holds the line refuses, tried by dry run. Pure."""
+"""Objects that violate one policy rule each, for a dry run that shows whether an API server rejects them. Pure."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ _DIGEST = f"sha256:{'0' * 64}"
 
 
 def trial(rule: str, city: City, namespaces: Mapping[str, Mapping[str, str]]) -> Manifest | None:
-    """An object that `rule` refuses to everybody, in one of the city's `namespaces` (labels by name); `None` where the
-    rule lets its manager pass, or no namespace is of the kind."""
+    """An object that `rule` rejects for everybody, in one of the city's `namespaces` (labels by name).
+
+    `None` if the rule exempts the city's manager, or no suitable namespace exists.
+    """
     place = min(namespaces, default="")
     if rule == "extranet-exposure":
         zones = extranets(city)
@@ -52,8 +54,10 @@ def _metadata(namespace: str) -> dict[str, Any]:
 
 
 def _deployment(namespace: str, pod: Mapping[str, Any], **container: Any) -> Manifest:
-    """A Deployment that is as it should be but for what is given. Pod Security judges pods, not this: what refuses it
-    is the policy."""
+    """A Deployment that complies with all rules except for the given fields.
+
+    Pod Security rejects pods, not Deployments: so a rejection comes from the policy.
+    """
     security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     spec: Manifest = {
         "automountServiceAccountToken": False,

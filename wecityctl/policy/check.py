@@ -1,6 +1,6 @@
-"""Evaluates a policy input: every rule's findings, what waivers let pass, and what is to be said of the waivers.
+"""Evaluates a policy input: the findings of every rule, the waivers that cover them, and notes about the waivers.
 
-The day is given by the caller; nothing here reads a clock.
+The caller gives the date; nothing here reads a clock.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from wecityctl.model.patterns import is_broad
 from wecityctl.model.waivers import holds
 from wecityctl.policy.model import Finding, Level, PolicyInput, Rule
 
-# A waiver that ends so soon is worth a word while there is time to mend what it covers.
+# A waiver that ends within this time gets a note, so that what it covers can be fixed in time.
 SOON = timedelta(days=30)
-# One that holds longer is looked at by nobody who gave it.
+# A longer waiver gets a note: nobody would review it.
 LONG = timedelta(days=366)
 
 NoteKind = Literal["expired", "soon", "unused", "unmatched", "refused", "unknown", "long", "wide"]
@@ -28,7 +28,7 @@ NoteKind = Literal["expired", "soon", "unused", "unmatched", "refused", "unknown
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A finding with its rule's weight in this city; `waiver` names the waiver that lets it pass, or is empty."""
+    """A finding with its rule's level in this city; `waiver` is the waiver that covers it, or empty."""
 
     rule: str
     title: str
@@ -39,13 +39,13 @@ class Violation:
 
     @property
     def stops(self) -> bool:
-        """Whether nothing may be brought up while this stands."""
+        """Whether it blocks the city from being brought up."""
         return self.level == "mandatory" and not self.waiver
 
 
 @dataclass(frozen=True, slots=True)
 class WaiverNote:
-    """What is to be said of a waiver."""
+    """A note about a waiver."""
 
     waiver: str
     kind: NoteKind
@@ -54,7 +54,7 @@ class WaiverNote:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a rule has seen to hold, for an assessor to look at."""
+    """What a rule has found to hold, for an assessor."""
 
     rule: str
     text: str
@@ -62,10 +62,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class PolicyReport:
-    """What came of a check. `resources` counts those judged; `rules` names the rules that judged them.
+    """The result of a check. `resources` counts the checked ones; `rules` names the rules that were evaluated.
 
-    `refusing` names stacks that could not be judged because their own program refuses the files: a run makes nothing
-    of them either.
+    `refusing` names stacks that could not be checked because their program rejects the files. A run creates none of
+    their resources either.
     """
 
     city: str
@@ -95,7 +95,7 @@ class PolicyReport:
 
 
 def judge(policy_input: PolicyInput, today: date, rules: Sequence[Rule]) -> PolicyReport:
-    """The policy report of `rules` on `policy_input`, with the waivers that hold on `today`."""
+    """The result of `rules` for `policy_input`, with the waivers that are valid on `today`."""
     used: set[str] = set()
     findings = [
         _judged(rule, finding, policy_input.city, today, used)
@@ -119,7 +119,7 @@ def judge(policy_input: PolicyInput, today: date, rules: Sequence[Rule]) -> Poli
 
 
 def _found(rule: Rule, policy_input: PolicyInput) -> Iterable[Finding]:
-    """The rule's findings, each said once: a stack may register the same thing under several parents."""
+    """The rule's findings without duplicates: a stack may register the same object under several parents."""
     return dict.fromkeys(rule.check(policy_input))
 
 
@@ -143,7 +143,7 @@ def covers(waiver: Waiver, finding: Finding) -> bool:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """`*` stands for anything; everything else for itself."""
+    """Compile a pattern in which `*` matches any text."""
     return re.compile(".*".join(re.escape(part) for part in text.split("*")), re.DOTALL)
 
 
@@ -168,7 +168,7 @@ def _notes(
 
 
 def _idle(waiver: Waiver, found: Sequence[str]) -> WaiverNote:
-    """A waiver that lets nothing pass: because there is nothing to let pass, or because its subjects name nobody."""
+    """A note about a waiver that covers nothing: there is nothing to cover, or its subjects do not exist."""
     if not found or any(_pattern(text).fullmatch(subject) for text in waiver.subjects for subject in found):
         return WaiverNote(waiver.name, "unused", f"covers nothing that rule {waiver.rule!r} finds; take it out")
 
@@ -181,7 +181,7 @@ def _idle(waiver: Waiver, found: Sequence[str]) -> WaiverNote:
 
 
 def _generous(waiver: Waiver, today: date) -> Iterable[WaiverNote]:
-    """What lets pass more, or for longer, than anybody can have looked at."""
+    """Notes about a waiver that covers more, or for longer, than anybody can have reviewed."""
     if date.fromisoformat(waiver.expires) - today > LONG:
         message = f"it ends on {waiver.expires}, more than a year from now; {waiver.owner} answers for it"
         yield WaiverNote(waiver.name, "long", message)

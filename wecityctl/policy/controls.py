@@ -1,7 +1,7 @@
-"""The controls of GB/T 22239-2019 that a city's policy rules are evidence for, in our own words.
+"""The controls of GB/T 22239-2019 for which a city's policy rules are evidence, in our own words.
 
 Source of numbers and titles: GB/T 22239-2019, chapter 7 (level 2) and chapter 8 (level 3), general requirements x.1 and
-extended requirements for cloud computing x.2. A number stands here only where it is known for certain.
+extended requirements for cloud computing x.2. Only numbers that are certain are given.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """`number` is that of level 3; `second` the one of level 2: empty where level 2 has no such control, or its number
-    is not certain."""
+    """A control with its level 3 `number`.
+
+    `second` is the number of level 2; empty if level 2 has no such control or its number is not certain.
+    """
 
     number: str
     title: str
@@ -60,7 +62,7 @@ CONTROLS: tuple[Control, ...] = (
     Control("8.2.4.4", "镜像和快照保护", "Images are hardened, and changed ones are noticed."),
 )
 
-# What an assessor asks for besides and this program has nothing to say about.
+# Controls that an assessor also checks and about which this program has no evidence.
 ELSEWHERE = (
     "8.1.1 安全物理环境: the machine rooms",
     "8.1.3.3, 8.1.3.4 入侵防范, 恶意代码防范: detection of attacks and malware at the boundary",
@@ -73,12 +75,15 @@ ELSEWHERE = (
 
 
 def controls_for(mlps: int) -> tuple[Control, ...]:
-    """The controls that are asked for at a level: those of level 2, and from level 3 on all."""
+    """The controls that a level requires: those of level 2, and from level 3 on all."""
     return tuple(item for item in CONTROLS if item.level <= max(mlps, 2))
 
 
 def number_at(control: Control, mlps: int) -> str:
-    """The control's number at a level; at level 4 the one of level 3, whose demands it contains. Empty: not given."""
+    """The control's number at a level; empty if unknown.
+
+    Level 4 gets level 3's number, whose requirements it includes.
+    """
     if mlps >= 3:
         return control.number
     return control.second if mlps == 2 else ""

@@ -1,4 +1,4 @@
-"""Where an app's data lies: the app itself and the stores it uses, with their zones, clouds and regions."""
+"""Determines where an app's data is stored: at the app itself and in the stores it uses, by zone, cloud and region."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ CITIZENS = frozenset({"L3", "L4"})
 
 @dataclass(frozen=True, slots=True)
 class Lodging:
-    """One place in which an app's data lies. `capability` is `None` for the app's own pods; `use` is its index.
+    """One place where an app's data is stored. `capability` is `None` for the app's own pods; `use` is its index.
 
-    `cloud` is `None` where nothing can be placed and the files leave more than one to choose from. `zone` is empty for
-    a store that names none. Such a store counts as in every zone of the running apps that use it (`user_zones`) and of
-    the nodes that it may run on (`node_zones`); both are empty where `zone` is named.
+    `cloud` is `None` if nothing can be placed and the files allow more than one cloud. `zone` is empty for a store that
+    names none. Such a store counts as in every zone of the running apps that use it (`user_zones`) and of the nodes
+    that it may run on (`node_zones`). Both are empty if `zone` is set.
     """
 
     app: App
@@ -36,12 +36,12 @@ class Lodging:
 
     @property
     def path(self) -> tuple[str | int, ...]:
-        """What in the App document leads there."""
+        """The path in the App document that leads to this place."""
         return ("spec", "uses", self.use) if self.capability is not None else ("spec", "zone")
 
     @property
     def zones(self) -> tuple[str, ...]:
-        """Every zone that the place counts as in."""
+        """Every zone in which the place counts."""
         return (self.zone,) if self.zone else tuple(dict.fromkeys((*self.user_zones, *self.node_zones)))
 
     def lies_in(self, zone: str) -> str:
@@ -54,19 +54,19 @@ class Lodging:
 
 
 def running(policy_input: PolicyInput) -> tuple[App, ...]:
-    """The apps that have workloads and so hold data."""
+    """The apps that have workloads and therefore hold data."""
     return tuple(app for app in policy_input.city.apps if app.runs)
 
 
 def is_store(kind: CapabilityType) -> bool:
-    """Whether a capability of this type keeps data of the apps that are bound to it."""
+    """Whether a capability of this type stores data of the apps that are bound to it."""
     return kind.stores_data
 
 
 def store_users(policy_input: PolicyInput) -> Mapping[str, tuple[App, ...]]:
-    """The running apps that keep data in each store, by the store's name, in file order.
+    """The running apps that store data in each store, by the store's name, in file order.
 
-    An app keeps data, too, in what the capabilities that it uses need themselves.
+    This includes the capabilities that an app's capabilities need.
     """
     graph = requirements(policy_input.city.capabilities, policy_input.catalogue)
     stores = {item.name for item in policy_input.city.capabilities if is_store(policy_input.catalogue[item.type])}
@@ -79,7 +79,7 @@ def store_users(policy_input: PolicyInput) -> Mapping[str, tuple[App, ...]]:
 
 
 def zones_of(apps: tuple[App, ...]) -> tuple[str, ...]:
-    """The zones of the apps, each once, in file order."""
+    """The zones of the apps without duplicates, in file order."""
     return tuple(dict.fromkeys(app.zone for app in apps))
 
 
@@ -105,7 +105,7 @@ def _stores(
     users: Mapping[str, tuple[App, ...]],
     capabilities: Mapping[str, Capability],
 ) -> Iterator[tuple[int, Capability]]:
-    """The stores that an app's uses lead to, each with the index of the use; those behind a use once for the app."""
+    """The stores that an app uses directly or indirectly, each with the index of the use; no indirect one twice."""
     direct = {use.capability for use in app.uses}
     for index, use in enumerate(app.uses):
         for name in reached(graph, use.capability):
@@ -115,7 +115,7 @@ def _stores(
 
 
 def _node_zones(clouds: tuple[Cloud, ...]) -> tuple[str, ...]:
-    """The zones that nodes of these clouds serve: a pool that names none serves all of its cloud's."""
+    """The zones that nodes of these clouds serve. A pool that names none serves all zones of its cloud."""
     served = (
         zones for cloud in clouds for zones in [pool.zones or cloud.zones for pool in cloud.pools] or [cloud.zones]
     )
@@ -123,7 +123,7 @@ def _node_zones(clouds: tuple[Cloud, ...]) -> tuple[str, ...]:
 
 
 def _cloud(city: City, name: str) -> Cloud | None:
-    """The cloud of that name; without one, the only cloud that there is."""
+    """The cloud of that name; without a name, the only cloud of the city, if it has one."""
     if name:
         return city.cloud(name)
     return city.clouds[0] if len(city.clouds) == 1 else None

@@ -1,6 +1,6 @@
-"""What enforces the policy rules outside the files: objects of the graph, in groups that an assessor can be shown.
+"""The enforcement points of the policy rules outside the files: groups of objects, to be shown to an assessor.
 
-Pure: the groups come from the recorded graph; whether they are in a cluster is looked at elsewhere, and judged here.
+Pure: the groups come from the recorded graph. Other modules read the clusters; `observe` evaluates what they found.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wecityctl.resource_graph import SECRET, UNKNOWN, RecordedResource
 Key = tuple[str, str, str]
 _SHOWN = 3
 SERVICE_ACCOUNTS = "service-accounts"
-# Policies of extensions let through what a NetworkPolicy closes; routes of gateways reach only what lets them.
+# Policies of extensions can allow what a NetworkPolicy denies. Routes of gateways only reach pods that allow them.
 _POLICIES = tuple(sorted({kind for kinds in TRAFFIC.values() for kind in kinds if kind.endswith("NetworkPolicy")}))
 _RESTS_ON: Mapping[Kind, tuple[str, ...]] = {
     "network-policy": ("NetworkPolicy", *_POLICIES),
@@ -33,9 +33,9 @@ ADMISSION = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 
 @dataclass(frozen=True, slots=True)
 class EnforcementPoint:
-    """A group of objects that enforces `controls` (numbers of level 3); `wanted` are those of each cloud.
+    """A group of objects that enforces `controls` (numbers of level 3); `wanted` has the objects of each cloud.
 
-    `idle` says why the objects, though they are there, enforce nothing that can be seen; usually empty.
+    `idle` is the reason why existing objects enforce nothing that can be observed; usually empty.
     """
 
     kind: Kind
@@ -47,17 +47,17 @@ class EnforcementPoint:
 
     @property
     def in_clusters(self) -> bool:
-        """Whether it is made of Kubernetes objects, which can be looked at without a vendor's interface."""
+        """Whether it consists of Kubernetes objects, which can be read without a vendor's API."""
         return self.kind != "landing-zone"
 
     def rests_on(self, kind: str) -> bool:
-        """Whether one more object of that kind takes away from what this enforces."""
+        """Whether an additional object of that kind weakens what this enforces."""
         return kind in _RESTS_ON.get(self.kind, ()) and self.name != SERVICE_ACCOUNTS
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Which recorded objects make up an enforcer."""
+    """Defines which recorded objects form an enforcement point."""
 
     kind: Kind
     name: str
@@ -91,7 +91,7 @@ def _tenant_role(policy_input: PolicyInput, item: RecordedResource) -> bool:
 
 
 def _administrators(duty: str, control: str) -> Family:
-    """The roles of one of the three duties: nobody can be seen to have a duty for which the files name nobody."""
+    """The roles of one of the three administrators; idle if the files name nobody for that duty."""
 
     def idle(policy_input: PolicyInput) -> str:
         if people(policy_input.city, duty):
@@ -138,7 +138,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
 )
 
-# Vendors' tokens end alike; what they are for is told by these words in them.
+# Words in the tokens of all vendors that tell what a resource is for.
 _LANDING = (
     (
         ("secgroup", "securitygroup", "security/", "networking/sec"),
@@ -151,7 +151,7 @@ _LANDING = (
 
 
 def enforcement_points(policy_input: PolicyInput, rules: Sequence[Rule]) -> tuple[EnforcementPoint, ...]:
-    """Every group of objects that the recorded stacks would register, admission policies by rule first."""
+    """Every group of objects that the recorded stacks would register; admission policies by rule come first."""
     return (*_admission(policy_input, rules), *_families(policy_input), *_landing(policy_input))
 
 
@@ -207,9 +207,10 @@ def observe(
     live: Mapping[Key, Mapping[str, Any]],
     differs: Mapping[Key, str] = {},
 ) -> Observation:
-    """What of `wanted` is in a cluster, and whether it still says what the files make it say.
+    """Compare `wanted` with a cluster: how many objects exist, and whether they still say what the files say.
 
-    `differs` has the objects that were compared as a whole and are otherwise than stated, each with what was changed.
+    `differs` has the objects that were compared as a whole and differ from the declared ones, each with what was
+    changed.
     """
     found = [(item, live.get(key_of(item))) for item in wanted]
     missing = [item for item, there in found if there is None]
@@ -230,13 +231,13 @@ def observe(
 
 
 def _idle(missing: Sequence[Mapping[str, Any]], live: Sequence[Mapping[str, Any]]) -> set[Key]:
-    """Admission policies without their binding and bindings without their policy: either alone refuses nothing."""
+    """Admission policies without a binding, and bindings without a policy: they have no effect."""
     names = {name for kind, _, name in map(key_of, missing) if kind in ADMISSION}
     return {key for key in map(key_of, live) if key[0] in ADMISSION and key[2] in names}
 
 
 def contains(live: Any, wanted: Any) -> bool:
-    """Whether the API server's object has everything that we registered; what it adds by itself is its own."""
+    """Whether the API server's object has all fields that we registered; additional fields do not matter."""
     if wanted in (UNKNOWN, SECRET):
         return True
     if isinstance(wanted, Mapping):

@@ -1,6 +1,6 @@
-"""What a city can show an assessor, as values: controls, what enforces them, and what was observed.
+"""The evidence of a city for an assessor, as values: controls, what enforces them, and what was observed.
 
-It is evidence, not a certificate: nothing here says that a control is fulfilled.
+It is no certificate: nothing here says that a control is fulfilled.
 """
 
 from __future__ import annotations
@@ -14,21 +14,23 @@ DISCLAIMER = (
     " that a control of GB/T 22239 is fulfilled."
 )
 
-# `not-looked-at` is never good news and never bad: nobody has looked.
+# `not-looked-at` is neither good nor bad: nothing was observed.
 State = Literal[
     "observed", "partial", "altered", "undeclared", "inactive", "crossed", "missing", "unreachable", "not-looked-at"
 ]
 Kind = Literal["rule", "admission", "network-policy", "pod-security", "role", "landing-zone", "setting"]
 Outcome = Literal["", "nothing-to-judge", "no-finding", "declared", "advisory", "waived", "broken"]
-# What can be said of a control. `enforced`: everything that enforces it was observed working on every cloud.
-CurrentPlacement = Literal["enforced", "partly", "broken", "not-looked-at", "declared", "nothing"]
+# The status of a control. `enforced`: everything that enforces it was observed to work on every cloud.
+ControlStatus = Literal["enforced", "partly", "broken", "not-looked-at", "declared", "nothing"]
 _WRONG = ("partial", "altered", "undeclared", "inactive", "crossed", "missing")
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """How something was found on one cloud: how many objects of those wanted are there and as they should be, and since
-    when the oldest of them is there (RFC 3339)."""
+    """An observation on one cloud: how many of the wanted objects exist and are unchanged.
+
+    `since` is the creation time of the oldest of them (RFC 3339).
+    """
 
     cloud: str
     state: State
@@ -42,10 +44,10 @@ class Observation:
 class Measure:
     """One thing that enforces a control.
 
-    `outcome` is what a rule over the files and the graph came to (`nothing-to-judge`: the city has nothing that it
-    could judge; `declared`: the files say so, and nothing that this program observes does it, although objects that
-    prepare it may be there), `notes` what it has seen; `observations` are those of the clouds, none for what lives in
-    the files alone. Those of a rule say what it came to over the live objects.
+    `outcome` is the result of a rule over the files and the graph. `nothing-to-judge`: the city has nothing that the
+    rule applies to. `declared`: the files say so, but nothing that this program observes enforces it, although objects
+    that prepare it may exist. `notes` are what the rule has found. `observations` are per cloud; empty for what is in
+    the files only. The observations of a rule are its results for the live objects.
     """
 
     kind: Kind
@@ -58,17 +60,17 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class ControlEvidence:
-    """A control with everything that speaks for it. `number` is empty where none is certain."""
+    """A control with all its evidence. `number` is empty if it is not certain."""
 
     number: str
     title: str
     words: str
     measures: tuple[Measure, ...]
-    standing: CurrentPlacement = "nothing"
+    status: ControlStatus = "nothing"
 
 
-def standing_of(measures: Sequence[Measure]) -> CurrentPlacement:
-    """What a control's measures come to: what the files declare never counts as enforced."""
+def status_of(measures: Sequence[Measure]) -> ControlStatus:
+    """The status of a control from its measures. What is only declared in the files never counts as enforced."""
     if not measures:
         return "nothing"
     working = [measure for measure in measures if measure.kind != "rule" and measure.outcome != "declared"]
@@ -89,7 +91,7 @@ def standing_of(measures: Sequence[Measure]) -> CurrentPlacement:
 
 @dataclass(frozen=True, slots=True)
 class WaiverEvidence:
-    """A waiver. `note` is what is to be said of it; empty while it simply holds."""
+    """A waiver, with a note; the note is empty for a valid waiver without remarks."""
 
     name: str
     rule: str
@@ -102,10 +104,10 @@ class WaiverEvidence:
 
 @dataclass(frozen=True, slots=True)
 class CloudLook:
-    """Whether a cloud was looked at, or why not.
+    """Whether a cloud was observed, or why not.
 
-    `expected` names what gives rights, opens or limits in the city's namespaces and is said to be the cloud's owner's;
-    `altered` are sentences on pods that are otherwise than the templates of their controllers.
+    `expected` names security-relevant objects in the city's namespaces that the files attribute to the cloud's owner.
+    `altered` are sentences about pods that differ from the templates of their controllers.
     """
 
     cloud: str
@@ -120,10 +122,10 @@ class CloudLook:
 
 @dataclass(frozen=True, slots=True)
 class ComplianceReport:
-    """Everything that a report says.
+    """Everything that a report contains.
 
-    `at` is when the clouds were looked at (RFC 3339, UTC); `unseen` names stacks whose program does not run, so that
-    nothing is known of what they would make.
+    `at` is when the clouds were observed (RFC 3339, UTC). `unseen` names stacks whose program fails, so that their
+    resources are unknown.
     """
 
     city: str

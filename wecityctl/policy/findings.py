@@ -1,4 +1,4 @@
-"""A finding about one recorded object: whom it names and where in the files that comes from."""
+"""Creates a finding about one recorded object: its subject, and the place in the files that it comes from."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from wecityctl.resource_graph import RecordedResource
 
 
 def about(policy_input: PolicyInput, stack: str, item: RecordedResource, message: str, resolution: str) -> Finding:
-    """A finding about `item`, led by its kind and name."""
+    """A finding about `item`; the message begins with its kind and name."""
     source = source_of(policy_input, item)
     text = f"{item.inputs.get('kind')} {full_name(item)}: {message}"
     return Finding(source.subject, text, resolution, stack, source.document, source.path)
 
 
 def full_name(item: RecordedResource) -> str:
-    """`<namespace>/<name>` of an object, or its name alone."""
+    """`<namespace>/<name>`, or the name alone of a cluster-scoped object."""
     namespace = namespace_of(item)
     return f"{namespace}/{name_of(item)}" if namespace else name_of(item)

@@ -1,6 +1,4 @@
-"""The recorded resources of landing zones, by cloud, and what of theirs a rule has to read, by what each vendor's
-folder says of its SDK.
-"""
+"""Reads the recorded resources of landing zones, by cloud, with each vendor's description of its SDK."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from wecityctl.policy.model import PolicyInput
 from wecityctl.policy.vendors import PUBLIC_API, PUBLIC_BALANCER, Audit, audit_of
 from wecityctl.resource_graph import RecordedResource, Recording
 
-# How the names of balancers begin; the zone follows.
+# The prefix of the names of load balancers; the zone follows.
 BALANCER = "balancer-"
 
 
@@ -25,17 +23,17 @@ def is_cluster(item: RecordedResource) -> bool:
 
 
 def is_bucket(item: RecordedResource) -> bool:
-    """Whether the resource is a vendor's bucket."""
+    """Whether the resource is a vendor's object storage bucket."""
     return (audit := audit_of(item)) is not None and item.type == audit.bucket
 
 
 def is_key(item: RecordedResource) -> bool:
-    """Whether the resource is a key of a vendor's key management."""
+    """Whether the resource is a key of a vendor's key management service."""
     return (audit := audit_of(item)) is not None and item.type == audit.key
 
 
 def landing_zones(policy_input: PolicyInput) -> Iterator[tuple[Cloud, Recording]]:
-    """The clouds that begin with a landing zone, each with its recording."""
+    """The clouds with a landing zone, each with its recording."""
     clouds = {cloud.name: cloud for cloud in policy_input.city.clouds if cloud.has_landing_zone}
     for recording in policy_input.recordings:
         stack = StackName.parse(recording.stack)
@@ -44,7 +42,7 @@ def landing_zones(policy_input: PolicyInput) -> Iterator[tuple[Cloud, Recording]
 
 
 def public_parts(recording: Recording) -> Iterator[tuple[RecordedResource, str]]:
-    """What of a landing zone the internet can reach, or is reached through: the resource and what it is."""
+    """The parts of a landing zone that the internet can reach or that reach it: the resource and a description."""
     for item in recording.resources:
         audit = audit_of(item)
         if audit is not None:
@@ -65,7 +63,7 @@ def _public_parts(audit: Audit, item: RecordedResource) -> Iterator[str]:
 
 
 def balanced_zone(item: RecordedResource) -> str:
-    """The zone whose entry point a balancer leads to; empty for what is no balancer of an entry point."""
+    """The zone whose entry point a load balancer serves; empty for any other resource."""
     return item.name.removeprefix(BALANCER) if item.name.startswith(BALANCER) else ""
 
 
@@ -74,20 +72,20 @@ def is_public_endpoint(what: str) -> bool:
 
 
 def is_open_to_all(recording: Recording, endpoint: RecordedResource) -> bool:
-    """Whether a public API endpoint has no access list, or one that is too wide to be one."""
+    """Whether a public API endpoint has no access list, or one that is too wide."""
     audit = audit_of(endpoint)
     allowed = audit.access_list(recording, endpoint) if audit is not None else ()
     return not allowed or is_no_access_list(allowed)
 
 
 def keeps_secrets_encrypted(recording: Recording, cluster: RecordedResource) -> bool:
-    """Whether the cluster's own store is encrypted with a key."""
+    """Whether the Secrets in the cluster's etcd are encrypted with a key."""
     audit = audit_of(cluster)
     return audit is not None and audit.encrypts_secrets(recording, cluster)
 
 
 def keeps_objects_encrypted(recording: Recording, bucket: RecordedResource) -> bool:
-    """Whether what the bucket holds is encrypted with a key."""
+    """Whether the bucket's objects are encrypted with a key."""
     names = ("serverSideEncryptionRule", "encryptionAlgorithm", "kmsId", "kmsKeyId", "encryption")
     if any(_is_set(bucket.inputs, name) for name in names):
         return True
@@ -95,8 +93,10 @@ def keeps_objects_encrypted(recording: Recording, bucket: RecordedResource) -> b
 
 
 def keeps_volumes_encrypted(storage_class: RecordedResource) -> bool:
-    """Whether a StorageClass says that its volumes are encrypted, in the parameters of its vendor's driver. Of Cinder's
-    types a name is all that can be seen."""
+    """Whether a StorageClass encrypts its volumes, according to the parameters of its vendor's driver.
+
+    For Cinder, only the name of the volume type can be seen.
+    """
     parameters = storage_class.inputs.get("parameters") or {}
     driver = storage_class.inputs.get("provisioner")
     names = {vendor.volumes.encrypted_by for vendor in vendors().values() if vendor.volumes.driver == driver}
@@ -108,7 +108,7 @@ def keeps_volumes_encrypted(storage_class: RecordedResource) -> bool:
 
 
 def is_sm_key(item: RecordedResource) -> bool:
-    """Whether the key is of an SM algorithm."""
+    """Whether the key has an SM algorithm."""
     values = (item.inputs.get(name) for name in ("keySpec", "keyUsage", "keyAlgorithm", "algorithm"))
     return any(isinstance(value, str) and ("SM2" in value or "SM4" in value) for value in values)
 

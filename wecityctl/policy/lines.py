@@ -1,4 +1,7 @@
-"""Findings and waivers as sentences, each led by its place in the files. Pure text: no colour, no width."""
+"""Formats findings and waivers as sentences that begin with their place in the files.
+
+Plain text: no colour, no width.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,13 @@ NOTE_WORDS = {
 
 
 class SourceLocations(Protocol):
-    """Where documents and their fields stand in the files."""
+    """Looks up the place of documents and their fields in the files."""
 
     def place(self, kind: str, name: str, /, *path: str | int) -> object | None: ...
 
 
 def finding_line(item: Violation, positions: SourceLocations) -> str:
-    """One finding as a sentence, led by its place in the files or its stack."""
+    """One finding as a sentence, beginning with its place in the files or its stack."""
     place = place_of(item, positions)
     waived = f" (waived: {item.waiver})" if item.waiver else ""
     veto = " (veto)" if item.veto else ""
@@ -34,13 +37,13 @@ def finding_line(item: Violation, positions: SourceLocations) -> str:
 
 
 def note_lines(policy_report: PolicyReport) -> Iterator[str]:
-    """What is to be said of the waivers, a line each."""
+    """The notes about the waivers, one line each."""
     for note in policy_report.notes:
         yield f"waiver {note.waiver} {NOTE_WORDS[note.kind]}: {note.message}"
 
 
 def place_of(item: Violation, positions: SourceLocations) -> str:
-    """`file:line:column` where the files have the cause, otherwise the stack that would register it."""
+    """`file:line:column` of the cause in the files, otherwise the stack that would register the object."""
     finding = item.finding
     place = positions.place(*finding.document, *finding.path) if finding.document is not None else None
     return str(place) if place is not None else finding.stack

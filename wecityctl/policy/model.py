@@ -1,4 +1,4 @@
-"""What a rule is, what it looks at, and what it finds."""
+"""The types of a rule, its input and its findings."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from wecityctl.placement import Placement
 from wecityctl.resource_graph import RecordedResource, Recording
 
 Level = Literal["advisory", "mandatory"]
-# Who does what a rule asks for: this program, in its gate and in the clusters; somebody whom it does not ask, such as a
-# vendor; or nobody yet.
+# Who enforces a rule: this program, before a run and in the clusters; somebody that it cannot ask, such as a vendor; or
+# nobody yet.
 Enforcement = Literal["here", "elsewhere", "nobody"]
 Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyInput:
-    """What rules judge: the city as its files say, where everything is placed, and what the stacks would register.
+    """The input of the rules: the city's files, the placement, and the resources that the stacks would register.
 
-    `images` maps catalogue image names to references. `recordings` is empty where only the files are judged, and
-    `placement` where the city cannot be placed.
+    `images` maps catalogue image names to references. `recordings` is empty if only the files are checked; `placement`
+    is empty if the city cannot be placed.
     """
 
     city: City
@@ -33,7 +33,7 @@ class PolicyInput:
     recordings: tuple[Recording, ...] = ()
 
     def objects(self, *kinds: str) -> Iterator[tuple[Recording, RecordedResource]]:
-        """The Kubernetes objects of these kinds (all, when none is named), each with its stack's recording."""
+        """The Kubernetes objects of these kinds (of all, if none is given), each with its stack's recording."""
         for recording in self.recordings:
             for item in recording.resources:
                 if item.is_kubernetes_object and (not kinds or item.inputs.get("kind") in kinds):
@@ -42,13 +42,12 @@ class PolicyInput:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One place where a rule is broken.
+    """One violation of a rule.
 
-    `subject` is what waivers match: `<tenant>/<app>`, `tenant <name>`, `capability <name>`, `cloud <name>`,
-    `<Kind> <namespace>/<name>` or `city`. `document` and `path` lead to the line in the files, where there is one:
-    ("App", "health/code") and ("spec", "zone"). `unsaid`: nothing is known to be wrong, but an optional field that
-    would show it is left out, or what it says is done by nobody yet; such a finding is advice, whatever the rule
-    weighs.
+    Waivers match `subject`: `<tenant>/<app>`, `tenant <name>`, `capability <name>`, `cloud <name>`, `<Kind>
+    <namespace>/<name>` or `city`. `document` and `path` lead to the line in the files, if there is one: ("App",
+    "health/code") and ("spec", "zone"). `unsaid`: no violation is known, but an optional field that would show one is
+    missing, or nothing implements that field yet. Such a finding is advisory, whatever the rule's level.
     """
 
     subject: str
@@ -70,14 +69,13 @@ Evidence = Callable[[PolicyInput], Iterable[str]]
 class Rule:
     """One policy rule.
 
-    `why` is a paragraph for people. A rule with a `veto` is mandatory and cannot be waived. `mlps` is the lowest level
-    of GB/T 22239 from which on it is mandatory: below it is advisory (0: `level` holds always). `controls` name the
-    controls of GB/T 22239 that it is evidence for. `admission` makes the objects that hold the line in a cluster;
-    `evidence` says in sentences what the rule has seen. Where `enforced` is `nobody`, the files' words are all there
-    is: its findings are advice, whatever it weighs otherwise. `of_objects`: it judges Kubernetes objects, and so the
-    live ones as well as those that would be registered. `applies` says of a city whether it has anything that
-    the rule could judge: where it has not, the absence of findings is no evidence. With `of_files` it has something to
-    say of the files alone, and is asked even of a city that cannot be placed.
+    `why` is a paragraph for users. A rule with a `veto` is mandatory and cannot be waived. `mlps` is the lowest level
+    of GB/T 22239 at which the rule is mandatory; below it is advisory (0: always `level`). `controls` are the controls
+    of GB/T 22239 for which it is evidence. `admission` creates the objects that enforce it in a cluster. `evidence`
+    describes in sentences what the rule has found to hold. If `enforced` is `nobody`, only the files are checked and
+    all findings are advisory. `of_objects`: the rule checks Kubernetes objects, so it also applies to live objects.
+    `applies` tells whether a city has anything that the rule checks; if not, the absence of findings is no evidence.
+    `of_files`: the rule also checks the files alone, and is evaluated even for a city that cannot be placed.
     """
 
     name: str
@@ -96,7 +94,7 @@ class Rule:
     of_objects: bool = False
 
     def level_for(self, city: City) -> Level:
-        """How much the rule weighs in `city`."""
+        """The rule's level in `city`."""
         if self.enforced == "nobody":
             return "advisory"
         return "advisory" if self.mlps > city.compliance.mlps else self.level

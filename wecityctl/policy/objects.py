@@ -1,4 +1,4 @@
-"""What rules ask of recorded objects: names, clouds, pods, and where in the files they come from."""
+"""Reads recorded objects for the rules: names, clouds, pods, and the place in the files that they come from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WORKLOADS = (
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where in the files an object comes from: what waivers call it, its document, and the path there."""
+    """The origin of an object in the files: its subject for waivers, its document, and the path there."""
 
     subject: str
     document: tuple[str, str] | None = None
@@ -28,7 +28,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """An object that makes pods, with their spec."""
+    """An object that creates pods, with their spec."""
 
     stack: str
     cloud: str
@@ -38,7 +38,7 @@ class Workload:
 
     @property
     def containers(self) -> tuple[Mapping[str, Any], ...]:
-        """Every container of the pods, those that only start first included."""
+        """Every container of the pods, including init containers."""
         kinds = ("initContainers", "containers", "ephemeralContainers")
         return tuple(item for kind in kinds for item in self.pod.get(kind) or ())
 
@@ -62,19 +62,19 @@ def labels_of(item: RecordedResource) -> Mapping[str, str]:
 
 
 def subject_of(item: RecordedResource) -> str:
-    """`NetworkPolicy health-internet/default-deny`."""
+    """The subject of a finding about an object, such as `NetworkPolicy health-internet/default-deny`."""
     namespace = namespace_of(item)
     return f"{item.inputs.get('kind', '')} {namespace + '/' if namespace else ''}{name_of(item)}"
 
 
 def cloud_of(policy_input: PolicyInput, recording: Recording) -> str:
-    """The cloud that a stack is for: the one in its name, except for the entry point's."""
+    """The cloud of a stack: the one in its name, except for the entry stack."""
     named = StackName.parse(recording.stack).cloud
     return named if any(cloud.name == named for cloud in policy_input.city.clouds) else policy_input.placement.entry
 
 
 def source_of(policy_input: PolicyInput, item: RecordedResource) -> Source:
-    """The app or capability that an object belongs to, by its labels; else the object itself."""
+    """The app or capability that an object belongs to according to its labels, otherwise the object itself."""
     labels = labels_of(item)
     owner, name = labels.get(PART_OF_LABEL, ""), labels.get(NAME_LABEL, "")
     if DATA_CLASS_LABEL in labels:
@@ -88,7 +88,7 @@ def source_of(policy_input: PolicyInput, item: RecordedResource) -> Source:
 
 
 def workloads(policy_input: PolicyInput) -> Iterator[Workload]:
-    """Everything in the graph that makes pods."""
+    """Every object in the graph that creates pods."""
     clouds = {recording.stack: cloud_of(policy_input, recording) for recording in policy_input.recordings}
     for recording, item in policy_input.objects(*WORKLOADS):
         pod = _pod_of(item)

@@ -1,8 +1,8 @@
-"""The rule `plain-secrets` in a cluster: policies for pods and for ConfigMaps, by the same patterns as the rule.
+"""Enforces the rule `plain-secrets` in a cluster: policies for pods and for ConfigMaps, with the rule's patterns.
 
-The API server counts what an expression costs: a pattern reads ten letters for each four of its own at a price of one,
-and an expression, a variable's too, may cost a million. So each pattern has an expression of its own, and reads no more
-than it can pay for.
+The API server limits the cost of an expression, also that of a variable, to one million units. For each four characters
+of its own, a pattern reads ten characters per unit. So each pattern has an expression of its own and is applied only to
+texts that are short enough.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from wecityctl.policy.admission import SPEC_CHANGED, WORKLOADS, Validation, poli
 from wecityctl.policy.model import Manifest
 
 NAME = "plain-secrets"
-# What a pattern may cost, in the API server's units; the rest is for what stands around it.
+# The maximum cost of a pattern in the API server's units; the rest is for the expression around it.
 AFFORDABLE = 800_000
-# Letters of one variable or word of a command line up to which all patterns read it, and not only those for keys and
-# URLs.
+# Variables and words of a command line up to this length are checked by all patterns; longer ones only by the patterns
+# for keys and URLs.
 LONGEST = 4_000
 _KEY_MARK = "PRIVATE KEY-----"
-# What has one of these in it is worth the price of the patterns.
+# Only texts with one of these words are checked by the patterns.
 _WORDS = "(?i)PASS|PWD|SECRET|TOKEN|KEY|CREDENTIAL|SIG="
 _TOKENS = "AKI[AD]|LTAI|gh[pousr]_|github_|glpat-|xox|eyJ"
 
 
 def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
-    """Literal environment variables, command lines and ConfigMaps that give a secret away are refused."""
+    """Rejects environment variables, command lines and ConfigMaps that contain a secret in plain text."""
     yield from policy(
         city,
         NAME,
@@ -61,12 +61,12 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
 
 
 def readable(pattern: re.Pattern[str]) -> int:
-    """How many letters the pattern can read at an affordable price."""
+    """The maximum length of a text, in characters, that the pattern can read within its cost limit."""
     return AFFORDABLE * 10 // -(-len(pattern.pattern) // 4)
 
 
 def _in_files() -> Iterator[str]:
-    """What holds of a ConfigMap without secrets, an expression for each pattern that reads its content."""
+    """The conditions for a ConfigMap without secrets, one expression for each pattern that reads its content."""
     text, binary = "variables.data[k]", "variables.binary[k]"
     key = f"{text}.contains({quote(_KEY_MARK)})"
     yield f"!variables.data.exists(k, {_named('k', text)} || {key})"
@@ -89,7 +89,7 @@ def _matches(value: str, pattern: re.Pattern[str]) -> str:
 
 
 def _finds(value: str, pattern: re.Pattern[str], condition: str) -> str:
-    """Whether one of the places in a text that the pattern finds, `m`, meets the condition."""
+    """An expression: one of the pattern's matches in a text, `m`, meets the condition."""
     return f"{value}.findAll({quote(pattern.pattern)}).exists(m, {condition})"
 
 
@@ -100,34 +100,34 @@ def _named(name: str, value: str) -> str:
 
 
 def _holds(value: str) -> str:
-    """Whether a text has a private key or a URL with a password in it."""
+    """An expression: the text contains a private key or a URL with a password."""
     url = f"{value}.contains('://') && {_matches(value, disclosure.TEXT)}"
     return f"({value}.contains({quote(_KEY_MARK)}) || ({url}))"
 
 
 def _connects(value: str) -> str:
-    """Whether a text has a connection string with a password in it."""
+    """An expression: the text contains a connection string with a password."""
     return f"({value}.contains('=') && {_matches(value, disclosure.CONNECTION)})"
 
 
 def _asks(value: str) -> str:
-    """Whether a text has a URL with a secret in its query."""
+    """An expression: the text contains a URL with a secret in its query."""
     return f"({value}.contains('=') && {_matches(value, disclosure.QUERY)})"
 
 
 def _authorizes(value: str) -> str:
-    """Whether a text has a header `Authorization` with credentials in it."""
+    """An expression: the text contains an `Authorization` header with credentials."""
     return f"({_finds(value, disclosure.AUTHORIZATION, _matches('m', disclosure.CREDENTIALS))})"
 
 
 def _assigns(value: str) -> str:
-    """Whether a text has a shell's variable with a secret for its value."""
+    """An expression: the text assigns a secret to a shell variable."""
     clear = f"!{_matches('m', disclosure.NO_SECRET)}"
     return f"({value}.contains('=') && {_finds(value, disclosure.VARIABLE, clear)})"
 
 
 def _sets(value: str, plain: str) -> str:
-    """Whether a text has a setting with a secret for its value; `plain`: a password may be any word."""
+    """An expression: the text has a setting whose value is a secret; with `plain`, a password may be any word."""
     password = f"{_matches('m', disclosure.OF_PASSWORD)} && !{_matches('m', disclosure.LABEL)}"
     shaped = f"{_matches('m', disclosure.LONG)} && {_matches('m', disclosure.DIGIT)}"
     clear = f"{_matches('m', disclosure.ONE_WORD)} && !{_matches('m', disclosure.NO_SECRET)}"
@@ -140,13 +140,13 @@ def _in_json(value: str) -> str:
 
 
 def _option(word: str) -> str:
-    """Whether a word is an option with a secret for its value, and no switch."""
+    """An expression: the word is an option with a secret as its value, and no switch."""
     clear = f"!{_matches(word, disclosure.NO_SECRET)}"
     return f"({word}.startsWith('-') && size({word}) < {LONGEST} && {_matches(word, disclosure.FLAG)} && {clear})"
 
 
 def _holds_key_in_base64(value: str) -> str:
-    """Whether a private key is in what the text encodes: its mark, at each of the three places in a group of bytes."""
+    """An expression: the base64 text encodes a private key. Its marker is tried at all three byte offsets."""
     marks = [b64encode(b" " * shift + _KEY_MARK.encode()).decode()[cut:-4] for shift, cut in ((0, 0), (1, 4), (2, 4))]
     return f"({' || '.join(f'{value}.contains({quote(mark)})' for mark in marks)})"
 
@@ -159,11 +159,11 @@ _VALUES = f"(c.?env.orValue([]).map(e, {_VALUE}) + {_WORDS_OF_COMMAND})"
 
 
 def _values_with(mark: str, *found: str) -> str:
-    """Whether a value `w` of ordinary length has the mark in it, and one of what is `found`."""
+    """An expression: a value `w` of ordinary length contains the mark and meets one of the `found` conditions."""
     return f"{_VALUES}.exists(w, size(w) < {LONGEST} && w.matches({quote(mark)}) && ({' || '.join(found)}))"
 
 
-# By what a container of a pod is found out, each with a budget of its own.
+# The checks on a container of a pod; each has a cost limit of its own.
 _IN_PODS: Mapping[str, str] = {
     "named": (
         f"c.?env.orValue([]).exists(e, {_named('e.name', _VALUE)})"

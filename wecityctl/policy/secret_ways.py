@@ -1,4 +1,4 @@
-"""By which rights somebody comes by the Secrets of a namespace, though no word of Secrets is in them. Pure.
+"""Finds RBAC rights that give indirect access to the Secrets of a namespace. Pure.
 
 Source: the privilege escalation risks of Kubernetes' good practices for RBAC.
 """
@@ -18,7 +18,7 @@ def _of(group: str, *resources: str) -> tuple[tuple[str, str], ...]:
 
 
 _RBAC = "rbac.authorization.k8s.io"
-# What it is called, the verbs of which one is enough, and the resources with their groups.
+# The name, the verbs (one is enough), and the resources with their groups.
 _WAYS: Sequence[tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]] = (
     ("reads Secrets", _READ, _of("", "secrets")),
     (
@@ -38,7 +38,7 @@ _WAYS: Sequence[tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]] = (
 
 
 def ways(rule: Mapping[str, Any]) -> Iterator[str]:
-    """What an RBAC rule does that leads to Secrets, in words."""
+    """The ways in which an RBAC rule gives access to Secrets, in words."""
     groups, resources, verbs = (set(rule.get(key) or ()) for key in ("apiGroups", "resources", "verbs"))
     for words, needed, targets in _WAYS:
         if verbs & {"*", *needed} and any(groups & {"*", group} and _names(resources, name) for group, name in targets):
@@ -46,6 +46,6 @@ def ways(rule: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _names(resources: set[str], name: str) -> bool:
-    """Whether a rule's resources hold that one; `*` is every resource, `*/x` every subresource x."""
+    """Whether a rule's resources include that one; `*` is every resource, `*/x` is subresource x of every resource."""
     _, slash, part = name.partition("/")
     return bool(resources & {"*", name, *({f"*/{part}"} if slash else ())})

@@ -1,6 +1,6 @@
-"""What the recorded NetworkPolicies let through between zones, worked out without a cluster.
+"""Computes which traffic between zones the recorded NetworkPolicies allow, without a cluster.
 
-Source of the meaning: networking.k8s.io/v1. Namespaces are told apart by cloud, since a name may be on several.
+Source of the semantics: networking.k8s.io/v1. Namespaces are kept per cloud, since several may use the same name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wecityctl.resource_graph import UNKNOWN, RecordedResource
 
 Direction = Literal["ingress", "egress"]
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
-# A range this wide is not somebody's address but the world.
+# A range with a prefix this short is not an address of somebody but means the whole world.
 WORLD_BITS = 8
 UNNUMBERED = -1
 
@@ -27,11 +27,11 @@ _PEERS: dict[Direction, str] = {"ingress": "from", "egress": "to"}
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What one rule of one policy lets through, at one zone.
+    """The traffic that one rule of one policy allows, for one zone.
 
-    `zones` are those at the other end that it names by selectors; `anyone`: it names nobody, so everybody; `ranges` are
-    the addresses that it names, `strangers` selectors of namespaces that are not the city's. `ports` is `None` for all
-    of them; one known only by name is `UNNUMBERED`.
+    `zones` are the zones at the other end that it selects. `anyone`: it names no peer, so it allows all. `ranges` are
+    the CIDRs that it names; `strangers` are selectors of namespaces outside the city. `ports` is `None` for all ports;
+    a port that is only known by name is `UNNUMBERED`.
     """
 
     stack: str
@@ -47,7 +47,7 @@ class Allowance:
 
     @property
     def wide(self) -> bool:
-        """Whether it reaches, or lets in, the whole world."""
+        """Whether it allows traffic to or from the whole world."""
         return self.anyone or any(is_world(text) for text in self.ranges)
 
     def ends(self, zone: str) -> tuple[str, str]:
@@ -56,8 +56,11 @@ class Allowance:
 
 
 class Namespaces:
-    """The namespaces of one cloud by their labels, with two more for each zone of the city, a platform's and a
-    tenant's: a policy may name them before anything of the zone is there."""
+    """The namespaces of one cloud, by label.
+
+    Each zone of the city has two additional ones, a platform's and a tenant's, because a policy may select them before
+    the zone has any namespace.
+    """
 
     def __init__(self, city: City) -> None:
         self._labels: dict[str, Mapping[str, str]] = {}
@@ -75,11 +78,11 @@ class Namespaces:
             self._by_label.setdefault(pair, set()).add(name)
 
     def zone(self, name: str) -> str:
-        """The zone of a namespace: empty for the platforms' own and for those that are not ours."""
+        """The zone of a namespace; empty for the platforms' own and for those outside the city."""
         return self._labels.get(name, {}).get(ZONE_LABEL, "")
 
     def zones(self, selector: Mapping[str, Any]) -> frozenset[str] | None:
-        """The zones of the namespaces that `selector` selects; `None` where it selects none that the city has."""
+        """The zones of the namespaces that `selector` selects; `None` if it selects none of the city's."""
         key = repr(selector)
         if key not in self._answers:
             found = [name for name in self._candidates(selector) if _fits(self._labels[name], selector)]
@@ -88,11 +91,14 @@ class Namespaces:
         return self._answers[key]
 
     def selects(self, selector: Mapping[str, Any], name: str) -> bool:
-        """Whether `selector` selects the namespace of that name; one that is not recorded has its name alone."""
+        """Whether `selector` selects the namespace of that name.
+
+        An unrecorded namespace has only its name as a label.
+        """
         return _fits(self._labels.get(name, {NAMESPACE_LABEL: name}), selector)
 
     def _candidates(self, selector: Mapping[str, Any]) -> Iterable[str]:
-        """Those that have the rarest of the labels asked for; the rest need not be looked at."""
+        """The namespaces with the rarest of the requested labels: no others can match."""
         wanted = selector.get("matchLabels") or {}
         if not wanted or UNKNOWN in wanted.values():
             return self._labels
@@ -101,14 +107,14 @@ class Namespaces:
 
 def _fits(labels: Mapping[str, str], selector: Mapping[str, Any]) -> bool:
     exact = selector.get("matchLabels") or {}
-    # What only a run can know may be any of them.
+    # A value that is only known during a run may match.
     if any(value not in (labels.get(key), UNKNOWN) for key, value in exact.items()):
         return False
     return all(holds(item, labels) for item in selector.get("matchExpressions") or ())
 
 
 def holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether labels meet one expression of a selector; one that is not understood is met."""
+    """Whether labels match one expression of a selector. An unknown operator counts as a match."""
     key, values = expression.get("key", ""), expression.get("values") or ()
     match expression.get("operator"):
         case "In":
@@ -132,7 +138,7 @@ def namespaces(policy_input: PolicyInput) -> dict[str, Namespaces]:
 
 
 def allowances(policy_input: PolicyInput) -> Iterator[Allowance]:
-    """What the policies in namespaces of a zone let through, a rule at a time."""
+    """The traffic that policies in namespaces of a zone allow, one rule at a time."""
     known = namespaces(policy_input)
     for recording, item in policy_input.objects("NetworkPolicy"):
         cloud = cloud_of(policy_input, recording)
@@ -159,13 +165,13 @@ def allowances(policy_input: PolicyInput) -> Iterator[Allowance]:
 
 
 def _zones_of(peer: Mapping[str, Any], here: Namespaces) -> frozenset[str] | None:
-    """The zones of a peer's namespaces; its own namespace, and addresses, are in none of another's."""
+    """The zones of a peer's namespaces; none for the policy's own namespace and for addresses."""
     selector = peer.get("namespaceSelector")
     return here.zones(selector) if isinstance(selector, Mapping) and not is_name_server(peer) else frozenset()
 
 
 def is_name_server(peer: Mapping[str, Any]) -> bool:
-    """Whether the peer is the cluster's DNS, which is nobody's zone and everybody's need."""
+    """Whether the peer is the cluster's DNS, which belongs to no zone and which every pod needs."""
     namespace = (peer.get("namespaceSelector") or {}).get("matchLabels") or {}
     pods = (peer.get("podSelector") or {}).get("matchLabels") or {}
     return namespace.get(NAMESPACE_LABEL) == "kube-system" and pods.get("k8s-app") == "kube-dns"
@@ -178,7 +184,7 @@ def _words(peer: Mapping[str, Any]) -> str:
 
 
 def _ports(entries: Iterable[Mapping[str, Any]]) -> frozenset[int] | None:
-    """The numbers of the ports; a name stands for an unknown one, an entry without a port for all."""
+    """The port numbers; a named port is an unknown number, and an entry without a port means all."""
     found: set[int] = set()
     for entry in entries:
         port, end = entry.get("port"), entry.get("endPort")
@@ -192,7 +198,7 @@ def _ports(entries: Iterable[Mapping[str, Any]]) -> frozenset[int] | None:
 
 
 def is_world(cidr: str) -> bool:
-    """Whether the range is so wide that it stands for the world outside."""
+    """Whether the range is so wide that it means the whole outside world."""
     try:
         network = ipaddress.ip_network(cidr, strict=False)
     except ValueError:

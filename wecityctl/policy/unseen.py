@@ -1,4 +1,7 @@
-"""What is found where a stack cannot be judged. It has a name and a reason as a rule has, and nothing to ask."""
+"""The rule behind findings about stacks that cannot be checked.
+
+It has a name and a reason, but checks nothing itself.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ make, and nothing of it is let pass: neither a flag nor a waiver lifts that. A s
 seen either. The finding says what the program says; what is to be mended is the program, or what it lacks. Where a
 program refuses the files – a vendor's SDK is missing – `policy check` ends with that error, once, and with 2."""
 
-# The verdict's own: no stack is asked for it, and it is not among the rules that are listed.
+# Used by the policy evaluation itself: it is not evaluated for any stack, and not among the listed rules.
 RECORDED = Rule(
     name="recorded", title="Every stack can be looked at 可见方可判", why=WHY, check=lambda policy_input: (), veto=True
 )

@@ -1,4 +1,4 @@
-"""What a vendor's folder says of its resources, for the policies: tokens and inputs of the vendor's SDK.
+"""A vendor's description of its resources for the policies: tokens and inputs of the vendor's SDK.
 
 Each folder of `stacks/clouds` has an `AUDIT` in its module `audit`.
 """
@@ -34,13 +34,14 @@ def _never(_recording: Recording, _cluster: RecordedResource) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """How a vendor's resources are read.
+    """How a vendor's resources are interpreted.
 
-    `cluster`, `bucket` and `key` are tokens. `public_resources` are tokens of what is public by its nature, and what it
-    is; `public_inputs` are token, input, and what a value there makes public; `balancer` is the token of a load
-    balancer, its input that says where it answers, and the value that means the internet. `is_public` finds what else
-    of a resource the internet reaches. `access_list` returns the ranges outside that may reach a public API endpoint,
-    none where nothing says so. `encrypts_secrets` says whether a cluster's own store is encrypted with a key.
+    `cluster`, `bucket` and `key` are tokens. `public_resources` maps tokens of resources that are always public to a
+    description. `public_inputs` are token, input, and what a value there makes public. `balancer` is the token of a
+    load balancer, the input with its network type, and the value that means the internet. `is_public` finds other ways
+    in which a resource is reachable from the internet. `access_list` returns the external ranges that may reach a
+    public API endpoint; empty if nothing restricts them. `encrypts_secrets` tells whether a cluster's etcd is encrypted
+    with a key.
     """
 
     cluster: str
@@ -56,12 +57,12 @@ class Audit:
 
 @cache
 def audits() -> Mapping[str, Audit]:
-    """The audits of all vendors, by provider, which is also the package that begins the tokens of its resources."""
+    """The audits of all vendors by provider, which is also the package name in the tokens of its resources."""
     return {name: _audit(vendor.module("audit")) for name, vendor in vendors().items()}
 
 
 def audit_of(item: RecordedResource) -> Audit | None:
-    """The audit of the vendor whose resource it is; `None` for what is no vendor's."""
+    """The audit of the vendor whose resource it is; `None` if it is no vendor's."""
     return audits().get(item.type.partition(":")[0])
 
 

@@ -1,4 +1,4 @@
 """The built-in provider for Pulumi's package `kubernetes`, on the SDK's provider protocol.
 
-Stands by itself over `wecityctl.kube`; the engine opens one port per stack run (`wecityctl.provider.server`).
+Depends on `wecityctl.kube` alone. The engine opens one port per stack run (`wecityctl.provider.server`).
 """

@@ -1,7 +1,7 @@
 """The provider as a plug-in executable, so that plain `pulumi` can use it.
 
-Prints its port and serves until its parent goes. The engine passes its own address as an argument, and flags for
-logging, which are not ours.
+Prints its port and serves until its parent process ends. The engine passes its own address as an argument, along with
+logging flags, which are ignored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOOK: Final = 1.0
 
 
 async def serve(engine: str, *, is_guarded: bool) -> None:
-    """Serve one port until asked to stop or until the parent process is gone, of which a guard tells by itself."""
+    """Serve one port until asked to stop or until the parent process ends, which the guard process reports."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -31,7 +31,7 @@ async def serve(engine: str, *, is_guarded: bool) -> None:
     parent = os.getppid()
     if not is_guarded:
         _wake_when_parent_dies(loop)
-    from wecityctl.provider.server import ProviderServer  # after the guard has gone its way, which needs none of it
+    from wecityctl.provider.server import ProviderServer  # after the guard has forked, which needs none of it
 
     async with ProviderServer() as server:
         port = await server.open(engine or "plug-in")
@@ -43,8 +43,8 @@ async def serve(engine: str, *, is_guarded: bool) -> None:
 
 
 def _wake_when_parent_dies(loop: asyncio.AbstractEventLoop) -> None:
-    # The kernel speaks up when the parent's *thread* ends, which may be long before the parent does: a reason to look,
-    # not to stop.
+    # The kernel sends the signal when the parent's *thread* ends, possibly long before its process does. So the signal
+    # is a reason to check, not to stop.
     if sys.platform == "linux":
         loop.add_signal_handler(signal.SIGUSR1, lambda: None)
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGUSR1, 0, 0, 0)
@@ -52,7 +52,7 @@ def _wake_when_parent_dies(loop: asyncio.AbstractEventLoop) -> None:
 
 def main() -> None:
     """Entry point."""
-    # Where there can be no guard, the server still asks for each call whose it is.
+    # Without a guard process, the server checks for each call which process sent it.
     is_guarded = not divide()
     engine = next((a for a in reversed(sys.argv[1:]) if _ENGINE.fullmatch(a)), "")
     asyncio.run(serve(engine, is_guarded=is_guarded))

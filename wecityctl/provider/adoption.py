@@ -1,6 +1,6 @@
-"""Decides whether an existing object belongs to a resource: the one rule for creation, preview and pending creations.
+"""Decides whether an existing object belongs to a resource. Creation, preview and pending creations share this rule.
 
-Pure. Looking at the cluster is `existing` (for the provider) and `engine.pending` (before a run).
+Pure. `existing` (in the provider) and `engine.pending` (before a run) read the cluster.
 """
 
 from __future__ import annotations
@@ -12,23 +12,24 @@ from typing import Any, Final
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.naming import CITY_LABEL, RETAINED_FOR
 
-# On a live object: the URN of the resource that may adopt it. `destroy` sets it on what it retains; people may too.
-# Beside it, where `destroy` set it: the resource's record, with which it can be put back into a state.
+# Set on a live object: the URN of the resource that may adopt it. `destroy` sets it on objects that it retains, and
+# users may set it too. `destroy` also stores the resource's record next to it, so that it can be put back into a state.
 
 APPLY_PREFIX: Final = "pulumi-kubernetes-"
-# What the official plug-in is called where it creates with POST, as it does from 4.29 on.
+# The field managers that the official plug-in uses when it creates an object with POST, which it does since 4.29.
 UPDATE_MANAGERS: Final = frozenset({"pulumi-kubernetes", "pulumi-kubernetes.exe", "pulumi-resource-kubernetes"})
 
 
 class RefusedError(ConfigurationError):
-    """What a resource asks for would change or delete what is not its own, or data that nobody gave up."""
+    """A resource would change or delete an object that is not its own, or data whose deletion was not confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """A resource that is to be created. `managers`: the field managers derived from its URN and the cluster.
+    """A resource that is to be created.
 
-    `city` is the label of its object, empty for none. `pending`: the state holds an unfinished creation of it.
+    `managers` are the field managers derived from its URN and the cluster. `city` is the city label of its object,
+    empty for none. `pending` says that the state holds an unfinished creation of it.
     """
 
     urn: str
@@ -40,9 +41,9 @@ class Claimant:
 def is_own(live: Mapping[str, Any], claimant: Claimant) -> bool:
     """Whether a live object is the claimant's own.
 
-    It is in three cases: (a) one of the claimant's derived managers has applied it; (b) its creation is pending, a
-    Pulumi provider has written the object, and the city labels agree; (c) it is marked as retained for the claimant's
-    URN, and is no other city's.
+    One of three conditions is enough: (a) one of the claimant's derived managers has applied the object; (b) the
+    creation is pending, a Pulumi provider has written the object, and the city labels agree; (c) the object is marked
+    as retained for the claimant's URN and does not belong to another city.
     """
     if not applied_by(live).isdisjoint(claimant.managers):
         return True
@@ -53,12 +54,12 @@ def is_own(live: Mapping[str, Any], claimant: Claimant) -> bool:
 
 
 def applied_by(live: Mapping[str, Any]) -> frozenset[str]:
-    """The field managers that have applied the object on the server's side."""
+    """The field managers that have applied the object with server-side apply."""
     return frozenset(_manager(entry) for entry in _entries(live) if entry.get("operation") == "Apply")
 
 
 def pulumi_managers(live: Mapping[str, Any]) -> tuple[str, ...]:
-    """The managers of Pulumi resources that have applied the object, the latest last."""
+    """The field managers of Pulumi resources that have applied the object, the latest last."""
     found = [
         (str(entry.get("time", "")), _manager(entry))
         for entry in _entries(live)
@@ -68,24 +69,24 @@ def pulumi_managers(live: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def is_pulumis(live: Mapping[str, Any]) -> bool:
-    """Whether a Kubernetes provider of Pulumi has applied or created the object."""
+    """Whether a Pulumi Kubernetes provider has applied or created the object."""
     created = {_manager(entry) for entry in _entries(live) if entry.get("operation") == "Update"}
     return bool(pulumi_managers(live)) or not created.isdisjoint(UPDATE_MANAGERS)
 
 
 def belongs_to_another(live: Mapping[str, Any], manager: str) -> bool:
-    """Whether another Pulumi resource than the one that applies as `manager` owns the object now."""
+    """Whether a Pulumi resource other than the one that applies as `manager` owns the object now."""
     return bool(pulumi_managers(live)) and manager not in applied_by(live)
 
 
 def city_of(obj: Mapping[str, Any]) -> str:
-    """The city that an object names as its own; empty for none."""
+    """The city that an object's label names; empty for none."""
     labels = _metadata(obj).get("labels")
     return str(labels.get(CITY_LABEL) or "") if isinstance(labels, Mapping) else ""
 
 
 def refusal(live: Mapping[str, Any], claimant: Claimant) -> RefusedError:
-    """The error for an object that exists and is not the claimant's."""
+    """The error for an object that exists and does not belong to the claimant."""
     kind, namespace, name = str(live.get("kind", "object")), _metadata(live).get("namespace"), _metadata(live)["name"]
     city, what = city_of(live), f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
     owner = f"belongs to the city {city}" if city and city != claimant.city else "is not managed by this resource"

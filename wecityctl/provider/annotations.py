@@ -1,4 +1,7 @@
-"""The annotations by which a user steers the provider on one object. What `wait` means is the readiness waiter's."""
+"""The annotations by which a user controls how the provider handles one object.
+
+The readiness waiter interprets the value of the `wait` annotations.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ REPLACE_UNREADY: Final = "pulumi.com/replaceUnready"
 DELETION_PROPAGATION: Final = "pulumi.com/deletionPropagationPolicy"
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
-# Only these are deleted in the foreground, so that no pod outlives its workload. For other kinds it would only wait for
-# the garbage collector, which looks for new custom kinds every 30 s.
+# Only these kinds are deleted in the foreground, so that no pod outlives its workload. For other kinds, foreground
+# deletion would only wait for the garbage collector, which discovers new custom kinds every 30 s.
 _WITH_DEPENDENTS: Final = frozenset(
     {"CronJob", "DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"}
 )
@@ -30,7 +33,7 @@ _POLICIES: Final[Mapping[str, Propagation]] = {
 
 
 def annotation(obj: Mapping[str, Any], name: str) -> str:
-    """An annotation's value, empty when there is none or it is not known yet."""
+    """An annotation's value; empty when there is none or it is not known yet."""
     metadata = plain(obj.get("metadata"))
     annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
     value = annotations.get(name) if isinstance(annotations, dict) else None
@@ -38,12 +41,12 @@ def annotation(obj: Mapping[str, Any], name: str) -> str:
 
 
 def is_true(obj: Mapping[str, Any], name: str) -> bool:
-    """Whether an annotation is there and says "true"."""
+    """Whether an annotation is set to "true"."""
     return annotation(obj, name) == "true"
 
 
 def propagation(inputs: Mapping[str, Any], kind: str) -> Propagation:
-    """How deletion spreads to dependents: as annotated, else in the foreground for workloads."""
+    """The deletion propagation policy: the annotation's, otherwise foreground for workloads."""
     wish = annotation(inputs, DELETION_PROPAGATION)
     if not wish:
         return "Foreground" if kind in _WITH_DEPENDENTS else "Background"

@@ -1,6 +1,6 @@
-"""Server-side apply with what a run needs around it: patience with what is only late, and readable conflicts.
+"""Server-side apply for the provider: retries for conditions that pass by themselves, and readable conflicts.
 
-Patience with the connection itself (throttling, restarts) is the client's. Decides nothing about state.
+The client retries connection problems (throttling, restarts). Nothing here decides what the state records.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from wecityctl.kube.replicas import is_autoscalers_alone
 from wecityctl.provider.kinds import Kind, kind_of_object
 from wecityctl.provider.state import describe, metadata_of, name_of, namespace_of, uid_of
 
-# A definition that was just established is served a moment later.
+# Seconds: the API server serves a kind only some time after its definition is established.
 KIND_PATIENCE: Final = 10.0
-# The default service account of a new namespace is made a moment later.
+# Seconds: the default service account of a new namespace is created only some time after the namespace.
 ACCOUNT_PATIENCE: Final = 10.0
 _PAUSE: Final = 0.25
 _ATTEMPTS: Final = 6
@@ -39,9 +39,9 @@ class ApplyConflictError(DeploymentError):
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """How an object is applied: under which name, whether over others' fields, and who hears of it.
+    """How an object is applied: the field manager, whether to force, the timeout in seconds, and who is told.
 
-    `former` are earlier names of the same owner: what they own is taken from them, whatever `force` says.
+    `former` are earlier field managers of the same owner. Their fields are taken over even without `force`.
     """
 
     client: KubeClient
@@ -53,11 +53,11 @@ class Apply:
     former: frozenset[str] = frozenset()
 
     def under(self, manager: str) -> Apply:
-        """The same under another name."""
+        """The same with another field manager."""
         return replace(self, manager=manager)
 
     async def preview(self, body: dict[str, Any]) -> dict[str, Any]:
-        """What the object would be (a dry run on the server). Raises `ApplyConflictError` and the client's errors."""
+        """The object as a dry run on the API server returns it. Raises `ApplyConflictError` and the client's errors."""
         try:
             body = await self._placed(body)
             return await self._send(body, dry_run=True)
@@ -65,7 +65,9 @@ class Apply:
             raise _readable(error, body) from error
 
     async def make(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Make or change the object; its live state. An object of that name on its way out is waited for first."""
+        """Create or change the object and return its live state. Waits first if an object of that name is being
+        deleted.
+        """
         while True:
             live = await self._patiently(body)
             if not is_going(live):
@@ -84,7 +86,8 @@ class Apply:
                 if error.conflicts or attempts >= _ATTEMPTS:
                     raise _readable(error, body) from error
             except Invalid:
-                # What an object on its way out may not change is no obstacle for the one that comes after it.
+                # An object that is being deleted rejects changes. They may still be valid for the object that follows
+                # it.
                 if not await self._gone_first(body):
                     raise
             except (KindNotFound, NotFound) as error:
@@ -98,7 +101,7 @@ class Apply:
             await asyncio.sleep(_PAUSE)
 
     async def _placed(self, body: dict[str, Any]) -> dict[str, Any]:
-        # A custom kind that was not served yet when the inputs were checked was taken for one with namespaces.
+        # The kind may not have been served when the inputs were checked. It was treated as namespaced then.
         kind = kind_of_object(body, Kind("", "", ""))
         if kind.known_scope is None and namespace_of(body):
             rt = await self.client.resource(kind.api_version, kind.name)
@@ -119,16 +122,16 @@ class Apply:
         try:
             return await send(force=self.force)
         except Conflict as error:
-            # A number of replicas that is stated is taken back from the autoscaler, and from nobody else. An earlier
-            # name of ours conflicts though nothing differs: where the API server has added defaults to a field that
-            # is owned as a whole, and where it does not store a zero.
+            # A replica count in the inputs is taken back from the autoscaler, but from no other manager. A former
+            # manager of the same owner can conflict although nothing differs: the API server has added defaults to an
+            # atomic field, or does not store a zero.
             is_ours = bool(error.managers) and self.former.issuperset(error.managers)
             if not is_ours and not is_autoscalers_alone(error):
                 raise
             return await send(force=True)
 
     async def _gone_first(self, body: dict[str, Any]) -> bool:
-        # Whether an object of that name was on its way out; then it is gone now.
+        # Whether an object of that name was being deleted. It is gone when this returns true.
         rt = await self.client.resource(body["apiVersion"], body["kind"])
         place = (namespace_of(body) or self.client.access.namespace) if rt.namespaced else None
         try:
@@ -164,7 +167,7 @@ async def wait_gone(
     timeout: float,  # noqa: ASYNC109 - running out of time is an answer of its own, with reasons
     report: Callable[[str], None],
 ) -> None:
-    """Wait until an object that is being deleted is gone. Raises `DeploymentError` with what holds it."""
+    """Wait until an object that is being deleted is gone. Raises `DeploymentError` with what blocks the deletion."""
     what = describe(live)
     report(f"waiting for an older {what} to be gone")
     rt = await client.resource(live["apiVersion"], live["kind"])
@@ -178,7 +181,7 @@ async def wait_gone(
 
 
 def _kind_missing(error: KindNotFound | NotFound) -> bool:
-    # A 404 that names no object is the path's: the kind is not served yet.
+    # A 404 that names no object is about the path: the kind is not served yet.
     return isinstance(error, KindNotFound) or not (error.name or error.kind == "namespaces")
 
 

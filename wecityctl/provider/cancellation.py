@@ -1,4 +1,4 @@
-"""Stopping what a provider is doing: at once for waits, with a grace for requests that change something."""
+"""Cancels the running operations of a provider: waits at once, requests that change something after a grace period."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Final, TypeVar
 from wecityctl.errors import CancelledError
 
 T = TypeVar("T")
-# A request already on its way is worth its answer: only with it is known what was made.
+# Seconds. The answer to a request that was sent already tells which object was created.
 GRACE: Final = 10.0
 
 
 class Cancellation:
-    """A switch that is thrown once."""
+    """A flag that is set once and cancels all operations of a provider."""
 
     def __init__(self) -> None:
         self._thrown = False
@@ -22,11 +22,11 @@ class Cancellation:
 
     @property
     def thrown(self) -> bool:
-        """Whether the operations of this provider are to stop."""
+        """Whether the provider's operations are to stop."""
         return self._thrown
 
     def throw(self) -> None:
-        """Stop: what waits ends now, what changes something may finish in its grace, nothing new begins."""
+        """Cancel: waits end now, running changes may finish within their grace period, and nothing new starts."""
         self._thrown = True
         for task, grace in list(self._running.items()):
             if grace:
@@ -35,7 +35,7 @@ class Cancellation:
                 task.cancel()
 
     async def run(self, work: Coroutine[Any, Any, T], *, grace: float = 0.0) -> T:
-        """The work's result, or `CancelledError` when it was not done `grace` seconds after the switch was thrown."""
+        """Return the work's result. Raises `CancelledError` if it has not ended `grace` seconds after a cancel."""
         if self._thrown:
             work.close()
             raise _cancelled()
@@ -46,7 +46,7 @@ class Cancellation:
         except asyncio.CancelledError as error:
             asker = asyncio.current_task()
             if not self._thrown or (asker is not None and asker.cancelling()):
-                raise  # the engine has dropped the call itself
+                raise  # the engine has cancelled the call itself
             raise _cancelled() from error
         finally:
             del self._running[task]

@@ -1,6 +1,6 @@
-"""Normalises a resource's inputs: names, namespaces, Secrets' `stringData`; and refuses what cannot be served.
+"""Normalises a resource's inputs (names, namespaces, `stringData` of Secrets) and rejects unsupported ones.
 
-What Check returns is what the state keeps as inputs, so it is what the official plug-in would keep.
+The state keeps what Check returns as inputs, so it is what the official plug-in would keep.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DIGITS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """How an object without a name gets one: the engine's wishes, and the seed that makes plans repeatable."""
+    """How an object without a name gets one: the engine's naming options, and the seed that makes plans repeatable."""
 
     mode: Literal["default", "propose", "enforce", "disable"] = "default"
     proposed: str = ""
@@ -31,7 +31,7 @@ class Naming:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The inputs as the state will keep them, and what is wrong: (property, reason)."""
+    """The inputs as the state keeps them, and the problems as (property, reason)."""
 
     inputs: dict[str, Any]
     failures: tuple[tuple[str, str], ...] = ()
@@ -47,7 +47,10 @@ async def check(
     namespaced: Callable[[Kind], Awaitable[bool]],
     naming: Naming,
 ) -> Checked:
-    """Check the inputs of resource `name`; `namespace` is the default, `namespaced` asks for a kind's scope."""
+    """Check the inputs of resource `name`.
+
+    `namespace` is the default namespace; `namespaced` tells whether a kind is namespaced.
+    """
     sentence = refusal(token)
     if sentence:
         return Checked(news, (("", sentence),))
@@ -63,7 +66,7 @@ async def check(
 
 
 def _opened(news: dict[str, Any]) -> dict[str, Any]:
-    # A secret or unknown metadata as a whole cannot be added to; a secret one is opened for its members.
+    # Metadata that is secret or unknown as a whole cannot be extended. A secret one is opened and its members read.
     metadata = news.get("metadata")
     if isinstance(metadata, Secret) and isinstance(metadata.value, dict):
         members = {k: v if isinstance(v, Secret) else Secret(v) for k, v in metadata.value.items()}
@@ -105,7 +108,7 @@ def _open(value: Any) -> Any:
 
 def _has_namespace(inputs: Mapping[str, Any]) -> bool:
     metadata = _open(inputs.get("metadata"))
-    # An unknown metadata may bring a namespace yet.
+    # Metadata that is still unknown may contain a namespace.
     return isinstance(metadata, Unknown) or bool(isinstance(metadata, dict) and _open(metadata.get("namespace")))
 
 

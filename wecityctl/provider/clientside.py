@@ -1,7 +1,7 @@
-"""Takes over what `kubectl apply` (client-side) owns of an object that was imported or adopted.
+"""Takes over the fields that `kubectl apply` (client-side) owns of an imported or adopted object.
 
-Ownership would otherwise be shared, and a field that later leaves the inputs would stay on the object. Only what the
-inputs state is taken over, as Kubernetes' own migration to server-side apply does.
+Shared ownership would keep a field on the object after it is removed from the inputs. Only fields in the inputs are
+taken over, as in Kubernetes' own migration to server-side apply.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from wecityctl.kube.client import KubeClient
 from wecityctl.provider.adoption import applied_by
 from wecityctl.provider.state import metadata_of, name_of, namespace_of
 
-# The second one: what was written before the API server kept records of ownership.
+# "before-first-apply" owns what was written before the API server tracked field ownership.
 _MANAGERS: Final = frozenset({"kubectl-client-side-apply", "before-first-apply"})
 Fields = Mapping[str, Any]
 
@@ -32,9 +32,10 @@ def is_owned_by_kubectl(obj: Mapping[str, Any]) -> bool:
 async def take_over_application(
     client: KubeClient, obj: Mapping[str, Any], stated: Mapping[str, Any], manager: str
 ) -> dict[str, Any]:
-    """Make `manager` the applier of what `kubectl apply` owns of `obj` and `stated` has; the live object afterwards.
+    """Make `manager` the applier of the fields that `kubectl apply` owns of `obj` and that `stated` contains.
 
-    Raises `Conflict` when the object changes meanwhile, and the client's other errors.
+    Returns the live object afterwards. Raises `Conflict` when the object changes meanwhile, and the client's other
+    errors.
     """
     rt = await client.resource(str(obj["apiVersion"]), str(obj["kind"]))
     place = namespace_of(obj) or None
@@ -49,9 +50,9 @@ async def take_over_application(
 
 
 def converted(entries: list[dict[str, Any]], stated: Mapping[str, Any], manager: str) -> list[dict[str, Any]]:
-    """The `managedFields` in which `manager` has applied what `kubectl apply` owns of the stated object.
+    """The `managedFields` in which `manager` has applied what `kubectl apply` owned of the stated object.
 
-    A manager that has applied the object already owns what it states, and `kubectl apply` only loses its share.
+    If `manager` has applied the object before, it owns those fields already, and `kubectl apply` only loses its share.
     """
     has_applied = any(item.get("manager") == manager and item.get("operation") == "Apply" for item in entries)
     result = []
@@ -68,7 +69,7 @@ def converted(entries: list[dict[str, Any]], stated: Mapping[str, Any], manager:
 
 
 def split(fields: Fields, value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A field set (FieldsV1) in two: what a value has, and what it does not have."""
+    """Split a field set (FieldsV1) into the fields that a value has and those that it does not have."""
     taken: dict[str, Any] = {}
     rest: dict[str, Any] = {}
     for key, below in fields.items():
@@ -97,7 +98,7 @@ def _child(value: Any, key: str) -> tuple[bool, Any]:
         return (True, value[index]) if index < len(value) else (False, None)
     wanted = json.loads(rest)
     for item in value:
-        # Keys that were left to the server's defaults, such as a port's protocol, need not be stated.
+        # Keys that the server defaults, such as a port's protocol, may be missing from the inputs.
         if item == wanted if kind == "v" else _has_keys(item, wanted):
             return True, item
     return False, None

@@ -1,6 +1,6 @@
-"""One API server as one user, shared by all providers of the process that mean the same: its client and identity.
+"""Connections to API servers: a client and the cluster's identity, shared by all providers with the same access.
 
-Leaves requests and discovery to `wecityctl.kube`.
+Requests and discovery are in `wecityctl.kube`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ USER_AGENT: Final = "wecityctl-provider"
 
 
 class Connection:
-    """A client and what is known about the cluster behind it."""
+    """A client and what is known about its cluster."""
 
     def __init__(self, access: Access, pool: HttpPool) -> None:
         self.access = access
@@ -35,7 +35,7 @@ class Connection:
         self._lock = asyncio.Lock()
 
     async def identity(self, fallback: str) -> str:
-        """The UID of the namespace kube-system; where that may not be read, `fallback`, or the server's address."""
+        """The UID of the namespace kube-system. If that cannot be read: `fallback`, or the server's address."""
         if not self._identity:
             async with self._lock:
                 if not self._identity:
@@ -43,7 +43,7 @@ class Connection:
         return self._identity
 
     async def namespaced(self, kind: Kind) -> bool:
-        """Whether the kind's objects live in namespaces. A kind not served (yet) counts as such, as most do."""
+        """Whether the kind's objects are namespaced. Most kinds are; a kind that is not served (yet) counts as such."""
         known = kind.known_scope
         if known is not None:
             return known
@@ -69,7 +69,7 @@ class Connections:
         self._open: dict[Access, tuple[Connection, int]] = {}
 
     def take(self, access: Access) -> Connection:
-        """The connection for that access; give it back with `release`."""
+        """The connection for that access. Return it with `release`."""
         connection, users = self._open.get(access, (None, 0))
         if connection is None:
             connection = Connection(access, self._pool)
@@ -77,7 +77,7 @@ class Connections:
         return connection
 
     async def release(self, connection: Connection) -> None:
-        """Give a connection back; the last one ends its client's watches."""
+        """Return a connection. When the last user returns it, its client's watches end."""
         kept, users = self._open.get(connection.access, (connection, 1))
         if users > 1:
             self._open[connection.access] = (kept, users - 1)
@@ -87,7 +87,7 @@ class Connections:
 
 
 def access_for(settings: Settings, environ: Mapping[str, str]) -> Access:
-    """The access that a provider's settings mean. Raises the errors of `load_access`."""
+    """The access that a provider's settings describe. Raises the errors of `load_access`."""
     if settings.cluster:
         access = _with_cluster(settings, environ)
     else:
@@ -96,12 +96,12 @@ def access_for(settings: Settings, environ: Mapping[str, str]) -> Access:
 
 
 def unreachable(error: WecityError) -> bool:
-    """Whether the error means that the cluster as a whole cannot be used, not that it refused one request."""
+    """Whether the error means that the whole cluster cannot be used, not that it rejected one request."""
     return not isinstance(error, ApiError | KindNotFound | KindUnavailable)
 
 
 def _with_cluster(settings: Settings, environ: Mapping[str, str]) -> Access:
-    # The context's user with another cluster of the same kubeconfig.
+    # The context's user, combined with another cluster of the same kubeconfig.
     loaded = _load(settings.kubeconfig, environ)
     name = settings.context or loaded.current_context
     context = loaded.contexts.get(name)

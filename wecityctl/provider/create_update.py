@@ -1,6 +1,7 @@
-"""Create and update: apply, wait, and the outputs for the state; what was made is never lost.
+"""Create and update: apply the object, wait until it is ready, and build the outputs that the state records.
 
-How an object is applied is `apply`, what is there already `existing`, what is waited for `waiting`.
+An object that was created is always recorded, even if a later step fails. Applying is in `apply`, existing objects are
+handled by `existing`, and waiting is in `waiting`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.official import take_over_creation, was_created_officially
 from wecityctl.provider.waiting import PartialError, UnsettledError, settle, timeout_of
 
-# As the API server draws names: from letters of which no words come, and cutting off what would be too long.
+# The alphabet of the API server's generated names: it forms no words. A name that would be too long is truncated.
 _LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"
 _DRAWN_LETTERS: Final = 5
 _LONGEST_NAME: Final = 63
@@ -33,23 +34,23 @@ _LONGEST_NAME: Final = 63
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An object that is there and live."""
+    """An object that exists and is ready."""
 
     identifier: str
     outputs: dict[str, Any]
 
 
 async def create(provider: Instance, target: Target, inputs: dict[str, Any], *, seconds: float) -> Made:
-    """Make the object, or adopt it where it exists and is this resource's own, and wait until it is live.
+    """Create the object, or adopt an existing one that belongs to this resource, and wait until it is ready.
 
-    Raises `RefusedError` for an object of that name that is somebody else's, which is left untouched.
+    Raises `RefusedError` if an object of that name belongs to somebody else. That object is left untouched.
     """
     seconds = timeout_of(inputs, seconds)
     body = states.wire(inputs)
     if not states.name_of(body):
         body = await _with_drawn_name(provider, body)
     is_forced = provider.settings.patch_force or is_true(inputs, PATCH_FORCE)
-    # An apply by force would overwrite what somebody else has made there meanwhile.
+    # With force, an apply would overwrite what somebody else has created there in the meantime.
     is_new_place = not is_forced and is_in_new_namespace(provider, body)
     existing = {} if is_new_place else await find_own(provider, target, body, seconds=seconds)
     wish = annotation(inputs, PATCH_FIELD_MANAGER)
@@ -62,7 +63,7 @@ async def create(provider: Instance, target: Target, inputs: dict[str, Any], *, 
             live = await provider.cancellation.run(how.make(body), grace=GRACE)
         except (ApplyConflictError, Invalid):
             if is_new_place:
-                # It may be there by now, and somebody else's: then that is what has to be said.
+                # Somebody else's object may exist by now. Then that is the error to report.
                 await find_own(provider, target, body, seconds=seconds)
             raise
         await require_made(provider, target, body, live, manager)
@@ -81,9 +82,10 @@ async def update(
     seconds: float,
     ignored: Sequence[str] = (),
 ) -> Made:
-    """Bring the object to its new inputs; fields that have left them are dropped, as nobody else owns them.
+    """Bring the object to its new inputs.
 
-    `ignored` are the resource's `ignoreChanges` paths: those stay as they are on the cluster.
+    Fields that were removed from the inputs are removed from the object if nobody else owns them. `ignored` are the
+    resource's `ignoreChanges` paths; those properties stay as they are on the cluster. `seconds` is the timeout.
     """
     provider.memory.dry_runs.pop(target.urn, None)
     seconds = timeout_of(inputs, seconds)
@@ -97,7 +99,7 @@ async def update(
             await provider.cancellation.run(take_over_creation(provider.client, states.live_of(state), manager))
     body = await leave_ignored(provider, target, inputs, state, body, ignored)
     if was_applied_by_kubectl(state, manager):
-        # Nothing changes hands for a change that the API server would refuse.
+        # Field ownership is not changed for an update that the API server would reject.
         await provider.cancellation.run(replace(how, force=True).preview(body))
         stated = states.wire(states.inputs_of(state))
         with suppress(NotFound):
@@ -110,7 +112,7 @@ async def update(
         others = set(error.managers)
         if len(others) != 1 or not others <= set(await provider.derived_managers(target)):
             raise
-        # The object was adopted since this (older) state was written: this resource owns it under its other name.
+        # The object was adopted since this (older) state was written: this resource owns it under its other manager.
         manager = others.pop()
         live = await provider.cancellation.run(how.under(manager).make(body), grace=GRACE)
     if states.uid_of(state) and states.uid_of(live) != states.uid_of(state):
@@ -142,8 +144,8 @@ async def _settled(
 
 
 async def _with_drawn_name(provider: Instance, body: dict[str, Any]) -> dict[str, Any]:
-    # metadata.generateName. The server would draw only on a plain create, which owns fields in another way than apply:
-    # what later leaves the inputs would stay.
+    # metadata.generateName. The server generates names only on a plain create. That owns fields as "Update" rather than
+    # "Apply", and fields that are later removed from the inputs would stay.
     rt = await provider.client.resource(body["apiVersion"], body["kind"])
     place = (states.namespace_of(body) or provider.default_namespace) if rt.namespaced else None
     base = str(states.metadata_of(body).get("generateName") or "")[: _LONGEST_NAME - _DRAWN_LETTERS]

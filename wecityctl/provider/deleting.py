@@ -1,4 +1,7 @@
-"""Delete: make sure that it is this resource's object, ask for it, and wait until it is gone, naming what holds it."""
+"""Delete: verify that the object belongs to the resource, delete it, and wait until it is gone.
+
+A deletion that does not finish is reported with what blocks it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ async def delete(
     *,
     seconds: float,
 ) -> None:
-    """Delete the object with that id. One that is gone, or is not this resource's any more, is success."""
+    """Delete the object with that id. An object that is gone or belongs to somebody else by now counts as success."""
     kind = target.kind(states.live_of(state))
     namespace, name = states.split_id(identifier)
     try:
@@ -37,7 +40,7 @@ async def delete(
         asking = _ask(provider, target, rt, name, place, propagation(inputs, kind.name), state)
         uid = await provider.cancellation.run(asking, grace=GRACE)
     except KindNotFound:
-        return  # without its definition no custom resource is left
+        return  # without its definition, no custom resource exists any more
     except WecityError as error:
         if not unreachable(error) or provider.cancellation.thrown:
             raise
@@ -72,7 +75,7 @@ async def _ask(
     policy: Propagation,
     state: dict[str, Any],
 ) -> str:
-    # The uid of what is being deleted; empty when there is nothing (left) of ours.
+    # The uid of the object that is being deleted; empty when this resource has none (any more).
     client = provider.client
     while True:
         try:
@@ -85,16 +88,16 @@ async def _ask(
         except NotFound:
             return ""
         except Conflict:
-            continue  # made anew between the two requests
+            continue  # recreated between the two requests
         return "" if gone_at_once(answer) else states.uid_of(answer) or states.uid_of(live)
 
 
 def _left_alone(provider: Instance, live: dict[str, Any], state: dict[str, Any]) -> str:
-    # Why the object of that name is not what the state is about; empty when it is.
+    # Why the object of that name is not the one in the state; empty when it is.
     recorded, manager = states.uid_of(state), state.get(states.FIELD_MANAGER)
     manager = manager if isinstance(manager, str) else ""
     if recorded and states.uid_of(live) != recorded:
-        # Ours all the same when it was made again by a run that could not write it down.
+        # It still belongs to this resource if a run recreated it and ended before it could record that.
         if manager not in applied_by(live) or states.uid_of(live) in provider.memory.made:
             return "somebody else has made it anew since we made ours"
     elif manager and belongs_to_another(live, manager):

@@ -1,7 +1,7 @@
-"""The property-level difference between two versions of an object's inputs. Pure; what it forces is `replacement`.
+"""Computes the property-level difference between two versions of an object's inputs. Pure.
 
-What is a quantity and what tells a list's elements apart is the API server's to say (`Schema`). An empty schema makes
-every other spelling a change.
+`replacement` decides which differences force a replacement. The API server's `Schema` says which values are quantities
+and which keys identify list elements. With an empty schema, every different spelling is a change.
 """
 
 from __future__ import annotations
@@ -33,13 +33,16 @@ class Difference:
 def compare(old: Mapping[str, Any], new: Mapping[str, Any], schema: Schema | None = None) -> list[Difference]:
     """Every changed property between two plain objects (no secrets; unknowns count as changed).
 
-    `schema` is the kind's: another spelling of what it calls a quantity is no change.
+    `schema` is that of the kind. Two spellings of one quantity are equal if the schema says that the field is a
+    quantity.
     """
     return list(_mapping((), old, new, schema or Schema()))
 
 
 def needs_schema(old: Any, new: Any) -> bool:
-    """Whether a schema can change what `compare` finds: for lists of objects, and for two spellings of one amount."""
+    """Whether a schema could change the result of `compare`: for lists of objects, and for two spellings of one
+    quantity.
+    """
     if isinstance(old, dict) and isinstance(new, dict):
         return any(needs_schema(value, new[key]) for key, value in old.items() if key in new)
     if isinstance(old, list) and isinstance(new, list):
@@ -77,7 +80,7 @@ def _value(path: Path, old: Any, new: Any, schema: Schema) -> Iterator[Differenc
 def _sequence(path: Path, old: Sequence[Any], new: Sequence[Any], schema: Schema) -> Iterator[Difference]:
     for index, (before, after) in enumerate(zip(old, new, strict=False)):
         if schema.element_key(before) != schema.element_key(after):
-            # Another element in its place: one change, not one for each of its fields.
+            # Another element is at this index: report one change instead of one for each field.
             yield Difference((*path, index), "update")
         else:
             yield from _value((*path, index), before, after, schema.at(index))

@@ -1,8 +1,8 @@
-"""Takes live values over into a resource's inputs, for the fields that are in the inputs. Pure.
+"""Copies drifted live values into a resource's inputs, for fields that the inputs set. Pure.
 
-A value counts as drifted only when it differs from what was recorded after the last run: the server may spell a value
-in its own way ("1000m" as "1"), and that is no drift. What belongs to the resource as a whole (an atomic list or
-object, by the kind's `Schema`) is compared whole: what others have added to it is drift too.
+A value has drifted only if it differs from the one recorded after the last run: the server may normalise a value
+("1000m" to "1"), which is no drift. An atomic list or object (according to the kind's `Schema`) is compared as a whole,
+so elements that others have added are drift too.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _ABSENT: Any = object()
 def refreshed_inputs(
     inputs: Mapping[str, Any], live: Mapping[str, Any], recorded: Mapping[str, Any], schema: Schema | None = None
 ) -> dict[str, Any]:
-    """`inputs` (secrets opened) with what drifted taken from `live`; `recorded` is the live object as last seen.
+    """`inputs` (secrets opened) with drifted values from `live`; `recorded` is the live object as last seen.
 
-    Without a `schema` every list is taken as atomic, which finds at least what the schema would.
+    Without a `schema` every list counts as atomic. That finds at least the drift that a schema would find.
     """
     return _mapping(plain(dict(inputs)), live, recorded, schema or Schema(), whole=False)
 
@@ -33,7 +33,7 @@ def _value(asked: Any, now: Any, then: Any, schema: Schema, *, whole: bool) -> A
     if same(now, asked) or same(now, then) or (schema.is_quantity() and same_amount(now, asked)):
         return asked
     if now is _ABSENT:
-        # Never stored (an empty value the server drops), or removed behind our back.
+        # The server never stored it (it drops empty values), or somebody removed it.
         return asked if then is _ABSENT else _ABSENT
     if isinstance(asked, dict) and isinstance(now, dict):
         return _mapping(asked, now, then, schema, whole=whole or schema.is_atomic())
@@ -50,13 +50,13 @@ def _mapping(
         for key, value in asked.items()
     }
     if whole and isinstance(then, dict):
-        # Defaults were there before; what came since is somebody's.
+        # The server's defaults were recorded before. A key that is new since then was added by somebody.
         taken |= {key: value for key, value in now.items() if key not in asked and not same(value, then.get(key))}
     return {key: value for key, value in taken.items() if value is not _ABSENT}
 
 
 def _member(values: Any, key: str) -> Any:
-    # The API server writes an empty list of some types as null (`rules` of a Role), and the state keeps no nulls.
+    # The API server returns an empty list of some types as null (`rules` of a Role), and the state keeps no nulls.
     found = values.get(key) if isinstance(values, dict) else None
     return _ABSENT if found is None else found
 

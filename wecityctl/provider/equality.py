@@ -1,4 +1,4 @@
-"""When two values of an object are the same: as JSON they are, or as spellings of one quantity. Pure."""
+"""Compares two values of an object: as JSON, or as spellings of one quantity. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FACTORS: Final[Mapping[str, Decimal]] = {
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether two values are the same JSON. Unlike `==`, true is not 1 and false is not 0."""
+    """Whether two values are the same JSON. Unlike with `==`, true is not 1 and false is not 0."""
     if isinstance(left, dict) and isinstance(right, dict):
         return left.keys() == right.keys() and all(same(value, right[key]) for key, value in left.items())
     if isinstance(left, list) and isinstance(right, list):
@@ -30,7 +30,7 @@ def same(left: Any, right: Any) -> bool:
 
 
 def same_amount(left: Any, right: Any) -> bool:
-    """Whether both can be read as quantities and mean the same amount ("1000m" and "1")."""
+    """Whether both parse as quantities of the same amount ("1000m" and "1")."""
     amount = _amount(left)
     return amount is not None and amount == _amount(right)
 

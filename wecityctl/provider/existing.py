@@ -1,6 +1,6 @@
-"""Looks for what is there already under the name of a resource that is to be created, and takes over what is its own.
+"""Finds an existing object with the name of a resource that is to be created, and adopts the resource's own.
 
-Whose an object is, is `adoption`'s rule. An object that is being deleted is waited for: it is nobody's any more.
+`adoption` decides to whom an object belongs. An object that is being deleted belongs to nobody: it is waited for.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from wecityctl.provider.clientside import is_owned_by_kubectl, take_over_applica
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.official import take_over_creation, was_created_officially
 
-# Controllers make these in each new namespace, and they have no field manager that tells whose they are.
+# Controllers create these in each new namespace, with no field manager that identifies them.
 _OF_EACH_NAMESPACE: Final = frozenset({("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")})
 
 
 async def find_own(provider: Instance, target: Target, body: dict[str, Any], *, seconds: float) -> dict[str, Any]:
-    """The resource's own live object, empty when nothing is there.
+    """The resource's own live object; empty when none exists.
 
-    Waits up to `seconds` for an object on its way out. Raises `RefusedError` for somebody else's object,
-    `DeploymentError` when the old one does not go, and the client's errors.
+    Waits up to `seconds` for an object that is being deleted. Raises `RefusedError` for somebody else's object,
+    `DeploymentError` when the deletion does not finish, and the client's errors.
     """
     try:
         rt = await provider.client.resource(body["apiVersion"], body["kind"])
@@ -50,10 +50,10 @@ async def find_own(provider: Instance, target: Target, body: dict[str, Any], *, 
 
 
 def is_in_new_namespace(provider: Instance, body: dict[str, Any]) -> bool:
-    """Whether an object goes into a namespace that this run has made, so that nothing of that name can be older.
+    """Whether an object goes into a namespace that this run has created, so that no older object can have its name.
 
-    What somebody else makes there meanwhile is found by applying: see `require_made`. Not true of what Kubernetes
-    itself puts into each namespace, and not where the resource adopts whatever it finds.
+    `require_made` finds what somebody else creates there in the meantime. False for objects that Kubernetes itself puts
+    into each namespace, and false if the resource adopts any existing object.
     """
     own = (body["kind"], states.name_of(body)) in _OF_EACH_NAMESPACE
     return states.namespace_of(body) in provider.memory.made_namespaces and not (
@@ -62,7 +62,7 @@ def is_in_new_namespace(provider: Instance, body: dict[str, Any]) -> bool:
 
 
 async def preview_own(provider: Instance, target: Target, body: dict[str, Any]) -> dict[str, Any]:
-    """As `find_own`, without waiting: an object on its way out is returned as it is, whoever's it was."""
+    """Like `find_own` without waiting: an object that is being deleted is returned, no matter to whom it belonged."""
     rt = await provider.client.resource(body["apiVersion"], body["kind"])
     live = await _get(provider, rt, body)
     return live if is_going(live) else await _judged(provider, target, body, live)
@@ -71,16 +71,16 @@ async def preview_own(provider: Instance, target: Target, body: dict[str, Any]) 
 async def take_over(
     provider: Instance, target: Target, live: dict[str, Any], body: dict[str, Any], how: Apply
 ) -> dict[str, Any]:
-    """Apply `body` to an object that is there, as the resource's only Pulumi manager; the live object afterwards.
+    """Apply `body` to an existing object as the resource's only Pulumi manager; the live object afterwards.
 
-    The manager changes (`how` names the new one): what an older state, or another resource, knows under the former
-    manager is not theirs to delete any more. Raises `ApplyConflictError` for what others have changed, unless
-    `is_taken_over` says otherwise.
+    `how` names the new manager. An older state or another resource that knows the object under the former manager must
+    not delete it any more. Raises `ApplyConflictError` for fields that others have changed, unless `is_taken_over`
+    allows it.
     """
     if was_created_officially(live):
         await provider.cancellation.run(take_over_creation(provider.client, live, how.manager))
     former = [manager for manager in adoption.pulumi_managers(live) if manager != how.manager]
-    # Under the former name first: a change would conflict with what it owns.
+    # First under the former manager: a change under a new one would conflict with the fields that it owns.
     first = how.under(former[-1]) if former else how
     try:
         applied = await provider.cancellation.run(first.make(body), grace=GRACE)
@@ -107,8 +107,10 @@ async def take_over(
 
 
 def is_taken_over(provider: Instance, body: dict[str, Any], error: ApplyConflictError) -> bool:
-    """Whether an adoption applies over what others have changed: in security objects, in a namespace's labels, and in
-    everything where the run was told to take over."""
+    """Whether an adoption overwrites fields that others have changed.
+
+    It does for security objects, for a namespace's labels, and for every object if the run was told to take over.
+    """
     return provider.settings.take_over or _closes(body, error)
 
 
@@ -121,9 +123,9 @@ def _closes(body: dict[str, Any], error: ApplyConflictError) -> bool:
 async def require_made(
     provider: Instance, target: Target, body: dict[str, Any], live: dict[str, Any], manager: str
 ) -> None:
-    """Refuse what an apply for a new object found in the meantime, and give back what it wrote there.
+    """Reject an object that turns out to have existed when it was applied as new, and revert what the apply wrote.
 
-    Nobody but `manager` has written to an object at the moment in which it was made.
+    An object that was just created has no manager other than `manager`; another one means that it existed before.
     """
     entries = states.metadata_of(live).get("managedFields") or []
     if all(entry.get("manager") == manager or entry.get("subresource") for entry in entries):
@@ -141,20 +143,20 @@ async def require_made(
 async def require_same(
     provider: Instance, target: Target, body: dict[str, Any], state: dict[str, Any], *, seconds: float
 ) -> None:
-    """Refuse an update of an object that somebody else has made in the place of the resource's own since."""
+    """Reject an update if somebody else has recreated the object under the resource's name."""
     uid = states.uid_of(state)
     if not uid:
         return
     rt = await provider.client.resource(body["apiVersion"], body["kind"])
     live = await _get(provider, rt, body)
-    # The recorded manager's own: made again by an update that was killed before it could be recorded.
+    # Applied by the recorded manager: an update recreated it and was killed before it could record that.
     recorded = str(state.get(states.FIELD_MANAGER) or "")
     if live and states.uid_of(live) != uid and recorded not in adoption.applied_by(live):
         await find_own(provider, target, body, seconds=seconds)
 
 
 async def release(provider: Instance, live: dict[str, Any], manager: str) -> dict[str, Any]:
-    """Give up what a field manager owns of an object; the live object afterwards."""
+    """Give up all fields that a field manager owns of an object; the live object afterwards."""
     identity = {key: value for key, value in states.metadata_of(live).items() if key in ("name", "namespace")}
     empty = {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": identity}
     return await provider.client.apply(empty, field_manager=manager)

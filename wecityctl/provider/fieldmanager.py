@@ -1,7 +1,7 @@
-"""The names under which a resource's fields are owned on the API server.
+"""Derives the field managers under which a resource's fields are owned on the API server.
 
-Derived, not drawn: a run that was killed before the state was written left objects behind, and the next run must own
-their fields instead of conflicting with itself.
+They are derived instead of random: a run that was killed before it wrote the state leaves objects behind, and the next
+run must own their fields instead of conflicting with itself.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from wecityctl.provider.annotations import PATCH_FIELD_MANAGER, annotation
 
 
 def derive(urn: str, cluster: str) -> tuple[str, str]:
-    """The two managers of a resource on a cluster: eight hex digits each, of a hash over both.
+    """The two managers of a resource on a cluster, each with eight hex digits of a hash over both arguments.
 
-    Objects are made under the first. One that is adopted changes to the other, so that whoever knows it under the
-    former name (an older state, the old half of a replacement) can tell that it is not his any more.
+    Objects are created under the first. An adopted object changes to the other one. Whoever knows it under the former
+    manager (an older state, the old half of a replacement) can tell that it is no longer theirs.
     """
 
     def named(*parts: str) -> str:
@@ -28,7 +28,7 @@ def derive(urn: str, cluster: str) -> tuple[str, str]:
 
 
 def successor(managers: tuple[str, str], current: Sequence[str]) -> str:
-    """The derived manager under which an object is adopted that `current` (the latest last) have applied."""
+    """The derived manager for adopting an object that the `current` managers (the latest last) have applied."""
     ours = [manager for manager in current if manager in managers]
     if len(ours) > 1:
         return ours[-1]  # an adoption that was interrupted
@@ -37,7 +37,7 @@ def successor(managers: tuple[str, str], current: Sequence[str]) -> str:
 
 
 def choose(inputs: Mapping[str, Any], state: Mapping[str, Any] | None, derived: str) -> str:
-    """The annotation's wish, else what the state records, else the derived name."""
+    """The manager from the annotation, else the one that the state records, else the derived one."""
     wish = annotation(inputs, PATCH_FIELD_MANAGER)
     recorded = (state or {}).get("__fieldManager")
     return wish or (recorded if isinstance(recorded, str) else "") or derived

@@ -1,4 +1,4 @@
-"""How an operation's end is told over gRPC: codes, readable texts, and the detail that saves a half-made object."""
+"""Reports errors over gRPC: status codes, readable texts, and the detail that keeps a partly created object."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from wecityctl.provider.waiting import PartialError
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 _DETAILS: Final = "grpc-status-details-bin"
-# "Unknown" and "Internal" would make the engine doubt what became of the resource; these say that nothing was changed.
+# "Unknown" and "Internal" make the engine assume that the resource's state is uncertain. These say that nothing was
+# changed.
 _CODES: Final = (
     (CancelledError, grpc.StatusCode.ABORTED),
     (ConfigurationError, grpc.StatusCode.INVALID_ARGUMENT),
@@ -29,7 +30,7 @@ _CODES: Final = (
 
 
 async def refuse(context: Context, error: WecityError, secrets: tuple[Mapping[str, Any], ...]) -> NoReturn:
-    """End the call with what went wrong; no secret of the given objects is in it."""
+    """End the call with the error, without any secret of the given objects in it."""
     if isinstance(error, PartialError):
         await _refuse_partially(context, error, secrets)
     code = next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.FAILED_PRECONDITION)
@@ -38,13 +39,13 @@ async def refuse(context: Context, error: WecityError, secrets: tuple[Mapping[st
 
 
 async def not_implemented(context: Context, sentence: str) -> NoReturn:
-    """End a call that this provider does not serve."""
+    """End a call that this provider does not support."""
     await context.abort(grpc.StatusCode.UNIMPLEMENTED, sentence)
     raise AssertionError("abort raises")
 
 
 def text_of(error: WecityError) -> str:
-    """Message, facts and advice of an error as one text."""
+    """Message, details and resolution of an error as one text."""
     return "\n".join(part for part in (error.message, error.details, error.resolution) if part)
 
 

@@ -1,7 +1,7 @@
-"""`ignoreChanges` on an update: what the resource ignores stays as it is on the cluster.
+"""Applies `ignoreChanges` on an update: ignored properties keep their values on the cluster.
 
-The engine keeps the old inputs of ignored properties, so that no difference is shown. Applying those would still undo
-what somebody else has made of them, or end in a conflict. Reading the object is all that is done here.
+The engine keeps the old inputs of ignored properties, so that it shows no difference. Applying those would still
+overwrite what somebody else has set, or cause a conflict. This module only reads the object.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ async def leave_ignored(
         place = (states.namespace_of(body) or provider.default_namespace) if rt.namespaced else None
         live = await provider.cancellation.run(provider.client.get(rt, states.name_of(body), place))
     except (KindNotFound, NotFound):
-        return body  # it is made again, from its inputs
+        return body  # it is created again from its inputs
     manager = await provider.manager(target, inputs, state)
     return as_live(body, live, manager, [parse(text) for text in ignored], await provider.schema(body))
 
@@ -44,7 +44,7 @@ async def leave_ignored(
 def as_live(
     body: dict[str, Any], live: Mapping[str, Any], manager: str, ignored: Sequence[Path], schema: Schema
 ) -> dict[str, Any]:
-    """`body` with every ignored property as in `live`: left out where another manager has it or it is gone."""
+    """`body` with every ignored property as in `live`; omitted if another manager owns it or it is gone."""
     others = owned_by_others(live, manager)
     for path in ignored:
         if path and path[0] not in ("apiVersion", "kind"):
@@ -76,7 +76,7 @@ def _along(path: Path, asked: Any, live: Any, others: Any, schema: Schema) -> An
 def _element(rest: Path, index: int, asked: Any, live: Any, others: Any, schema: Schema) -> Any:
     key = schema.element_key(asked)
     if key is None:
-        # An element of a list that has one owner as a whole cannot be left out alone.
+        # A single element of an atomic list cannot be omitted.
         found = _along(rest, asked, _place(live, index), _ABSENT, schema.at(index))
         return asked if found is _ABSENT else found
     return _along(rest, asked, _partner(live, key, schema), _partner(others, key, schema), schema.at(index))
@@ -93,7 +93,7 @@ def _kept(asked: Any, live: Any, others: Any, schema: Schema) -> Any:
     keys = schema.list_keys()
     if isinstance(asked, list) and isinstance(live, list) and keys:
         elements = (_element((), index, item, live, others, schema) for index, item in enumerate(asked))
-        # What tells an element apart stays with it, whoever has it too.
+        # The keys that identify an element are kept, even if another manager owns them too.
         return [
             {**{key: item[key] for key in keys if key in item}, **left}
             for item, left in zip(asked, elements, strict=True)

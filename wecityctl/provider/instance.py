@@ -1,6 +1,6 @@
-"""One configured provider: its settings, its way to the cluster, and what it has learnt in this run.
+"""One configured provider: its settings, its connection to the cluster, and what it remembers during a run.
 
-A port has one per connection of the engine: a stack may hold several provider resources, and they share the port.
+A port has one instance per connection of the engine: a stack may have several provider resources, which share the port.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ from wecityctl.provider.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Which resource an operation is about: its URN, type token and logical name."""
+    """The resource that an operation is about: its URN, type token and logical name."""
 
     urn: str
     token: str
     name: str
 
     def kind(self, obj: dict[str, Any]) -> Kind:
-        """The kind that an object names, or else the type token."""
+        """The kind that an object names, otherwise that of the type token."""
         return kind_of_object(obj, kind_of_token(self.token))
 
 
 @dataclass(slots=True)
 class Memory:
-    """What was found out or done in this run, and matters for what comes later in it."""
+    """What a run has found out or done that later operations of the same run need."""
 
     missing_namespaces: set[str] = field(default_factory=set)
     missing_kinds: set[tuple[str, str]] = field(default_factory=set)
     unreachable: str = ""
-    # Resources whose old object goes before the new one comes: their preview must not look at the old one.
+    # Resources whose old object is deleted before the new one is created: their preview must not read the old one.
     replacing: set[str] = field(default_factory=set)
-    # Resources of the stack that could not be made or changed in this run: what depends on them will not come.
+    # Resources of the stack that could not be created or changed in this run. Their dependents will not be created.
     failed: list[str] = field(default_factory=list)
-    # The dry run that a diff made, by URN: (what was sent, what came back). The preview asks the same again.
+    # The dry run that a diff made, by URN: (request, response). The preview needs the same one again.
     dry_runs: dict[str, tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=dict)
-    # The objects (by uid) that this run has made: no older state of their resource is about them.
+    # The uids of objects that this run has created: an older state of their resource is not about them.
     made: set[str] = field(default_factory=set)
-    # The namespaces that this run has made: what is in one came after it.
+    # The namespaces that this run has created: every object in one is newer than the run's start.
     made_namespaces: set[str] = field(default_factory=set)
 
 
 class Instance:
-    """A provider after Configure. `failure` is why its cluster cannot be used at all, if so."""
+    """A provider after Configure. `failure` is the reason why its cluster cannot be used at all, if so."""
 
     def __init__(
         self,
@@ -74,19 +74,19 @@ class Instance:
 
     @property
     def connection(self) -> Connection:
-        """The way to the cluster; raises why there is none."""
+        """The connection to the cluster. Raises the reason if there is none."""
         if self._connection is None:
             raise self._failure or WecityError("the provider is not configured")
         return self._connection
 
     @property
     def client(self) -> KubeClient:
-        """The cluster's client; raises why there is none."""
+        """The cluster's client. Raises the reason if there is none."""
         return self.connection.client
 
     @contextmanager
     def noting_failure(self, target: Target) -> Iterator[None]:
-        """Remember a resource that could not be made or changed."""
+        """Remember the resource if it cannot be created or changed."""
         try:
             yield
         except WecityError:
@@ -95,17 +95,17 @@ class Instance:
 
     @property
     def default_namespace(self) -> str:
-        """Where objects go that name no namespace."""
+        """The namespace of objects that name none."""
         return self._connection.access.namespace if self._connection is not None else self.settings.namespace
 
     async def namespaced(self, kind: Kind) -> bool:
-        """Whether a kind's objects live in namespaces, as far as can be known."""
+        """Whether a kind's objects are namespaced, as far as it is known."""
         if self._connection is None:
             return kind.known_scope is not False
         return await self._connection.namespaced(kind)
 
     async def schema(self, obj: dict[str, Any]) -> Schema:
-        """The structure of an object's kind; an empty one, with which everything is compared exactly, if need be."""
+        """The schema of an object's kind. If it is not available: an empty one, which compares exactly."""
         if self._connection is None:
             return Schema()
         return await self.client.schema(str(obj.get("apiVersion")), str(obj.get("kind")))
@@ -115,11 +115,11 @@ class Instance:
         return choose(inputs, state, "") or (await self.derived_managers(target))[0]
 
     async def derived_managers(self, target: Target) -> tuple[str, str]:
-        """The field managers that follow from a resource's URN and the cluster."""
+        """The field managers that are derived from a resource's URN and the cluster."""
         return derive(target.urn, await self.connection.identity(self.settings.cluster_identifier))
 
     def apply(self, target: Target, manager: str, *, force: bool, timeout: float) -> Apply:
-        """How this provider applies objects of a resource."""
+        """The `Apply` for a resource's objects; `timeout` in seconds."""
         return Apply(
             client=self.client,
             manager=manager,
@@ -130,6 +130,6 @@ class Instance:
         )
 
     def warn(self, urn: str, text: str) -> None:
-        """A warning of the API server: mostly deprecated versions."""
+        """Report a warning of the API server, mostly about deprecated versions."""
         if not self.settings.suppress_deprecation_warnings:
             self.log.warning(urn, text)

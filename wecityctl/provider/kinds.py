@@ -1,6 +1,6 @@
-"""What a resource's type token says: which API kind it is, whether it has a namespace, and whether we serve it.
+"""Interprets a resource's type token: its API kind, whether it is namespaced, and whether the provider supports it.
 
-Knows the kinds that Kubernetes itself brings; of others only what their token says.
+Knows the kinds that Kubernetes itself has; for others, only what their token says.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ BUILTIN_GROUPS: Final = frozenset(
     }
 )
 
-# Modules of the package that are no API groups.
+# Modules of the package that are not API groups.
 _COMPONENTS: Final = {"helm.sh": "Helm charts and releases", "kustomize": "Kustomize", "yaml": "YAML components"}
 
 
@@ -92,24 +92,24 @@ class Kind:
 
     @property
     def api_version(self) -> str:
-        """`v1`, `apps/v1`."""
+        """The kind's API version, such as `v1` or `apps/v1`."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
     def builtin(self) -> bool:
-        """Whether Kubernetes itself brings this kind."""
+        """Whether the kind is one of Kubernetes' own."""
         return self.group in BUILTIN_GROUPS
 
     @property
     def known_scope(self) -> bool | None:
-        """True when it has a namespace, False when not, None when only the cluster can say (custom resources)."""
+        """Whether it is namespaced; None when only the cluster can tell (custom resources)."""
         if (self.group, self.name) in CLUSTER_SCOPED:
             return False
         return True if self.builtin else None
 
 
 def kind_of_token(token: str) -> Kind:
-    """`kubernetes:apps/v1:Deployment` → its kind. A token without a version gets an empty one."""
+    """The kind of a token such as `kubernetes:apps/v1:Deployment`. A token without a version gets an empty one."""
     _, module, name = [*token.split(":", 2), "", ""][:3]
     group, _, version = module.partition("/")
     return Kind("" if group == "core" else group, version, name)
@@ -127,7 +127,7 @@ def kind_of_object(obj: dict[str, Any], fallback: Kind) -> Kind:
 
 
 def refusal(token: str) -> str:
-    """Why a type is not served, as a sentence; empty when it is."""
+    """Why a type is not supported, as a sentence; empty when it is supported."""
     kind = kind_of_token(token)
     what = _COMPONENTS.get(kind.group, "")
     if not what and kind.builtin and kind.name.endswith("Patch"):
@@ -138,12 +138,12 @@ def refusal(token: str) -> str:
 
 
 def not_served(what: str) -> str:
-    """The sentence for everything that only the official plug-in does."""
+    """The sentence for a feature that only the official plug-in has."""
     return f"wecityctl's built-in Kubernetes provider does not serve {what}; use the official plug-in {OFFICIAL} for it"
 
 
 def type_of_urn(urn: str) -> str:
-    """The type token in a URN: the last of the chain of parents."""
+    """The type token in a URN: the last one of the chain of parents."""
     parts = urn.split("::", 3)
     return parts[2].rsplit("$", 1)[-1] if len(parts) > 3 else ""
 

@@ -1,4 +1,4 @@
-"""Messages to the engine, with the URN they are about. A lost message never fails an operation."""
+"""Sends messages to the engine, with the URN that they are about. A lost message never fails an operation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PATIENCE: Final = 5.0
 
 
 class EngineLog:
-    """The engine's Log service; silent until the engine has said where it listens."""
+    """Client of the engine's Log service. Drops messages until it knows the engine's address."""
 
     def __init__(self) -> None:
         self._address = ""
@@ -22,42 +22,42 @@ class EngineLog:
         self._said: set[str] = set()
 
     def attach(self, address: str) -> None:
-        """Talk to the engine at `address` from now on."""
+        """Send messages to the engine at `address` from now on."""
         if address and address != self._address:
             self._address = address
             self._channel = grpc.aio.insecure_channel(address)
             self._stub = engine_pb2_grpc.EngineStub(self._channel)
 
     def info(self, urn: str, message: str) -> None:
-        """Something worth keeping in the run's output."""
+        """Log a message that the run's output keeps."""
         self._send(engine_pb2.INFO, urn, message, ephemeral=False)
 
     def warning(self, urn: str, message: str) -> None:
-        """Something that may need the user's attention."""
+        """Log a message that may need the user's attention."""
         self._send(engine_pb2.WARNING, urn, message, ephemeral=False)
 
     def status(self, urn: str, message: str) -> None:
-        """What is going on right now; replaced by the next one."""
+        """Show what is in progress; the next status replaces it."""
         self._send(engine_pb2.INFO, urn, message, ephemeral=True)
 
     def once(self, message: str, urn: str = "") -> None:
-        """Like `info`, for what many resources have in common: said once."""
+        """Like `info`, but logs the same message only once, for what many resources have in common."""
         if message not in self._said:
             self._said.add(message)
             self.info(urn, message)
 
     @property
     def waiting(self) -> bool:
-        """Whether something that was said has not arrived yet."""
+        """Whether messages are still being delivered."""
         return bool(self._sending)
 
     async def flush(self) -> None:
-        """Wait (not for long) until what was said has arrived."""
+        """Wait for a short time until messages are delivered."""
         if self._sending:
             await asyncio.wait(set(self._sending), timeout=_PATIENCE)
 
     async def aclose(self) -> None:
-        """Send the rest and hang up."""
+        """Deliver the remaining messages and close the connection."""
         await self.flush()
         if self._channel is not None:
             await self._channel.close()
@@ -76,5 +76,5 @@ class EngineLog:
         try:
             await stub.Log(request, timeout=_PATIENCE)
         except grpc.RpcError:
-            # The engine is gone or going: nobody is left to tell.
+            # The engine has ended or is ending: nobody receives the message.
             return

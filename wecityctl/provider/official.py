@@ -1,7 +1,7 @@
 """Takes over objects that the official plug-in created.
 
-From 4.29 on it creates with POST, which owns fields by "Update" and not by "Apply", and only its own updates turn the
-one into the other. Until that is done a change conflicts, and what leaves the inputs stays on the object.
+Since 4.29 it creates with POST, which owns fields with the operation "Update" instead of "Apply", and only its own
+updates convert them. Until then a change conflicts, and fields that are removed from the inputs stay on the object.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from wecityctl.provider.state import metadata_of, name_of, namespace_of
 
 
 def was_created_officially(obj: Mapping[str, Any]) -> bool:
-    """Whether the official plug-in owns fields of a live or recorded object by having created it."""
+    """Whether the official plug-in owns fields of a live or recorded object because it created the object."""
     return any(_is_creation(entry) for entry in _entries(obj))
 
 
 async def take_over_creation(client: KubeClient, obj: Mapping[str, Any], manager: str) -> None:
-    """Make `manager` the applier of what the official plug-in created. Raises `Conflict` when it changes meanwhile."""
+    """Make `manager` the applier of the fields that the official plug-in created. Raises `Conflict` on a change
+    meanwhile.
+    """
     rt = await client.resource(str(obj["apiVersion"]), str(obj["kind"]))
     place = namespace_of(obj) or None
     live = await client.get(rt, name_of(obj), place)
@@ -34,7 +36,7 @@ async def take_over_creation(client: KubeClient, obj: Mapping[str, Any], manager
 
 
 def converted(entries: list[dict[str, Any]], manager: str) -> list[dict[str, Any]]:
-    """The `managedFields` with the official plug-in's creation as part of what `manager` has applied."""
+    """The `managedFields` with the official plug-in's fields merged into what `manager` has applied."""
     ours: dict[str, Any] | None = None
     others = []
     for entry in entries:
@@ -48,7 +50,7 @@ def converted(entries: list[dict[str, Any]], manager: str) -> list[dict[str, Any
 
 
 def _united(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
-    # Sets of FieldsV1: an empty member is the field itself, "." is that beside what is below it.
+    # FieldsV1 sets: an empty member is the field itself; "." is the field itself next to the fields below it.
     both = dict(left)
     for key, below in right.items():
         known = both.get(key)

@@ -1,4 +1,4 @@
-"""What somebody asked for in a live object: taken from kubectl's record or from field ownership. Pure.
+"""Extracts what users have set in a live object, from kubectl's annotation or from field ownership. Pure.
 
 The field sets are those of `metadata.managedFields` (FieldsV1 of structured-merge-diff).
 """
@@ -14,17 +14,17 @@ from wecityctl.provider.state import READ_ONLY_METADATA, metadata_of, name_of, n
 
 _SERVER_ANNOTATIONS = (LAST_APPLIED, "deployment.kubernetes.io/revision")
 _SERVER_LABEL = "kubernetes.io/metadata.name"
-# Kubernetes' own, which nobody asked through.
+# Kubernetes' own components, which no user sets fields through.
 _CONTROL_PLANE = frozenset(
     {"cloud-controller-manager", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"}
 )
 
 
 def imported_inputs(live: Mapping[str, Any], manager: str) -> dict[str, Any]:
-    """The inputs for an object that comes under management: what `manager`, else any applier, asked for.
+    """The inputs for an object that is imported: the fields that `manager`, else any applier, has applied.
 
-    Without either record, what was written by requests (with the defaults of the time), but not what the server has
-    set since; and without any record at all, everything.
+    Without either record: what requests have written (including defaults), without what the server has set since.
+    Without any ownership record: everything.
     """
     entries = [e for e in metadata_of(live).get("managedFields") or [] if isinstance(e, dict)]
     applied = [e for e in entries if e.get("operation") == "Apply" and not e.get("subresource")]
@@ -42,9 +42,9 @@ def imported_inputs(live: Mapping[str, Any], manager: str) -> dict[str, Any]:
 
 
 def owned_by_others(live: Mapping[str, Any], manager: str) -> dict[str, Any]:
-    """The part of a live object that field managers other than `manager` own, statuses aside.
+    """The part of a live object that field managers other than `manager` own, without status fields.
 
-    Elements of keyed lists have their keys, whoever owns those.
+    Elements of keyed lists keep their keys, even if another manager owns those.
     """
     entries = [e for e in metadata_of(live).get("managedFields") or [] if isinstance(e, dict)]
     others = [e for e in entries if e.get("manager") != manager and e.get("subresource") != "status"]
@@ -125,5 +125,5 @@ def _elements(values: list[Any], key: str, fields: Mapping[str, Any], *, keyed: 
 
 
 def _written(item: Mapping[str, Any], keys: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
-    # Keys that were defaulted (a port's protocol) identify the element without having been asked for.
+    # Defaulted keys (a port's protocol) identify the element without being set by anybody.
     return {key: item[key] for key in keys if not fields or f"f:{key}" in fields}

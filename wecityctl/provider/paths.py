@@ -1,4 +1,4 @@
-"""Paths into objects: as tuples of keys and indexes, written as the engine reads them. No objects here."""
+"""Paths into objects: tuples of keys and indexes, and the engine's notation for them. Reads no objects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ANY: Final = "*"
 
 
 def render(path: Path) -> str:
-    """`spec.containers[0].image`, `metadata.labels["app.kubernetes.io/name"]`."""
+    """The engine's notation: `spec.containers[0].image`, `metadata.labels["app.kubernetes.io/name"]`."""
     text = ""
     for step in path:
         if isinstance(step, int):
@@ -29,7 +29,7 @@ def render(path: Path) -> str:
 
 
 def parse(text: str) -> Path:
-    """The inverse of `render`; also reads what the API server writes (a leading dot, `[*]`)."""
+    """The inverse of `render`. Also reads the API server's notation (a leading dot, `[*]`)."""
     steps: list[str | int] = []
     for quoted, index, word in _TOKEN.findall(text):
         if index:
@@ -40,12 +40,12 @@ def parse(text: str) -> Path:
 
 
 def covers(pattern: Path, path: Path) -> bool:
-    """Whether `path` lies at or below `pattern`, in which `*` stands for any step."""
+    """Whether `path` is equal to or below `pattern`, in which `*` matches any step."""
     return len(pattern) <= len(path) and _agree(pattern, path)
 
 
 def meets(pattern: Path, path: Path) -> bool:
-    """Whether one of the two lies at or below the other."""
+    """Whether one of the two is equal to or below the other."""
     return _agree(pattern, path)
 
 

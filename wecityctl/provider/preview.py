@@ -1,6 +1,6 @@
-"""What a create or update would lead to: a dry run on the API server, or else the inputs themselves.
+"""Computes the outputs of a create or update: by a dry run on the API server, otherwise from the inputs.
 
-Says why when the API server could not be asked. Changes nothing.
+Reports why a dry run was not possible. Changes nothing.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from wecityctl.provider.official import was_created_officially
 from wecityctl.provider.properties import UNKNOWN, Unknown, contains, plain
 from wecityctl.provider.waiting import DEFAULT_TIMEOUT
 
-# Drawn anew by every create: a dry run's values would be wrong.
+# The server generates these on every create, so a dry run returns values that will not be the real ones.
 _DRAWN: Final = ("uid", "resourceVersion", "creationTimestamp")
 _ALLOCATED: Final = ("clusterIP", "clusterIPs", "healthCheckNodePort")
 _LONGEST_NAME: Final = 50
 
 
 async def preview_create(provider: Instance, target: Target, inputs: dict[str, Any]) -> dict[str, Any]:
-    """The outputs a create would have, as far as they can be known.
+    """The outputs that a create would have, as far as they can be known.
 
-    Raises `RefusedError` where the create would be refused, because the object exists and is somebody else's.
+    Raises `RefusedError` if the create would be refused because the object exists and belongs to somebody else.
     """
     existing: dict[str, Any] = {}
-    # The old object is gone by the time the new one comes: a dry run under its name would meet it.
+    # The old object is deleted before the new one is created. A dry run under its name would find the old one.
     replaced = target.urn in provider.memory.replacing
     if not replaced and _is_named(inputs) and _can_be_asked(provider, target, inputs):
-        # Looked for even where other values are not known yet.
+        # The object is looked up even if other values are not known yet.
         identity = states.wire({key: inputs[key] for key in ("apiVersion", "kind", "metadata") if key in inputs})
         found = await _asked(provider, target, inputs, lambda: preview_own(provider, target, identity))
         existing = found or {}
@@ -66,7 +66,7 @@ async def preview_create(provider: Instance, target: Target, inputs: dict[str, A
 async def preview_update(
     provider: Instance, target: Target, inputs: dict[str, Any], state: dict[str, Any], ignored: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The outputs an update would lead to; `ignored` are the resource's `ignoreChanges` paths."""
+    """The outputs of an update; `ignored` are the resource's `ignoreChanges` paths."""
     body = _prepared(provider, target, inputs)
     if body is None:
         return inputs
@@ -94,9 +94,9 @@ async def preview_update(
 
 
 def as_new(body: dict[str, Any]) -> dict[str, Any]:
-    """The object under a name that is not taken: how the API server judges it apart from the one that exists.
+    """The object under an unused name, to learn whether the API server accepts it independently of the existing one.
 
-    A Service leaves the ports and addresses out that the existing one still holds.
+    Ports and addresses that an existing Service still holds are omitted.
     """
     new = states.named(body, f"{states.name_of(body)[:_LONGEST_NAME] or 'generated'}-preview")
     spec = new.get("spec")
@@ -122,7 +122,7 @@ def _can_be_asked(provider: Instance, target: Target, inputs: dict[str, Any]) ->
 
 
 def _prepared(provider: Instance, target: Target, inputs: dict[str, Any]) -> dict[str, Any] | None:
-    # None: the API server need not be asked, for a reason that is known beforehand.
+    # Returns None if the API server need not be asked, for a reason that is known beforehand.
     if contains(inputs, Unknown) or not _can_be_asked(provider, target, inputs):
         return None
     return states.wire(inputs)
@@ -149,7 +149,7 @@ async def _dry_run(
         try:
             return await provider.cancellation.run(how.preview(body))
         except ApplyConflictError as error:
-            # What is to be adopted is in no state yet.
+            # An object that is to be adopted is not in the state yet.
             if state is not None or not is_taken_over(provider, body, error):
                 raise
             return await provider.cancellation.run(replace(how, force=True).preview(body))
@@ -163,7 +163,7 @@ async def _asked(
     inputs: dict[str, Any],
     question: Callable[[], Awaitable[dict[str, Any]]],
 ) -> dict[str, Any] | None:
-    # The API server's answer; None, with the reason told, when it cannot be had.
+    # The API server's answer; None if there is none, after reporting the reason.
     try:
         return await question()
     except (KindNotFound, NotFound, Forbidden, BadRequest) as error:
@@ -204,7 +204,7 @@ def _outputs(live: dict[str, Any], inputs: dict[str, Any], manager: str) -> dict
 
 
 def _undrawn(live: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
-    # What the server draws is unknown until it is drawn for good.
+    # Values that the server generates are unknown until the real create.
     result = {key: value for key, value in live.items() if key != "status"}
     metadata = {key: value for key, value in live.get("metadata", {}).items() if key != "managedFields"}
     result["metadata"] = {**metadata, **dict.fromkeys(_DRAWN, UNKNOWN)}

@@ -1,7 +1,7 @@
-"""Values of the provider protocol ↔ plain Python values, exactly: secrets, unknowns and assets survive both ways.
+"""Converts values of the provider protocol to plain Python values and back, keeping secrets, unknowns and assets.
 
-Inside the provider keys are spelled as Kubernetes spells them; in the protocol (and so in the state) seven keys of
-JSON schemas have underscores, because that is how the SDKs call them. What values mean is for others.
+Inside the provider, keys are spelled as in Kubernetes. In the protocol, and so in the state, seven keys of JSON schemas
+are spelled with underscores, as the SDKs spell them. Other modules interpret the values.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ _EXACT = 2.0**53
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A value that must never be shown or stored in clear."""
+    """A value that must never be shown or stored in plain text."""
 
     value: Any = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A value that a preview cannot know yet; `sentinel` says of which type it will be."""
+    """A value that a preview cannot know yet; `sentinel` gives its type."""
 
     sentinel: str = UNKNOWN_STRING
 
@@ -63,7 +63,7 @@ UNKNOWN: Final = Unknown()
 
 
 def decode(struct: struct_pb2.Struct) -> dict[str, Any]:
-    """A protocol struct as a dict. Nulls in objects are left out; whole numbers become int."""
+    """A protocol struct as a dict. Nulls in objects are dropped; whole numbers become int."""
     return _object(struct.fields)
 
 
@@ -75,17 +75,17 @@ def encode(values: Mapping[str, Any]) -> struct_pb2.Struct:
 
 
 def state_key(key: str) -> str:
-    """How the state spells a key of the wire."""
+    """The state's spelling of a Kubernetes key."""
     return _TO_STATE.get(key, key)
 
 
 def wire_key(key: str) -> str:
-    """How Kubernetes spells a key of the state."""
+    """The Kubernetes spelling of a key in the state."""
     return _TO_WIRE.get(key, key)
 
 
 def plain(value: Any) -> Any:
-    """The value with every secret opened, for the API server alone. Unknowns stay."""
+    """The value with every secret opened, to be sent to the API server only. Unknowns stay."""
     kind = type(value)
     if kind is dict:
         return {key: plain(item) for key, item in value.items()}
@@ -109,7 +109,7 @@ def contains(value: Any, kind: type) -> bool:
 
 
 def contains_asset(value: Any) -> bool:
-    """Whether an asset or archive is anywhere in the value: Kubernetes has no use for them."""
+    """Whether the value contains an asset or archive, which Kubernetes does not support."""
     actual = type(value)
     if actual is dict:
         return value.get(SIGNATURE) in ASSETS or any(contains_asset(item) for item in value.values())
@@ -119,9 +119,10 @@ def contains_asset(value: Any) -> bool:
 
 
 def mark_secrets(values: dict[str, Any], like: Mapping[str, Any] | None) -> dict[str, Any]:
-    """`values` with a secret wherever `like` has one, and with the data of a Secret object secret in any case.
+    """`values` with a secret wherever `like` has one; the data of a Secret object is secret in any case.
 
-    A list of which any element is secret becomes secret as a whole: its order may change. As the official plug-in does.
+    A list with any secret element becomes secret as a whole, because its order may change. The official plug-in does so
+    too.
     """
     if values.get("kind") == "Secret":
         return {
@@ -195,7 +196,7 @@ def _fill_object(struct: Any, values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         if value is None:
             continue
-        if type(value) is str:  # by far the most frequent: worth its own line
+        if type(value) is str:  # by far the most frequent case
             fields[_TO_STATE.get(key, key)].string_value = value
         else:
             _fill(fields[_TO_STATE.get(key, key)], value)

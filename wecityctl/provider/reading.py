@@ -20,7 +20,7 @@ from wecityctl.provider.waiting import PartialError
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was read; an empty identifier means that the object is gone."""
+    """What was read; an empty identifier means that the object does not exist."""
 
     identifier: str = ""
     outputs: dict[str, Any] | None = None
@@ -30,7 +30,7 @@ class Found:
 async def read(
     provider: Instance, target: Target, identifier: str, inputs: dict[str, Any], state: dict[str, Any]
 ) -> Found:
-    """The object with that id. `inputs` and `state` are what is recorded of it; both empty on import."""
+    """Read the object with that id. `inputs` and `state` are what the state records of it; both are empty on import."""
     try:
         live = await _live(provider, target, identifier, inputs, state)
     except WecityError as error:
@@ -48,9 +48,9 @@ async def read(
     version = states.initial_api_version(state, taken)
     outputs = states.build(live, taken, initial_api_version=version, field_manager=manager)
     if _has_content(known) and not wait_plan(plain(known)).skip:
-        policy_report = assess(live)
-        if policy_report.state == "failed":
-            reason = f"{states.describe(live)} has failed: {policy_report.reason}"
+        readiness = assess(live)
+        if readiness.state == "failed":
+            reason = f"{states.describe(live)} has failed: {readiness.reason}"
             raise PartialError(identifier, outputs, (reason,), inputs=taken)
     return Found(identifier, outputs, taken)
 

@@ -1,4 +1,4 @@
-"""Keeps secret values out of messages: the API server quotes what it refuses, and errors end in logs."""
+"""Removes secret values from messages. The API server quotes rejected values, and errors end up in logs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Final
 from wecityctl.provider.properties import Secret
 
 MASK: Final = "[secret]"
-# Shorter texts ("1", "no") are no secrets one could keep, and masking them would shred the message.
+# Shorter values ("1", "no") are not worth protecting, and masking them would make the message unreadable.
 _SHORTEST: Final = 3
 
 
 def redact(text: str, *objects: Mapping[str, Any]) -> str:
-    """`text` without any secret leaf of the objects, in clear or in base64."""
+    """`text` without any secret leaf of the objects, in plain text or in base64."""
     found: set[str] = set()
     for obj in objects:
         found.update(_secret_texts(obj, secret=False))
@@ -47,7 +47,7 @@ def _forms(text: str) -> Iterator[str]:
         yield escaped
     try:
         decoded = base64.b64decode(text, validate=True).decode()
-    except ValueError:  # not base64, or not text inside
+    except ValueError:  # not base64, or not text when decoded
         return
     if len(decoded) >= _SHORTEST:
         yield decoded

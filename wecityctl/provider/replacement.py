@@ -1,6 +1,6 @@
-"""Which changes cannot be made on the living object: known per kind, or learnt from the API server's own answer.
+"""Decides which changes need a replacement because the API server does not allow them on an existing object.
 
-Pure tables and rules; asking the API server is `learning`.
+Tables per kind and rules over them. Pure; `replacement_probe` asks the API server.
 """
 
 from __future__ import annotations
@@ -69,15 +69,15 @@ _TABLE: Final[Mapping[tuple[str, str], Sequence[str]]] = {
     ),
 }
 
-# A claim may grow, and may be given another attributes class.
+# A PersistentVolumeClaim may grow and may change its attributes class.
 _MUTABLE: Final[Mapping[tuple[str, str], Sequence[str]]] = {
     ("", "PersistentVolumeClaim"): ("spec.resources", "spec.volumeAttributesClassName"),
 }
 
-# With `immutable: true` their content is fixed, and so is that field itself.
+# With `immutable: true`, neither their content nor that field itself can change.
 _FREEZABLE: Final = frozenset({("", "ConfigMap"), ("", "Secret")})
 
-# Kinds of which the table says everything: their changes need no question to the API server.
+# Kinds whose immutable fields the table lists completely: the API server need not be asked.
 FULLY_KNOWN: Final = frozenset(
     {
         ("", "ConfigMap"),
@@ -92,7 +92,7 @@ FULLY_KNOWN: Final = frozenset(
 )
 
 
-# What holds other objects, or data: a replacement under the same name would lose it.
+# Kinds that hold other objects or data, which a replacement under the same name would delete.
 _HOLDING: Final = frozenset(
     {
         ("", "Namespace"),
@@ -104,7 +104,7 @@ _HOLDING: Final = frozenset(
 
 
 def holds_data(kind: Kind, *objects: Mapping[str, Any]) -> bool:
-    """Whether deleting an object of that kind (its inputs or its recorded state) may delete data with it."""
+    """Whether deleting an object of that kind may delete data with it. `objects`: its inputs or recorded state."""
     if (kind.group, kind.name) == ("apps", "StatefulSet"):
         specs = [obj.get("spec") for obj in objects]
         return any(isinstance(spec, Mapping) and bool(spec.get("volumeClaimTemplates")) for spec in specs)
@@ -112,26 +112,26 @@ def holds_data(kind: Kind, *objects: Mapping[str, Any]) -> bool:
 
 
 def immutable(kind: Kind, settings: Settings, old: Mapping[str, Any]) -> list[Path]:
-    """Patterns of the fields of this kind that cannot be changed; `old` is the object's old inputs."""
+    """Patterns of the fields of this kind that cannot change; `old` are the object's old inputs."""
     key = (kind.group, kind.name)
     mutable = {("", "ConfigMap"): settings.config_map_mutable, ("", "Secret"): settings.secret_mutable}.get(key, False)
     frozen = key in _FREEZABLE and old.get("immutable") is True
     if mutable and not frozen:
-        # The type of a Secret never changes on the server.
+        # The API server never allows a change of a Secret's type.
         return _parsed((*_IDENTITY, *(["type"] if kind.name == "Secret" else [])))
     return _parsed((*_IDENTITY, *_TABLE.get(key, ()), *(["immutable"] if frozen else [])))
 
 
 def forcing(differences: Iterable[Difference], patterns: Sequence[Path], kind: Kind) -> list[Difference]:
-    """Those differences that touch an immutable field."""
+    """The differences that touch an immutable field."""
     return unless_mutable((d for d in differences if any(meets(pattern, d.path) for pattern in patterns)), kind)
 
 
 def unless_mutable(differences: Iterable[Difference], kind: Kind) -> list[Difference]:
-    """The differences without those in fields that change on the living object or not at all.
+    """The differences without those in fields that can change on the live object or do not change at all.
 
-    A volume that is asked to shrink stays as it is, and the API server's refusal is told: a replacement would put an
-    empty volume in its place.
+    A volume whose requested size shrinks stays as it is, and the API server's refusal is reported: a replacement would
+    be an empty volume.
     """
     mutable = _parsed(_MUTABLE.get((kind.group, kind.name), ()))
     return [d for d in differences if not any(meets(pattern, d.path) for pattern in mutable)]
@@ -140,7 +140,7 @@ def unless_mutable(differences: Iterable[Difference], kind: Kind) -> list[Differ
 def touched(differences: Sequence[Difference], fields: Sequence[str]) -> list[Difference]:
     """The differences at, above or below the fields that the API server refused to change.
 
-    Where its answer names none of them, it names the object as a whole: then all of them.
+    If its answer names none of those fields, it is about the whole object, and all differences are returned.
     """
     patterns = [parse(field) for field in fields if field]
     found = [d for d in differences if any(meets(pattern, d.path) for pattern in patterns)]

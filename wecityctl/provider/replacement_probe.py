@@ -1,7 +1,7 @@
-"""Learns from the API server which changes it would refuse on the living object but allow on a new one.
+"""Finds out from the API server which changes need a replacement.
 
-No error text is read: an update that is invalid, while the same object under another name is valid and the recorded
-inputs are valid on the living object, can only be made by replacing. While the object has drifted nothing is learnt.
+A change needs one if the update is invalid, while the same object under another name is valid and the recorded inputs
+are still valid on the live object. Error texts are not parsed. If the object has drifted, there is no conclusion.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ async def learn_forcing(
     differences: Sequence[Difference],
     ignored: Sequence[str] = (),
 ) -> list[Difference]:
-    """Those differences that need a replacement by the API server's word. Its other objections are for the update.
+    """The differences that need a replacement according to the API server. The update reports all other errors.
 
-    `recorded` are the old inputs, `ignored` the resource's `ignoreChanges` paths.
+    `recorded` are the old inputs; `ignored` are the resource's `ignoreChanges` paths.
     """
     kind = target.kind(inputs)
     if (kind.group, kind.name) in FULLY_KNOWN or contains(inputs, Unknown):
@@ -53,8 +53,8 @@ async def learn_forcing(
         try:
             answer = await provider.cancellation.run(how.preview(body))
         except Invalid as refused:
-            # While the object has drifted, a replacement would not be for the change's sake: no inference from a
-            # refusal then. The update tells what stands in its way.
+            # If the object has drifted, a refusal may be due to the drift and not to this change. It proves nothing
+            # then, and the update reports the error.
             before = _named(states.wire(recorded), body)
             before = await leave_ignored(provider, target, inputs, state, before, ignored)
             drifted = await _has_drifted(how, before, differences)
@@ -63,7 +63,7 @@ async def learn_forcing(
             return []
         provider.memory.dry_runs[target.urn] = (body, answer)
     except WecityError:
-        # Conflicts, missing rights, an API server that is away: the update itself will tell, and tell it better.
+        # Conflicts, missing permissions, an unreachable API server: the update itself reports these better.
         return []
     return []
 
@@ -79,7 +79,7 @@ async def _valid_as_new(how: Apply, body: dict[str, Any]) -> bool:
 
 
 async def _has_drifted(how: Apply, recorded: dict[str, Any], differences: Sequence[Difference]) -> bool:
-    # Drifted: what was recorded cannot be applied any more, or others have written where the change is to be made.
+    # The object has drifted if its recorded inputs cannot be applied any more or others own fields of the change.
     try:
         live = await how.preview(recorded)
     except WecityError:
@@ -104,7 +104,7 @@ def _touches(fields: dict[str, Any], path: Sequence[str | int]) -> bool:
 
 
 def _named(body: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
-    # Recorded inputs may leave the drawn name, or the namespace that is the default one, to the object.
+    # Recorded inputs may lack a generated name, or the namespace if it is the default one.
     metadata = {**states.metadata_of(body), "name": states.name_of(like)}
     if states.namespace_of(like):
         metadata["namespace"] = states.namespace_of(like)

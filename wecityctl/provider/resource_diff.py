@@ -1,4 +1,4 @@
-"""The answer to the engine's Diff: what changes, what of it needs a replacement, and in which order that goes."""
+"""Answers the engine's Diff: what changes, which changes need a replacement, and whether that deletes first."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wecityctl.provider.zeros import without_zeros
 
 @dataclass(frozen=True, slots=True)
 class ResourceDiff:
-    """The changed properties, and which of them force a replacement."""
+    """The changed properties, and those of them that force a replacement."""
 
     differences: tuple[Difference, ...] = ()
     replaces: frozenset[str] = field(default_factory=frozenset)
@@ -36,10 +36,10 @@ async def diff(
     new_inputs: dict[str, Any],
     ignored: Sequence[str],
 ) -> ResourceDiff:
-    """Compare inputs with inputs. Without a change no request is made: a refresh looks at the cluster."""
+    """Compare old with new inputs. Makes no request if they are equal; a refresh reads the cluster."""
     provider.memory.replacing.discard(target.urn)
     old, new = _aligned(states.wire(old_inputs or states.inputs_of(state)), states.wire(new_inputs), state)
-    # The official plug-in records no zero values where the Go types omit them.
+    # The official plug-in does not record zero values where the Go types omit them.
     old, new = without_zeros(old, new)
     differences = without_ignored(await _compared(provider, old, new), ignored)
     forced: frozenset[str] = frozenset()
@@ -64,10 +64,10 @@ async def diff(
 def deletes_first(
     provider: Instance, target: Target, old: dict[str, Any], new: dict[str, Any], state: dict[str, Any]
 ) -> bool:
-    """Whether a replacement, whoever asks for it, has to delete the old object before it makes the new one.
+    """Whether a replacement, whoever requested it, must delete the old object before it creates the new one.
 
-    So it is where both have the same fixed name. What holds data is not deleted unless that was confirmed: there a
-    replacement that the engine was told to make (`--replace`, `replaceOnChanges`) adopts the object as it is.
+    It must if both have the same fixed name. An object that holds data is not deleted unless that was confirmed: a
+    replacement that the engine was told to make (`--replace`, `replaceOnChanges`) then adopts the existing object.
     """
     if is_true(new, AUTONAMED) or not _keeps_name(old, new, state):
         return False
@@ -97,7 +97,7 @@ async def _compared(provider: Instance, old: dict[str, Any], new: dict[str, Any]
 
 
 def _aligned(old: dict[str, Any], new: dict[str, Any], state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    # One side may leave out the namespace that both mean, or name one for an object that has none.
+    # One side may omit the namespace because it is the default, or name one although the kind has none.
     live = states.namespace_of(state)
     recorded = bool(states.uid_of(state))
     if recorded and not live:

@@ -1,4 +1,7 @@
-"""The package's schema as far as it is ours to give: its name, version and configuration, and where the rest is."""
+"""The package's schema: name, version and configuration, without resources.
+
+Those are in the official plug-in's schema.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Final
 
 from wecityctl.provider.kinds import OFFICIAL, PACKAGE
 
-# The SDK's version: programs ask for exactly this plug-in, and states record it.
+# The SDK's version: programs request exactly this plug-in version, and states record it.
 VERSION: Final = "4.34.2"
 
 _TEXTS: Final = ("kubeconfig", "context", "cluster", "namespace", "clusterIdentifier")
@@ -23,7 +26,7 @@ _FLAGS: Final = (
 
 
 def schema() -> str:
-    """A package schema without resources: code is generated from the official plug-in's, which has them all."""
+    """The package schema without resources: code is generated from the official plug-in's schema, which has them."""
     variables = {
         **{name: {"type": "string"} for name in _TEXTS},
         **{name: {"type": "boolean"} for name in _FLAGS},

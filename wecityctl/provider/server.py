@@ -1,4 +1,4 @@
-"""Serves providers: one port per stack run, over one pool of connections to the API servers. Loopback only."""
+"""Serves providers on loopback: one port per stack run, with one pool of connections to the API servers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wecityctl.provider.servicer import PortServicer
 from wecityctl.provider.settings import REPLACE_DATA, TAKE_OVER
 
 _ADDRESS: Final = "127.0.0.1"
-# States hold whole objects: no limit but memory.
+# Requests contain whole objects of the state, so only memory limits their size.
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -29,13 +29,13 @@ _OPTIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
-    """`connections`: how many requests go to one API server at the same time."""
+    """`connections`: how many concurrent requests may go to one API server."""
 
     connections: int = 32
 
 
 class ProviderServer:
-    """The providers of a process. `async with`; then one `open` and one `close` per stack run."""
+    """The providers of a process, as an async context manager with one `open` and one `close` per stack run."""
 
     def __init__(self, pool_settings: PoolSettings | None = None, *, environ: Mapping[str, str] | None = None) -> None:
         self._settings = pool_settings or PoolSettings()
@@ -66,11 +66,12 @@ class ProviderServer:
         take_over: bool = False,
         kubeconfigs: frozenset[str] | None = None,
     ) -> int:
-        """Serve a stack run; `name` says whose it is in messages. The port goes into PULUMI_DEBUG_PROVIDERS.
+        """Start to serve a stack run and return its port, which goes into PULUMI_DEBUG_PROVIDERS.
 
-        With `replace_data` it may replace namespaces, volumes and whatever else holds data; with `take_over` its
-        previews and its adoptions apply over other managers' changes; what is in a state the run takes over before.
-        `kubeconfigs` are the digests (`settings.digest`) of those that it may be configured with, `None` for any.
+        `name` is the stack's name in messages. With `replace_data` the run may replace objects that hold data, such as
+        namespaces and volumes. With `take_over` its previews and adoptions overwrite other managers' changes; for
+        objects that are in a state, the run takes those over beforehand. `kubeconfigs` are the digests
+        (`settings.digest`) of the kubeconfigs that it may be configured with; `None` allows any.
         """
         if self._connections is None:
             raise RuntimeError("the server has not been entered")
@@ -87,11 +88,11 @@ class ProviderServer:
         return port
 
     def cancel(self, port: int) -> None:
-        """Stop what a port does, as the engine's Cancel does; it goes on answering."""
+        """Cancel the operations of a port, as the engine's Cancel does. The port keeps answering."""
         self._ports[port][1].cancel()
 
     async def close(self, port: int) -> None:
-        """End a stack run's port; what it still does is stopped, what it made is kept by the engine's state."""
+        """Stop serving a stack run. Running operations are cancelled; the engine's state keeps what they created."""
         server, servicer = self._ports.pop(port)
         servicer.cancel()
         await server.stop(grace=1.0)
@@ -99,8 +100,8 @@ class ProviderServer:
 
 
 def _allow_deep_messages() -> None:
-    # Protobuf's C parser refuses messages nested over 100 deep; the schema in a definition easily is, as a Struct takes
-    # three levels for one.
+    # Protobuf's C parser rejects messages with more than 100 levels of nesting. The schema in a
+    # CustomResourceDefinition easily exceeds that, as a Struct takes three levels for one.
     if api_implementation.Type() == "upb":
         from google._upb import _message
 

@@ -1,6 +1,6 @@
-"""The provider protocol ↔ our operations, for one port. Marshals, dispatches, and answers; does nothing itself.
+"""Maps the provider protocol to the provider's operations, for one port: decodes, dispatches and encodes.
 
-Each connection of the engine is one provider resource of the stack, so what Configure sets is kept per connection.
+Each connection of the engine is one provider resource of the stack, so Configure's settings are kept per connection.
 """
 
 from __future__ import annotations
@@ -59,23 +59,23 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
     async def Handshake(  # noqa: N802
         self, request: provider_pb2.ProviderHandshakeRequest, context: Context
     ) -> provider_pb2.ProviderHandshakeResponse:
-        """The engine says where it is; we say what we understand."""
+        """Receive the engine's address and answer with the supported features."""
         self._log.attach(request.engine_address)
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=True, supports_autonaming_configuration=True)
 
     async def Attach(self, request: plugin_pb2.PluginAttach, context: Context) -> Empty:  # noqa: N802
-        """The engine says where it is."""
+        """Receive the engine's address."""
         self._log.attach(request.address)
         return Empty()
 
     async def GetPluginInfo(self, request: Empty, context: Context) -> plugin_pb2.PluginInfo:  # noqa: N802
-        """Our version: that of the SDK whose resources we serve."""
+        """The version of the SDK whose resources the provider serves."""
         return plugin_pb2.PluginInfo(version=schema.VERSION)
 
     async def GetSchema(  # noqa: N802
         self, request: provider_pb2.GetSchemaRequest, context: Context
     ) -> provider_pb2.GetSchemaResponse:
-        """The package without its resources."""
+        """The package schema, without resources."""
         if request.subpackage_name:
             await grpc_errors.not_implemented(
                 context, not_served(f"the parameterized package {request.subpackage_name}")
@@ -85,14 +85,14 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
     async def CheckConfig(  # noqa: N802
         self, request: provider_pb2.CheckRequest, context: Context
     ) -> provider_pb2.CheckResponse:
-        """Refuse provider settings that need the official plug-in."""
+        """Reject provider settings that need the official plug-in."""
         failures = config.check_settings(decode(request.news))
         return provider_pb2.CheckResponse(inputs=request.news, failures=_failures(failures))
 
     async def DiffConfig(  # noqa: N802
         self, request: provider_pb2.DiffRequest, context: Context
     ) -> provider_pb2.DiffResponse:
-        """Whether new provider settings mean another cluster."""
+        """Whether new provider settings are for another cluster."""
         olds = decode(request.old_inputs) or decode(request.olds)
         found = config.diff_settings(olds, decode(request.news), self._environ)
         changes = provider_pb2.DiffResponse.DIFF_SOME if found.changed else provider_pb2.DiffResponse.DIFF_NONE
@@ -101,7 +101,7 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
     async def Configure(  # noqa: N802
         self, request: provider_pb2.ConfigureRequest, context: Context
     ) -> provider_pb2.ConfigureResponse:
-        """Take a provider resource's settings. A cluster that cannot be used is told by what needs it."""
+        """Take a provider resource's settings. An unusable cluster is reported by the operations that need it."""
         found = config.read_settings(decode(request.args), request.variables, self._environ)
         await self._forget(context.peer())
         connection, failure = None, None
@@ -117,7 +117,7 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
         )
 
     async def Cancel(self, request: Empty, context: Context) -> Empty:  # noqa: N802
-        """Stop what this provider does. The engine also calls it on a provider that it deletes: the others go on."""
+        """Cancel this provider's operations. The engine also calls it on a provider that it deletes; others go on."""
         provider = self._instances.get(context.peer())
         if provider is not None:
             provider.cancellation.throw()
@@ -157,7 +157,7 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
         news = decode(request.news)
         provider, target = self._instance(context), _target(request)
         if same and not is_true(news, REPLACE_UNREADY):
-            # The engine may have reasons of its own to replace it, and asks in which order that goes.
+            # The engine may replace it for reasons of its own, and asks whether that deletes first.
             first = resource_diff.deletes_first(provider, target, news, news, {})
             changes = provider_pb2.DiffResponse.DIFF_NONE
             return provider_pb2.DiffResponse(changes=changes, deleteBeforeReplace=first, hasDetailedDiff=True)
@@ -174,7 +174,7 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
     async def Create(  # noqa: N802
         self, request: provider_pb2.CreateRequest, context: Context
     ) -> provider_pb2.CreateResponse:
-        """Make an object, or say what it would be."""
+        """Create an object, or preview it."""
         provider, target, inputs = self._instance(context), _target(request), decode(request.properties)
 
         async def run() -> provider_pb2.CreateResponse:
@@ -190,7 +190,7 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
     async def Update(  # noqa: N802
         self, request: provider_pb2.UpdateRequest, context: Context
     ) -> provider_pb2.UpdateResponse:
-        """Change an object, or say what it would become."""
+        """Change an object, or preview the change."""
         provider, target = self._instance(context), _target(request)
         inputs, state = decode(request.news), decode(request.olds)
         ignored = list(request.ignoreChanges)
@@ -208,7 +208,7 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
         return await self._answer(context, run, inputs, state)
 
     async def Read(self, request: provider_pb2.ReadRequest, context: Context) -> provider_pb2.ReadResponse:  # noqa: N802
-        """Look at an object: for refresh, or to import it."""
+        """Read an object, for a refresh or an import."""
         provider, target = self._instance(context), _target(request)
         inputs, state = decode(request.inputs), decode(request.properties)
         sentence = refusal(target.token)
@@ -236,36 +236,36 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
 
         return await self._answer(context, run, inputs, state)
 
-    # -- what only the official plug-in does
+    # -- supported by the official plug-in only
 
     async def Invoke(self, request: provider_pb2.InvokeRequest, context: Context) -> NoReturn:  # noqa: N802
-        """Helm, Kustomize and YAML functions: refused."""
+        """Helm, Kustomize and YAML functions: not supported."""
         await grpc_errors.not_implemented(context, not_served(f"the function {request.tok}"))
 
     async def StreamInvoke(  # noqa: N802 - left out of newer protocols, still called by older engines
         self, request: provider_pb2.InvokeRequest, context: Context
     ) -> AsyncIterator[provider_pb2.InvokeResponse]:
-        """Lists, watches and logs: refused."""
+        """Lists, watches and logs: not supported."""
         await grpc_errors.not_implemented(context, not_served(f"the function {request.tok}"))
         yield provider_pb2.InvokeResponse()
 
     async def Call(self, request: provider_pb2.CallRequest, context: Context) -> NoReturn:  # noqa: N802
-        """Methods of components: refused."""
+        """Methods of components: not supported."""
         await grpc_errors.not_implemented(context, not_served(f"the method {request.tok}"))
 
     async def Construct(self, request: provider_pb2.ConstructRequest, context: Context) -> NoReturn:  # noqa: N802
-        """Components of the package: refused."""
+        """Components of the package: not supported."""
         sentence = refusal(request.type) or not_served(f"the component {request.type}")
         await grpc_errors.not_implemented(context, sentence)
 
     async def Parameterize(self, request: provider_pb2.ParameterizeRequest, context: Context) -> NoReturn:  # noqa: N802
-        """Packages generated from definitions: refused."""
+        """Packages generated from definitions: not supported."""
         await grpc_errors.not_implemented(context, not_served("parameterized packages"))
 
     async def GetMapping(  # noqa: N802
         self, request: provider_pb2.GetMappingRequest, context: Context
     ) -> provider_pb2.GetMappingResponse:
-        """No mapping from other tools; the protocol wants an empty answer, no error."""
+        """No mapping from other tools. The protocol requires an empty answer instead of an error."""
         return provider_pb2.GetMappingResponse()
 
     async def GetMappings(  # noqa: N802
@@ -274,15 +274,15 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
         """No mappings."""
         return provider_pb2.GetMappingsResponse()
 
-    # -- the port's own life
+    # -- life cycle of the port
 
     def cancel(self) -> None:
-        """Stop what this port does; other ports go on."""
+        """Cancel this port's operations; other ports continue."""
         for provider in self._instances.values():
             provider.cancellation.throw()
 
     async def aclose(self) -> None:
-        """Give everything back."""
+        """Release all connections."""
         self.cancel()
         for peer in list(self._instances):
             await self._forget(peer)
@@ -298,7 +298,7 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
         found = self._instances.get(context.peer())
         if found is not None:
             return found
-        # A connection that was cut and made again has a new address: clear only while there is one provider.
+        # A connection that was re-established has a new address. It can only be matched if there is one provider.
         if len(self._instances) == 1:
             return next(iter(self._instances.values()))
         missing = WecityError(
@@ -339,6 +339,6 @@ def _diff_response(found: resource_diff.ResourceDiff) -> provider_pb2.DiffRespon
     for difference in found.differences:
         entry = response.detailedDiff[difference.text]
         entry.kind = _KINDS[difference.change, difference.text in found.replaces]
-        # Inputs are compared with inputs: the engine shows both sides from there.
+        # Inputs are compared with inputs: the engine takes both sides from there.
         entry.inputDiff = True
     return response

@@ -1,6 +1,6 @@
-"""The provider's configuration: read from what the engine sends, the environment as fallback, and compared over time.
+"""The provider's configuration: parsing, environment variables as fallback, and comparison with an earlier one.
 
-Opens no connection and reads no kubeconfig file except to tell which cluster it means.
+Opens no connection, and reads a kubeconfig file only to tell which cluster it names.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from wecityctl.provider.kinds import not_served
 from wecityctl.provider.properties import Unknown, contains, plain
 
 PREFIX: Final = "kubernetes:config:"
-# In the environment of one run: what holds other objects or data may be replaced.
+# Environment variable of one run: objects that hold other objects or data may be replaced.
 REPLACE_DATA: Final = "WECITYCTL_REPLACE_DATA"
-# In the environment of one run: what others have changed is taken over. Of objects that are in a state the run itself
-# does that before it applies, so that only previews and adoptions have to.
+# Environment variable of one run: other managers' changes are overwritten. For objects in a state, the run takes them
+# over before it applies, so this concerns previews and adoptions only.
 TAKE_OVER: Final = "WECITYCTL_TAKE_OVER"
 
-# Options of the official plug-in that need what only it has.
+# Options that only the official plug-in supports.
 _UNSERVED: Final = {"renderYamlToDirectory": "rendering YAML to a directory (renderYamlToDirectory)"}
 
 
@@ -82,14 +82,14 @@ def read_settings(args: Mapping[str, Any], variables: Mapping[str, str], environ
 
 
 def digest(kubeconfig: str) -> str:
-    """What a kubeconfig, as text, is known by without being kept."""
+    """A digest that identifies a kubeconfig (as text) without storing it."""
     return hashlib.sha256(kubeconfig.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def require_given(settings: Settings, kubeconfigs: frozenset[str] | None) -> None:
-    """Raise `AuthenticationError` for a kubeconfig that is none of those with these digests; `None` allows any.
+    """Raise `AuthenticationError` for a kubeconfig whose digest is not in `kubeconfigs`; `None` allows any.
 
-    A kubeconfig may name a program to be run. No kubeconfig means the user's own.
+    A kubeconfig may name a program that is run. No kubeconfig means the user's own.
     """
     if kubeconfigs is None or not settings.kubeconfig or digest(settings.kubeconfig) in kubeconfigs:
         return
@@ -102,7 +102,7 @@ def require_given(settings: Settings, kubeconfigs: frozenset[str] | None) -> Non
 
 
 def check_settings(news: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What is wrong with a provider resource's inputs: (property, reason)."""
+    """The problems in a provider resource's inputs, as (property, reason)."""
     failures = [(name, not_served(what)) for name, what in _UNSERVED.items() if plain(news.get(name)) not in (None, "")]
     side = plain(news.get("enableServerSideApply"))
     if str(side).lower() == "false":
@@ -112,17 +112,17 @@ def check_settings(news: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class SettingsDiff:
-    """The changed properties, and those of them that force the provider, and so all its resources, to be replaced."""
+    """The changed properties, and those that force the provider, and so all its resources, to be replaced."""
 
     changed: tuple[str, ...]
     replaces: tuple[str, ...]
 
 
 def diff_settings(olds: Mapping[str, Any], news: Mapping[str, Any], environ: Mapping[str, str]) -> SettingsDiff:
-    """Compare two sets of provider inputs. Another cluster replaces; another way to the same cluster does not.
+    """Compare two sets of provider inputs. Another cluster forces a replacement; another access to the same does not.
 
-    `clusterIdentifier` decides where both sides have it. Otherwise the clusters that the kubeconfigs name are
-    compared, and one that is not known yet counts as another, as the official plug-in has it.
+    `clusterIdentifier` decides if both sides have it. Otherwise the clusters that the kubeconfigs name are compared;
+    one that is not known yet counts as another, as in the official plug-in.
     """
     ours, theirs = plain(dict(olds)), plain(dict(news))
     changed = tuple(sorted(k for k in {*ours, *theirs} if k != "version" and ours.get(k) != theirs.get(k)))
@@ -156,7 +156,7 @@ def _kubeconfig(value: Any, environ: Mapping[str, str]) -> Mapping[str, Any]:
             text = Path(text).expanduser().read_text(encoding="utf-8")
         found = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        # What cannot be read names no cluster; using it will say what is wrong with it.
+        # An unreadable kubeconfig names no cluster. Using it reports the error.
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -1,7 +1,7 @@
-"""The outputs that a resource has in the state, as the official plug-in reads them, and reading them back.
+"""Builds the outputs that the state records for a resource, as the official plug-in reads them, and parses them.
 
-The live object at the top, beside it `__inputs`, `__initialApiVersion` and `__fieldManager`. What the official plug-in
-writes and neither plug-in needs is left out.
+The live object is at the top level, next to `__inputs`, `__initialApiVersion` and `__fieldManager`. What the official
+plug-in writes and neither plug-in needs is omitted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ INITIAL_API_VERSION: Final = "__initialApiVersion"
 FIELD_MANAGER: Final = "__fieldManager"
 _OWN: Final = (INPUTS, INITIAL_API_VERSION, FIELD_MANAGER)
 
-# Set by the API server, never asked for.
+# Set by the API server, never part of the inputs.
 READ_ONLY_METADATA: Final = (
     "creationTimestamp",
     "deletionGracePeriodSeconds",
@@ -33,7 +33,7 @@ READ_ONLY_METADATA: Final = (
 def build(
     live: dict[str, Any], inputs: dict[str, Any], *, initial_api_version: str, field_manager: str
 ) -> dict[str, Any]:
-    """The outputs for a live object and the (checked, secrets marked) inputs it was made from."""
+    """The outputs for a live object and the inputs (checked, secrets marked) that it was created from."""
     outputs = _hide_last_applied(mark_secrets(without_own_record(live, field_manager), inputs))
     return {
         **outputs,
@@ -44,11 +44,11 @@ def build(
 
 
 def without_own_record(live: dict[str, Any], field_manager: str) -> dict[str, Any]:
-    """The live object without the fields in `metadata.managedFields` where these name nobody but `field_manager`,
-    statuses aside: when it has applied the object stays.
+    """The live object without its field sets in `metadata.managedFields` if only `field_manager` owns fields.
 
-    Where the fields are left out, `field_manager` owns all that the inputs state. Anybody else's entry may have to be
-    taken over by the next update, so that then all of them stay.
+    Status fields are disregarded, and the entry stays, as it tells when the manager applied the object. Without field
+    sets, `field_manager` owns everything that the inputs set. The next update may have to take over the fields of any
+    other manager, so if there is one, all field sets stay.
     """
     metadata = live.get("metadata")
     entries = metadata.get("managedFields") if isinstance(metadata, dict) else None
@@ -63,8 +63,11 @@ def without_own_record(live: dict[str, Any], field_manager: str) -> dict[str, An
 
 
 def recorded(applied: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-    """What is written down of an object that was applied and then waited for: what apply returned, with the status and
-    the fields that were not there yet from `later`. What others have changed meanwhile is not what was asked for."""
+    """The object to record after it was applied and waited for: what apply returned, with what was added from `later`.
+
+    Added are the status and fields that were not there before. Other changes that were made in the meantime are
+    omitted, because they were not requested.
+    """
     if uid_of(applied) != uid_of(later):
         return later
     status = {"status": later["status"]} if "status" in later else {}
@@ -81,13 +84,13 @@ def _with_additions(applied: dict[str, Any], later: dict[str, Any]) -> dict[str,
 
 
 def live_of(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The live object as it was last recorded, in clear."""
+    """The live object as last recorded, in plain text."""
     recorded: dict[str, Any] = plain({key: value for key, value in state.items() if key not in _OWN})
     return recorded
 
 
 def inputs_of(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The recorded inputs, secrets still marked; empty when the state has none."""
+    """The recorded inputs, with secrets marked; empty when the state has none."""
     found = state.get(INPUTS)
     if isinstance(found, Secret):
         found = found.value
@@ -95,13 +98,13 @@ def inputs_of(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def initial_api_version(state: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> str:
-    """The API version the resource was first made with."""
+    """The API version that the resource was first created with."""
     found = (state or {}).get(INITIAL_API_VERSION) or inputs.get("apiVersion")
     return found if isinstance(found, str) else ""
 
 
 def metadata_of(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """An object's metadata in clear; empty when it has none or it is not known yet."""
+    """An object's metadata in plain text; empty when it has none or it is not known yet."""
     found = plain(obj.get("metadata"))
     return found if isinstance(found, dict) else {}
 
@@ -117,7 +120,7 @@ def namespace_of(obj: Mapping[str, Any]) -> str:
 
 
 def _text(obj: Mapping[str, Any], field: str) -> str:
-    """A text in an object's metadata, of which nothing else is looked at: this is asked for all the time."""
+    """One text of an object's metadata. Reads nothing else, because it is called very often."""
     metadata = obj.get("metadata")
     while isinstance(metadata, Secret):
         metadata = metadata.value
@@ -126,7 +129,7 @@ def _text(obj: Mapping[str, Any], field: str) -> str:
 
 
 def id_of(obj: Mapping[str, Any]) -> str:
-    """`<namespace>/<name>`, or `<name>` for an object of the cluster."""
+    """`<namespace>/<name>`, or `<name>` for a cluster-scoped object."""
     namespace = namespace_of(obj)
     return f"{namespace}/{name_of(obj)}" if namespace else name_of(obj)
 
@@ -138,7 +141,7 @@ def split_id(identifier: str) -> tuple[str, str]:
 
 
 def describe(obj: Mapping[str, Any]) -> str:
-    """`Deployment shop/web`: how people name an object."""
+    """The object's name in messages: `Deployment shop/web`."""
     return f"{obj.get('kind', 'object')} {id_of(obj)}"
 
 
@@ -148,13 +151,13 @@ def uid_of(obj: Mapping[str, Any]) -> str:
 
 
 def named(body: dict[str, Any], name: str) -> dict[str, Any]:
-    """The object under another name."""
+    """A copy of the object with another name."""
     metadata = body.get("metadata")
     return {**body, "metadata": {**(metadata if isinstance(metadata, dict) else {}), "name": name}}
 
 
 def wire(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """What is sent to the API server for these inputs: in clear, without what only the server sets."""
+    """The body that is sent to the API server for these inputs: in plain text, without what only the server sets."""
     body: dict[str, Any] = plain(dict(inputs))
     metadata = body.get("metadata")
     if isinstance(metadata, dict):
@@ -166,7 +169,7 @@ def wire(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _hide_last_applied(live: dict[str, Any]) -> dict[str, Any]:
-    # kubectl keeps a copy of the whole object in an annotation: for a Secret that is its data in clear.
+    # kubectl keeps a copy of the whole object in an annotation: for a Secret that includes its data in plain text.
     metadata = live.get("metadata")
     if live.get("kind") != "Secret" or not isinstance(metadata, dict):
         return live

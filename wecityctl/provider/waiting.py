@@ -1,4 +1,7 @@
-"""Waits until an object that was made is live, telling the engine why it still waits. Rules of readiness: `kube`."""
+"""Waits until a created object is ready, and reports to the engine what it waits for.
+
+The readiness rules are in `wecityctl.kube.readiness`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ DEFAULT_TIMEOUT: Final = 600.0
 
 
 class PartialError(WecityError):
-    """The object is there and is not live: the state keeps it, with the reasons, and the next run tries again."""
+    """The object exists and is not ready. The state records it with the reasons, and the next run tries again."""
 
     def __init__(
         self,
@@ -33,7 +36,7 @@ class PartialError(WecityError):
 
 
 class UnsettledError(WecityError):
-    """Waiting ended without a live object: `live` is how it was last seen."""
+    """Waiting ended before the object was ready; `live` is the object as last seen."""
 
     def __init__(self, live: dict[str, Any], reasons: tuple[str, ...]) -> None:
         super().__init__(reasons[0])
@@ -42,16 +45,16 @@ class UnsettledError(WecityError):
 
 
 def timeout_of(inputs: dict[str, Any], requested: float) -> float:
-    """Seconds an operation may take: the resource option, else the annotation, else ten minutes."""
+    """Seconds that an operation may take: from the resource option, else from the annotation, else ten minutes."""
     return requested if requested > 0 else wait_plan(plain(inputs), default_timeout=DEFAULT_TIMEOUT).timeout
 
 
 async def settle(
     provider: Instance, target: Target, live: dict[str, Any], inputs: dict[str, Any], *, seconds: float
 ) -> dict[str, Any]:
-    """The object as it is to be recorded, once it is ready.
+    """Wait until the object is ready, and return it as it is to be recorded.
 
-    Raises `UnsettledError` when it fails, time is up, or the run is cancelled.
+    Raises `UnsettledError` when it fails, the time is up, or the run is cancelled.
     """
     plan = wait_plan(plain(inputs), default_timeout=seconds)
     if plan.skip:
@@ -74,5 +77,5 @@ async def settle(
     except CancelledError as error:
         raise UnsettledError(live, ("the run was cancelled while waiting for it to become ready",)) from error
     except WecityError as error:
-        # The object is made; whatever went wrong while watching it must not lose it.
+        # The object exists: an error while watching it must not keep it out of the state.
         raise UnsettledError(live, (f"its readiness could not be followed: {error.message}",)) from error

@@ -1,8 +1,8 @@
-"""Which fields of Kubernetes' own kinds mean the same when they are zero and when they are absent. Pure.
+"""Knows the fields of Kubernetes' own kinds for which zero and absent mean the same. Pure.
 
-The table in `zeros.json` is generated from the API's Go types (tests/provider/go_types.py). It holds the fields whose
-type cannot tell the two apart: values, and lists and maps that are omitted when empty. A pointer can (an empty label
-selector selects everything, no selector nothing), so it is not in it; nor are custom kinds and versions before v1.
+The table in `zeros.json` is generated from the API's Go types (tests/provider/go_types.py). It has the fields whose
+type cannot tell the two apart: values, and lists and maps with omitempty. Pointers are not in it, because they can (an
+empty label selector selects everything, a missing one nothing). Custom kinds and versions before v1 are not in it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SHAPES = ("[]", "{}", "q")
 
 
 def without_zeros(left: dict[str, Any], right: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Two versions of an object, without the fields that are zero on one side and absent on the other."""
+    """Two versions of an object without the fields that are zero on one side and absent on the other."""
     kinds, types = _table()
     name = kinds.get(f"{left.get('apiVersion')} {left.get('kind')}")
     if name is None or any(left.get(key) != right.get(key) for key in ("apiVersion", "kind")):

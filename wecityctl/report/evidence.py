@@ -29,7 +29,7 @@ OUTCOMES = {
     "waived": "waived",
     "broken": "BROKEN",
 }
-STANDINGS = {
+CONTROL_STATUSES = {
     "enforced": "observed working",
     "partly": "observed working in part; the rest is declared or was not looked at",
     "broken": "NOT AS IT SHOULD BE",
@@ -107,7 +107,7 @@ def _looked(compliance_report: ComplianceReport) -> str:
 def rows(compliance_report: ComplianceReport) -> Iterator[tuple[str, str, str, str]]:
     """Control, what enforces it, what the files came to, what was observed; the control stands in its first row."""
     for control in compliance_report.controls:
-        head = f"{control.number} {control.title}".strip() + f" – {control.words} {standing_line(control)}"
+        head = f"{control.number} {control.title}".strip() + f" – {control.words} {status_line(control)}"
         if not control.measures:
             yield head, "–", "–", "–"
         for number, measure in enumerate(control.measures):
@@ -115,9 +115,9 @@ def rows(compliance_report: ComplianceReport) -> Iterator[tuple[str, str, str, s
             yield head if number == 0 else "", measure_line(measure), outcome_line(measure), observed
 
 
-def standing_line(control: ControlEvidence) -> str:
+def status_line(control: ControlEvidence) -> str:
     """What all its measures come to, in a few words."""
-    return f"({STANDINGS[control.standing]})"
+    return f"({CONTROL_STATUSES[control.status]})"
 
 
 def measure_line(measure: Measure) -> str:
@@ -187,7 +187,7 @@ def html(compliance_report: ComplianceReport) -> str:
         introduction=tuple(introduction(compliance_report)),
         cloud_line=cloud_line,
         measure_line=measure_line,
-        standing_line=standing_line,
+        status_line=status_line,
         outcome_line=outcome_line,
         observation_line=observation_line,
         waiver_row=waiver_row,

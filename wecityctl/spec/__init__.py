@@ -1,4 +1,7 @@
-"""From a city's files to its model, with the place of every problem; `load_city` is the way in."""
+"""Loads a city's YAML files into the model and reports every problem with its file, line and column.
+
+The entry point is `load_city`. The parsing and validation modules are imported only when it is called.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ __all__ = ["LoadedCity", "Positions", "SourceLocation", "load_city"]
 
 
 def load_city(path: Path, catalogue: Catalogue) -> LoadedCity:
-    """The city at `path`, a file or a directory. Raises `InvalidCityError` with all problems.
+    """Load and validate the city at `path`, a file or a directory. Raises `InvalidCityError` with all problems.
 
-    The loader is imported here: who has a city already, as a process that judges one, does without its shapes.
+    The loader is imported inside the function: a process that already has a `City`, such as one that only evaluates
+    policies, does not pay for importing the pydantic schemas.
     """
     from wecityctl.spec.load import load_city as load
 

@@ -1,8 +1,8 @@
-"""From a document's shape to the model: the one place where the two meet.
+"""Converts validated schemas into the model; the only module that knows both.
 
-`from_shape` carries over what has the same name on both sides, so that a field is written in its shape and in its model
-alone. What is named or nested differently is said here, one by one. Mappings become plain dicts and not proxies: a city
-is sent to worker processes, and proxies cannot be pickled.
+`from_shape` copies fields that have the same name on both sides, so that such a field is declared in its schema and its
+model only. Fields that are named or nested differently are converted one by one here. Mappings become plain dicts and
+not `MappingProxyType`, because a city is sent to worker processes and proxies cannot be pickled.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Model = TypeVar("Model")
 
 
 def from_shape(kind: type[Model], shape: Schema | None, **given: Any) -> Model:
-    """A value of the model from the fields of `shape` that have the names of its own; `given` fields come first.
+    """Create a `kind` from the fields of `shape` with the same names; `given` takes precedence.
 
-    Lists become tuples, and shapes in fields values of the class that the model's field is annotated with. What is not
-    written, `None` in the shape, is left to the model's default; without a shape everything is.
+    Lists become tuples. Nested schemas become the class that the model's field is annotated with. Fields that the file
+    does not set (`None`) take the model's default; with `shape=None`, all do.
     """
     written = {} if shape is None else dict(shape)
     for name, nested in _fields(kind).items():  # type: ignore[arg-type]  # mypy takes no class for hashable
@@ -39,13 +39,13 @@ def from_shape(kind: type[Model], shape: Schema | None, **given: Any) -> Model:
 
 @cache
 def _fields(kind: Any) -> dict[str, type[Any] | None]:
-    """The fields of a class of the model, each with the class of the model that it holds, if it holds one."""
+    """The fields of a model class, each with the dataclass that its annotation contains, or `None`."""
     hints = get_type_hints(kind)
     return {item.name: _class_in(hints[item.name]) for item in fields(kind)}
 
 
 def _class_in(hint: Any) -> type[Any] | None:
-    """The dataclass in an annotation such as `tuple[Pool, ...]` or `Prices | None`."""
+    """The dataclass inside an annotation such as `tuple[Pool, ...]` or `Prices | None`; `None` if there is none."""
     if isinstance(hint, type) and is_dataclass(hint):
         return hint
     return next((found for each in get_args(hint) if (found := _class_in(each)) is not None), None)
@@ -63,10 +63,10 @@ def _frozen(kind: type[Any] | None, value: Any) -> Any:
 
 
 def cloud_of(document: documents.CloudDocument, directory: Path) -> model.Cloud:
-    """The cloud of a document in `directory`, to which paths in it are relative."""
+    """Convert a Cloud document. Relative paths in it are resolved against `directory`."""
     spec, vendor = document.spec, vendors().get(document.spec.provider)
     kubernetes = spec.kubernetes or city.KubernetesSettings()
-    # A block of another vendor means nothing, and is refused by a check.
+    # The settings of other vendors are ignored here and reported by a check.
     block = getattr(spec, spec.provider) if vendor is not None else None
     return from_shape(
         model.Cloud,
@@ -85,7 +85,7 @@ def cloud_of(document: documents.CloudDocument, directory: Path) -> model.Cloud:
 
 
 def _path_from(directory: Path, path: str) -> str:
-    """An absolute path; empty stays empty, and what begins with ~ is the home's of whoever runs the command."""
+    """The absolute path; empty stays empty, and a path with `~` stays as it is, to be expanded for whoever runs it."""
     return path if not path or path.startswith("~") else str(directory.absolute() / path)
 
 
@@ -130,7 +130,7 @@ def city_of(
     apps: tuple[model.App, ...] = (),
     waivers: tuple[model.Waiver, ...] = (),
 ) -> model.City:
-    """The city with the parts that other documents declare, in file order."""
+    """Convert the City document and add the parts from the other documents, in file order."""
     spec = document.spec
     return from_shape(
         model.City,

@@ -1,4 +1,4 @@
-"""What a field is, in words: the text behind `explain` and the reference page."""
+"""Describes kinds and fields in words, for the `explain` command and the generated reference page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wecityctl.spec.schema.base import Schema
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """What was asked for: a kind (then `field` is `None`) or a field of it, with the fields below."""
+    """A kind (`field` is `None`) or one of its fields, with the schema of the fields below it."""
 
     kind: str
     path: tuple[str, ...]
@@ -32,7 +32,10 @@ class Topic:
 
 
 def find_topic(text: str) -> Topic:
-    """The kind or field that `text` names, such as `app` or `app.spec.uses`. Raises with the nearest name."""
+    """Find the kind or field that `text` names, such as `app` or `app.spec.uses`.
+
+    Raises `ConfigurationError` with the nearest name.
+    """
     first, *rest = text.strip().replace("[]", "").split(".")
     kinds = {name.lower(): name for name in KINDS}
     kind = (
@@ -57,7 +60,7 @@ def find_topic(text: str) -> Topic:
 
 
 def kinds_text() -> str:
-    """Every kind with a line about it."""
+    """A list of all kinds with one line about each."""
     rows = [f"  {name.lower():<10}{_first_line(shape.__doc__)}" for name, shape in KINDS.items()]
     return "\n".join(
         ["KINDS:", *rows, "", "See `wecityctl explain KIND`, or a field of it: `wecityctl explain app.spec`."]
@@ -65,7 +68,7 @@ def kinds_text() -> str:
 
 
 def topic_text(topic: Topic, *, recursive: bool = False) -> str:
-    """The topic for a terminal: what it is, then the fields below it."""
+    """The topic for a terminal: a description, then the fields below it."""
     head = [f"KIND:     {topic.kind}"]
     if topic.field is not None:
         required = ", required" if topic.field.required else ""
@@ -84,7 +87,7 @@ def topic_text(topic: Topic, *, recursive: bool = False) -> str:
 
 
 def topic_json(topic: Topic) -> dict[str, Any]:
-    """The topic for programs."""
+    """The topic as JSON values."""
     field = topic.field
     return {
         "kind": topic.kind,
@@ -103,7 +106,7 @@ def topic_json(topic: Topic) -> dict[str, Any]:
 
 
 def topics() -> list[str]:
-    """Everything that can be explained, such as `app.spec.uses`; for completion."""
+    """The dotted names of all kinds and fields, such as `app.spec.uses`, for shell completion."""
     found: list[str] = []
     for name, shape in KINDS.items():
         found += [name.lower(), *walk(shape, name.lower())]
@@ -111,7 +114,7 @@ def topics() -> list[str]:
 
 
 def in_yaml(value: Any) -> str:
-    """A default or example as it would be written in a file."""
+    """A default or example as it is written in a YAML file."""
     match value:
         case str():
             plain = value and all(character.isalnum() or character in "-_./@:" for character in value)
@@ -125,7 +128,7 @@ def in_yaml(value: Any) -> str:
 
 
 def _descriptions(topic: Topic) -> list[str]:
-    """The field's description, and that of its shape if it has one."""
+    """The description of the field, and that of its schema if it has one."""
     texts = [topic.field.description] if topic.field is not None else []
     texts += [_first_line(topic.shape.__doc__)] if topic.shape is not None else []
     return list(dict.fromkeys(text for text in texts if text))

@@ -1,4 +1,4 @@
-"""The tree of fields below a kind, read off the shapes: for messages, `explain` and completion."""
+"""Reads names, types and descriptions of fields from the schemas, for messages, `explain` and shell completion."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Container = Literal["", "list", "mapping"]
 
 @dataclass(frozen=True, slots=True)
 class FieldType:
-    """A field's type: scalar (`text`, `integer`, `true or false`), choice, or `shape` with fields of its own.
+    """A field's type: a scalar (`text`, `integer`, `true or false`), a choice, or an object described by `shape`.
 
-    `keys` are the choices for the keys of a mapping.
+    `keys` are the allowed keys of a mapping.
     """
 
     name: str
@@ -31,7 +31,7 @@ class FieldType:
 
     @property
     def wanted(self) -> str:
-        """The type as messages ask for it."""
+        """The type as it is named after "expected" in messages."""
         if self.container:
             return f"a {self.title}"
         articles = {"object": "a mapping", "quantity": "a quantity", "whole number": "a whole number"}
@@ -50,7 +50,7 @@ class FieldType:
 
 @dataclass(frozen=True, slots=True)
 class FieldDoc:
-    """A field as its shape declares it. `default` is absent (`...`) when the field is required."""
+    """A field as its schema declares it. `default` is `None` if the field is required."""
 
     name: str
     type: FieldType
@@ -61,13 +61,13 @@ class FieldDoc:
 
 
 def fields_of(shape: type[BaseModel]) -> dict[str, FieldDoc]:
-    """The fields of a shape by the name that users write."""
+    """The fields of a schema by the name that users write."""
     docs = (_describe(name, info) for name, info in shape.model_fields.items())
     return {doc.name: doc for doc in docs}
 
 
 def find_field(shape: type[BaseModel], path: Sequence[PathItem]) -> FieldDoc | None:
-    """The field at `path` (list indices and mapping keys are passed over), or `None`."""
+    """The field at `path`, ignoring list indices and mapping keys; `None` if there is none."""
     current: type[BaseModel] | None = shape
     found: FieldDoc | None = None
     skip = False
@@ -83,14 +83,14 @@ def find_field(shape: type[BaseModel], path: Sequence[PathItem]) -> FieldDoc | N
 
 
 def one_of(names: Sequence[str]) -> str:
-    """`names` as what is expected."""
+    """`names` as it is written after "expected"."""
     return names[0] if len(names) == 1 else "one of " + ", ".join(names)
 
 
 def nearest(word: str, names: Sequence[str]) -> str:
-    """The name most like `word`, or nothing when none is like it."""
+    """The name most similar to `word`; empty if none is similar."""
     folded = {name.lower(): name for name in names}
-    # `extranet` is meant for `government-extranet`, however much it looks like `internet`.
+    # A whole part of a name is preferred: `extranet` means `government-extranet`, although `internet` is more similar.
     whole = [name for name in names if word.lower() in name.lower().split("-")]
     if len(whole) == 1:
         return whole[0]
@@ -99,7 +99,7 @@ def nearest(word: str, names: Sequence[str]) -> str:
 
 
 def walk(shape: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Every field's path below `shape`, such as `spec.zones.name`, in the order of declaration."""
+    """Yield the path of every field below `shape`, such as `spec.zones.name`, in the order of declaration."""
     for name, doc in fields_of(shape).items():
         path = f"{prefix}.{name}" if prefix else name
         yield path

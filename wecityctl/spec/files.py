@@ -1,4 +1,4 @@
-"""Which files make up a city, and their text. Everything the file system or the encoding can do wrong is a problem."""
+"""Finds and reads the files of a city. Errors of the file system and of the encoding are returned as problems."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MAX_FILES = 10_000
 MAX_DIRECTORIES = 10_000
 SUFFIXES = (".yaml", ".yml")
 
-# What YAML does not print, the rare line breaks that editors do not count as such, and the marks of writing direction
-# with which a line can be made to look like another (CVE-2021-42574).
+# Characters that YAML does not allow, line breaks that most editors do not show as such, and bidirectional controls,
+# which can make one line look like another (CVE-2021-42574).
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufffe\uffff]")
 _WIDE_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _KINDS = (
@@ -31,10 +31,10 @@ _KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file of the city; `name` is how messages call it: the user's path and what is below it.
+    """A file of the city. `name` is how messages call it: the path as the user wrote it, and what is below it.
 
-    `root` is the city's directory without links: what is outside of it is neither read nor quoted, whatever links say.
-    None: the directory that the file is named in.
+    `root` is the resolved directory of the city; files outside it, reached through symbolic links, are neither read nor
+    quoted. `None`: the directory that contains the file.
     """
 
     path: Path
@@ -43,12 +43,12 @@ class SourceFile:
 
     @property
     def home(self) -> Path:
-        """The directory that the file must lie in, without links. Raises `OSError`."""
+        """The resolved directory that must contain the file. Raises `OSError`."""
         return self.root or self.path.parent.resolve(strict=True)
 
 
 def find_files(path: Path) -> tuple[tuple[SourceFile, ...], tuple[Problem, ...]]:
-    """The city's files at `path`: itself, or the *.yaml and *.yml below it in the order of their names."""
+    """The file at `path`, or all *.yaml and *.yml files below the directory, sorted by name; and the problems found."""
     name = printable(path)
     try:
         status = path.stat()
@@ -107,7 +107,7 @@ def _walk(root: Path, problems: list[Problem]) -> Iterator[SourceFile]:
 
 
 def _is_inside(path: Path, home: Path) -> bool:
-    """Whether a path leads to something below `home`, all links followed."""
+    """Whether `path`, after resolving symbolic links, is inside `home`."""
     try:
         return path.resolve(strict=True).is_relative_to(home)
     except (OSError, RuntimeError):
@@ -115,7 +115,7 @@ def _is_inside(path: Path, home: Path) -> bool:
 
 
 def _is_new(status: os.stat_result, seen: set[tuple[int, int]]) -> bool:
-    """Whether this file or directory is met for the first time: links may lead to it twice, or in a circle."""
+    """Whether the file or directory was not seen before; symbolic links may lead to it twice or form a cycle."""
     identity = (status.st_dev, status.st_ino)
     if identity in seen:
         return False
@@ -124,7 +124,7 @@ def _is_new(status: os.stat_result, seen: set[tuple[int, int]]) -> bool:
 
 
 def read_text(file: SourceFile) -> tuple[str, Problem | None]:
-    """The text of `file`, or what is wrong with it. Never reads more than the limit, never blocks on a pipe."""
+    """Read `file`; returns its text, or the problem. Reads at most the size limit and does not block on a pipe."""
     try:
         descriptor = os.open(file.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (OSError, ValueError) as error:
@@ -149,13 +149,13 @@ def read_text(file: SourceFile) -> tuple[str, Problem | None]:
 
 
 def _is_of_the_city(file: SourceFile, opened: os.stat_result) -> bool:
-    """Whether the very file that was opened lies in the city's directory: links may have changed since it was found."""
+    """Whether the opened file is inside the city's directory. Checked again, as links may change after the search."""
     real = file.path.resolve(strict=True)
     return real.is_relative_to(file.home) and os.path.samestat(opened, real.stat(follow_symlinks=False))
 
 
 def decode(data: bytes, name: str) -> tuple[str, Problem | None]:
-    """`data` as text, or the problem with its encoding at the line and column where it is."""
+    """Decode UTF-8; returns the text, or the problem at the line and column of the invalid byte."""
     if data.startswith(_WIDE_MARKS):
         return "", _whole_file(name, "is UTF-16 or UTF-32", "UTF-8; save the file anew in that encoding")
     if data[:400].count(0) > len(data[:400]) // 4:
@@ -199,7 +199,7 @@ def _too_large(name: str, size: int) -> Problem:
 
 
 def printable(path: Path) -> str:
-    """The path as messages call it: a name may hold line breaks, escapes of terminals and bytes that are no text."""
+    """The path for messages: line breaks, terminal escapes and undecodable bytes are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
 
 

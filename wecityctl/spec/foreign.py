@@ -1,6 +1,6 @@
-"""Words of Kubernetes, Docker Compose and Score that people write out of habit, and what says the same here.
+"""Hints for field names of Kubernetes, Docker Compose and Score: what to write here instead.
 
-Each entry reads after "expected". What cannot be said here is said to be so.
+Each text continues a sentence after "expected". Where there is no equivalent, the text says so.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The JSON Schema (draft-07, which the YAML language server reads) of the documents, made from the shapes."""
+"""Generates the JSON Schema of the documents (draft-07, as the YAML language server expects) from the schemas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REF = "#/definitions/{model}"
 
 
 def city_schema() -> dict[str, Any]:
-    """The schema of one document: one of the kinds, told apart by `kind`."""
+    """The JSON Schema of one document, which is one of the kinds, distinguished by `kind`."""
     _, generated = models_json_schema([(shape, "validation") for shape in KINDS.values()], ref_template=_REF)
     definitions = {name: _as_draft_7(item) for name, item in generated["$defs"].items()}
     return {
@@ -23,7 +23,7 @@ def city_schema() -> dict[str, Any]:
         "description": "One document of a city: City, Cloud, Platform, Tenant or App.",
         "type": "object",
         "required": ["apiVersion", "kind", "metadata", "spec"],
-        # Says what `kind` may be before any branch is tried: editors then offer and explain it first.
+        # Lists the values of `kind` outside the branches, so that editors offer and explain it first.
         "properties": {
             "apiVersion": {"const": API_VERSION},
             "kind": {"enum": list(KINDS), "description": "The kind of document."},
@@ -34,7 +34,7 @@ def city_schema() -> dict[str, Any]:
 
 
 def _as_draft_7(node: Any) -> Any:
-    """`node` without what draft-07 reads differently, and without the `null` that a field left out has inside."""
+    """Convert a node to draft-07, and remove the `null` branch that pydantic adds for optional fields."""
     if isinstance(node, list):
         return [_as_draft_7(item) for item in node]
     if not isinstance(node, dict):
@@ -58,19 +58,19 @@ def _as_draft_7(node: Any) -> Any:
 
 
 def _with_short_form(shape: dict[str, Any]) -> dict[str, Any]:
-    """A shape that may also be written as just one of its fields."""
+    """The schema of an object that may also be written as the value of just one of its fields."""
     field = shape.pop("x-short-form")
     short = {key: value for key, value in shape["properties"][field].items() if key != "examples"}
     return {"description": shape.get("description", ""), "anyOf": [short, shape]}
 
 
 def _keys_as_pattern(node: dict[str, Any]) -> dict[str, Any]:
-    """Pydantic's `patternProperties` for keys with a pattern would let every other key through."""
+    """Forbid keys that match no pattern: pydantic's `patternProperties` alone would allow them."""
     if "patternProperties" in node and "additionalProperties" not in node:
         node["additionalProperties"] = False
     return node
 
 
 def schema_text() -> str:
-    """The schema as it is written to files."""
+    """The JSON Schema as text, as it is written to files."""
     return json.dumps(city_schema(), ensure_ascii=False, indent=2) + "\n"

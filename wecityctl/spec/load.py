@@ -1,4 +1,4 @@
-"""From a path to a checked city: files → documents → shapes → model, every problem of every stage together."""
+"""Loads a city in stages: files, YAML documents, schemas, checks, model. Collects the problems of all stages."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from wecityctl.spec.yamltree import parse_yaml
 
 Kind = TypeVar("Kind", bound=DocumentSchema)
 
-# More than anybody reads; keeps a broken file of 5 MB from filling the memory.
+# Limits memory use for a broken file of 5 MB; nobody reads more.
 MAX_PROBLEMS = 1000
-# Beyond these nobody misses what a broken document refers to.
+# Documents with invalid values that are salvaged; beyond this number the references in them are not checked.
 MAX_SALVAGED = 200
 
 
@@ -38,7 +38,7 @@ class _Read:
 
 
 def load_city(path: Path, catalogue: Catalogue) -> LoadedCity:
-    """The city at `path`, a file or a directory. Raises `InvalidCityError` with all problems."""
+    """Load and validate the city at `path`, a file or a directory. Raises `InvalidCityError` with all problems."""
     read = _read(path)
     parsed_city, shapes, salvaged, problems = _shape(read, catalogue)
     whole = _whole(parsed_city, shapes, salvaged, complete=read.complete)
@@ -49,7 +49,7 @@ def load_city(path: Path, catalogue: Catalogue) -> LoadedCity:
     if read.complete and kinds and "City" not in kinds and kinds <= set(KINDS):
         problems.append(Problem(printable(path), 0, 0, "", "there is no City", "a document with kind: City"))
     if parsed_city.unread and not problems:
-        # No shape is refused without a problem; should that ever happen, the city must not lose a part in silence.
+        # A document is never rejected without a problem. This guards against losing a part silently if it ever happens.
         problems.append(
             Problem(printable(path), 0, 0, "", f"a document could not be read ({', '.join(parsed_city.unread)})")
         )
@@ -70,7 +70,7 @@ def _read(path: Path) -> _Read:
             complete = False
             continue
         parsed = parse_yaml(text, file.name)
-        # An empty document between two `---` is a habit, not a mistake.
+        # An empty document between two `---` is common and not an error.
         found += [document for document in parsed.documents if document.value is not None]
         all_problems += parsed.problems
         complete = complete and parsed.complete and not parsed.problems
@@ -86,7 +86,10 @@ def _read(path: Path) -> _Read:
 def _shape(
     read: _Read, catalogue: Catalogue
 ) -> tuple[ParsedCity, dict[int, DocumentSchema], list[Salvaged], list[Problem]]:
-    """The draft, the shapes by `id` of their document, what was salvaged of others, and what did not fit its shape."""
+    """Validate every document against its schema.
+
+    Returns the parsed city, the schemas by `id` of their document, what was salvaged of the others, and the problems.
+    """
     problems: list[Problem] = []
     shapes: dict[int, DocumentSchema] = {}
     salvaged: list[Salvaged] = []
@@ -109,7 +112,10 @@ def _shape(
 def _whole(
     parsed_city: ParsedCity, shapes: Mapping[int, DocumentSchema], salvaged: Sequence[Salvaged], *, complete: bool
 ) -> ParsedCity:
-    """The draft with what was salvaged. What its documents declare is known, unless just that was wrong in one."""
+    """The parsed city with the salvaged documents added.
+
+    A kind counts as completely known unless a document of it was lost, or one's name or zones were invalid.
+    """
     if not salvaged or not complete:
         return parsed_city
     rest = {id(item.document): item.shape for item in salvaged}
@@ -146,7 +152,7 @@ def _parsed_city(
 
 
 def _in_order(problems: Iterable[Problem], files: tuple[SourceFile, ...]) -> tuple[Problem, ...]:
-    """By place, one per place and field (the first found says the most), and no more than anybody reads."""
+    """The problems sorted by place, the first of each place and field, at most `MAX_PROBLEMS`."""
     order = {file.name: number for number, file in enumerate(files)}
     unique: dict[tuple[str, int, int, str], Problem] = {}
     for problem in problems:

@@ -1,6 +1,6 @@
-"""What loading a city gives: its model and the places of its parts.
+"""The result of loading a city: the model and the source locations of its parts.
 
-Apart from the loader, whose shapes take a third of a second to import.
+It is separate from the loader, because importing the loader's schemas takes a third of a second.
 """
 
 from __future__ import annotations
@@ -18,20 +18,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """Where things are declared. Apps are named `<tenant>/<app>`, everything else by its name."""
+    """The documents by kind and name, to find source locations. Apps are named `<tenant>/<app>`."""
 
     documents: Mapping[tuple[str, str], Document]
 
     def place(self, kind: str, name: str, *path: PathItem) -> SourceLocation | None:
-        """The place of a field, such as `place("App", "health/code", "spec", "uses", 0)`; the nearest enclosing one
-        if the field is not written; `None` if there is no such document."""
+        """The location of a field, such as `place("App", "health/code", "spec", "uses", 0)`.
+
+        If the field is not in the file, the location of the nearest enclosing one; `None` if there is no such document.
+        """
         document = self.documents.get((kind, name))
         return document.place(path) if document is not None else None
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedCity:
-    """A city that passed every check. `counts` has the number of documents by kind, `files` the files read."""
+    """A city that passed every check. `counts` is the number of documents by kind, `files` the files that were read."""
 
     city: City
     positions: Positions

@@ -1,6 +1,6 @@
-"""Characters that look like YAML's own and are text to it: a full-width colon after a key, wide or no-break blanks.
+"""Finds characters that look like YAML syntax but are text: full-width colons, and full-width or no-break spaces.
 
-A Chinese input method writes them, and YAML then complains about the line after, or reads one text for key and value.
+Chinese input methods produce them. YAML then reports the following line, or reads key and value as one text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 _KEY = r"\s*(?:-\s+)*[A-Za-z][\w-]*"
 _COLON = re.compile(rf"{_KEY}\s*([\uff1a\ufe55\ua789])")
-# A blank that is none to YAML: in the indentation, or between a colon and its value.
+# A space character that YAML does not treat as one: in the indentation, or between a colon and its value.
 _BLANK = re.compile(rf"(?:[ -]*|{_KEY}:[ ]*)([^\S \t\r\n])")
 _KINDS = ((_COLON, ": ", "an ASCII colon ':' and a blank"), (_BLANK, " ", "ordinary blanks U+0020"))
 _EARLIER_LINES = 5
@@ -20,7 +20,7 @@ _EARLIER_LINES = 5
 
 @dataclass(frozen=True, slots=True)
 class Lookalike:
-    """Such a character: how far into the line it is, what was meant by it, and what to say."""
+    """A lookalike character: its offset in the line, the intended character, and the problem's texts."""
 
     offset: int
     meant: str
@@ -28,12 +28,12 @@ class Lookalike:
     expected: str
 
     def mended(self, line: str) -> str:
-        """The line with what was meant."""
+        """The line with the intended character."""
         return f"{line[: self.offset]}{self.meant}{line[self.offset + 1 :]}"
 
 
 def find_lookalike(line: str) -> Lookalike | None:
-    """The first such character in what is, or should have been, the beginning of a line."""
+    """The first lookalike character in the part of the line that should be indentation and key; `None` without one."""
     for pattern, meant, expected in _KINDS:
         match = pattern.match(line)
         if match is not None:
@@ -45,7 +45,7 @@ def find_lookalike(line: str) -> Lookalike | None:
 
 
 def find_before(lines: list[str], index: int) -> Iterator[tuple[int, Lookalike]]:
-    """The lines with such a character at `index` and shortly before it, the nearest first, each with its index."""
+    """Yield the lines with a lookalike at `index` and shortly before it, nearest first, each with its index."""
     for number in range(min(index, len(lines) - 1), max(index - _EARLIER_LINES, -1), -1):
         found = find_lookalike(lines[number])
         if found is not None:

@@ -1,6 +1,6 @@
-"""Renames fields of a city's files that an earlier release called otherwise; every other character stays.
+"""Renames the fields of a city's files that were renamed in the format (`renamed_fields`).
 
-Only block and flow keys that the YAML reader finds at a known place are changed, so comments and layout are kept.
+Only keys that the YAML reader located are changed, so comments and layout are kept.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BYTE_ORDER_MARK = "\ufeff"
 
 @dataclass(frozen=True, slots=True)
 class Renaming:
-    """One key to rename: its file and place (lines and columns from 1), and its old and new name."""
+    """A key to rename: file, line and column (from 1), old and new name."""
 
     file: str
     line: int
@@ -32,7 +32,7 @@ class Renaming:
 
 @dataclass(frozen=True, slots=True)
 class MigratedFile:
-    """A file with its new text, and what was renamed in it, in the order of the text."""
+    """A file with its new text and the renamed keys, in file order."""
 
     file: SourceFile
     text: str
@@ -44,10 +44,9 @@ class MigratedFile:
 
 
 def migrate(path: Path) -> tuple[MigratedFile, ...]:
-    """The files of the city at `path` that need a change, with their new texts; nothing is written.
+    """Compute the new texts of the files of the city at `path` that need a change. Writes nothing.
 
-    Raises `InvalidCityError` with the problems of files that cannot be read, and for a document that has a field under
-    both names.
+    Raises `InvalidCityError` if a file cannot be read, or if a document has a field under both names.
     """
     files, found = find_files(path)
     problems = list(found)
@@ -99,7 +98,7 @@ def _renamings(document: Document) -> Iterator[Renaming | Problem]:
 
 
 def _renamed(text: str, renamings: Sequence[Renaming]) -> str:
-    """The text with every key renamed. Keys may be quoted; lines end as they did."""
+    """The text with every key renamed. Handles quoted keys and keeps line endings."""
     lines = text.splitlines(keepends=True)
     for item in sorted(renamings, key=lambda each: (each.line, each.column), reverse=True):
         line, start = lines[item.line - 1], item.column - 1

@@ -1,6 +1,6 @@
-"""What the YAML reader produces: plain values that remember where their keys and values stand.
+"""The values that the YAML reader produces: plain Python values with the source locations of keys and values.
 
-`Map` and `Seq` are a dict and a list to everybody else (pydantic included); lines and columns count from 1.
+`Map` and `Seq` are subclasses of dict and list, so pydantic accepts them. Lines and columns count from 1.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PathItem: TypeAlias = str | int
 
 @dataclass(frozen=True, slots=True)
 class SourceLocation:
-    """A place in a file. `line` 0 means the file as a whole."""
+    """A location in a file. Line 0 stands for the whole file."""
 
     file: str
     line: int = 0
@@ -30,7 +30,7 @@ class Mark(NamedTuple):
 
 
 class Map(dict[str, Any]):
-    """A mapping; `keys_at` and `values_at` hold the marks by key, `start` is the mapping's own."""
+    """A mapping. `keys_at` and `values_at` hold the marks by key; `start` is the mark of the mapping."""
 
     __slots__ = ("keys_at", "start", "values_at")
 
@@ -42,7 +42,7 @@ class Map(dict[str, Any]):
 
 
 class Seq(list[Any]):
-    """A sequence; `items_at` holds the marks by index."""
+    """A sequence. `items_at` holds the marks by index; `start` is the mark of the sequence."""
 
     __slots__ = ("items_at", "start")
 
@@ -54,9 +54,9 @@ class Seq(list[Any]):
 
 @dataclass(frozen=True, slots=True)
 class Unquoted:
-    """A plain scalar that is neither text, a whole number nor true/false, or that YAML versions read differently.
+    """A plain scalar that is not text, whole number or boolean, or whose meaning depends on the YAML version.
 
-    `kind` says as what YAML reads it; `text` is the user's own writing, so that nothing is lost (`1.10`).
+    `kind` names how YAML would read it; `text` is what the user wrote, so that nothing is lost (`1.10`).
     """
 
     kind: str
@@ -64,13 +64,13 @@ class Unquoted:
 
 
 class SignedInt(int):
-    """A whole number written with a `+`, or `-0`: a number where one is wanted, and elsewhere its own writing."""
+    """A whole number written as `+1` or `-0`: a number where one is expected, and otherwise the text as written."""
 
     text: str
 
     @classmethod
     def read(cls, text: str) -> SignedInt:
-        """The number that `text` is."""
+        """Parse `text` and keep it."""
         number = cls(text)
         number.text = text
         return number
@@ -78,14 +78,14 @@ class SignedInt(int):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One YAML document: its file, where it starts, and its value (a `Map` when it is of any use)."""
+    """One YAML document: its file, where it starts, and its value (a `Map` if it is valid)."""
 
     file: str
     start: Mark
     value: Any
 
     def place(self, path: Sequence[PathItem] = (), *, on_key: bool = False) -> SourceLocation:
-        """Where `path` stands: its value, or its key if `on_key`; the nearest enclosing key when it is not there."""
+        """The location of the value at `path`, or of its key if `on_key`; else of the nearest enclosing key."""
         mark, node = self.start, self.value
         for position, item in enumerate(path):
             last = position == len(path) - 1
@@ -120,7 +120,7 @@ class Document:
 
 
 def _enclosing_key(document: Document, path: Sequence[PathItem]) -> Mark | None:
-    """The mark of the key that `path` hangs on: clearer than the first line of what is under it."""
+    """The mark of the nearest key that encloses `path`, which is clearer than the first line of its value."""
     mark, node = None, document.value
     for item in path:
         if isinstance(node, Map) and item in node.keys_at:
@@ -133,7 +133,7 @@ def _enclosing_key(document: Document, path: Sequence[PathItem]) -> Mark | None:
 
 
 def format_path(path: Sequence[PathItem]) -> str:
-    """`('spec', 'zones', 1, 'kind')` as `spec.zones[1].kind`; keys with odd characters in brackets."""
+    """`('spec', 'zones', 1, 'kind')` as `spec.zones[1].kind`; keys with special characters in brackets."""
     text = ""
     for item in path:
         if isinstance(item, int):
@@ -146,5 +146,5 @@ def format_path(path: Sequence[PathItem]) -> str:
 
 
 def shorten(text: str, limit: int = 60) -> str:
-    """`text` on one line, cut where it is longer than people read in a message."""
+    """`text`, cut to `limit` characters."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -1,4 +1,4 @@
-"""What the checks look at: the parts that could be read, each with its document, before a city is made of them."""
+"""The input of the checks: the readable parts of a city, each with its document, before they become a `City`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Part = TypeVar("Part", City, Cloud, Platform, Tenant, App, Waiver)
 
 @dataclass(frozen=True, slots=True)
 class Sourced(Generic[Part]):
-    """A part of the model and the document that declares it."""
+    """A part of the model with the document that declares it."""
 
     value: Part
     document: Document
@@ -40,9 +40,11 @@ class Sourced(Generic[Part]):
 
 @dataclass(frozen=True)
 class ParsedCity:
-    """All parts in file order. `unread` names the kinds of which a document could not be read: what refers to one
-    of those is not reported, since it may well be there. `cities` has at most one entry in a good city; its value
-    has only what the City document itself says.
+    """The parts of a city in file order.
+
+    `unread` names the kinds of which at least one document could not be read; references to these kinds are not
+    reported, because the target may exist. A valid city has one entry in `cities`, which holds only what the City
+    document itself declares.
     """
 
     catalogue: Catalogue
@@ -60,7 +62,7 @@ class ParsedCity:
         return self.cities[0] if self.cities else None
 
     def knows_all(self, *kinds: str) -> bool:
-        """Whether every document of these kinds could be read."""
+        """Whether all documents of these kinds could be read."""
         return self.unread.isdisjoint(kinds)
 
     @cached_property
@@ -76,7 +78,7 @@ class ParsedCity:
         return {item.name: item for platform in self.platforms for item in platform.value.capabilities}
 
     def capabilities(self) -> Iterator[tuple[Sourced[Platform], tuple[PathItem, ...], Capability]]:
-        """Every capability with its platform and its path there."""
+        """Yield every capability with its platform and its path in the document."""
         for platform in self.platforms:
             for index, item in enumerate(platform.value.capabilities):
                 yield platform, ("spec", "capabilities", index), item

@@ -1,4 +1,4 @@
-"""Fields that an earlier release of the format called otherwise, by kind of document and path."""
+"""Fields that were renamed in the format: kind of document and old path, with the new name of the last part."""
 
 from __future__ import annotations
 

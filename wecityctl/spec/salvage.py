@@ -1,6 +1,6 @@
-"""What is left of a document that does not fit its shape: enough to look at what it refers to.
+"""Repairs documents that do not match their schema, so that their references can still be checked.
 
-So that one list has the problems of every stage: a misspelt field does not hide that the tenant does not exist.
+One run then reports the problems of every stage: a misspelt field does not hide that the tenant does not exist.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from wecityctl.spec.fields import FieldDoc, find_field
 from wecityctl.spec.nodes import Document, PathItem, format_path
 from wecityctl.spec.schema import KINDS, DocumentSchema
 
-# A wrong value is left out or replaced; what then misses or surplus there is may take another round.
+# Removing or replacing an invalid value may cause a new error, such as a missing field, which takes another round.
 _ROUNDS = 3
 _MAX_ERRORS = 20
-# Fields that others refer to: a stand-in for one of these would be missed, or found, by mistake.
+# Fields that others refer to. With a stand-in in one of them, references would be found, or missed, by mistake.
 _DECLARING = frozenset({"name", "zones"})
 
 
 @dataclass(frozen=True, slots=True)
 class Salvaged:
-    """The shape with stand-ins for what is wrong, at the paths `touched` of its document."""
+    """A validated schema with stand-ins for the invalid values, which were at the paths `touched` of the document."""
 
     shape: DocumentSchema
     document: Document
@@ -33,14 +33,14 @@ class Salvaged:
 
     @property
     def names_known(self) -> bool:
-        """Whether what it declares is as it is written."""
+        """Whether the names that the document declares are those in the file."""
         return all(_DECLARING.isdisjoint(path) for path in self.touched)
 
 
 def salvage(document: Document) -> Salvaged | None:
-    """The document with every wrong value left out, or replaced by an example where one is required.
+    """Validate `document` after removing each invalid value, or replacing it by an example if it is required.
 
-    Indices stay, so that places of what is right are right. `None` where too much is wrong.
+    List indices do not change, so the locations of valid values stay right. `None` if there are too many errors.
     """
     kind = KINDS.get(document.kind)
     if kind is None or not isinstance(document.value, dict):
@@ -63,7 +63,7 @@ def salvage(document: Document) -> Salvaged | None:
 
 
 def without_made_up(problems: Iterable[Problem], salvaged: Iterable[Salvaged]) -> Iterator[Problem]:
-    """The problems without those of stand-ins."""
+    """Yield the problems that are not about a stand-in."""
     stand_ins: dict[tuple[str, int], list[str]] = {}
     for item in salvaged:
         for path in item.touched:
@@ -78,7 +78,7 @@ _NOTHING: Any = object()
 
 
 def _stand_in(kind: type[DocumentSchema], loc: Sequence[PathItem], detail: Any) -> Any:
-    """What takes the place of the value at `loc`: nothing, or a valid example where something has to be there."""
+    """The replacement for the value at `loc`: `_NOTHING`, or a valid example if a value is required."""
     field = None if detail["type"] == "extra_forbidden" or "[key]" in detail["loc"] else find_field(kind, loc)
     if field is None or (not field.required and not isinstance(loc[-1], int)):
         return _NOTHING
@@ -93,7 +93,7 @@ def _example(field: FieldDoc, *, item: bool) -> Any:
 
 
 def _mend(root: Any, loc: Sequence[PathItem], stand_in: Any) -> bool:
-    """Put the stand-in at `loc`; false where that cannot be done."""
+    """Put the stand-in at `loc`. Returns false if that is impossible."""
     node = root
     for item in loc[:-1]:
         if isinstance(node, dict):
@@ -113,7 +113,7 @@ def _mend(root: Any, loc: Sequence[PathItem], stand_in: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A copy that can be changed."""
+    """A mutable deep copy made of plain dicts and lists."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list) else value

@@ -1,7 +1,7 @@
-"""How a plain (unquoted) YAML scalar is read: text, null, true/false, a whole number – or not at all.
+"""Reads plain (unquoted) YAML scalars as text, null, boolean or whole number.
 
-Tools disagree on the rest (`no` is false in YAML 1.1 and text in 1.2; `12:30` is 750 in 1.1), so it is handed on
-as `Unquoted` and every field refuses it with the advice to quote it, except those that take any number.
+YAML versions disagree on the rest: `no` is false in 1.1 and text in 1.2; `12:30` is 750 in 1.1. Such scalars become
+`Unquoted`. Fields reject that value with the advice to quote it, except those that take any number.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WORDS: dict[str, object] = {
         for word in {lower, lower.capitalize(), lower.upper()}
     },
 }
-# The longest whole number that every JSON and YAML reader keeps exactly.
+# At most 15 digits, which every JSON and YAML reader keeps exactly.
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,14})")
 _NUMBER = re.compile(
     r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?"

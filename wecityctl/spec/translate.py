@@ -1,4 +1,4 @@
-"""Validating documents against their shapes, and pydantic's errors as problems in the user's words and place."""
+"""Validates documents against their schemas and translates pydantic's errors into problems with source locations."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SYNONYMS = {"x86_64": "amd64", "x64": "amd64", "aarch64": "arm64", "loongarch64
 
 
 def read_schema(document: Document) -> tuple[DocumentSchema | None, list[Problem]]:
-    """The document in its kind's shape, or everything that is wrong with it."""
+    """Validate a document against the schema of its kind; returns the schema, or `None`, and the problems."""
     problems = _envelope_problems(document)
     kind = KINDS.get(document.kind)
     if kind is None or not isinstance(document.value, Map):
@@ -59,7 +59,7 @@ def problem_at(
 
 
 def _envelope_problems(document: Document) -> list[Problem]:
-    """What is wrong before any kind's shape applies; empty when the shape can be tried."""
+    """Problems with `apiVersion`, `kind` and the document itself; empty if the kind's schema can be applied."""
     value = document.value
     if isinstance(value, str) and (odd := find_lookalike(value)):
         return [problem_at(document, (), odd.message, odd.expected)]
@@ -117,7 +117,7 @@ def _unknown_field(document: Document, kind: type[DocumentSchema], loc: tuple[Pa
     parent = find_field(kind, loc[:-1]) if len(loc) > 1 else None
     shape = parent.type.shape if parent is not None else kind
     names = tuple(fields_of(shape)) if shape is not None else ()
-    # A field the mapping already has cannot be the one that was meant.
+    # A field that the mapping already has cannot be the intended one.
     present = _node(document, loc[:-1])
     missing = tuple(item for item in names if not isinstance(present, Map) or item not in present)
     message = f"unknown field {shorten(name)!r}"
@@ -134,7 +134,7 @@ def _missing_field(document: Document, kind: type[DocumentSchema], loc: tuple[Pa
     parent = _node(document, loc[:-1])
     for (renamed_kind, path), new in RENAMED.items():
         if (renamed_kind, (*path[:-1], new)) == (document.kind, loc) and isinstance(parent, Map) and path[-1] in parent:
-            # Told once, at the field's old name.
+            # `extra_forbidden` reports it at the old name.
             return None
     field = find_field(kind, loc)
     example = f", such as {_in_yaml(field.examples[0])}" if field is not None and field.examples else ""
@@ -147,7 +147,7 @@ def _wrong_choice(
 ) -> Problem | None:
     if value is None:
         return None
-    # A mapping's key is not a field: the choices are with the mapping's own.
+    # For a mapping's key, the choices are those of the mapping.
     field = find_field(kind, loc[:-1] if on_key else loc)
     choices = () if field is None else field.type.keys if on_key else field.type.choices
     guess = (_SYNONYMS.get(value) or nearest(value, choices)) if isinstance(value, str) else ""
@@ -158,7 +158,7 @@ def _wrong_choice(
 
 def _wrong_type(document: Document, loc: tuple[PathItem, ...], value: Any, wanted: str) -> Problem | None:
     if value is None:
-        # Reported once for the whole document by the check of empty values.
+        # Reported by the check `empty_values`.
         return None
     if wanted == "text" and isinstance(value, Unquoted | bool | int):
         return problem_at(document, loc, f"{describe(value)} is not text", f'"{shorten(_written(value))}" in quotes')
@@ -177,7 +177,7 @@ def _written(value: Unquoted | bool | int) -> str:
 
 
 def describe(value: Any) -> str:
-    """A value as messages call it."""
+    """A short description of a value for messages."""
     match value:
         case None:
             return "an empty value"

@@ -1,6 +1,6 @@
-"""YAML text → documents with positions, built from the parser's events without recursion.
+"""Parses YAML text into documents with source locations, from parser events and without recursion.
 
-Bounds depth and what aliases may unfold to, and reports duplicate keys; what the values mean is not its concern.
+Limits nesting depth and alias expansion and reports duplicate keys. It does not interpret the values.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TEXT_TAGS = ("!", "tag:yaml.org,2002:str")
 
 @dataclass(frozen=True, slots=True)
 class ParsedFile:
-    """`complete` is false when the rest of the file could not be read."""
+    """The documents and problems of a file. `complete` is false if the rest of the file could not be read."""
 
     documents: tuple[Document, ...]
     problems: tuple[Problem, ...]
@@ -34,12 +34,12 @@ class ParsedFile:
 
 
 class _StopParsingError(Exception):
-    """The file cannot be read any further; the problem has been noted."""
+    """The rest of the file cannot be read; the problem was already added."""
 
 
 @dataclass(slots=True)
 class _Frame:
-    """An open mapping or sequence; `size` and `height` count nodes and levels with aliases unfolded."""
+    """An open mapping or sequence. `size` and `height` count nodes and levels with aliases expanded."""
 
     node: Map | Seq
     anchor: str | None
@@ -190,7 +190,7 @@ class _Builder:
             frame.node.items_at.append(mark)
             return
         assert frame.key is not None
-        # Of duplicates the first stays, and so does a merge key unread: both are problems already.
+        # Of duplicate keys the first one is kept. Duplicates and merge keys (`<<`) were reported already.
         if not frame.duplicate and frame.key != "<<":
             frame.node[frame.key] = value
             frame.node.keys_at[frame.key] = frame.key_mark
@@ -203,7 +203,7 @@ class _Builder:
 
 
 def parse_yaml(text: str, file: str) -> ParsedFile:
-    """All documents of `text`. Never raises for bad input: what is wrong is in `problems`."""
+    """Parse all documents of `text`. Does not raise for invalid input: errors are in `problems`."""
     builder = _Builder(file)
     complete = True
     try:
@@ -251,7 +251,7 @@ def _syntax_problem(error: yaml.MarkedYAMLError, file: str, text: str) -> Proble
 
 
 def _first_error(lines: list[str]) -> int:
-    """The index of the first line that YAML cannot read; their number where it reads all."""
+    """The index of the first line that YAML cannot parse; the number of lines if it parses all."""
     parser = CParser("\n".join(lines))
     try:
         while parser.check_event():

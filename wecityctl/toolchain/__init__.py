@@ -1,6 +1,6 @@
-"""The programs that wecityctl runs – the engine and the embedded cloud's – and where they come from.
+"""Installs and locates the programs that wecityctl runs: the Pulumi engine and the parts of the embedded cloud.
 
-Others ask here where a program is (`locate`) and have parts made available (`ensure`); how is this package's business.
+Other packages use `locate` to find a program and `ensure` to install parts. How parts are obtained is internal.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ __all__ = [
     "write_bundle",
 ]
 
-# The installer brings in HTTP, archives and thread pools, which a caller that only locates programs never needs.
+# Imported late: the installer needs HTTP, archives and thread pools, which callers of `locate` do not.
 
 
 def locate(binary: str, settings: Settings | None = None) -> Path:
-    """The absolute path of an installed program; raises `PartMissingError`. Nothing is hashed, so it is quick."""
+    """The absolute path of an installed program. Raises `PartMissingError`. Fast, because nothing is hashed."""
     chosen = settings or Settings.from_environment()
     part = Catalogue().owner(binary)
     if isinstance(part, SystemPart):
@@ -80,9 +80,9 @@ def locate(binary: str, settings: Settings | None = None) -> Path:
 def ensure(
     parts: Iterable[str], report: Report = silent, settings: Settings | None = None, *, hashed: bool = False
 ) -> None:
-    """Make the named parts available; raises `PartInstallError` with every part's and every source's reasons.
+    """Install the named parts if needed. Raises `PartInstallError` with the reasons for each part and source.
 
-    What is installed already is looked at by size, and by digest where `hashed`.
+    Installed parts are checked by file size, and with `hashed` by digest.
     """
     from wecityctl.toolchain.install import Installer
 
@@ -90,34 +90,34 @@ def ensure(
 
 
 def check_bundle(settings: Settings) -> None:
-    """Raise `PartInstallError` where the settings name a bundle that cannot be used."""
+    """Raise `PartInstallError` if the settings name a bundle that cannot be used."""
     from wecityctl.toolchain import bundle
 
     bundle.check(settings)
 
 
 def status(settings: Settings | None = None, *, hashed: bool = True) -> list[PartStatus]:
-    """Every part as it is on this machine; `hashed` compares digests, which takes about a second."""
+    """The state of every part on this machine. `hashed` compares digests, which takes about a second."""
     from wecityctl.toolchain.install import Installer
 
     return Installer(settings or Settings.from_environment()).status(hashed=hashed)
 
 
 def default_parts(settings: Settings | None = None) -> tuple[str, ...]:
-    """The parts that an installation on this machine needs."""
+    """The names of the parts that an installation on this machine needs."""
     chosen = settings or Settings.from_environment()
     return Catalogue().default_names(chosen.platform)
 
 
 def write_bundle(destination: Path, names: tuple[str, ...] | None, settings: Settings | None = None) -> tuple[str, ...]:
-    """Write the named parts – or else all that are installed – to an air-gap bundle; the names it holds."""
+    """Write the named parts, or all installed ones, to an air-gap bundle; returns the names of those written."""
     from wecityctl.toolchain import airgap
 
     return airgap.write(destination, names, settings or Settings.from_environment())
 
 
 def find_official_kubernetes_plugin(settings: Settings | None = None) -> OfficialPlugin | None:
-    """The official Kubernetes plug-in that is on this machine already, in an accepted version; else None."""
+    """The official Kubernetes plug-in if it is on this machine in an accepted version; otherwise `None`."""
     from wecityctl.toolchain import plugin
 
     return plugin.find(settings or Settings.from_environment())
@@ -126,7 +126,7 @@ def find_official_kubernetes_plugin(settings: Settings | None = None) -> Officia
 def find_vendor_plugin(
     package: str, version: str, settings: Settings | None = None
 ) -> tuple[Path | None, tuple[str, ...]]:
-    """A vendor's plug-in in exactly that version, where it is on this machine already, and the places looked at."""
+    """The path of a vendor's plug-in in exactly this version, or `None`, and the places that were searched."""
     from wecityctl.toolchain import vendor
 
     chosen = settings or Settings.from_environment()
@@ -136,7 +136,10 @@ def find_vendor_plugin(
 def obtain_official_kubernetes_plugin(
     report: Report = silent, settings: Settings | None = None
 ) -> tuple[OfficialPlugin | None, str]:
-    """Find that plug-in, or else install it from a bundle or download; None comes with the reasons why not."""
+    """Find the official Kubernetes plug-in, or install it from a bundle or a download.
+
+    Returns the plug-in, or `None` and the reasons.
+    """
     from wecityctl.toolchain import plugin
 
     return plugin.obtain(report, settings or Settings.from_environment())

@@ -1,4 +1,4 @@
-"""What goes into an air-gap bundle: installed parts, and the official Kubernetes plug-in wherever it lies here."""
+"""Selects the content of an air-gap bundle: installed parts, and the official Kubernetes plug-in if it is found."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wecityctl.toolchain.store import Store
 
 
 def write(destination: Path, names: tuple[str, ...] | None, settings: Settings) -> tuple[str, ...]:
-    """Bundle the named parts, or all that are here; the names of those that went in."""
+    """Bundle the named parts, or all that are on this machine; returns the names of those written."""
     catalogue, store = Catalogue(), Store(settings.root, settings.platform)
     if names is None:
         everything = (*catalogue.parts, *catalogue.vendors)
@@ -39,7 +39,7 @@ def _demanded(part: Part | SystemPart, store: Store, settings: Settings) -> Cont
 def _content(part: Part, store: Store, settings: Settings) -> Content | None:
     if store.receipt(part) is not None:
         return Content.installed(part, store)
-    # The user's own Pulumi may have downloaded the plug-in already: worth carrying along.
+    # The user's own Pulumi may have downloaded the plug-in already; include it.
     if part in Catalogue().vendors:
         program = part.binaries[0].name
         path = vendor.find(program.removeprefix("pulumi-resource-"), part.version.removeprefix("v"), settings)

@@ -1,6 +1,6 @@
-"""Taking named programs out of a tar archive without trusting the archive.
+"""Extracts named programs from untrusted tar archives.
 
-Members are written under names we choose; an archive that tries to leave its directory is refused as a whole.
+Members are written to paths that the caller chooses. An archive with paths outside its directory is rejected.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ MAXIMUM_MEMBER_BYTES = 1 << 30
 
 
 class ArchiveError(Exception):
-    """The archive is broken, unsafe, or does not hold what it should."""
+    """The archive is broken or unsafe, or lacks a requested member."""
 
 
 def extract(archive: Path, members: Mapping[str, Path], *, whole: bool = True) -> None:
-    """Write each `{member: target}` of `archive`; raises `ArchiveError`, and then targets may be half written.
+    """Write each `{member: target}` of `archive`. Raises `ArchiveError`; targets may then be incomplete.
 
-    Unless `whole`, reading stops at the last member asked for, and what follows is not looked at.
+    If `whole` is false, reading stops after the last requested member and the rest is not checked.
     """
     wanted = dict(members)
     with _errors_named(archive):
@@ -40,7 +40,7 @@ def extract(archive: Path, members: Mapping[str, Path], *, whole: bool = True) -
 
 
 def read(archive: Path, member: str) -> bytes | None:
-    """The content of one small member, or None where the archive has no such member; raises `ArchiveError`."""
+    """The content of one small member; `None` if there is no such member. Raises `ArchiveError`."""
     with _errors_named(archive):
         for name, stream in _walk(archive):
             if name == member:
@@ -49,7 +49,7 @@ def read(archive: Path, member: str) -> bytes | None:
 
 
 def _walk(archive: Path) -> Iterator[tuple[str, BinaryIO]]:
-    """Every regular file of `archive`, in order, read once from front to back."""
+    """Yield every regular file of `archive`, in one sequential pass."""
     with tarfile.open(archive, "r|*") as tar:
         for member in tar:
             _refuse_unsafe(archive, member)
@@ -60,7 +60,7 @@ def _walk(archive: Path) -> Iterator[tuple[str, BinaryIO]]:
 
 @contextlib.contextmanager
 def _errors_named(archive: Path) -> Iterator[None]:
-    # Around those who read as well: a broken archive shows itself while a member is being read.
+    # Also surrounds the callers' reads: a broken archive is detected while a member is read.
     try:
         yield
     except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError) as error:

@@ -1,6 +1,6 @@
-"""Air-gap bundles: a directory or .tar.gz with parts in the cache's own layout and a manifest of their digests.
+"""Reads and writes air-gap bundles: a directory or .tar.gz in the layout of the cache, with a manifest of digests.
 
-Reading one is a source of parts; writing one copies installed parts out of the cache.
+Reading is one of the sources of parts; writing copies installed parts from the cache.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a bundle holds: each part's actual version, and `<part>/<pin>/bin/<binary>` by its digest and size."""
+    """The content of a bundle: the actual version of each part; digest and size by `<part>/<pin>/bin/<binary>`."""
 
     platform: str
     versions: Mapping[str, str]
@@ -46,7 +46,7 @@ class Manifest:
 
     @classmethod
     def parse(cls, data: bytes, origin: Path) -> Manifest:
-        """Read a manifest; raises `SourceFailedError` where it cannot be understood."""
+        """Parse a manifest. Raises `SourceFailedError` if it is invalid."""
         try:
             document: dict[str, Any] = json.loads(data)
             if document["schema"] != SCHEMA:
@@ -61,7 +61,7 @@ class Manifest:
             raise SourceFailedError(f"{origin}: the manifest cannot be understood: {error}") from error
 
     def render(self) -> bytes:
-        """The manifest as it is written."""
+        """The manifest as it is written to the file."""
         files = {name: asdict(record) for name, record in sorted(self.files.items())}
         document = {"schema": SCHEMA, "platform": self.platform, "versions": dict(self.versions), "files": files}
         return (json.dumps(document, indent=2) + "\n").encode()
@@ -69,18 +69,18 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class BundleSource:
-    """Takes parts from the bundle that the user named, after comparing digests with its manifest."""
+    """Takes parts from the bundle that the user specified, after verifying digests against its manifest."""
 
     settings: Settings
     name: SourceName = SourceName.BUNDLE
 
     @property
     def is_named(self) -> bool:
-        """A bundle is there only where somebody names it."""
+        """True: a bundle is used only if the user specified it."""
         return True
 
     def provide(self, part: Part, staging: Path, progress: Progress) -> Provided:
-        """Copy the part's programs into `staging/bin`."""
+        """Copy the part's programs to `staging/bin`."""
         bundle = self.settings.bundle
         if bundle is None:
             raise NotOfferedError("no bundle is given")
@@ -103,7 +103,7 @@ class BundleSource:
 
 
 def usable_manifest(bundle: Path, settings: Settings) -> Manifest:
-    """The manifest of a bundle for this platform; raises `SourceFailedError`."""
+    """The manifest of a bundle for this platform. Raises `SourceFailedError`."""
     if not bundle.exists():
         raise SourceFailedError(f"the bundle {bundle} does not exist")
     manifest = read_manifest(bundle)
@@ -113,7 +113,7 @@ def usable_manifest(bundle: Path, settings: Settings) -> Manifest:
 
 
 def holds(part: Part, settings: Settings) -> bool:
-    """Whether the bundle that the user named has the part. Raises `PartInstallError` for one that cannot be used."""
+    """Whether the specified bundle has the part. Raises `PartInstallError` if the bundle cannot be used."""
     if settings.bundle is None:
         return False
     try:
@@ -124,7 +124,7 @@ def holds(part: Part, settings: Settings) -> bool:
 
 
 def check(settings: Settings) -> None:
-    """Raise `PartInstallError` where a bundle is named that cannot be used."""
+    """Raise `PartInstallError` if a bundle is specified and cannot be used."""
     if settings.bundle is not None:
         try:
             usable_manifest(settings.bundle, settings)
@@ -133,7 +133,7 @@ def check(settings: Settings) -> None:
 
 
 def unusable(bundle: Path, error: SourceFailedError) -> PartInstallError:
-    """The error for a bundle that was named and is of no use."""
+    """The error for a specified bundle that cannot be used."""
     return PartInstallError(
         f"the bundle {bundle} cannot be used",
         details=str(error),
@@ -142,7 +142,7 @@ def unusable(bundle: Path, error: SourceFailedError) -> PartInstallError:
 
 
 def read_manifest(bundle: Path) -> Manifest:
-    """The manifest of a bundle; raises `SourceFailedError`."""
+    """The manifest of a bundle. Raises `SourceFailedError`."""
     try:
         if bundle.is_dir():
             return Manifest.parse((bundle / MANIFEST).read_bytes(), bundle)
@@ -168,7 +168,7 @@ def _copy_out(bundle: Path, targets: Mapping[str, Path]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """One part to bundle: its actual version, and where its programs lie."""
+    """A part to be bundled: its actual version and the paths of its programs."""
 
     part: Part
     version: str
@@ -176,7 +176,7 @@ class Content:
 
     @classmethod
     def installed(cls, part: Part, store: Store) -> Content:
-        """A part out of the cache; raises `PartMissingError`."""
+        """The content of an installed part in the cache. Raises `PartMissingError`."""
         found = store.receipt(part)
         if found is None:
             raise PartMissingError(f"{part.name} {part.version} is not installed", resolution=INSTALL_HINT)
@@ -185,7 +185,7 @@ class Content:
 
 
 def write(destination: Path, contents: Iterable[Content], target: Platform) -> Manifest:
-    """Make a bundle of `contents`: a directory, or an archive where the name ends in .tar.gz or .tgz."""
+    """Write a bundle of `contents`: a directory, or an archive if the name ends in .tar.gz or .tgz."""
     if destination.exists() and not (destination.is_dir() and not any(destination.iterdir())):
         raise ConfigurationError(f"{destination} exists already", resolution="Name a place that does not exist yet.")
     files, versions = {}, {}
@@ -225,5 +225,5 @@ def _write_directory(destination: Path, manifest: Manifest, files: Mapping[str, 
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
         target.chmod(0o755)
-    # Last, so that a half-written bundle is none.
+    # Written last, so that an incomplete bundle has no manifest and is not usable.
     (destination / MANIFEST).write_bytes(manifest.render())

@@ -1,6 +1,6 @@
-"""The parts of the engine and of the embedded cloud: versions, programs, where their vendors publish them.
+"""The catalogue of parts of the engine and of the embedded cloud: pinned versions, programs and download URLs.
 
-The pins here and the go.mod files under toolchain/ say the same; a test compares them.
+The versions are also in the go.mod files under toolchain/modules; a test compares them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KUBERNETES_PLUGIN_VERSION = "v4.34.2"
 KUBERNETES_PLUGIN = "kubernetes-plugin"
 KUBERNETES_PLUGIN_BINARY = "pulumi-resource-kubernetes"
 KUBERNETES_PLUGIN_RANGE = VersionRange("4.28.0", "5")
-# The versions of the SDKs that the extras of the same names install: a plug-in serves its own SDK.
+# A plug-in must have the version of its SDK, which the extra of the vendor's name installs.
 VENDOR_VERSIONS = MappingProxyType({name: f"v{vendor.sdk.version}" for name, vendor in vendors().items()})
 
 
@@ -35,7 +35,7 @@ def _github(repository: str, version: str, file: str) -> str:
 
 
 def _pulumi(target: Platform) -> tuple[Artifact, ...]:
-    # Pulumi says x64 where Go says amd64, for the engine but not for its plug-ins.
+    # Pulumi's file names say x64 for amd64, for the engine but not for its plug-ins.
     arch = {"amd64": "x64"}.get(target.arch, target.arch)
     url = f"https://get.pulumi.com/releases/sdk/pulumi-{PULUMI_VERSION}-{target.os}-{arch}.tar.gz"
     return (Artifact(url, {"pulumi": "pulumi/pulumi"}),)
@@ -51,7 +51,7 @@ def _kubernetes_plugin(target: Platform) -> tuple[Artifact, ...]:
 
 
 def vendor_part_name(package: str) -> str:
-    """The part that holds the plug-in of a vendor's Pulumi package."""
+    """The name of the part with the plug-in of a vendor's Pulumi package."""
     return f"{package}-plugin"
 
 
@@ -68,7 +68,7 @@ def _vendor_plugin(target: Platform, package: str) -> tuple[Artifact, ...]:
 
 
 def _kubernetes(target: Platform, names: tuple[str, ...] = ()) -> tuple[Artifact, ...]:
-    # The vendor publishes servers for Linux only; elsewhere they have to be built.
+    # The vendor publishes servers for Linux only; on other systems they have to be built.
     if target.os != "linux":
         return ()
     base = f"https://dl.k8s.io/release/{KUBERNETES_VERSION}/bin/{target.os}/{target.arch}"
@@ -134,10 +134,10 @@ PARTS: tuple[Part, ...] = (
         PULUMI_VERSION,
         (Binary("pulumi", "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", ("version",)),),
         accepts=VersionRange("3.259.0", "4"),
-        # Without its version the engine's preview fails on an empty string.
+        # Without its version, the engine's preview fails on an empty string.
         linker_values=MappingProxyType({"github.com/pulumi/pulumi/sdk/v3/go/common/version.Version": PULUMI_VERSION}),
         artifacts=_pulumi,
-        revision=1,  # built without the dictionaries of a password meter
+        revision=1,  # built without the dictionaries of a password strength library
     ),
     Part(
         "kubernetes",
@@ -170,7 +170,7 @@ PARTS: tuple[Part, ...] = (
             Binary("containerd-shim-runc-v2", f"{_CONTAINERD}/cmd/containerd-shim-runc-v2", ("-v",)),
             Binary("ctr", f"{_CONTAINERD}/cmd/ctr"),
         ),
-        # Debian's 1.6 does not speak the CRI version that the kubelet asks for.
+        # Debian's 1.6 does not support the CRI version that the kubelet requires.
         accepts=VersionRange("2.2.0", "3"),
         linker_values=MappingProxyType({f"{_CONTAINERD}/version.Version": CONTAINERD_VERSION}),
         artifacts=_containerd,
@@ -180,13 +180,13 @@ PARTS: tuple[Part, ...] = (
         "runc",
         RUNC_VERSION,
         (Binary("runc", "github.com/opencontainers/runc"),),
-        # Before 1.2 there are no user namespaces for pods; Debian 12 has 1.1.5.
+        # User namespaces for pods need at least 1.2; Debian 12 has 1.1.5.
         accepts=VersionRange("1.4.0", "1.5"),
         artifacts=_runc,
         linux_only=True,
         c_build=CBuild(
-            # The first is what pods' seccomp profiles rest on. The last two leave glibc's lookups of users and host
-            # names out, which a static program cannot have. Upstream's own static build has the same four.
+            # `seccomp` is required for the seccomp profiles of pods. The last two disable glibc's lookups of users and
+            # host names, which a static program cannot use. The static build of upstream has the same four tags.
             tags=("seccomp", "urfave_cli_no_docs", "netgo", "osusergo"),
             libraries=("libseccomp",),
             packages=("gcc", "libc6-dev", "pkg-config", "libseccomp-dev"),
@@ -209,7 +209,8 @@ PARTS: tuple[Part, ...] = (
     Part(
         KUBERNETES_PLUGIN,
         KUBERNETES_PLUGIN_VERSION,
-        # The plug-in's command line is the engine's protocol; it has no version flag, its place says the version.
+        # The plug-in's command line is reserved for the engine's protocol: it has no version flag. Its directory names
+        # it.
         (Binary(KUBERNETES_PLUGIN_BINARY, version_arguments=()),),
         artifacts=_kubernetes_plugin,
         buildable=False,
@@ -217,7 +218,7 @@ PARTS: tuple[Part, ...] = (
     ),
 )
 
-# Wanted only where a city has a cloud of that vendor, so no installation fetches them unasked.
+# Needed only by cities with a cloud of that vendor, so they are not part of a default installation.
 VENDOR_PARTS: tuple[Part, ...] = tuple(
     Part(
         vendor_part_name(package),
@@ -247,14 +248,14 @@ SYSTEM_PARTS: tuple[SystemPart, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Every part there is, by name and by program."""
+    """All parts, with look-up by name and by program."""
 
     parts: tuple[Part, ...] = PARTS
     system: tuple[SystemPart, ...] = SYSTEM_PARTS
     vendors: tuple[Part, ...] = VENDOR_PARTS
 
     def find(self, name: str) -> Part | SystemPart:
-        """The part called `name`; a `ConfigurationError` names those there are."""
+        """The part called `name`. Raises `ConfigurationError` with the available names."""
         everything: tuple[Part | SystemPart, ...] = (*self.parts, *self.vendors, *self.system)
         for part in everything:
             if part.name == name:
@@ -263,7 +264,7 @@ class Catalogue:
         raise ConfigurationError(f"there is no part called {name!r}", resolution=f"Parts are: {known}")
 
     def owner(self, binary: str) -> Part | SystemPart:
-        """The part that holds the program `binary`."""
+        """The part that contains the program `binary`."""
         for part in self.parts + self.vendors:
             if any(each.name == binary for each in part.binaries):
                 return part
@@ -273,12 +274,14 @@ class Catalogue:
         raise ConfigurationError(f"no part holds a program called {binary!r}")
 
     def names(self) -> tuple[str, ...]:
-        """All parts' names, those from the cache first."""
+        """The names of all parts, those of the cache first."""
         placed = tuple(part.name for part in self.parts + self.vendors)
         return placed + tuple(part.name for part in self.system)
 
     def default_names(self, target: Platform) -> tuple[str, ...]:
-        """What an installation needs on `target`: everything but the optional parts and, off Linux, the node's."""
+        """The parts that an installation on `target` needs: all except optional ones and, off Linux, those of the
+        node.
+        """
         linux = target.os == "linux"
         parts = tuple(part.name for part in self.parts if not part.optional and (linux or not part.linux_only))
         return parts + (tuple(part.name for part in self.system if not part.optional) if linux else ())

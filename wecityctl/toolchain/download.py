@@ -1,4 +1,7 @@
-"""Vendors' published binaries: one probe for a whole run, digests from the lock file, nothing trusted before them."""
+"""Downloads binaries that vendors publish, verified against the SHA-256 digests in the lock file.
+
+Whether the vendors' hosts are reachable is tested once per run.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ NETWORK_ERRORS = (OSError, http.client.HTTPException, ValueError)
 
 
 class Probe:
-    """Finds out once per run whether the vendors can be reached, and remembers the answer."""
+    """Tests once per run whether the download host is reachable, and caches the answer."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -33,7 +36,7 @@ class Probe:
         self._answer: str | None = None
 
     def problem(self, url: str) -> str:
-        """Why the host of `url` cannot be reached; empty when it answers, with whatever status."""
+        """Why the host of `url` cannot be reached; empty if it answers with any HTTP status."""
         with self._lock:
             if self._answer is None:
                 self._answer = self._ask(url)
@@ -43,7 +46,7 @@ class Probe:
         parts = urlsplit(url)
         root = f"{parts.scheme}://{parts.netloc}/"
         outcome: list[str] = []
-        # Resolving a name cannot be given a time limit, so the asking is left behind when its time is up.
+        # Name resolution has no timeout, so the thread is abandoned when the time is up.
         asking = threading.Thread(target=lambda: outcome.append(_head(root, self._seconds)), daemon=True)
         asking.start()
         asking.join(self._seconds)
@@ -63,7 +66,7 @@ def _head(url: str, seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DownloadSource:
-    """Downloads a part's files, checks each against the lock file and unpacks the programs."""
+    """Downloads a part's files, verifies each against the lock file, and extracts the programs."""
 
     settings: Settings
     probe: Probe
@@ -72,11 +75,11 @@ class DownloadSource:
 
     @property
     def is_named(self) -> bool:
-        """Whether it is somebody's mirror, and not the vendors' own hosts."""
+        """Whether the user specified a mirror; false for the vendors' own hosts."""
         return bool(self.settings.download_base)
 
     def provide(self, part: Part, staging: Path, progress: Progress) -> Provided:
-        """Fill `staging/bin`; nothing is fetched that the lock file does not know, and none of it when offline."""
+        """Fill `staging/bin`. Only files that the lock file lists are downloaded, and nothing in offline mode."""
         artifacts = part.artifacts(self.settings.platform)
         if not artifacts:
             raise NotOfferedError(f"its vendor publishes no file for {self.settings.platform}")
@@ -121,7 +124,7 @@ class DownloadSource:
         file.unlink()
 
     def _transfer(self, url: str, file: Path, progress: Progress) -> str:
-        """Write `url` to `file` and give its SHA-256."""
+        """Download `url` to `file`; returns its SHA-256."""
         request = urllib.request.Request(url, headers={"User-Agent": AGENT})  # noqa: S310 - http(s) only
         hasher, done = hashlib.sha256(), 0
         try:
@@ -150,7 +153,7 @@ class DownloadSource:
 
 
 def file_name(url: str) -> str:
-    """The last piece of an address."""
+    """The last path segment of a URL."""
     return url.rsplit("/", 1)[-1]
 
 

@@ -1,6 +1,6 @@
-"""The last source: building a part from its pinned Go module, which works wherever a Go module proxy does.
+"""Builds a part from its pinned Go module. This is the last source; it needs only a Go module proxy.
 
-Go's own caches make an interrupted build cheap to repeat; no state of ours is kept between attempts.
+Go's own caches make it cheap to repeat an interrupted build; wecityctl keeps no state between attempts.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ KEPT_LINES = 15
 
 @dataclass(frozen=True, slots=True)
 class BuildSource:
-    """Builds a part's programs with the user's Go; at most as many parts at once as `slots` allows.
+    """Builds a part's programs with the Go toolchain on this machine; `slots` limits the number of concurrent builds.
 
-    A C compiler and libraries that a part needs are installed first where they are missing, with `apt` held.
+    If a part needs a C compiler and libraries, missing ones are installed first, with the lock `apt` held.
     """
 
     settings: Settings
@@ -68,7 +68,10 @@ class BuildSource:
         return Provided(part.version.removeprefix("v"), f"built from {module.name}/go.mod")
 
     def _prepare(self, needs: CBuild, progress: Progress) -> None:
-        """Have what a build with C in it needs; raises `SourceFailedError` with what is missing and the line to run."""
+        """Install what a build with cgo needs.
+
+        Raises `SourceFailedError` with what is missing and the command to run.
+        """
         if not system.missing_for_build(needs, self.settings):
             return
         progress(Phase.WAITING, "for apt-get")
@@ -94,7 +97,7 @@ class BuildSource:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            # A group of its own: Ctrl-C reaches it once, from us, with the compilers it started.
+            # A process group of its own: on Ctrl-C we signal Go and its compilers once.
             start_new_session=True,
             preexec_fn=_die_with_parent(),
         )
@@ -108,7 +111,7 @@ class BuildSource:
     def _command(self, go: Path, part: Part, output: Path) -> list[str]:
         binaries = part.binaries_for(self.settings.platform)
         stamps = [f"-X {name}={value}" for name, value in part.linker_values.items()]
-        # One program is named by us, since Go would call go.etcd.io/etcd/server/v3 "server"; several name themselves.
+        # A single program is named here, because Go would call go.etcd.io/etcd/server/v3 "server".
         target = str(output / binaries[0].name) if len(binaries) == 1 else f"{output}{os.sep}"
         flags = ["-v", "-trimpath", "-buildvcs=false", "-mod=readonly"]
         if part.c_build is not None:
@@ -121,7 +124,7 @@ class BuildSource:
         env = dict(self.settings.environment)
         for name in ("GOOS", "GOARCH", "GOBIN", "GOEXPERIMENT"):
             env.pop(name, None)
-        # Go's scratch lies in the staging directory, so that it goes with it when a build is killed.
+        # Go's temporary files are in the staging directory, so that they are removed even if a build is killed.
         env.update(CGO_ENABLED="0" if part.c_build is None else "1", GOWORK="off", GOTMPDIR=str(temporary))
         if self.settings.offline:
             env["GOPROXY"] = "off"
@@ -144,7 +147,7 @@ class BuildSource:
 
 
 class _Watch:
-    """Turns `go build -v` into progress, and keeps the last lines for when it fails."""
+    """Converts the output of `go build -v` into progress, and keeps the last lines for an error message."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -178,14 +181,14 @@ class _Watch:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the build with the compilers that it has started, first politely; none runs when this returns.
+    """End the build and its compilers, first by SIGINT, then by SIGKILL. When this returns none of them runs.
 
-    Go answers an interrupt without waiting for its compilers. It is reaped only when the whole process group is gone:
-    until then its number, by which the group is signalled, cannot be another's.
+    Go handles an interrupt without waiting for its compilers. The Go process is reaped only after its whole process
+    group has ended: until then its ID, by which the group is signalled, cannot be reused.
     """
     if process.returncode is None:
         for signum in (signal.SIGINT, signal.SIGKILL):
-            # Not yet reaped, so the group exists.
+            # Not reaped yet, so the process group exists.
             os.killpg(process.pid, signum)
             if _comes(lambda: _has_ended(process.pid), KILL_AFTER_SECONDS):
                 break
@@ -197,7 +200,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _comes(true: Callable[[], bool], seconds: float) -> bool:
-    """Wait until it is true, for `seconds` at most; whether it is."""
+    """Wait until `true()` holds, for at most `seconds`; returns whether it holds."""
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() >= deadline:
@@ -207,12 +210,15 @@ def _comes(true: Callable[[], bool], seconds: float) -> bool:
 
 
 def _has_ended(pid: int) -> bool:
-    """Whether our child has ended; it is not reaped."""
+    """Whether our child process has ended. Does not reap it."""
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _group_runs(group: int) -> bool:
-    """Whether a process of the group runs; zombies do not. Where there is no /proc, the signal is trusted."""
+    """Whether a process of the group runs, not counting zombies.
+
+    Without /proc, the signal is assumed to have worked.
+    """
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             state, _, found, *_ = entry.read_text().rpartition(")")[2].split()
@@ -222,7 +228,7 @@ def _group_runs(group: int) -> bool:
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """What makes a child end when we are killed, so that no build runs on unseen; only Linux can."""
+    """A `preexec_fn` that makes the child end when this process is killed; `None` on systems other than Linux."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl

@@ -1,4 +1,4 @@
-"""Making parts available: each from the first source that has it, side by side, one process at a time per part."""
+"""Installs parts concurrently, each from the first source that has it, with a lock per part between processes."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ REPEATING = frozenset({Phase.BUILDING, Phase.DOWNLOADING, Phase.WAITING})
 
 @dataclass(frozen=True, slots=True)
 class Installer:
-    """Installs and reports on the parts of `catalogue` according to `settings`."""
+    """Installs the parts of `catalogue` and reports their state, according to `settings`."""
 
     settings: Settings
     catalogue: Catalogue = field(default_factory=Catalogue)
 
     @property
     def store(self) -> Store:
-        """The cache this installer fills."""
+        """The cache into which parts are installed."""
         return Store(self.settings.root, self.settings.platform)
 
     def ensure(self, names: Iterable[str], report: Report, *, hashed: bool = False) -> None:
-        """Make the named parts available; `report` is called from several threads, one call at a time.
+        """Install the named parts if needed. `report` is called from several threads, one call at a time.
 
-        Every part is tried before a `PartInstallError` tells of those that failed. With `hashed`, what is in the
-        cache already is compared by digest and not by size alone.
+        All parts are tried before `PartInstallError` is raised for those that failed. With `hashed`, parts in the cache
+        are verified by digest and not only by size.
         """
         run = _Run(self, report, threading.Event(), hashed)
         run.install([self.catalogue.find(name) for name in dict.fromkeys(names)])
 
     def status(self, *, hashed: bool = True) -> list[PartStatus]:
-        """Every part as it is on this machine; programs in the cache are compared with their digests if `hashed`."""
+        """The state of every part on this machine. `hashed` verifies the programs in the cache by digest."""
         with ThreadPoolExecutor(WORKERS) as pool:
             placed = list(pool.map(lambda part: self._status(part, hashed), self._placeable()))
         if self.settings.platform.os != "linux":
@@ -82,7 +82,7 @@ class Installer:
 
 
 class _Run:
-    """One call of `ensure`: its threads, its cancellation, its sources (and so its one reachability probe)."""
+    """One call of `ensure`: its threads, its cancellation, and its sources, which share one reachability test."""
 
     def __init__(self, installer: Installer, report: Report, cancelled: threading.Event, hashed: bool) -> None:
         self._installer = installer
@@ -90,7 +90,7 @@ class _Run:
         self._report_lock = threading.Lock()
         self._cancelled = cancelled
         self._hashed = hashed
-        # apt-get allows one at a time, and parts with C in them may need packages while system parts are installed.
+        # apt-get cannot run concurrently; builds with cgo may need packages while system parts are being installed.
         self._apt = threading.Lock()
         self._sources = sources.ordered(installer.settings, cancelled, self._apt)
 
@@ -101,7 +101,7 @@ class _Run:
         with ThreadPoolExecutor(WORKERS) as pool:
             futures = {part.name: pool.submit(self._ensure_placed, part) for part in placed}
             if packaged:
-                # apt-get allows one at a time.
+                # apt-get cannot run concurrently.
                 futures["system packages"] = pool.submit(self._ensure_packaged, packaged)
             try:
                 while wait(futures.values(), timeout=POLL_SECONDS).not_done:
@@ -172,7 +172,7 @@ class _Run:
 
         store = self._installer.store
         with store.lock(part, waiting):
-            # Whoever held the lock may have installed it meanwhile.
+            # The previous holder of the lock may have installed it.
             if self._in_cache(part, progress):
                 return
             with store.staging(part) as staging:
@@ -203,7 +203,7 @@ class _Run:
                 progress(Phase.FAILED, f"{source.name}: {reason}")
                 reasons.append(f"  {source.name}: {reason}")
                 if source.is_named:
-                    # What somebody named is what they want to be used: nothing else is taken in its place.
+                    # A source that the user specified is used exclusively: no other source is tried.
                     break
             else:
                 self._installer.store.place(part, staging, receipt)
@@ -213,7 +213,7 @@ class _Run:
         raise SourceFailedError("\n".join(reasons))
 
     def _check(self, part: Part, staging: Path, source: sources.Source, provided: Provided) -> Receipt:
-        """See that the programs are there, run, and are what was promised; their receipt."""
+        """Verify that the programs exist, run, and have the promised version; returns their receipt."""
         target = self._installer.settings.platform
         records = {}
         for binary in part.binaries_for(target):

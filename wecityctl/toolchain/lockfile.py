@@ -1,6 +1,7 @@
-"""The digests of vendors' files that may be downloaded: `lock.json` among the toolchain's pins.
+"""Reads `lock.json`, the SHA-256 digests of the files that may be downloaded.
 
-{"schema": 1, "downloads": {part: {version: {platform: {file: sha256}}}}}. What is not recorded is never downloaded.
+Format: {"schema": 1, "downloads": {part: {version: {platform: {file: sha256}}}}}. A file without a recorded digest is
+never downloaded.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def digests(toolchain: Path, part: Part, target: Platform) -> Mapping[str, str]:
-    """The recorded SHA-256 of each of the part's files for `target`, by file name; empty where none is recorded."""
+    """The recorded SHA-256 digests of a part's files for `target`, by file name; empty if none are recorded."""
     path = toolchain / FILE
     try:
         data = json.loads(path.read_bytes())

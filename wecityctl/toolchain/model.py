@@ -1,6 +1,6 @@
-"""What the parts module talks about: parts, where they may come from, their state, and what goes wrong.
+"""The values and errors of this package: parts, sources, states, progress events.
 
-Only values and errors live here; finding, building and placing are left to the other modules.
+Finding, building and installing is the responsibility of the other modules.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ INSTALL_HINT = "Run: wecityctl engine install"
 
 
 class PartMissingError(WecityError):
-    """A program that is needed is not on this machine yet."""
+    """A required program is not installed."""
 
 
 class PartInstallError(WecityError):
-    """One or more parts could not be had from any source; the details say why, source by source."""
+    """One or more parts could not be obtained from any source. The details give the reasons by source."""
 
 
 class SourceName(StrEnum):
-    """Where a part was, or may be, taken from."""
+    """Where a part was taken from, or may be taken from."""
 
     CACHE = "cache"
     BUNDLE = "bundle"
@@ -36,7 +36,7 @@ class SourceName(StrEnum):
 
 
 class Phase(StrEnum):
-    """The steps of making a part available, as progress reports name them."""
+    """The steps of installing a part, as progress events name them."""
 
     WAITING = "waiting"
     TRYING = "trying"
@@ -59,7 +59,7 @@ class PartState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PartEvent:
-    """One step of progress. `elapsed` is in seconds since the part's own work began."""
+    """A progress event. `elapsed` is the time in seconds since work on the part began."""
 
     part: str
     phase: Phase
@@ -71,12 +71,12 @@ Report = Callable[[PartEvent], None]
 
 
 def silent(_: PartEvent) -> None:
-    """A report for callers that show no progress."""
+    """Discard progress events."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartStatus:
-    """A part as it is on this machine now. `version` is the pinned one where nothing is installed."""
+    """The state of a part on this machine. `version` is the pinned one if nothing is installed."""
 
     part: str
     version: str
@@ -89,7 +89,7 @@ class PartStatus:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """An operating system and processor, in Go's names."""
+    """An operating system and processor architecture, in Go's names."""
 
     os: str
     arch: str
@@ -107,7 +107,7 @@ class Platform:
 
 @dataclass(frozen=True, slots=True)
 class VersionRange:
-    """Versions from `low` (included) to `below` (excluded), as dotted numbers."""
+    """Versions from `low` (inclusive) to `below` (exclusive), as dotted numbers."""
 
     low: str
     below: str
@@ -120,14 +120,14 @@ class VersionRange:
 
 
 def version_key(version: str) -> tuple[int, ...]:
-    """The release numbers of `version` as something that compares; a leading `v` and any suffix do not count."""
+    """The release numbers of `version` for comparison, without a leading `v` and any suffix."""
     release = version.removeprefix("v").split("-")[0].split("+")[0]
     return tuple(int(piece) for piece in release.split(".") if piece.isdigit())
 
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """One program of a part: the Go package it is built from and how it tells its version."""
+    """A program of a part: the Go package that it is built from, and the arguments that print its version."""
 
     name: str
     package: str = ""
@@ -137,28 +137,28 @@ class Binary:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """One file the vendor publishes and the binaries in it: {binary: member}; member "" is the file itself."""
+    """A file that the vendor publishes and its binaries: {binary: member}; an empty member is the file itself."""
 
     url: str
     members: Mapping[str, str]
 
     @property
     def name(self) -> str:
-        """The file's own name, which the lock file records digests by."""
+        """The file name, by which the lock file records digests."""
         return self.url.rsplit("/", 1)[-1]
 
 
 def no_artifacts(_: Platform) -> tuple[Artifact, ...]:
-    """For parts whose vendor publishes no binaries."""
+    """For parts without published binaries."""
     return ()
 
 
 @dataclass(frozen=True, slots=True)
 class CBuild:
-    """What a Go build that compiles C as well needs besides Go: `programs` on PATH, `libraries` as pkg-config names
-    them, and the Debian `packages` that hold both. `tags` are Go's build tags.
+    """What a Go build with cgo needs besides Go: `programs` on PATH and `libraries` by their pkg-config names.
 
-    The program is linked statically, as all parts are, so that a bundle's runs wherever its architecture does.
+    `packages` are the Debian packages that contain both. `tags` are Go build tags. The program is linked statically,
+    like all parts, so that a bundled one runs on every system of its architecture.
     """
 
     tags: tuple[str, ...]
@@ -169,12 +169,12 @@ class CBuild:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part that is placed in the cache, pinned to one version.
+    """A part that is installed in the cache, pinned to one version.
 
-    `accepts` is the range of versions that may be taken from PATH: none where it is None.
-    `linker_values` are Go's `-X` settings, which upstream's own build stamps as well. `revision` is raised when a build
-    of the same version changes, so that one from before is not taken for it. `c_build` is set for a part with C in it;
-    the others are built without a C compiler.
+    `accepts` is the range of versions that may be taken from PATH; `None`: none. `linker_values` are Go's `-X`
+    settings, which upstream's own build sets as well. `revision` is raised when the build of the same version changes,
+    so that an earlier build is not used. `c_build` is set for a part that needs cgo; others are built without a C
+    compiler.
     """
 
     name: str
@@ -191,7 +191,7 @@ class Part:
 
     @property
     def pin(self) -> str:
-        """The name of the version's directory, in the cache and in bundles."""
+        """The name of the version's directory in the cache and in bundles."""
         return f"{self.version}-{self.revision}" if self.revision else self.version
 
     def binaries_for(self, target: Platform) -> tuple[Binary, ...]:
@@ -201,7 +201,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class SystemPart:
-    """A part that the distribution's packages provide; used where it lies, never copied."""
+    """A part provided by packages of the distribution. It is used in place and never copied."""
 
     name: str
     packages: tuple[str, ...]

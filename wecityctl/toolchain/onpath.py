@@ -1,4 +1,4 @@
-"""Parts that are on PATH already, in a version that was tested: linked into the cache, not copied."""
+"""Takes parts from PATH if their version is in the tested range. They are linked into the cache, not copied."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from wecityctl.toolchain.versions import VersionUnknownError, version_of
 
 @dataclass(frozen=True, slots=True)
 class PathSource:
-    """Looks for all of a part's programs in PATH's directories."""
+    """Looks for all programs of a part in the directories of PATH."""
 
     settings: Settings
     name: SourceName = SourceName.PATH
     is_named: bool = False
 
     def provide(self, part: Part, staging: Path, progress: Progress) -> Provided:
-        """Link the programs into `staging/bin` if every one is there, and all report one accepted version."""
+        """Link the programs into `staging/bin` if all of them are found and report the same accepted version."""
         if part.accepts is None:
             raise NotOfferedError("this part is not taken from PATH")
         found: dict[str, Path] = {}
@@ -51,10 +51,10 @@ def _accepted(path: Path, binary: Binary, accepts: VersionRange) -> str:
 
 
 def find(name: str, directories: tuple[Path, ...]) -> Path | None:
-    """The first executable file called `name` in `directories`."""
+    """The first executable file called `name` in `directories`; `None` if there is none."""
     for directory in directories:
         candidate = directory / name
-        # Asked first, for `is_file` raises in a directory that may not be entered.
+        # Checked first, because `is_file` raises if the directory is not accessible.
         if os.access(candidate, os.X_OK) and candidate.is_file():
             return candidate
     return None

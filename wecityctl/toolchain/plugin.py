@@ -1,6 +1,7 @@
-"""The official Kubernetes plug-in of Pulumi: finding one that is here already, and getting it where that is allowed.
+"""Finds and installs Pulumi's official Kubernetes plug-in.
 
-It is never built, and the built-in provider's script of the same name is never taken for it.
+It is never built from source. The script of wecityctl's built-in provider, which has the same name, is never used as
+it.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from wecityctl.toolchain.model import Part, PartInstallError, Report, SourceName
 from wecityctl.toolchain.settings import Settings
 
 HOME_DIRECTORY = re.compile(r"resource-kubernetes-v(\d+\.\d+\.\d+)")
-# ELF, and Mach-O in its thin and universal forms.
+# ELF, and Mach-O in its single-architecture and universal forms.
 PROGRAM_MAGICS = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 START_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class OfficialPlugin:
-    """The plug-in's program and its version, without a leading v."""
+    """The plug-in's program, and its version without a leading v."""
 
     path: Path
     version: str
@@ -44,9 +45,9 @@ class OfficialPlugin:
 
 
 def find(settings: Settings) -> OfficialPlugin | None:
-    """The official plug-in in an accepted version: from the cache, a bundle, the user's Pulumi home, or PATH.
+    """Find the official plug-in in an accepted version: in the cache, a bundle, the user's Pulumi home, or PATH.
 
-    One in a bundle is put into the cache first, since it can be neither trusted nor run where it lies. No network.
+    A plug-in in a bundle is first verified and installed into the cache. Uses no network.
     """
     for candidate in _candidates(settings):
         if candidate.version in KUBERNETES_PLUGIN_RANGE and is_program(candidate.path):
@@ -55,7 +56,7 @@ def find(settings: Settings) -> OfficialPlugin | None:
 
 
 def obtain(report: Report, settings: Settings) -> tuple[OfficialPlugin | None, str]:
-    """Find the plug-in, or else install it from a bundle or download; None comes with the reasons why not."""
+    """Find the plug-in, or install it from a bundle or a download. Returns the plug-in, or `None` and the reasons."""
     found = find(settings)
     if found is not None:
         return found, ""
@@ -67,7 +68,7 @@ def obtain(report: Report, settings: Settings) -> tuple[OfficialPlugin | None, s
 
 
 def is_program(path: Path) -> bool:
-    """Whether `path` is a native program: the official plug-in is one, a script is not."""
+    """Whether `path` is a native program, as the official plug-in is; a script is not."""
     try:
         with path.open("rb") as stream:
             return stream.read(4) in PROGRAM_MAGICS and os.access(path, os.X_OK)
@@ -108,19 +109,19 @@ def _in_pulumi_home(settings: Settings) -> Iterator[OfficialPlugin]:
     found = []
     for directory in settings.plugin_home.glob("resource-kubernetes-v*"):
         match = HOME_DIRECTORY.fullmatch(directory.name)
-        # Pulumi marks a plug-in that it has not finished installing with a `.partial` beside it.
+        # Pulumi marks an incompletely installed plug-in with a `.partial` file beside it.
         if match and not directory.with_name(f"{directory.name}.partial").exists():
             found.append(OfficialPlugin(directory / KUBERNETES_PLUGIN_BINARY, match.group(1), SourceName.PATH))
     yield from sorted(found, key=lambda each: version_key(each.version), reverse=True)
 
 
 def ask_version(path: Path) -> str:
-    """Start a provider plug-in and ask it for its version by the provider protocol; empty if it does not say."""
-    import grpc  # heavy, and only wanted where a plug-in lies on PATH
+    """Start a provider plug-in and query its version over the provider protocol; empty if it does not answer."""
+    import grpc  # slow to import, and only needed for a plug-in on PATH
     from google.protobuf import empty_pb2
     from pulumi.runtime.proto import provider_pb2_grpc
 
-    # The address of an engine is expected; a provider only uses it for logging, of which there is none here.
+    # The plug-in expects the address of an engine, which a provider uses for logging only.
     try:
         process = subprocess.Popen(
             guarded([str(path), "127.0.0.1:9"]),
@@ -129,7 +130,7 @@ def ask_version(path: Path) -> str:
             stderr=subprocess.DEVNULL,
         )
     except OSError:
-        # Broken, or for another machine.
+        # Broken, or for another platform.
         return ""
     try:
         port = first_line(process, START_SECONDS)
@@ -149,7 +150,7 @@ def ask_version(path: Path) -> str:
 
 
 def first_line(process: subprocess.Popen[bytes], seconds: float) -> str:
-    """What a plug-in says first: its port. Empty where it says nothing in that time."""
+    """The first line that a plug-in prints, which is its port; empty if it prints nothing within `seconds`."""
     assert process.stdout is not None
     deadline, data = time.monotonic() + seconds, b""
     with selectors.DefaultSelector() as selector, contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The receipt of an installed part: written last, so that a directory without a valid one is never used."""
+"""Reads and writes the receipt of an installed part. It is written last: a directory without one is never used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILE = "receipt.json"
 
 @dataclass(frozen=True, slots=True)
 class BinaryRecord:
-    """What a program was when it was placed: hexadecimal SHA-256 and size in bytes."""
+    """A program when it was installed: hexadecimal SHA-256, and size in bytes."""
 
     sha256: str
     size: int
@@ -32,7 +32,10 @@ class BinaryRecord:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Where an installed part came from. `version` is what was found, which from PATH may differ from the pin."""
+    """The origin of an installed part.
+
+    `version` is the actual one, which may differ from the pin if taken from PATH.
+    """
 
     part: str
     version: str
@@ -44,7 +47,7 @@ class Receipt:
 
 
 def now() -> str:
-    """The time as receipts write it."""
+    """The current time as receipts write it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -55,7 +58,7 @@ def digest(path: Path) -> str:
 
 
 def write(directory: Path, receipt: Receipt) -> None:
-    """Put `receipt` into `directory`, and have the disk hold it before this returns."""
+    """Write `receipt` to `directory` and flush it to disk."""
     with (directory / FILE).open("w", encoding="utf-8") as stream:
         json.dump({"schema": SCHEMA, **asdict(receipt)}, stream, indent=2)
         stream.write("\n")
@@ -64,7 +67,7 @@ def write(directory: Path, receipt: Receipt) -> None:
 
 
 def read(directory: Path) -> Receipt | None:
-    """The receipt in `directory`, or None where there is none that can be understood."""
+    """The receipt in `directory`; `None` if there is no valid one."""
     try:
         data = json.loads((directory / FILE).read_bytes())
         return _parse(data)

@@ -1,4 +1,4 @@
-"""What the user may decide about where parts come from: the environment read once, into a value."""
+"""The user's settings for obtaining parts, read once from the environment."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ _SWITCHES = {**dict.fromkeys(("1", "true", "yes", "on"), True), **dict.fromkeys(
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where parts are kept and where they may be taken from.
+    """Where parts are stored and where they may be taken from. Times are in seconds.
 
     `download_base` replaces the vendors' hosts: `https://host/path` becomes `<download_base>/host/path`.
-    Times are in seconds.
     """
 
     root: Path
@@ -47,7 +46,7 @@ class Settings:
             bundle=Path(bundle).expanduser() if bundle else None,
             offline=is_set("WECITYCTL_OFFLINE", env),
             download_base=_base(env.get("WECITYCTL_DOWNLOAD_BASE", "")),
-            # A relative entry would make what runs depend on the directory one stands in.
+            # Relative entries are ignored: with them the chosen program would depend on the working directory.
             search_path=tuple(Path(entry) for entry in env.get("PATH", "").split(os.pathsep) if entry.startswith("/")),
             plugin_home=Path(env.get("PULUMI_HOME", "") or home / ".pulumi") / "plugins",
             environment=env,
@@ -55,7 +54,7 @@ class Settings:
 
 
 def is_set(name: str, environment: Mapping[str, str]) -> bool:
-    """Whether the variable switches something on. Raises `ConfigurationError` for a value that says neither."""
+    """Whether the variable is switched on. Raises `ConfigurationError` for a value that is neither on nor off."""
     value = environment.get(name, "")
     try:
         return _SWITCHES[value.strip().lower()]

@@ -1,6 +1,6 @@
-"""What a source of parts is, and the one visible list of them in the order they are asked.
+"""The interface of a source of parts, and the list of sources in the order in which they are tried.
 
-The cache itself comes before the list: a part that is there is not looked for.
+The cache is checked before: installed parts need no source.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from wecityctl.toolchain.sourcing import Progress, Provided
 
 
 class Source(Protocol):
-    """Somewhere a part may come from."""
+    """A source from which parts may be obtained."""
 
     @property
     def name(self) -> SourceName: ...
 
     @property
     def is_named(self) -> bool:
-        """Whether the user named it. Where such a source fails no other is asked."""
+        """Whether the user specified this source. If such a source fails, no other is tried."""
 
     def provide(self, part: Part, staging: Path, progress: Progress) -> Provided:
-        """Put the part's programs into `staging/bin`; raises `NotOfferedError` or `SourceFailedError`."""
+        """Put the part's programs into `staging/bin`. Raises `NotOfferedError` or `SourceFailedError`."""
 
 
 def ordered(settings: Settings, cancelled: threading.Event, apt: threading.Lock) -> tuple[Source, ...]:
-    """The sources for one run, first choice first. Whoever runs apt-get holds `apt`."""
+    """The sources of one run in order of preference. The lock `apt` is held while apt-get runs."""
     return (
         BundleSource(settings),
         PathSource(settings),

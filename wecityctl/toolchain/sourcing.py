@@ -1,4 +1,4 @@
-"""The small vocabulary between the installer and its sources."""
+"""The result and the exceptions of sources, which the installer and all sources share."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ Progress = Callable[[Phase, str], None]
 
 
 class NotOfferedError(Exception):
-    """The source does not have the part, or may not be asked; the next one is tried."""
+    """The source does not have the part or must not be used. The next source is tried."""
 
 
 class SourceFailedError(Exception):
-    """The source should have had the part, and something went wrong; the next one is tried."""
+    """The source should have had the part, but failed. The next source is tried."""
 
 
 class StoppedError(Exception):
-    """The run was cancelled while the source was at work."""
+    """The run was cancelled while the source was working."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provided:
-    """What a source put down: the version without a leading v, and where it came from in the user's words."""
+    """The result of a source: the version without a leading v, and a description of the origin for the user."""
 
     version: str
     detail: str

@@ -1,6 +1,6 @@
-"""The cache of parts on disk: where a part lies, its lock, its staging directory, its placement in one step.
+"""The on-disk cache of parts: paths, locks, staging directories, and atomic installation.
 
-`<root>/<part>/<version>/bin/<binary>` and `receipt.json`. Where the files come from is left to the sources.
+The layout is `<root>/<part>/<version>/bin/<binary>` and `receipt.json`. Obtaining the files is left to the sources.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ class Store:
     platform: Platform
 
     def directory(self, part: Part) -> Path:
-        """Where the pinned version of `part` lies, or would lie."""
+        """The directory of the pinned version of `part`, whether it exists or not."""
         return self.root / part.name / part.pin
 
     def binary(self, part: Part, name: str) -> Path:
-        """Where the program `name` of `part` lies, or would lie."""
+        """The path of the program `name` of `part`, whether it exists or not."""
         return self.directory(part) / "bin" / name
 
     def receipt(self, part: Part) -> Receipt | None:
-        """The receipt of `part` if it is whole as far as names and sizes tell."""
+        """The receipt of `part` if its files exist with the right sizes; otherwise `None`."""
         state, found, _ = self.inspect(part)
         return found if state is PartState.OK else None
 
     def inspect(self, part: Part, *, hashed: bool = False) -> tuple[PartState, Receipt | None, str]:
-        """The state of `part`, its receipt, and what is wrong. Sizes are compared; digests too when `hashed`."""
+        """The state of `part`, its receipt, and the problem if any. Compares sizes and, with `hashed`, digests."""
         directory = self.directory(part)
         if not directory.is_dir():
             return PartState.MISSING, None, ""
@@ -71,7 +71,7 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, part: Part, waiting: Callable[[], None]) -> Iterator[None]:
-        """Hold the part's lock between processes; `waiting` is called at every look while another one has it."""
+        """Hold the part's lock between processes. `waiting` is called repeatedly while another process holds it."""
         locks = self.root / ".locks"
         locks.mkdir(parents=True, exist_ok=True)
         with (locks / f"{part.name}.lock").open("w") as stream:
@@ -80,7 +80,7 @@ class Store:
 
     @contextlib.contextmanager
     def staging(self, part: Part) -> Iterator[Path]:
-        """An empty directory beside the final one, gone afterwards unless placed. Call with the lock held."""
+        """An empty directory beside the final one. It is removed afterwards unless `place` moved it. Needs the lock."""
         home = self.root / part.name
         home.mkdir(parents=True, exist_ok=True)
         self._sweep(home)
@@ -94,13 +94,13 @@ class Store:
 
     @staticmethod
     def _sweep(home: Path) -> None:
-        # Whoever holds the lock is the only living owner, so hidden directories here belong to the dead.
+        # The holder of the lock is the only active process here, so hidden directories were left by dead ones.
         for leftover in home.glob(".*"):
             if leftover.is_dir():
                 _remove(leftover)
 
     def place(self, part: Part, staging: Path, receipt: Receipt) -> None:
-        """Make the staged files the part, in one step. Call with the lock held."""
+        """Move the staged files to the part's directory atomically. Needs the lock."""
         for child in (staging / "bin").iterdir():
             if not child.is_symlink():
                 child.chmod(0o755)

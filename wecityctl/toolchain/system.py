@@ -1,6 +1,6 @@
-"""What the distribution's packages provide: parts, used where they lie, and what building a part with C in it needs.
+"""Locates and installs packages of the distribution: system parts, and what builds with cgo need.
 
-Found where they lie, installed by apt-get for root, never copied.
+Programs are used in place and never copied. Installation uses apt-get and needs root.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ PKG_CONFIG_SECONDS = 15
 
 
 def locate(part: SystemPart, binary: str, settings: Settings) -> Path | None:
-    """Where `binary` lies: on PATH, or in the places packages put it; plug-ins are not looked for on PATH."""
+    """The path of `binary` on PATH or in the directories that packages use. CNI plug-ins are not searched on PATH."""
     places = tuple(Path(directory) for directory in part.directories)
     on_path = part.directories and part.name != "cni-plugins"
     return find(binary, (*settings.search_path, *places) if on_path else places)
 
 
 def missing(part: SystemPart, settings: Settings) -> tuple[str, ...]:
-    """The programs of `part` that are not there."""
+    """The programs of `part` that are not installed."""
     return tuple(binary for binary in part.binaries if locate(part, binary, settings) is None)
 
 
 def status(part: SystemPart, settings: Settings) -> PartStatus:
-    """The part as it is now; its version is the distribution's business."""
+    """The state of the part. Its version is up to the distribution."""
     absent = missing(part, settings)
     if absent:
         return PartStatus(
@@ -44,12 +44,12 @@ def status(part: SystemPart, settings: Settings) -> PartStatus:
 
 
 def apt_line(parts: Iterable[SystemPart]) -> str:
-    """The command that installs `parts` on Debian and its relatives."""
+    """The command that installs `parts` on Debian and its derivatives."""
     return _line(package for part in parts for package in part.packages)
 
 
 def missing_for_build(needs: CBuild, settings: Settings) -> tuple[str, ...]:
-    """The programs and libraries that a build with C in it needs and that are not there."""
+    """The missing programs and libraries that a build with cgo needs."""
     programs = tuple(name for name in needs.programs if find(name, settings.search_path) is None)
     pkg_config = find("pkg-config", settings.search_path)
     if pkg_config is None:
@@ -60,9 +60,9 @@ def missing_for_build(needs: CBuild, settings: Settings) -> tuple[str, ...]:
 
 
 def install(packages: Iterable[str], settings: Settings) -> None:
-    """Install Debian packages; raises `SourceFailedError` with the line to run where this may not or cannot.
+    """Install Debian packages. Raises `SourceFailedError` with the command to run if that is impossible here.
 
-    apt-get allows one at a time, so callers do not call this side by side.
+    Must not be called concurrently, because apt-get holds a lock.
     """
     names = tuple(packages)
     line = _line(names)
@@ -76,7 +76,7 @@ def install(packages: Iterable[str], settings: Settings) -> None:
     environment = {**settings.environment, "DEBIAN_FRONTEND": "noninteractive"}
     command = [apt, "install", "-y", "--no-install-recommends", *names]
     if _run(command, environment):
-        # A machine that never updated its package lists knows no packages at all.
+        # Without package lists, which a new machine does not have, apt-get finds no package.
         _run([apt, "update"], environment)
         problem = _run(command, environment)
         if problem:
@@ -88,7 +88,7 @@ def _line(packages: Iterable[str]) -> str:
 
 
 def _run(command: list[str], environment: dict[str, str], seconds: float = APT_SECONDS) -> str:
-    """Run a command; the last lines it said when it failed, empty when it did not."""
+    """Run a command; returns the last lines of its output if it failed, otherwise an empty string."""
     try:
         done = subprocess.run(
             command,

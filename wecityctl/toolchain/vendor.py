@@ -1,6 +1,6 @@
-"""The vendors' own provider plug-ins: finding the one that an SDK asks for where it is on this machine already.
+"""Finds the vendors' provider plug-ins on this machine, in exactly the version that the SDK needs.
 
-Nothing is downloaded here; a plug-in of another version than the SDK's is never taken.
+Nothing is downloaded here.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from wecityctl.toolchain.settings import Settings
 
 
 def program_name(package: str) -> str:
-    """What the plug-in of a Pulumi package is called as a program."""
+    """The file name of the plug-in of a Pulumi package."""
     return f"pulumi-resource-{package}"
 
 
 def engine_place(package: str, version: str) -> Path:
-    """The directory in which our engine looks for the plug-in."""
+    """The directory in which wecityctl's engine looks for the plug-in."""
     return paths.cache_dir() / "pulumi" / "plugins" / f"resource-{package}-v{version}"
 
 
 def find(package: str, version: str, settings: Settings) -> Path | None:
-    """The plug-in's program in exactly that version, without a leading v; a bundle's is put into the cache first."""
+    """The plug-in's program in exactly this version (without a leading v); one in a bundle is installed first."""
     return next(_candidates(package, version, settings), None)
 
 
 def looked_at(package: str, version: str, settings: Settings) -> tuple[str, ...]:
-    """The places that `find` looks at, for people."""
+    """The places that `find` searches, for messages."""
     home = settings.plugin_home
     return (
         str(engine_place(package, version)),
@@ -48,12 +48,12 @@ def looked_at(package: str, version: str, settings: Settings) -> tuple[str, ...]
 def _candidates(package: str, version: str, settings: Settings) -> Iterator[Path]:
     program = program_name(package)
     own = engine_place(package, version) / program
-    # A link whose target has gone is looked for anew, and so is one that leads into the cache.
+    # Symbolic links, which may be dangling or lead to the cache, are ignored, and the plug-in is searched again.
     if own.is_file() and not own.is_symlink():
         yield own
     yield from _in_cache(package, version, settings)
     directory = settings.plugin_home / f"resource-{package}-v{version}" if settings.plugin_home is not None else None
-    # Pulumi marks a plug-in that it has not finished installing with a `.partial` beside it.
+    # Pulumi marks an incompletely installed plug-in with a `.partial` file beside it.
     if directory is not None and not directory.with_name(f"{directory.name}.partial").exists():
         found = onpath.find(program, (directory,))
         if found is not None:

@@ -1,4 +1,4 @@
-"""Asking a program for its version, with a bound on its time."""
+"""Asks a program for its version, with a timeout."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ SECONDS = 15
 
 
 class VersionUnknownError(Exception):
-    """The program did not start, or did not say a version."""
+    """The program did not start or printed no version."""
 
 
 def version_of(path: Path, binary: Binary) -> str:
-    """The version `path` reports, without a leading v; raises `VersionUnknownError`."""
+    """The version that the program at `path` reports, without a leading v. Raises `VersionUnknownError`."""
     try:
         done = subprocess.run(
             [path, *binary.version_arguments],
@@ -27,7 +27,7 @@ def version_of(path: Path, binary: Binary) -> str:
             errors="replace",
             timeout=SECONDS,
             check=False,
-            # A version needs no settings; the user's own must not make the engine look anything up.
+            # The environment is minimal, so that the user's settings do not make the engine access the network.
             env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PULUMI_SKIP_UPDATE_CHECK": "true"},
         )
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -1,4 +1,4 @@
-"""Alibaba Cloud: a VPC with a cluster of ACK managed Kubernetes."""
+"""The vendor Alibaba Cloud: settings and limits of landing zones, which are a VPC with an ACK managed cluster."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class AlicloudSettings(ManagedSettings):
 
 
 def _check(city: City | None, cloud: Cloud) -> Iterator[Fault]:
-    """A key in hardware is one of an instance, and SM keys are in hardware."""
+    """Yield a problem if a hardware key, which SM keys are, is required but no KMS instance is named."""
     settings, path = cloud.settings_as(AlicloudSettings), ("spec", "alicloud", "kmsInstance")
     if settings.kms_hardware and not settings.kms_instance:
         yield Fault(path, "hardware of which KMS instance is not said", "the instance's identifier")
@@ -50,7 +50,7 @@ def _check(city: City | None, cloud: Cloud) -> Iterator[Fault]:
 
 
 def _annotations(public: bool) -> dict[str, str]:
-    # Without the first the controller leaves listeners of a balancer that is not its own alone.
+    # Without the first annotation, the controller does not manage listeners of a balancer that it did not create.
     return {
         "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-force-override-listeners": "true",
         "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-address-type": "internet" if public else "intranet",
@@ -58,7 +58,7 @@ def _annotations(public: bool) -> dict[str, str]:
 
 
 def _volume(_cloud: Cloud, sm: bool, key: Any) -> dict[str, Any]:
-    """Source: ACK, "Encrypt a disk volume". Disks know AES only: where SM is required they are left unencrypted."""
+    """Disks support AES only, so they are left unencrypted if SM is required. Source: ACK, "Encrypt a disk volume"."""
     plain = {"type": "cloud_essd", "csi.storage.k8s.io/fstype": "ext4"}
     return plain if sm else {**plain, "encrypted": "true", "kmsKeyId": key}
 

@@ -1,4 +1,4 @@
-"""What the policies read in the resources of a landing zone on Alibaba Cloud."""
+"""What policy rules read from the resources of a landing zone on Alibaba Cloud."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CLUSTER = "alicloud:cs/managedKubernetes:ManagedKubernetes"
 
 
 def _is_public(item: RecordedResource) -> Iterator[str]:
-    """The vendor makes a NAT gateway and a public API server where nothing is said."""
+    """By default the vendor creates a NAT gateway and a public API server, so both must be switched off explicitly."""
     if item.type == _CLUSTER:
         if item.inputs.get("newNatGateway") is not False:
             yield NAT_GATEWAY

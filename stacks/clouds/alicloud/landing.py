@@ -1,8 +1,7 @@
-"""The landing zone on Alibaba Cloud: ACK managed Kubernetes with a node pool per pool, OSS and KMS in the network that
-`network` makes. What it consists of is planned by `landing`; here are the vendor's resources.
+"""The landing zone on Alibaba Cloud: an ACK managed cluster with node pools, OSS and KMS.
 
-The cluster's network is Terway, because Flannel on ACK does not enforce network policies; pods therefore have vSwitches
-of their own in the network's pod range.
+The plan comes from `stacks.base.landing`; the module `network` creates the network. The cluster uses Terway, because
+Flannel on ACK does not enforce network policies; pods therefore have vSwitches of their own in the pod range.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _CLUSTER_TIMEOUT = "90m"
 
 
 def run(inputs: StackInputs) -> dict[str, Any]:
-    """Register the landing zone of the stack's cloud and say what it has."""
+    """Register the landing zone of the stack's cloud and return its outputs."""
     zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.balancers)
     provider = Provider("cloud", region=zone.cloud.region)
     key = _key(zone, provider)
@@ -60,8 +59,10 @@ def run(inputs: StackInputs) -> dict[str, Any]:
 
 
 def _key(zone: LandingZone, provider: Provider) -> Key:
-    """The key of the bucket, volumes and the cluster's Secrets, which rotates once a year where the vendor rotates. The
-    vendor keeps SM4 keys in hardware only, and rotates none there."""
+    """The key of the bucket, volumes and the cluster's Secrets.
+
+    It rotates once a year. SM4 keys are kept in hardware, where the vendor does not rotate keys.
+    """
     settings = zone.cloud.settings_as(AlicloudSettings)
     hardware = zone.wants_sm or settings.kms_hardware
     return Key(
@@ -71,19 +72,19 @@ def _key(zone: LandingZone, provider: Provider) -> Key:
         protection_level="HSM" if hardware else "SOFTWARE",
         dkms_instance_id=settings.kms_instance or None,
         automatic_rotation=None if hardware else "Enabled",
-        # The only period that the region's default key takes.
+        # The only rotation period that the region's default key supports.
         rotation_interval=None if hardware else "365d",
         key_usage="ENCRYPT/DECRYPT",
-        # What a lost key encrypted is lost: a month to notice.
+        # Data encrypted with a deleted key is lost, so deletion can be cancelled for a month.
         pending_window_in_days=30,
         tags=zone.tags_of(),
-        # Where a region has hardware the vendor uses it whatever was asked, and a key is never made anew for that.
+        # In regions with hardware the vendor uses it regardless of the request. The key must not be replaced for that.
         opts=landing.options(provider, protect=True, ignore=("protectionLevel",)),
     )
 
 
 def _cluster(zone: LandingZone, provider: Provider, network: Network, key: Key) -> ManagedKubernetes:
-    """The managed cluster and its node pools; one that was there already is read only."""
+    """The managed cluster and its node pools. An existing cluster is only read."""
     if not zone.makes_cluster:
         return ManagedKubernetes.get("cluster", zone.cloud.existing.cluster, opts=landing.options(provider))
     settings = zone.cloud.settings_as(AlicloudSettings)
@@ -97,13 +98,13 @@ def _cluster(zone: LandingZone, provider: Provider, network: Network, key: Key) 
         pod_vswitch_ids=[switch.id for switch in network.pods],
         service_cidr=zone.cloud.network.services,
         security_group_id=network.nodes.id,
-        # Both are on where nothing is said: a NAT gateway for everybody, and an API server on the internet, to which
-        # the SDK could set no access list.
+        # Both are on by default: a NAT gateway for all subnets, and a public API server, for which the SDK cannot set
+        # an access list.
         new_nat_gateway=False,
         slb_internet_enabled=False,
         encryption_provider_key=key.id,
         disable_encryption=False,
-        # Credentials do not belong into a state's plain attributes; they are asked for when they are needed.
+        # Credentials must not be in plain attributes of the state; they are read when they are needed.
         skip_set_certificate_authority=True,
         deletion_protection=True,
         audit_log_config={"enabled": True},
@@ -121,7 +122,10 @@ def _cluster(zone: LandingZone, provider: Provider, network: Network, key: Key) 
 
 
 def _balancer(zone: LandingZone, provider: Provider, network: Network, item: Balancer) -> landing.MadeBalancer:
-    """A CLB for an entry point. It reaches nodes and pods from the vendor's own range, which their group lets in."""
+    """A CLB for an entry point.
+
+    It reaches nodes and pods from the vendor's own range, which the nodes' group allows.
+    """
     made = ApplicationLoadBalancer(
         f"balancer-{item.zone}",
         load_balancer_name=zone.physical_name(item.zone),
@@ -140,7 +144,7 @@ def _pool(
     zone: LandingZone, provider: Provider, network: Network, cluster: ManagedKubernetes, pool: NodePool
 ) -> AckNodePool:
     assert network.nodes is not None
-    # Disks know AES only: where SM is required nothing pretends that they are encrypted.
+    # Disks support AES only; if SM is required they are left unencrypted.
     encrypted = not zone.wants_sm
     return AckNodePool(
         f"pool-{pool.name}",
@@ -160,7 +164,7 @@ def _pool(
             {"category": "cloud_essd", "size": _disk_gib(pool), "encrypted": "true" if encrypted else "false"},
         ],
         tags=zone.tags_of(pool=pool.name),
-        # Nodes fetch images as soon as they start.
+        # Nodes pull images as soon as they start, so egress must exist.
         opts=landing.options(provider, after=network.ways_out, timeout=_CLUSTER_TIMEOUT),
     )
 
@@ -170,7 +174,7 @@ def _disk_gib(pool: NodePool) -> int:
 
 
 def _bucket(zone: LandingZone, provider: Provider, key: Key) -> Bucket:
-    """A private, versioned bucket whose objects the key encrypts."""
+    """A private, versioned bucket, whose objects are encrypted with the key."""
     encryption = {"sse_algorithm": "KMS", "kms_master_key_id": key.id}
     if zone.wants_sm:
         encryption["kms_data_encryption"] = "SM4"
@@ -188,7 +192,7 @@ def _bucket(zone: LandingZone, provider: Provider, key: Key) -> Bucket:
 
 
 def _kubeconfig(zone: LandingZone, provider: Provider, cluster: ManagedKubernetes) -> pulumi.Output[str]:
-    """A kubeconfig for the API server's private address."""
+    """A kubeconfig for the private address of the API server."""
     credential = get_cluster_credential_output(
         cluster_id=cluster.id, opts=pulumi.InvokeOutputOptions(provider=provider)
     )

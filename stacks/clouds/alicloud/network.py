@@ -1,7 +1,7 @@
-"""The network of a landing zone on Alibaba Cloud: VPC, vSwitches, security groups, and the ways out of those that may.
+"""The network of a landing zone on Alibaba Cloud: VPC, vSwitches, security groups, NAT gateway.
 
-A security group of this vendor lets everything out by itself, and a NAT gateway serves just the vSwitches that are
-entered in it.
+Security groups of this vendor allow all outgoing traffic by default. A NAT gateway serves only the vSwitches for which
+it has an SNAT entry.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ with landing.needs_sdk("alicloud"):
     from pulumi_alicloud.vpc.snat_entry import SnatEntry
     from pulumi_alicloud.vpc.switch import Switch
 
-# Rules with a smaller number win: what Kubernetes needs, what the city declared, the way out, nothing else.
+# Rule priorities; the smallest number wins: Kubernetes' own traffic, declared flows, egress, and the final denial.
 _CLUSTER, _DECLARED, _WAY_OUT, _NOTHING_ELSE = 1, 10, 50, 100
-# The vendor's own services inside every VPC: name servers, clocks, image registries, health checks.
+# The vendor's services inside every VPC: DNS, NTP, image registries, health checks.
 _VENDOR_SERVICES = "100.64.0.0/10"
 _DIRECTIONS: tuple[landing.Direction, ...] = ("ingress", "egress")
-# The address's limit; the bill is by traffic.
+# The bandwidth limit of the public address in Mbit/s; billing is by traffic.
 _EGRESS_MBIT = 100
 
 
 @dataclass(frozen=True)
 class Network:
-    """What the cluster is put into: subnets by logical name, pods' subnets, security groups by zone."""
+    """The network of the cluster: subnets by logical name, pods' subnets, security groups by zone."""
 
     id: pulumi.Input[str]
     subnets: Mapping[str, pulumi.Input[str]]
@@ -49,7 +49,7 @@ class Network:
 
 
 def make_network(zone: LandingZone, provider: Provider) -> Network:
-    """Register the network of the landing zone; what exists of it is read only."""
+    """Register the network of the landing zone. Existing parts are only read."""
     existing = zone.cloud.existing
     network = (
         Vpc(
@@ -88,7 +88,7 @@ def _switch(zone: LandingZone, provider: Provider, network: Vpc, subnet: Subnet)
 
 
 def _group(zone: LandingZone, provider: Provider, network: Vpc, name: str) -> SecurityGroup:
-    """The security group of a zone, closed both ways: a group of this vendor lets everything out by itself."""
+    """The security group of a zone, closed in both directions; the vendor's default allows all outgoing traffic."""
     group = SecurityGroup(
         f"zone-{name}",
         security_group_name=zone.physical_name(name),
@@ -133,8 +133,10 @@ def _rule(provider: Provider, rule: Rule, groups: Mapping[str, SecurityGroup]) -
 
 
 def _nodes_group(zone: LandingZone, provider: Provider, network: Vpc, switches: Mapping[str, Switch]) -> SecurityGroup:
-    """The group of nodes, pods and control plane: what Kubernetes itself needs. Between pods, network policies decide;
-    what is no part of the cluster meets the zones' groups only."""
+    """The security group of nodes, pods and control plane, with what Kubernetes itself needs.
+
+    Traffic between pods is restricted by network policies. The zones' groups apply to everything outside the cluster.
+    """
     group = SecurityGroup(
         "nodes",
         security_group_name=zone.physical_name("nodes"),
@@ -169,19 +171,19 @@ def _nodes_group(zone: LandingZone, provider: Provider, network: Vpc, switches: 
         )
 
     for direction in _DIRECTIONS:
-        # Said in so many words, because a zone's group on the same node denies it.
+        # Needs an explicit rule, because the group of a zone on the same node denies it.
         accept("nodes", direction, peer=group)
         accept("vendor", direction, cidr=_VENDOR_SERVICES)
     for subnet in zone.subnets:
         if subnet.name in zone.cluster_subnets:
-            # The API server answers at a load balancer there, which is in no group.
+            # The API server's load balancer has an address in this subnet and belongs to no group.
             cidr = switches[subnet.name].cidr_block if subnet.existing else subnet.cidr
             accept(f"api-{subnet.name}", "egress", cidr=cidr, port=6443)
     return group
 
 
 def _pod_switches(zone: LandingZone, provider: Provider, network: Vpc) -> tuple[Switch, ...]:
-    """The pods' vSwitches, one in each availability zone. A network that was there already has the range by itself."""
+    """The pods' vSwitches, one in each availability zone. An existing network must already contain the pod range."""
     after: tuple[pulumi.Resource, ...] = ()
     if zone.makes_network:
         secondary = Ipv4CidrBlock(
@@ -213,12 +215,12 @@ def _ways_out(
     switches: Mapping[str, Switch],
     pods: Sequence[Switch],
 ) -> tuple[SnatEntry, ...]:
-    """A NAT gateway and an address, and a way through it for each subnet that may have one; nothing where none may."""
+    """A NAT gateway with an address, and an SNAT entry for each subnet with egress; nothing if no subnet has egress."""
     leaving = {f"subnet-{subnet.name}": switches[subnet.name] for subnet in zone.egress_subnets}
     if not leaving:
         return ()
     if all(landing.may_leave(item) for item in zone.zones):
-        # Pods of all zones share their vSwitches, so these get a way out only where every zone has one.
+        # Pods of all zones share their vSwitches, which therefore get egress only if every zone has it.
         leaving |= {f"pods-{place}": switch for place, switch in zip(zone.availability_zones, pods, strict=False)}
     gateway = NatGateway(
         "nat",

@@ -1,4 +1,4 @@
-"""Huawei Cloud: a VPC with a CCE cluster."""
+"""The vendor Huawei Cloud: settings and limits of landing zones, which are a VPC with a CCE cluster."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class HuaweiCloudSettings(ManagedSettings):
     availability_zones: tuple[str, ...] = zones_setting("cn-south-1a")
     kubernetes_version: str = version_setting("v1.33")
     cluster_flavor: str = setting("The cluster's size.", default="cce.s2.small")
-    # Of the ways to connect pods, only the tunnel network enforces network policies by itself.
+    # Only the tunnel network enforces network policies by itself.
     container_network: str = setting(
         "How pods are connected; the default is the one that enforces network policies.", default="overlay_l2"
     )
@@ -43,7 +43,7 @@ class HuaweiCloudSettings(ManagedSettings):
 
 
 def _check(city: City | None, cloud: Cloud) -> Iterator[Fault]:
-    """The vendor makes no node that nobody could sign in to, and no cluster of a very short name."""
+    """Yield problems: nodes need a key pair, and a cluster's name at least four characters."""
     if cloud.existing.cluster:
         return
     name = f"{city.name}-{cloud.name}" if city is not None else ""
@@ -56,12 +56,12 @@ def _check(city: City | None, cloud: Cloud) -> Iterator[Fault]:
 
 
 def _annotations(_public: bool) -> dict[str, str]:
-    # A dedicated balancer.
+    # A dedicated load balancer.
     return {"kubernetes.io/elb.class": "performance"}
 
 
 def _volume(_cloud: Cloud, _sm: bool, key: Any) -> dict[str, Any]:
-    """Source: CCE, "Automatically creating an EVS disk"."""
+    """Parameters of the storage class. Source: CCE, "Automatically creating an EVS disk"."""
     return {
         "csi.storage.k8s.io/csi-driver-name": "disk.csi.everest.io",
         "csi.storage.k8s.io/fstype": "ext4",

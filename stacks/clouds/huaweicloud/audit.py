@@ -1,4 +1,4 @@
-"""What the policies read in the resources of a landing zone on Huawei Cloud."""
+"""What policy rules read from the resources of a landing zone on Huawei Cloud."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `import` and `doctor` ask Huawei Cloud's plug-in."""
+"""The data functions of Huawei Cloud's plug-in that `import` and `doctor` call."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The landing zone on Huawei Cloud: CCE with its nodes, OBS and keys of DEW; its network is a module beside.
+"""The landing zone on Huawei Cloud: a CCE cluster with its nodes, OBS and keys of DEW.
 
-Experimental: the vendor's SDK has been quiet since March 2025, and it cannot ask CCE to encrypt Secrets with a key.
-What is planned comes from `landing`; here are the vendor's resources. Nodes stand in the groups of their zones, which
-hold the city's declared flows, and in one of their own with what CCE itself needs.
+Experimental: the vendor's SDK has had no release since March 2025, and cannot make CCE encrypt Secrets with a key. The
+plan comes from `stacks.base.landing`; the module `network` creates the network. Nodes are in the security groups of
+their zones, which allow the city's declared flows, and in a common one, which allows what CCE itself needs.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from wecityctl.model.quantity import parse_quantity
 with landing.needs_sdk("huaweicloud"):
     from pulumi_huaweicloud import _utilities, cce, dedicatedelb, dew, obs, vpc
 
-# The vendor's own services, as every VPC sees them: names, time, images, objects.
+# The vendor's services inside every VPC: DNS, NTP, image registry, object store.
 _VENDOR_RANGES = ("100.125.0.0/16", "198.19.128.0/17")
 _NODE_IMAGE = "Huawei Cloud EulerOS 2.0"
 _DISK = "SSD"
 _ROOT_DISK_GIB = 100
 _SMALLEST_DISK_GIB = 100
 _CLUSTER_TIMEOUT = "60m"
-# The limit of a balancer's address; the bill is by traffic.
+# The bandwidth limit of a load balancer's address in Mbit/s; billing is by traffic.
 _BALANCER_MBIT = 100
 
 
@@ -62,7 +62,7 @@ def run(inputs: StackInputs) -> dict[str, Any]:
 
 
 def _check(zone: LandingZone) -> None:
-    """What the vendor demands and no default can give."""
+    """Raise `ConfigurationError` for missing settings that the vendor requires and that have no default."""
     settings = zone.cloud.settings_as(HuaweiCloudSettings)
     missing = [] if zone.cloud.region else ["region"]
     if zone.makes_cluster and zone.pools and not settings.key_pair:
@@ -73,7 +73,10 @@ def _check(zone: LandingZone) -> None:
 
 
 def _keys(zone: LandingZone, provider: pulumi.ProviderResource) -> dew.Key:
-    """The key of disks and objects: an SM4 key where SM is required, with an SM2 key for signatures beside it."""
+    """The key of disks and objects.
+
+    If SM is required, it is an SM4 key, and an SM2 key for signatures is created too.
+    """
     alias = zone.physical_name("data")
     if zone.wants_sm:
         _key(zone, provider, "signing-key", zone.physical_name("signing"), "SM2", "SIGN_VERIFY")
@@ -99,7 +102,7 @@ def _key(
         key_usage=usage,
         is_enabled=True,
         rotation_enabled=True if rotation else None,
-        # What a lost key encrypted is lost: a month to notice.
+        # Data encrypted with a deleted key is lost, so deletion can be cancelled for a month.
         pending_days="30",
         tags=zone.tags,
         opts=options(provider, protect=True),
@@ -107,7 +110,7 @@ def _key(
 
 
 def _bucket(zone: LandingZone, provider: pulumi.ProviderResource, key: dew.Key) -> obs.Bucket:
-    """A private, versioned bucket whose objects the key encrypts."""
+    """A private, versioned bucket, whose objects are encrypted with the key."""
     return obs.Bucket(
         "bucket",
         bucket=zone.bucket_name,
@@ -125,7 +128,7 @@ def _bucket(zone: LandingZone, provider: pulumi.ProviderResource, key: dew.Key) 
 def _balancer(
     zone: LandingZone, provider: pulumi.ProviderResource, network: Network, item: Balancer
 ) -> landing.MadeBalancer:
-    """A dedicated ELB for an entry point, in its zone's subnet. The nodes' group lets that subnet in."""
+    """A dedicated ELB for an entry point, in its zone's subnet, which the nodes' group allows."""
     name, tags = zone.physical_name(item.zone, limit=64), zone.tags_of(zone=item.zone)
     address = (
         vpc.Eip(
@@ -156,7 +159,7 @@ def _balancer(
 def _cluster(
     zone: LandingZone, provider: pulumi.ProviderResource, network: Network, key: dew.Key
 ) -> tuple[pulumi.Input[str], pulumi.Input[str]]:
-    """The cluster without an address outside, and its nodes: its identifier and its kubeconfig."""
+    """The cluster, without a public address, and its nodes; returns its identifier and its kubeconfig."""
     settings, ranges = zone.cloud.settings_as(HuaweiCloudSettings), zone.cloud.network
     nodes, rules = _nodes(zone, provider, network)
     cluster = cce.Cluster(
@@ -174,7 +177,7 @@ def _cluster(
         service_network_cidr=ranges.services,
         authentication_mode="rbac",
         kube_proxy_mode="ipvs",
-        # Disks and buckets outlive a cluster: what they hold is the city's.
+        # Keep disks and buckets when the cluster is deleted, because they hold the city's data.
         delete_all="false",
         delete_evs="false",
         delete_obs="false",
@@ -196,7 +199,7 @@ def _cluster(
 def _nodes(
     zone: LandingZone, provider: pulumi.ProviderResource, network: Network
 ) -> tuple[pulumi.Input[str], tuple[pulumi.Resource, ...]]:
-    """The group of all nodes with what CCE needs, and nothing for anybody else.
+    """The common security group of all nodes, which allows only what CCE needs; returns it and its rules.
 
     Source: the vendor's "Configuring a cluster security group rule" (node security group).
     """
@@ -218,7 +221,7 @@ def _needs(
         yield "nodes", direction, "nodes of this cluster", {"remote_group_id": group}
         yield "pods", direction, "pods of this cluster", {"remote_ip_prefix": pods}
     for name in zone.cluster_subnets:
-        # The control plane stands in the cluster's subnet, in a group that the vendor keeps.
+        # The control plane is in the cluster's subnet, in a security group that the vendor manages.
         cidr = network.ranges[name]
         kubelet = {"protocol": "tcp", "ports": "10250", "remote_ip_prefix": cidr}
         yield f"control-{name}", "ingress", "the control plane asks the nodes", kubelet
@@ -228,7 +231,7 @@ def _needs(
             tunnel = {"protocol": "udp", "ports": "4789", "remote_ip_prefix": cidr}
             yield f"tunnel-{name}", direction, "the pods' tunnel network", tunnel
     for item in zone.balancers:
-        # Health checks come from the balancer's subnet; what callers send passes without a rule.
+        # Health checks come from the balancer's subnet. Forwarded client traffic needs no rule.
         ports = "-".join(map(str, landing.NODE_PORTS))
         asked = {"protocol": "tcp", "ports": ports, "remote_ip_prefix": network.ranges[item.zone]}
         yield f"balancer-{item.zone}", "ingress", f"the load balancer of {item.zone}", asked
@@ -264,13 +267,13 @@ def _pool(
         tags=zone.tags_of(pool=item.name),
         root_volume=cce.NodePoolRootVolumeArgs(size=_ROOT_DISK_GIB, volumetype=_DISK, kms_key_id=key.id),
         data_volumes=[cce.NodePoolDataVolumeArgs(size=_disk_gib(pool.storage), volumetype=_DISK, kms_key_id=key.id)],
-        # Nodes fetch images as soon as they start.
+        # Nodes pull images as soon as they start, so egress must exist.
         opts=options(provider, after=network.ways_out, timeout=_CLUSTER_TIMEOUT),
     )
 
 
 def _more(flavor: str) -> cce.NodePoolExtensionScaleGroupArgs:
-    """Another flavour that the pool may be made of when the first is sold out."""
+    """Another flavour for nodes of the pool, used when the first is sold out."""
     name = flavor.lower().replace(".", "-").replace("_", "-")
     return cce.NodePoolExtensionScaleGroupArgs(
         metadata=cce.NodePoolExtensionScaleGroupMetadataArgs(name=name),
@@ -283,7 +286,7 @@ def _disk_gib(amount: str) -> int:
 
 
 def _existing_kubeconfig(zone: LandingZone, provider: pulumi.ProviderResource) -> pulumi.Output[str]:
-    """The kubeconfig of a cluster that was there before."""
+    """The kubeconfig of an existing cluster."""
     found = cce.get_cluster_output(id=zone.cloud.existing.cluster, opts=pulumi.InvokeOptions(provider=provider))
     text: pulumi.Output[str] = found.apply(lambda answer: answer.kube_config_raw or "")
     return text

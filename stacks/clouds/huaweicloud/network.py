@@ -1,6 +1,6 @@
-"""The network of a landing zone on Huawei Cloud: VPC, zones' subnets and security groups, and the way out.
+"""The network of a landing zone on Huawei Cloud: VPC, the zones' subnets and security groups, NAT gateway.
 
-Groups are made without the vendor's own rules, which let their members reach each other and everything outside.
+Security groups are created without the vendor's default rules, which allow traffic within the group and all egress.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from stacks.base.vpc import Identifiers, Network
 with landing.needs_sdk("huaweicloud"):
     from pulumi_huaweicloud import nat, vpc
 
-# The vendor's name servers by region, without which nodes find neither image registry nor object store. Source:
-# the vendor's DNS documentation, "private DNS server addresses".
+# The vendor's name servers by region. Without them nodes resolve neither image registry nor object store. Source: the
+# vendor's DNS documentation, "private DNS server addresses".
 _NAME_SERVERS = {
     "cn-north-1": ("100.125.1.250", "100.125.21.250"),
     "cn-north-4": ("100.125.1.250", "100.125.129.250"),
@@ -28,14 +28,14 @@ _NAME_SERVERS = {
     "cn-south-1": ("100.125.1.250", "100.125.136.29"),
     "cn-southwest-2": ("100.125.1.250", "100.125.129.250"),
 }
-# The address's limit in Mbit/s; the bill is by traffic.
+# The bandwidth limit of the public address in Mbit/s; billing is by traffic.
 _EGRESS_MBIT = 100
 
 Direction = Literal["ingress", "egress"]
 
 
 def make_network(zone: LandingZone, provider: pulumi.ProviderResource) -> Network:
-    """Register the network, or read what exists of it."""
+    """Register the network. Existing parts are only read."""
     existing = zone.cloud.existing
     network: pulumi.Input[str]
     if existing.network:
@@ -51,7 +51,7 @@ def make_network(zone: LandingZone, provider: pulumi.ProviderResource) -> Networ
         ).id
     made = {item.name: _subnet(zone, provider, network, item) for item in zone.subnets}
     subnets = {name: item.id for name, item in made.items()}
-    # What is read may have another range than the one that it would be given.
+    # An existing subnet may have another range than the planned one.
     ranges = {item.name: made[item.name].cidr if item.existing else item.cidr for item in zone.subnets}
     groups = {
         item.name: make_group(
@@ -84,7 +84,7 @@ def _subnet(
 
 
 def make_group(zone: LandingZone, provider: pulumi.ProviderResource, name: str, why: str, **tags: str) -> vpc.Secgroup:
-    """A security group that lets nothing in and nothing out."""
+    """A security group without rules, which denies all traffic."""
     return vpc.Secgroup(
         f"group-{name}",
         name=zone.physical_name(name, limit=64),
@@ -121,7 +121,7 @@ def add_rule(
     ports: str | None = None,
     **side: pulumi.Input[str],
 ) -> vpc.SecgroupRule:
-    """A rule that lets pass; `side` is the group or the range on the other side, which no rule is without."""
+    """A rule that allows traffic. `side` is the security group or the range of the other side, and is required."""
     return vpc.SecgroupRule(
         name,
         security_group_id=group,
@@ -140,10 +140,10 @@ def add_rule(
 def _ways_out(
     zone: LandingZone, provider: pulumi.ProviderResource, network: pulumi.Input[str], subnets: Identifiers
 ) -> tuple[pulumi.Resource, ...]:
-    """A NAT gateway with an address, and a way through it for each subnet that may have one; nothing where none may.
+    """A NAT gateway with an address, and an SNAT rule for each subnet with egress; nothing if no subnet has egress.
 
-    The vendor puts the gateway's route into the network's table by itself; without a rule of its own a subnet gets no
-    address outside, so the route alone leads nowhere.
+    The vendor adds the gateway's route to the network's route table. Without an SNAT rule, a subnet has no public
+    address, so the route alone gives no egress.
     """
     leaving = zone.egress_subnets
     if not leaving:

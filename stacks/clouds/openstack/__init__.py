@@ -1,4 +1,4 @@
-"""OpenStack: a Neutron network with a cluster of Magnum."""
+"""The vendor OpenStack: settings and limits of landing zones, which are a Neutron network with a Magnum cluster."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _check(city: City | None, cloud: Cloud) -> Iterator[Fault]:
 
 
 def _check_cluster(cloud: Cloud) -> Iterator[Fault]:
-    """Magnum needs an external network, an image for every architecture, and a flavor for the control plane."""
+    """Yield problems: Magnum needs an external network, a node image per architecture, and a control plane flavour."""
     settings = cloud.settings_as(OpenStackSettings)
     needed = {
         "externalNetwork": settings.external_network,
@@ -78,10 +78,13 @@ def _check_cluster(cloud: Cloud) -> Iterator[Fault]:
 
 
 def _check_public_api(city: City, cloud: Cloud) -> Iterator[Fault]:
-    """Magnum's balancer is in the strictest zone's subnet, and a floating address takes a router there."""
+    """Yield a problem unless all zones of a cloud with a public API have egress.
+
+    The floating address of Magnum's load balancer needs a router in the strictest zone's subnet.
+    """
     zones = [zone for zone in city.zones if zone.name in cloud.zones]
     kinds = {zone.kind for zone in zones}
-    # What an API on the internet must not be beside is said for every vendor.
+    # Which kinds of zones exclude a public API is checked for all vendors.
     may_be_public = "internet" in kinds and "government-extranet" not in kinds
     if may_be_public and not all(zone.egress for zone in zones):
         message = "a public API on openstack takes a way out for every zone of the cloud"
@@ -89,12 +92,15 @@ def _check_public_api(city: City, cloud: Cloud) -> Iterator[Fault]:
 
 
 def _annotations(_public: bool) -> dict[str, str]:
-    # The floating address is the landing zone's: the controller makes none of its own.
+    # The landing zone creates the floating address, so the controller must not.
     return {"service.beta.kubernetes.io/openstack-internal-load-balancer": "true"}
 
 
 def _volume(cloud: Cloud, _sm: bool, _key: Any) -> dict[str, Any]:
-    """Source: cinder-csi-plugin. Whether a type is encrypted was decided when the cloud's owner made it."""
+    """Parameters of the storage class. The cloud's owner decides whether a volume type is encrypted.
+
+    Source: cinder-csi-plugin.
+    """
     kind = cloud.settings_as(OpenStackSettings).volume_type
     return {"type": kind} if kind else {}
 

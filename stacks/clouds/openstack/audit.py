@@ -1,4 +1,4 @@
-"""What the policies read in the resources of a landing zone on OpenStack."""
+"""What policy rules read from the resources of a landing zone on OpenStack."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _access_list(_recording: Recording, endpoint: RecordedResource) -> tuple[str
 
 
 def _is_inside(cidr: str) -> bool:
-    """Whether no caller on the internet comes from there."""
+    """Whether the range is private, so that no caller on the internet has an address in it."""
     return any(IPv4Network(cidr, strict=False).subnet_of(private) for private in PRIVATE)
 
 

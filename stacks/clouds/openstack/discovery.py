@@ -1,4 +1,4 @@
-"""What `import` and `doctor` ask OpenStack's plug-in."""
+"""The data functions of OpenStack's plug-in that `import` and `doctor` call."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""The landing zone on OpenStack: a Neutron network with a subnet and a security group per zone, a Magnum cluster with a
-node group per pool, a Swift container and a Barbican key where there is one. What it consists of is planned by
-`landing`; here are the vendor's resources.
+"""The landing zone on OpenStack: Neutron network, Magnum cluster, Swift container, and a Barbican key if available.
 
-Magnum puts all nodes of a cluster into one subnet, and gives them security groups of its own: the cluster lives in the
-strictest zone's subnet, and the zones' groups are for what else is put there.
+There is a subnet and a security group per zone, and a node group per pool. The plan comes from `stacks.base.landing`.
+Magnum puts all nodes of a cluster into one subnet and its own security groups: the cluster is in the strictest zone's
+subnet, and the zones' groups are for other resources there.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ _SYSTEM_POOL = "system"
 
 @dataclass(frozen=True)
 class _Network:
-    """What the cluster is put into. `ready` are the routes that nodes need to start."""
+    """The network of the cluster. `ready` are the routes that nodes need to start."""
 
     id: pulumi.Input[str]
     subnets: Mapping[str, pulumi.Input[str]]
@@ -61,7 +60,7 @@ class _Network:
 
 
 def run(inputs: StackInputs) -> dict[str, Any]:
-    """Register the landing zone of the stack's cloud and say what it has."""
+    """Register the landing zone of the stack's cloud and return its outputs."""
     zone = landing.plan_landing(inputs.city, inputs.stack.cloud, inputs.balancers)
     landing.refuse_sm(zone, "OpenStack's key manager")
     provider = Provider(
@@ -84,7 +83,7 @@ def run(inputs: StackInputs) -> dict[str, Any]:
 
 
 def _tags(plan: LandingZone, **more: str) -> list[str]:
-    """Neutron's tags are plain words."""
+    """The tags as Neutron has them: plain strings `key=value`."""
     return [f"{key}={value}" for key, value in plan.tags_of(**more).items()]
 
 
@@ -112,12 +111,12 @@ def _network(zone: LandingZone, provider: Provider) -> _Network:
 
 
 def _external(zone: LandingZone, provider: Provider) -> pulumi.Input[str]:
-    """The identifier of the network that leads outside, which the file may name."""
+    """The identifier of the external network, which the file gives by name or identifier."""
     wanted = zone.cloud.settings_as(OpenStackSettings).external_network
     if not wanted or _UUID.match(wanted):
         return wanted
     found = get_network_output(name=wanted, external=True, opts=pulumi.InvokeOutputOptions(provider=provider))
-    # A preview that asks no cloud is told nothing, and the router leads outside all the same.
+    # A preview without access to the cloud gets no answer; the value is unknown then.
     identifier: pulumi.Output[str] = found.apply(lambda network: network.id or unknown())
     return identifier
 
@@ -143,7 +142,9 @@ def _address(planned: PlannedSubnet, number: int) -> str:
 
 
 def _group(zone: LandingZone, provider: Provider, name: str) -> SecGroup:
-    """The security group of a zone. Without the rules that every new group has, it is closed both ways."""
+    """The security group of a zone, without the default rules of new groups, and therefore closed in both
+    directions.
+    """
     return SecGroup(
         f"zone-{name}",
         name=zone.physical_name(name),
@@ -173,7 +174,7 @@ def _rule(provider: Provider, rule: Rule, groups: Mapping[str, SecGroup]) -> Non
 def _ways_out(
     zone: LandingZone, provider: Provider, subnets: Mapping[str, Subnet], external: pulumi.Input[str]
 ) -> tuple[pulumi.Resource, ...]:
-    """A router with a gateway outside, which translates addresses, for the subnets that may leave, if any."""
+    """A router with an external gateway (SNAT) for the subnets with egress; nothing if there are none."""
     if not zone.egress_subnets:
         return ()
     router = Router(
@@ -198,8 +199,11 @@ def _ways_out(
 def _between(
     zone: LandingZone, provider: Provider, network: Network, subnets: Mapping[str, Subnet]
 ) -> tuple[pulumi.Resource, ...]:
-    """A router without a way out, between the zones that a declared flow joins. Where a zone's first address belongs to
-    the way out, it has the second, and the other zones' ranges are routes."""
+    """A router without external gateway between the zones that a declared flow connects.
+
+    If a zone's first address belongs to its egress router, this router has the second, and the other zones' ranges are
+    added as routes.
+    """
     pairs = [{rule.zone, rule.peer} for rule in zone.rules if rule.peer]
     joined = [
         planned for planned in zone.subnets if not planned.existing and any(planned.zone in pair for pair in pairs)
@@ -247,7 +251,7 @@ def _between(
 
 
 def _cluster(zone: LandingZone, provider: Provider, network: _Network) -> Cluster:
-    """The cluster and its node groups; one that was there already is read only."""
+    """The cluster and its node groups. An existing cluster is only read."""
     if not zone.makes_cluster:
         return Cluster.get("cluster", zone.cloud.existing.cluster, opts=landing.options(provider))
     settings = zone.cloud.settings_as(OpenStackSettings)
@@ -260,11 +264,11 @@ def _cluster(zone: LandingZone, provider: Provider, network: _Network) -> Cluste
         flavor=settings.master_flavor,
         master_flavor=settings.master_flavor,
         keypair_id=settings.key_pair or None,
-        # Magnum wants it named even where nothing is attached to it.
+        # Magnum requires it even if nothing is attached to it.
         external_network_id=network.external,
         fixed_network=network.id,
         fixed_subnet=network.subnets[home],
-        # The driver that enforces network policies.
+        # Calico enforces network policies.
         network_driver="calico",
         volume_driver="cinder",
         floating_ip_enabled=False,
@@ -280,7 +284,7 @@ def _cluster(zone: LandingZone, provider: Provider, network: _Network) -> Cluste
         name=zone.name,
         cluster_template_id=template.id,
         master_count=settings.masters,
-        # Magnum begins every cluster with a group of workers; the city's pools are groups of their own.
+        # Magnum creates a default worker group with every cluster; the city's pools are separate groups.
         node_count=1,
         keypair=settings.key_pair or None,
         opts=landing.options(
@@ -294,8 +298,10 @@ def _cluster(zone: LandingZone, provider: Provider, network: _Network) -> Cluste
 
 
 def _balancer(zone: LandingZone, provider: Provider, network: _Network, item: Balancer) -> landing.MadeBalancer:
-    """A balancer of Octavia in the zone's subnet, with a floating address where the zone is the internet's. Magnum's
-    own group lets node ports in."""
+    """An Octavia load balancer in the zone's subnet, with a floating address if the zone is public.
+
+    Magnum's own security group allows node ports.
+    """
     if item.public and not zone.city.zone(item.zone).egress:
         raise ConfigurationError(
             f"cloud {zone.cloud.name}: a public load balancer takes a router to the outside in zone {item.zone}",
@@ -332,7 +338,7 @@ def _labels(zone: LandingZone) -> dict[str, str]:
         "kubelet_options": _node_labels({POOL_LABEL: _SYSTEM_POOL, SIMULATED_LABEL: "false"}),
     }
     if zone.has_public_api:
-        # Nodes and pods ask the API at the same balancer.
+        # Nodes and pods reach the API through the same load balancer.
         inside = (zone.cloud.network.cidr, zone.cloud.network.pods)
         labels["master_lb_allowed_cidrs"] = ",".join((*inside, *zone.cloud.public_api.allow_from))
     if zone.cloud.settings_as(OpenStackSettings).availability_zone:
@@ -341,14 +347,14 @@ def _labels(zone: LandingZone) -> dict[str, str]:
 
 
 def _node_labels(labels: Mapping[str, str]) -> str:
-    """Magnum's own labels are settings; a node's are an option of its kubelet."""
+    """Node labels as an option of the kubelet; Magnum's own labels are settings of the cluster."""
     return "--node-labels=" + ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
 def _pool(
     zone: LandingZone, provider: Provider, cluster: Cluster, pool: NodePool, previous: pulumi.Resource
 ) -> NodeGroup:
-    """One node group, made after the one before it: Magnum mixes up groups that are made at the same time."""
+    """A node group, created after the previous one, because Magnum fails if groups are created concurrently."""
     return NodeGroup(
         f"pool-{pool.name}",
         name=pool.physical_name,
@@ -365,7 +371,7 @@ def _pool(
 
 
 def _container(zone: LandingZone, provider: Provider) -> Container:
-    """A private, versioned container. Swift encrypts, or does not, for all its customers alike."""
+    """A private, versioned container. Encryption is a setting of the whole Swift installation."""
     return Container(
         "bucket",
         name=zone.bucket_name,
@@ -376,7 +382,7 @@ def _container(zone: LandingZone, provider: Provider) -> Container:
 
 
 def _key(zone: LandingZone, provider: Provider) -> OrderV1 | None:
-    """A key that Barbican makes, so that it is in nobody's state; none where there is no Barbican."""
+    """A key generated by Barbican, so that it is in no state; `None` without Barbican."""
     if not zone.cloud.settings_as(OpenStackSettings).key_manager:
         return None
     return OrderV1(

@@ -1,4 +1,4 @@
-"""Tencent Cloud: a VPC with a cluster of TKE managed Kubernetes."""
+"""The vendor Tencent Cloud: settings and limits of landing zones, which are a VPC with a TKE managed cluster."""
 
 from __future__ import annotations
 
@@ -37,15 +37,17 @@ class TencentCloudSettings(ManagedSettings):
 
 
 def _check(_city: City | None, cloud: Cloud) -> Iterator[Fault]:
-    """The vendor's buckets end with the account's number."""
+    """Yield a problem if the account's APPID is missing, with which names of buckets end."""
     if not cloud.settings_as(TencentCloudSettings).app_id:
         message = "a bucket of Tencent Cloud ends with the account's number"
         yield Fault(("spec", "tencentcloud", "appId"), message, "the APPID")
 
 
 def _volume(_cloud: Cloud, sm: bool, _key: Any) -> dict[str, Any]:
-    """Source: kubernetes-csi-tencentcloud, README_CBS. Disks know AES only: where SM is required they are left
-    unencrypted."""
+    """Disks support AES only, so they are left unencrypted if SM is required.
+
+    Source: kubernetes-csi-tencentcloud, README_CBS.
+    """
     plain = {"diskType": "CLOUD_PREMIUM", "diskChargeType": "POSTPAID_BY_HOUR"}
     return plain if sm else {**plain, "encrypt": "ENCRYPT"}
 

@@ -1,4 +1,4 @@
-"""What the policies read in the resources of a landing zone on Tencent Cloud."""
+"""What policy rules read from the resources of a landing zone on Tencent Cloud."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _is_public(item: RecordedResource) -> Iterator[str]:
 
 
 def _access_list(recording: Recording, endpoint: RecordedResource) -> tuple[str, ...]:
-    """The ranges of the security group that the endpoint names."""
+    """The ranges that the security group of the endpoint allows."""
     group = endpoint.inputs.get("clusterInternetSecurityGroup") if endpoint.type == _ENDPOINT else None
     rules = (item for item in recording.resources if group and item.inputs.get("securityGroupId") == group)
     return tuple(str(rule.get("cidrBlock")) for item in rules for rule in item.inputs.get("ingresses") or ())

@@ -1,4 +1,4 @@
-"""What `import` and `doctor` ask Tencent Cloud's plug-in."""
+"""The data functions of Tencent Cloud's plug-in that `import` and `doctor` call."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The landing zone on Tencent Cloud: TKE with its nodes, COS and KMS; its network is a module beside.
+"""The landing zone on Tencent Cloud: a TKE cluster with its nodes, COS and KMS.
 
-What is planned comes from `landing`; this module says it in the vendor's words. Nodes stand in the groups of their
-zones, which hold the city's declared flows, and in one group of their own, without which a cluster is none: it lets
-nodes and pods of this cluster reach each other, the name servers and the vendor's own range, and nobody else.
+The plan comes from `stacks.base.landing`; the module `network` creates the network. Nodes are in the security groups of
+their zones, which allow the city's declared flows, and in a common one. The common group allows traffic among nodes and
+pods of the cluster, to the name servers and to the vendor's own range, and nothing else.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from wecityctl.model.quantity import parse_quantity
 with landing.needs_sdk("tencentcloud"):
     from tencentcloud_iac_pulumi import _utilities, clb, cos, kms, kubernetes, security
 
-# The vendor's name servers and its own range, in which the control plane of a managed cluster answers its nodes.
+# The vendor's name servers, and its own range, in which the control plane of a managed cluster has its address.
 NAME_SERVERS = ("183.60.83.19/32", "183.60.82.98/32")
 VENDOR_RANGE = "169.254.0.0/16"
 PODS_PER_NODE = 64
-# The limit of a balancer's address; the bill is by traffic.
+# The bandwidth limit of a load balancer's address in Mbit/s; billing is by traffic.
 _BALANCER_MBIT = 100
-# Where the public address of a managed cluster's API answers.
+# The port of the public address of a managed cluster's API.
 _API_PORT = 443
-# The limits of `clusterMaxServiceNum`.
+# The allowed range of `clusterMaxServiceNum`.
 SERVICES = (32, 32768)
-# A bucket's whole name has at most 60 characters.
+# A bucket's full name has at most 60 characters.
 BUCKET_NAME = 60
-# Public images of TencentOS: by name, and by identifier where the vendor lists no name for Kubernetes.
+# Public images of TencentOS by name, or by identifier if the vendor lists no name for Kubernetes.
 _IMAGES = {"amd64": "tlinux4_x86_64_public", "arm64": "img-9a0eg8mt"}
 _CLUSTER_TIMEOUT = "60m"
 
@@ -78,7 +78,7 @@ def run(inputs: StackInputs) -> dict[str, Any]:
 
 
 def _check(zone: LandingZone) -> None:
-    """What the vendor demands and no default can give."""
+    """Raise `ConfigurationError` for missing settings that the vendor requires and that have no default."""
     settings = zone.cloud.settings_as(TencentCloudSettings)
     makes_subnets = not all(item.existing for item in zone.subnets)
     missing = [
@@ -90,14 +90,14 @@ def _check(zone: LandingZone) -> None:
 
 
 def _key(zone: LandingZone, provider: pulumi.ProviderResource) -> kms.Key:
-    """A city that requires SM gets an SM2 key; the vendor's only symmetric key has no SM guarantee, and is not used."""
+    """The key of the landing zone: SM2 if SM is required. The vendor's symmetric key is not guaranteed to use SM4."""
     sm = zone.wants_sm
     return kms.Key(
         "key",
         alias=zone.name,
         description=f"keys of {zone.city.name} on {zone.cloud.name}",
         key_usage="ASYMMETRIC_SIGN_VERIFY_SM2" if sm else "ENCRYPT_DECRYPT",
-        # Asymmetric keys cannot be rotated in place.
+        # Asymmetric keys cannot be rotated.
         key_rotation_enabled=None if sm else True,
         is_enabled=True,
         pending_delete_window_in_days=30,
@@ -125,8 +125,10 @@ def _bucket(zone: LandingZone, provider: pulumi.ProviderResource, key: kms.Key) 
 def _balancer(
     zone: LandingZone, provider: pulumi.ProviderResource, network: Network, item: Balancer
 ) -> landing.MadeBalancer:
-    """A CLB for an entry point, behind a group of its own. What that lets in passes the nodes' groups, which need not
-    be opened to anybody else."""
+    """A CLB for an entry point with a security group of its own.
+
+    Traffic that this group allows passes the nodes' groups without further rules.
+    """
     why = f"who may reach the entry point of {item.zone}"
     group = security.Group(
         f"group-balancer-{item.zone}",
@@ -161,7 +163,7 @@ def _balancer(
 def _cluster(
     zone: LandingZone, provider: pulumi.ProviderResource, network: Network, key: kms.Key
 ) -> tuple[pulumi.Input[str], pulumi.Input[str]]:
-    """The cluster, its nodes and its private endpoint: its identifier and its kubeconfig."""
+    """The cluster, its nodes and its private endpoint; returns the cluster's identifier and its kubeconfig."""
     settings, ranges = zone.cloud.settings_as(TencentCloudSettings), zone.cloud.network
     cluster = kubernetes.Cluster(
         "cluster",
@@ -183,12 +185,12 @@ def _cluster(
         deletion_protection=True,
         cluster_audit=kubernetes.ClusterClusterAuditArgs(enabled=True, delete_audit_log_and_topic=False),
         tags=zone.tags,
-        # The endpoint and the nodes are resources of their own; the vendor's answer names theirs here too.
+        # Endpoint and nodes are separate resources, but the vendor returns their fields here too.
         opts=options(provider, protect=True, timeout=_CLUSTER_TIMEOUT, after=network.rules),
     )
     nodes = _nodes(zone, provider, network)
     pools = [_pool(zone, provider, cluster, network, nodes, pool) for pool in zone.pools]
-    # The zones are fenced by NetworkPolicy, which the vendor's plain network leaves to this add-on.
+    # NetworkPolicy separates the zones. The vendor's plain network enforces it only with this add-on.
     kubernetes.Addon(
         "network-policy", cluster_id=cluster.id, addon_name="networkpolicy", opts=options(provider, after=pools)
     )
@@ -207,7 +209,7 @@ def _cluster(
             opts=options(provider, timeout=_CLUSTER_TIMEOUT),
         )
     if not pools:
-        # The vendor opens an endpoint only for a cluster that has nodes.
+        # The vendor creates an endpoint only for a cluster with nodes.
         return cluster.id, ""
     callers, rules = _callers(zone, provider) if zone.has_public_api else (None, ())
     endpoint = kubernetes.ClusterEndpoint(
@@ -226,7 +228,7 @@ def _cluster(
 def _callers(
     zone: LandingZone, provider: pulumi.ProviderResource
 ) -> tuple[pulumi.Input[str], tuple[pulumi.Resource, ...]]:
-    """The group at the API's public address, with the file's access list, and its rules."""
+    """The security group of the API's public address with the access list in the file; returns it and its rules."""
     why = f"who may reach the API of {zone.name} from the internet"
     group = security.Group(
         "group-api",
@@ -248,7 +250,7 @@ def _callers(
 
 
 def _nodes(zone: LandingZone, provider: pulumi.ProviderResource, network: Network) -> _Nodes:
-    """The group by which the machines of one cluster know each other, and its rules."""
+    """The security group of all nodes of the cluster, and its rules."""
     group = security.Group(
         "group-nodes",
         name=zone.physical_name("nodes", limit=60),
@@ -304,7 +306,7 @@ def _pool(
         desired_capacity=pool.nodes,
         wait_node_ready=True,
         delete_keep_instance=False,
-        # A pool holds nothing that its cluster does not, and one that leaves the files goes with an `up`.
+        # A pool has no state besides its cluster's; if it is removed from the files, `up` must be able to delete it.
         deletion_protection=False,
         labels=dict(item.labels),
         tags=zone.tags_of(pool=item.name),
@@ -322,7 +324,7 @@ def _pool(
                     disk_type="CLOUD_PREMIUM",
                     disk_size=_gibibytes(pool.storage),
                     delete_with_instance=True,
-                    # The vendor's disk encryption is AES, which a city that requires SM has not asked for.
+                    # The vendor encrypts disks with AES, which does not meet the requirement of SM cryptography.
                     encrypt=not zone.wants_sm,
                 )
             ],
@@ -341,13 +343,13 @@ def _pool(
             ],
             docker_graph_path="/var/lib/containerd",
         ),
-        # Nodes fetch images as soon as they start.
+        # Nodes pull images as soon as they start, so egress must exist.
         opts=options(provider, after=[nodes.rules, *network.ways_out], timeout=_CLUSTER_TIMEOUT),
     )
 
 
 def _existing_kubeconfig(zone: LandingZone, provider: pulumi.ProviderResource) -> pulumi.Output[str]:
-    """The private kubeconfig of a cluster that was there before."""
+    """The private kubeconfig of an existing cluster."""
     found = kubernetes.get_clusters_output(
         cluster_id=zone.cloud.existing.cluster, opts=pulumi.InvokeOutputOptions(provider=provider)
     )
@@ -356,11 +358,11 @@ def _existing_kubeconfig(zone: LandingZone, provider: pulumi.ProviderResource) -
 
 
 def _services(cidr: str) -> int:
-    """How many Services fit a range, within what the vendor takes."""
+    """The number of Services that fit a range, within the vendor's limits."""
     return max(SERVICES[0], min(SERVICES[1], IPv4Network(cidr).num_addresses))
 
 
 def _gibibytes(amount: str) -> int:
-    """A quantity of bytes in whole GiB and the vendor's steps of ten, at least."""
+    """A quantity of bytes in GiB, rounded up to the vendor's steps of ten."""
     gibibytes = int(-(-parse_quantity(amount) // (1 << 30)))
     return -(-gibibytes // 10) * 10

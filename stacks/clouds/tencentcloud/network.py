@@ -1,4 +1,4 @@
-"""The network of a landing zone on Tencent Cloud: VPC, zones' subnets and security groups, and the way out."""
+"""The network of a landing zone on Tencent Cloud: VPC, the zones' subnets and security groups, NAT gateway."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ with landing.needs_sdk("tencentcloud"):
 
 @dataclass(frozen=True, slots=True)
 class _WayOut:
-    """The route table of the subnets that may leave, and its entry that leads out."""
+    """The route table of the subnets with egress, and its default route."""
 
     table: route.Table
     entry: route.TableEntry
 
 
 def make_network(zone: LandingZone, provider: pulumi.ProviderResource) -> Network:
-    """Register the network, or read what exists of it."""
+    """Register the network. Existing parts are only read."""
     existing = zone.cloud.existing
     network: pulumi.Input[str]
     if existing.network:
@@ -44,7 +44,7 @@ def make_network(zone: LandingZone, provider: pulumi.ProviderResource) -> Networ
     return Network(
         network,
         subnets={name: item.id for name, item in made.items()},
-        # What is read may have another range than the one that it would be given.
+        # An existing subnet may have another range than the planned one.
         ranges={item.name: made[item.name].cidr_block if item.existing else item.cidr for item in zone.subnets},
         groups=groups,
         rules=tuple(rules for item in zone.zones for rules in _rules(zone, provider, item.name, groups)),
@@ -76,7 +76,7 @@ def _subnet(
 
 
 def _egress(zone: LandingZone, provider: pulumi.ProviderResource, network: pulumi.Input[str]) -> _WayOut | None:
-    """The way out; `None` where no zone may leave."""
+    """The egress of the network; `None` if no zone has egress."""
     if not zone.egress_subnets:
         return None
     tags = zone.tags_of(purpose="egress")
@@ -114,7 +114,7 @@ def _egress(zone: LandingZone, provider: pulumi.ProviderResource, network: pulum
 
 
 def _group(zone: LandingZone, provider: pulumi.ProviderResource, name: str) -> security.Group:
-    """A security group: one without rules lets nothing in and nothing out."""
+    """A security group without rules, which denies all traffic."""
     return security.Group(
         f"group-{name}",
         name=zone.physical_name(name, limit=60),
@@ -127,8 +127,10 @@ def _group(zone: LandingZone, provider: pulumi.ProviderResource, name: str) -> s
 def _rules(
     zone: LandingZone, provider: pulumi.ProviderResource, name: str, groups: Identifiers
 ) -> tuple[security.GroupRuleSet, ...]:
-    """All rules of a zone's group as one set, so that a rule made by hand shows as drift and goes. The vendor takes no
-    empty set: a group without rules stays as closed as it was made."""
+    """All rules of a zone's group as one set, so that a rule added by hand is detected as drift and removed.
+
+    The vendor accepts no empty set: a group without rules denies everything anyway.
+    """
     rules = zone.rules_of(name)
     if not rules:
         return ()
@@ -155,7 +157,6 @@ def _passing(rule: landing.Rule, groups: Identifiers) -> dict[str, Any]:
 
 
 def accept(why: str, *, protocol: str = "", ports: str = "", **side: pulumi.Input[str]) -> dict[str, Any]:
-    """A rule that lets pass. Without a protocol and ports (`443`, `30000-30085`) it is for all, in whatever way the
-    vendor writes that."""
+    """A rule that allows traffic. Without protocol and ports (`443`, `30000-30085`) it applies to all traffic."""
     named = {"protocol": protocol.upper(), "port": ports} if protocol else {}
     return {"action": "ACCEPT", "description": why, **named, **side}

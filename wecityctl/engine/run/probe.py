@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wecityctl.drift import controllers
 from wecityctl.engine.state.checkpoint import StackState
-from wecityctl.model.naming import CITY_LABEL, MANAGED_BY
+from wecityctl.model.naming import CITY_LABEL, MANAGED_BY, MANAGED_BY_LABEL
 
 if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
@@ -47,7 +47,7 @@ _WITHOUT_GENERATION = frozenset(
 
 def selector(city: str) -> str:
     """The labels by which a city's objects are found."""
-    return f"app.kubernetes.io/managed-by={MANAGED_BY},{CITY_LABEL}={city}"
+    return f"{MANAGED_BY_LABEL}={MANAGED_BY},{CITY_LABEL}={city}"
 
 
 def keys_of(state: StackState) -> tuple[str, ...]:

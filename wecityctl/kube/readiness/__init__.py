@@ -1,7 +1,7 @@
-"""Whether an object is live, by the kstatus conventions, and waiting until it is.
+"""Whether an object is ready, by the kstatus conventions, and waiting until it is.
 
-`assess` is pure and knows one small rule per kind; `wait_ready` and `wait_deleted` watch; `annotations` reads what the
-user asked for on the object (`pulumi.com/skipAwait`, `waitFor`, `timeoutSeconds`).
+`assess` is pure and has one small rule per kind. `wait_ready` and `wait_deleted` watch. `annotations` reads the user's
+annotations on the object (`pulumi.com/skipAwait`, `waitFor`, `timeoutSeconds`).
 """
 
 from wecityctl.kube.readiness.annotations import WaitPlan, wait_plan

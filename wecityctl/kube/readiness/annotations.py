@@ -1,6 +1,6 @@
-"""What the user asked for on the object itself: not to wait, how long, and for what.
+"""The annotations by which a user controls waiting for an object: whether, how long, and for what.
 
-The annotations are those of the official Kubernetes plug-in: pulumi.com/skipAwait, timeoutSeconds and waitFor.
+They are those of the official Kubernetes plug-in: pulumi.com/skipAwait, timeoutSeconds and waitFor.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ SKIP, TIMEOUT, WAIT_FOR = "pulumi.com/skipAwait", "pulumi.com/timeoutSeconds", "
 
 @dataclass(frozen=True, slots=True)
 class WaitFor:
-    """One wish: a JSONPath (`steps`) or a condition type, and the value it must have.
+    """One condition of `waitFor`: a JSONPath (`steps`) or a condition type, and the value that it must have.
 
-    `value` None means that the path leads somewhere; a condition's default is "True".
+    If `value` is None, any value at the path will do. The default for a condition type is "True".
     """
 
     text: str
@@ -33,7 +33,7 @@ class WaitFor:
     value: str | None = None
 
     def met(self, obj: Object) -> Readiness:
-        """Whether the object is as wished."""
+        """Whether the object meets the condition."""
         if self.condition:
             return self._condition_met(obj)
         values = [jsonpath.as_text(v) for v in jsonpath.find(self.steps, obj)]
@@ -57,7 +57,7 @@ class WaitFor:
 
 @dataclass(frozen=True, slots=True)
 class WaitPlan:
-    """Whether to wait for an object, for how long in seconds, and for what (empty: the kind's own rule)."""
+    """Whether to wait for an object, for how many seconds, and for what (empty: the kind's own rule)."""
 
     skip: bool
     timeout: float
@@ -72,7 +72,7 @@ def wait_plan(obj: Mapping[str, Any], *, default_timeout: float = 600.0) -> Wait
 
 
 def all_met(wishes: Sequence[WaitFor], obj: Object) -> Readiness:
-    """Ready when every wish is met, else the first that is not."""
+    """Ready when every condition is met; otherwise the first one that is not."""
     for wish in wishes:
         found = wish.met(obj)
         if found.state != "ready":
@@ -81,7 +81,7 @@ def all_met(wishes: Sequence[WaitFor], obj: Object) -> Readiness:
 
 
 def parse_wish(text: str) -> WaitFor:
-    """One wish, as kubectl wait's --for writes it. Raises `ConfigurationError`."""
+    """Parse one condition in the syntax of kubectl wait's --for. Raises `ConfigurationError`."""
     kind, _, rest = text.strip().partition("=")
     if kind == "condition" and rest:
         name, _, value = rest.partition("=")

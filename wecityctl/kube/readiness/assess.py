@@ -1,4 +1,4 @@
-"""The registry of readiness rules: which rule judges which kind. Pure; the rules lie in the modules beside it."""
+"""The registry of readiness rules by kind. Pure; the rules are in the other modules of this package."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RULES: Mapping[tuple[str, str], Rule] = {
     ("", "Namespace"): platform.namespace,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): platform.custom_resource_definition,
     ("apiregistration.k8s.io", "APIService"): platform.api_service,
-    # Their conditions speak of metrics and of disruptions that may come, not of whether they are in force.
+    # Their conditions are about metrics and future disruptions, not about whether the object is in force.
     ("autoscaling", "HorizontalPodAutoscaler"): platform.at_once,
     ("policy", "PodDisruptionBudget"): platform.at_once,
 }
@@ -34,16 +34,16 @@ _NOTHING = Related()
 
 
 def assess(obj: Object, related: Related | None = None) -> Readiness:
-    """Whether `obj` (live, with status) is ready. Kinds without a rule are judged by their conditions."""
+    """Whether `obj` (live, with status) is ready. Kinds without a rule are assessed by their conditions."""
     if meta(obj).get("deletionTimestamp"):
         return waiting("it is being deleted")
     rule, known = _RULES.get(group_kind(obj), by_conditions), related or _NOTHING
-    policy_report = rule(obj, known)
-    if policy_report.state == "waiting" and group_kind(obj) in _RULES:
-        return certain.failure(obj, known) or policy_report
-    return policy_report
+    readiness = rule(obj, known)
+    if readiness.state == "waiting" and group_kind(obj) in _RULES:
+        return certain.failure(obj, known) or readiness
+    return readiness
 
 
 def group_kind(obj: Object) -> tuple[str, str]:
-    """(API group, kind): what decides the rule, whatever the version."""
+    """(API group, kind): selects the rule, whatever the version."""
     return str(obj.get("apiVersion") or "").rpartition("/")[0], str(obj.get("kind") or "")

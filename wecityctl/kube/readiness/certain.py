@@ -1,7 +1,7 @@
-"""What will certainly not become ready by itself: pods that cannot start, pods that nobody may make. Pure.
+"""Detects permanent failures: pods that cannot start, and pods that the API server will never admit. Pure.
 
-A failure counts only if what the workload asks for now causes it: pods and ReplicaSets of an earlier template are left
-out. What may still come by itself (a registry out of reach, a Secret that is not there, quota in use) is no failure.
+Only failures of the workload's current template count; pods and ReplicaSets of an earlier template are ignored. What
+may resolve itself (an unreachable registry, a missing Secret, a used-up quota) is no failure.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from wecityctl.kube.readiness.pods import container_statuses, is_ready, matches
 from wecityctl.kube.resource import Object, meta
 from wecityctl.model.quantity import parse_quantity
 
-# Rules, images and Secrets that are changed in the same run reach their readers a moment later.
+# Seconds: admission rules, images and Secrets that change in the same run take effect with a short delay.
 PATIENCE = 5.0
 _KEY_PATIENCE = 15.0
-# What containerd and registries say of an image that is not there; an unreachable registry says something else.
+# What containerd and registries report for an image that does not exist. An unreachable registry's message differs.
 _NO_IMAGE = re.compile(
     r"code = NotFound\b|: not found\b|manifest unknown|name unknown|manifest for \S+ not found", re.IGNORECASE
 )
 _NO_KEY = re.compile(r"couldn't find key \S+ in (?:Secret|ConfigMap) \S+")
 _AS_ROOT = re.compile(r"runAsNonRoot and image (?:will run as root|has non-numeric user)")
-# Refusals that later attempts may not meet: controllers and caches that are behind.
+# Rejections that may pass, because controllers and caches lag behind.
 _PASSING = re.compile(
     r"serviceaccount \S+ not found|status unknown for quota|not yet ready to handle|no PriorityClass|timed? ?out"
     r"|connection refused|failed calling webhook|Internal error|being terminated",
@@ -37,7 +37,7 @@ _RUNS_PODS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Replicati
 
 
 def failure(obj: Object, related: Related) -> Readiness | None:
-    """Why `obj` will certainly not become ready; `patience` says how long that must last before it is believed."""
+    """Why `obj` will never become ready; `patience` says for how many seconds that must last before it counts."""
     kind = obj.get("kind")
     if kind == "Pod":
         return _pod(obj)
@@ -49,7 +49,9 @@ def failure(obj: Object, related: Related) -> Readiness | None:
 
 
 def is_scaled_to_zero(workload: Object) -> bool:
-    """Whether a workload is to have no pods: 0 replicas, suspended, done, for no node, or paused before it made any."""
+    """Whether a workload has no pods by design: 0 replicas, suspended, complete, no matching node, or paused from the
+    start.
+    """
     spec, status = spec_of(workload), status_of(workload)
     kind = workload.get("kind")
     if kind == "DaemonSet":
@@ -60,13 +62,13 @@ def is_scaled_to_zero(workload: Object) -> bool:
         done = condition(workload, "Complete") or {}
         return bool(spec.get("suspend")) or done.get("status") == "True"
     if kind == "Deployment" and spec.get("paused") and not status.get("replicas"):
-        # Its controller has seen that it is paused, and makes pods of nothing new until it is not.
+        # Its controller has observed the pause, and creates no pods of a new template until it ends.
         return bool(status.get("observedGeneration") == meta(workload).get("generation"))
     return bool(spec.get("replicas", 1) == 0)
 
 
 def template_labels(workload: Object) -> dict[str, Any]:
-    """The labels of the pods that a workload makes."""
+    """The labels of the pods that a workload creates."""
     spec = spec_of(workload)
     if workload.get("kind") == "CronJob":
         spec = (spec.get("jobTemplate") or {}).get("spec") or {}
@@ -74,7 +76,7 @@ def template_labels(workload: Object) -> dict[str, Any]:
 
 
 def _service(obj: Object, related: Related) -> Readiness | None:
-    """A Service whose every workload will certainly not start, or for which none will come in this run."""
+    """A Service whose workloads will all fail to start, or that will get no workload in this run."""
     if related.workloads is None:
         return None
     running = [each for each in related.workloads if not is_scaled_to_zero(each)]
@@ -99,7 +101,7 @@ def _pods(obj: Object, related: Related) -> Iterable[Readiness | None]:
 
 
 def _asks_for(pod: Object, template: dict[str, Any]) -> bool:
-    """Whether the pod was made from this template, as far as what can fail here is concerned."""
+    """Whether the pod was created from this template, considering only fields that can cause a failure here."""
     for part in ("initContainers", "containers"):
         made = {each.get("name"): each for each in spec_of(pod).get(part) or ()}
         for wanted in template.get(part) or ():
@@ -129,7 +131,7 @@ def _pod(pod: Object) -> Readiness | None:
 
 
 def _refusals(obj: Object, related: Related) -> Readiness | None:
-    """A pod that the API server refuses to make, and always will."""
+    """A pod that the API server rejects and always will."""
     wanted = spec_of(obj).get("replicas", 1) if obj.get("kind") not in ("DaemonSet", "Job") else 1
     for message in _messages(obj, related):
         found = _refusal(message, wanted)
@@ -155,7 +157,7 @@ def _messages(obj: Object, related: Related) -> Iterable[str]:
 
 
 def _refusal(message: str, wanted: int) -> str:
-    """The message if later attempts will be refused as well, else nothing."""
+    """The message if later attempts will be rejected too, otherwise an empty string."""
     if "forbidden" not in message and "denied the request" not in message and "is invalid" not in message:
         return ""
     if _PASSING.search(message):

@@ -1,6 +1,6 @@
 """The rule for kinds without one of their own: conditions and observedGeneration, by the kstatus conventions.
 
-Source: kstatus (sigs.k8s.io/cli-utils, pkg/kstatus). An object without conditions is ready as soon as it is there.
+Source: kstatus (sigs.k8s.io/cli-utils, pkg/kstatus). An object without conditions is ready as soon as it exists.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from typing import Any
 from wecityctl.kube.readiness.model import READY, Readiness, Related, failed, waiting
 from wecityctl.kube.resource import Object, meta
 
-# What controllers call "it works", most telling first.
+# Condition types that mean success, the most significant first.
 _POSITIVE = ("Ready", "Available", "Established")
 
 
 def status_of(obj: Object) -> dict[str, Any]:
-    """The status, an empty dict when there is none."""
+    """The status; an empty dict when there is none."""
     found = obj.get("status")
     return found if isinstance(found, dict) else {}
 
 
 def spec_of(obj: Object) -> dict[str, Any]:
-    """The spec, an empty dict when there is none."""
+    """The spec; an empty dict when there is none."""
     found = obj.get("spec")
     return found if isinstance(found, dict) else {}
 
@@ -35,18 +35,18 @@ def condition(obj: Object, kind: str) -> dict[str, Any] | None:
 
 
 def told(found: dict[str, Any]) -> str:
-    """A condition's message or reason, one line."""
+    """A condition's message, or else its reason, in one line."""
     return one_line(str(found.get("message") or found.get("reason") or ""))
 
 
 def one_line(text: str, limit: int = 400) -> str:
-    """Text without line breaks, cut at `limit` characters."""
+    """Text without line breaks, truncated to `limit` characters."""
     flat = " ".join(text.split())
     return flat if len(flat) <= limit else f"{flat[: limit - 1]}…"
 
 
 def unobserved(obj: Object, *, required: bool = False) -> Readiness | None:
-    """Waiting when the controller has not yet seen the latest spec; `required` for kinds that always report it."""
+    """Waiting if the controller has not observed the latest spec; `required` for kinds that always report it."""
     generation = meta(obj).get("generation")
     observed = status_of(obj).get("observedGeneration")
     if observed is None and not (required and generation):
@@ -57,7 +57,7 @@ def unobserved(obj: Object, *, required: bool = False) -> Readiness | None:
 
 
 def by_conditions(obj: Object, related: Related) -> Readiness:
-    """Custom resources, and built-in kinds without a rule."""
+    """The rule for custom resources, and for built-in kinds without a rule."""
     behind = unobserved(obj)
     if behind is not None:
         return behind

@@ -1,4 +1,4 @@
-"""The part of Kubernetes' JSONPath that waiting needs: fields, indexes, wildcards and equality filters.
+"""The subset of Kubernetes' JSONPath that waiting needs: fields, indexes, wildcards and equality filters.
 
 `{.status.loadBalancer.ingress[0].ip}`, `{.status.conditions[?(@.type=="Ready")].status}`, `{.metadata.labels.a\\.b}`.
 """
@@ -25,7 +25,7 @@ Step = tuple[str, Any]
 
 
 def parse(expression: str) -> tuple[Step, ...]:
-    """The steps of an expression, with or without its braces. Raises `ConfigurationError`."""
+    """Parse an expression, with or without its braces, into steps. Raises `ConfigurationError`."""
     text = expression.strip()
     if text.startswith("{") and text.endswith("}"):
         text = text[1:-1].strip()
@@ -46,7 +46,7 @@ def parse(expression: str) -> tuple[Step, ...]:
 
 
 def find(steps: Sequence[Step], value: Any) -> list[Any]:
-    """Every value the steps lead to."""
+    """Every value that the steps select."""
     values = [value]
     for kind, what in steps:
         values = [found for each in values for found in _follow(kind, what, each)]
@@ -54,7 +54,7 @@ def find(steps: Sequence[Step], value: Any) -> list[Any]:
 
 
 def as_text(value: Any) -> str:
-    """A value as it is compared with what the user wrote."""
+    """A value as text, to be compared with the user's."""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 

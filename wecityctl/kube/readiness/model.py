@@ -1,5 +1,4 @@
-"""What readiness is made of: the policy report, the neighbours a policy report may need, and the failure to become
-ready.
+"""Data types of readiness: the result, the related objects that a rule may need, and the error.
 
 No rules and no requests.
 """
@@ -18,9 +17,9 @@ State = Literal["ready", "waiting", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """The policy report on an object, with one line for people (empty when there is nothing to say).
+    """The result of a readiness rule, with one line for the user (empty when there is nothing to say).
 
-    `patience` is for how many seconds a failure must last before it is believed.
+    `patience` is for how many seconds a failure must last before it counts.
     """
 
     state: State
@@ -32,23 +31,23 @@ READY = Readiness("ready")
 
 
 def waiting(reason: str) -> Readiness:
-    """Not yet, and why."""
+    """Not ready yet, and why."""
     return Readiness("waiting", reason)
 
 
 def failed(reason: str) -> Readiness:
-    """It will not become ready by itself."""
+    """The object will not become ready by itself."""
     return Readiness("failed", reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """Neighbours of an object, as far as they are known. None means not looked at.
+    """Objects related to the assessed one, as far as known. None means that they were not read.
 
-    `endpoints_hidden` says that we may not see a Service's endpoints, `storage_class` is a PVC's class, `backends` are
-    the names of existing Services in an Ingress's namespace, `ingress_class_served` is whether its IngressClass exists.
-    `workloads` make the pods that a Service selects, `replica_sets` are those of the namespace, `refusals` what the API
-    server said of pods that it did not make, `failed_before` what else has failed in this run.
+    `endpoints_hidden`: a Service's endpoints may not be read. `storage_class`: a PVC's class. `backends`: names of
+    existing Services in an Ingress's namespace. `ingress_class_served`: whether the IngressClass exists. `workloads`:
+    those whose pods a Service selects. `replica_sets`: those of the namespace. `refusals`: the API server's reasons for
+    pods that it rejected. `failed_before`: which other resources have failed in this run.
     """
 
     pods: Sequence[Object] | None = None
@@ -67,7 +66,7 @@ Rule = Callable[[Object, Related], Readiness]
 
 
 class NotReady(WecityError):  # noqa: N818 - named as the contract of readiness names it
-    """The object was made but is not live: out of time (`timed_out`) or failed. `obj` is its last known state."""
+    """The object exists but is not ready: timed out (`timed_out`) or failed. `obj` is its last known state."""
 
     def __init__(self, obj: Object, reasons: Sequence[str], *, what: str, timed_out: bool) -> None:
         super().__init__(f"{describe(obj)} {what}", details="\n".join(reasons))

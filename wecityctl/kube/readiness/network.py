@@ -1,9 +1,8 @@
 """Readiness of Services and Ingresses.
 
-A Service with a selector waits for a ready endpoint, as the official plug-in does, except headless and ExternalName
-ones and those whose workloads are all scaled to zero. An Ingress waits for an address where an IngressClass for it
-exists: somebody will give it one. Where there is none, nobody ever will, and it is ready when the Services it points to
-exist.
+A Service with a selector waits for a ready endpoint, as in the official plug-in. Exceptions are headless and
+ExternalName Services and those whose workloads are all scaled to zero. An Ingress waits for an address if its
+IngressClass exists. Without one it never gets an address, and is ready when the Services that it refers to exist.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from wecityctl.model.words import counted, noun_for
 
 
 def needs_endpoints(obj: Object) -> bool:
-    """Whether the Service is to have pods behind it."""
+    """Whether the Service is expected to have pods."""
     spec = spec_of(obj)
     return bool(spec.get("selector")) and spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName"
 
 
 def service(obj: Object, related: Related) -> Readiness:
-    """A ready endpoint, and an address when it is a load balancer."""
+    """Ready with a ready endpoint, and for a load balancer an address."""
     if spec_of(obj).get("type") == "LoadBalancer" and not _addresses(obj):
         return waiting("its load balancer has no address yet")
     if not needs_endpoints(obj) or related.endpoints_hidden or _is_to_have_none(related):
@@ -36,7 +35,7 @@ def service(obj: Object, related: Related) -> Readiness:
 
 
 def ingress(obj: Object, related: Related) -> Readiness:
-    """See the module."""
+    """Ready with an address, or without an IngressClass, once the Services exist; see the module."""
     if _addresses(obj):
         return READY
     if related.backends is None or related.ingress_class_served is None:
@@ -50,7 +49,7 @@ def ingress(obj: Object, related: Related) -> Readiness:
 
 
 def backend_services(obj: Object) -> frozenset[str]:
-    """The names of the Services an Ingress points to."""
+    """The names of the Services that an Ingress refers to."""
     spec = spec_of(obj)
     backends: list[dict[str, Any]] = [spec.get("defaultBackend") or {}]
     for rule in spec.get("rules") or ():
@@ -66,14 +65,14 @@ def _addresses(obj: Object) -> list[Any]:
 def _has_ready_endpoint(related: Related) -> bool:
     for piece in related.endpoint_slices or ():
         for endpoint in piece.get("endpoints") or ():
-            # The API says: no answer is to be read as ready.
+            # According to the API, a missing condition counts as ready.
             if endpoint.get("addresses") and (endpoint.get("conditions") or {}).get("ready") is not False:
                 return True
     return False
 
 
 def _is_to_have_none(related: Related) -> bool:
-    """Whether no pod is to be behind the Service: there are workloads for it, and each is scaled to zero."""
+    """Whether the Service has no pods by design: it has workloads, and each is scaled to zero."""
     if not related.workloads or not all(is_scaled_to_zero(each) for each in related.workloads):
         return False
     return all(meta(pod).get("deletionTimestamp") for pod in related.pods or ())

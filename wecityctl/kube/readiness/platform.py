@@ -1,4 +1,4 @@
-"""Readiness of what extends or divides the cluster: CustomResourceDefinition, APIService, Namespace."""
+"""Readiness of CustomResourceDefinition, APIService and Namespace, and of kinds that are ready at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from wecityctl.kube.resource import Object
 
 
 def custom_resource_definition(obj: Object, related: Related) -> Readiness:
-    """Names accepted and established."""
+    """Ready when its names are accepted and it is established."""
     names = condition(obj, "NamesAccepted")
     if names is not None and names.get("status") == "False":
         return failed(f"its names are not accepted: {told(names)}")
@@ -19,7 +19,7 @@ def custom_resource_definition(obj: Object, related: Related) -> Readiness:
 
 
 def api_service(obj: Object, related: Related) -> Readiness:
-    """The server behind it answers."""
+    """Ready when its extension server answers."""
     found = condition(obj, "Available")
     if found is None:
         return waiting("not looked at yet")
@@ -27,10 +27,10 @@ def api_service(obj: Object, related: Related) -> Readiness:
 
 
 def namespace(obj: Object, related: Related) -> Readiness:
-    """Active."""
+    """Ready when active."""
     return READY if status_of(obj).get("phase", "Active") == "Active" else waiting("it is being deleted")
 
 
 def at_once(obj: Object, related: Related) -> Readiness:
-    """Ready as soon as it is there, whatever its status says later."""
+    """Ready as soon as it exists, whatever its status says later."""
     return READY

@@ -1,4 +1,4 @@
-"""Pods: whether one is ready, and in a few words why it is not."""
+"""Readiness of pods, and a short explanation of why one is not ready."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STARTING = {"ContainerCreating", "PodInitializing", ""}
 
 
 def pod(obj: Object, related: Related) -> Readiness:
-    """Ready, or run to its end."""
+    """Ready, or completed."""
     phase = status_of(obj).get("phase")
     if phase == "Succeeded":
         return READY
@@ -27,13 +27,13 @@ def pod(obj: Object, related: Related) -> Readiness:
 
 
 def is_ready(obj: Object) -> bool:
-    """Whether the pod takes part: Ready and not being deleted."""
+    """Whether the pod is Ready and not being deleted."""
     found = condition(obj, "Ready")
     return found is not None and found.get("status") == "True" and not meta(obj).get("deletionTimestamp")
 
 
 def explain(obj: Object) -> str:
-    """Why the pod is not ready; empty when nothing is known."""
+    """Why the pod is not ready; empty if unknown."""
     status = status_of(obj)
     if status.get("phase") == "Failed" and status.get("reason"):
         return one_line(f"{status['reason']}: {status.get('message') or ''}".rstrip(": "))
@@ -56,12 +56,12 @@ def explain(obj: Object) -> str:
 
 
 def _without_preemption(text: str) -> str:
-    """The scheduler's words without its account of what evicting others would not help either."""
+    """The scheduler's message without its part about preemption."""
     return text.partition(" preemption: ")[0].removesuffix(" no new claims to deallocate,").rstrip(" ,")
 
 
 def crashed_container(obj: Object) -> tuple[str, bool] | None:
-    """The name of the container that crashes or has failed, and whether its log is that of the previous run."""
+    """The name of the container that crashes or has failed, and whether to read the previous run's log."""
     for container in container_statuses(obj):
         state = container.get("state") or {}
         if (state.get("terminated") or {}).get("exitCode"):
@@ -73,7 +73,7 @@ def crashed_container(obj: Object) -> tuple[str, bool] | None:
 
 
 def problems(pods: Iterable[Object], *, limit: int = 3) -> list[str]:
-    """`web-7d: image pull: …` for the pods that are not ready, alike ones together."""
+    """`web-7d: image pull: …` for the pods that are not ready; pods with the same problem share a line."""
     grouped: dict[str, list[str]] = {}
     for each in pods:
         if is_ready(each) or meta(each).get("deletionTimestamp") or status_of(each).get("phase") == "Succeeded":
@@ -89,7 +89,7 @@ def problems(pods: Iterable[Object], *, limit: int = 3) -> list[str]:
 
 
 def matches(labels: dict[str, Any], selector: dict[str, Any]) -> bool:
-    """Whether labels fit a label selector (matchLabels and matchExpressions)."""
+    """Whether labels match a label selector (matchLabels and matchExpressions)."""
     if any(labels.get(k) != v for k, v in (selector.get("matchLabels") or {}).items()):
         return False
     return all(_expression(labels, e) for e in selector.get("matchExpressions") or ())
@@ -105,7 +105,7 @@ def _expression(labels: dict[str, Any], expression: dict[str, Any]) -> bool:
 
 
 def container_statuses(obj: Object) -> Sequence[dict[str, Any]]:
-    """The statuses of a pod's containers, those that run first before the others."""
+    """The statuses of a pod's containers, init containers first."""
     status = status_of(obj)
     return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
 

@@ -1,4 +1,4 @@
-"""Readiness of volumes, claims and quotas."""
+"""Readiness of PersistentVolumes, PersistentVolumeClaims and ResourceQuotas."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from wecityctl.kube.resource import Object
 
 
 def volume_claim(obj: Object, related: Related) -> Readiness:
-    """Bound; or Pending with a class that binds when the first pod uses the claim."""
+    """Ready when bound, or Pending with a class that binds when the first pod uses the claim."""
     phase = status_of(obj).get("phase")
     if phase == "Bound":
         return READY
@@ -24,7 +24,7 @@ def volume_claim(obj: Object, related: Related) -> Readiness:
 
 
 def volume(obj: Object, related: Related) -> Readiness:
-    """Usable or used."""
+    """Ready when available or bound."""
     status = status_of(obj)
     phase = status.get("phase")
     if phase in ("Available", "Bound", "Released"):
@@ -35,7 +35,7 @@ def volume(obj: Object, related: Related) -> Readiness:
 
 
 def resource_quota(obj: Object, related: Related) -> Readiness:
-    """Enforced: the controller has taken over the limits."""
+    """Ready when the quota controller enforces the limits."""
     if (spec_of(obj).get("hard") or {}) == (status_of(obj).get("hard") or {}):
         return READY
     return waiting("its limits are not in force yet")

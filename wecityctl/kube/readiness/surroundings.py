@@ -1,6 +1,6 @@
-"""The neighbours of an object that is waited for: which feeds tell about them, and what must be asked once.
+"""Reads the objects related to one that is waited for: by watches, and by single requests.
 
-Never fails because it may not look at something: what cannot be seen stays unknown.
+Missing permissions never cause a failure: what cannot be read is unknown.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _WORKLOADS = (
     ResourceType("batch", "v1", "CronJob", "cronjobs", True),
     _REPLICA_SET,
 )
-# Their controllers tell in events alone that pods are refused.
+# Their controllers report rejected pods in events only.
 _TOLD_IN_EVENTS = {("apps", "StatefulSet"), ("apps", "DaemonSet"), ("batch", "Job")}
 
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
@@ -45,7 +45,7 @@ _LOG_SECONDS = 5.0
 
 
 def pod_rule(obj: Object) -> Callable[[Object], bool] | None:
-    """Which pods belong to a workload or Service; None for kinds without pods."""
+    """A predicate for the pods of a workload or Service; None for kinds without pods."""
     group, kind = group_kind(obj)
     spec, uid = spec_of(obj), meta(obj).get("uid")
     if (group, kind) in (("apps", "StatefulSet"), ("apps", "DaemonSet"), ("apps", "ReplicaSet"), ("batch", "Job")):
@@ -62,7 +62,7 @@ def pod_rule(obj: Object) -> Callable[[Object], bool] | None:
 
 
 class Surroundings:
-    """What is known of one object's neighbours. `wake` is set whenever any of it changes."""
+    """The known state of one object's related objects. `wake` is set whenever any of it changes."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Surroundings:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Look at what the policy report itself needs."""
+        """Start to read what the readiness rule needs."""
         group_and_kind = group_kind(self._obj)
         if group_and_kind == ("", "Service") and needs_endpoints(self._obj):
             name = meta(self._obj).get("name")
@@ -106,7 +106,7 @@ class Surroundings:
             await self._ask(self._read_ingress())
 
     async def look_closer(self) -> None:
-        """Look at what only explains: the pods. Called when it takes more than a moment."""
+        """Start to read what only explains the result: the pods. Called if readiness takes more than a moment."""
         if self._pod_rule is not None and self._pods is None:
             self._pods = await self._follow(POD, self._pod_rule)
         if group_kind(self._obj) == ("networking.k8s.io", "Ingress"):
@@ -118,12 +118,12 @@ class Surroundings:
             self._replica_sets = self._workloads[-1]
 
     async def look_again(self) -> None:
-        """Look at what no watch tells. Called every few seconds after `look_closer`."""
+        """Read what cannot be watched. Called every few seconds after `look_closer`."""
         if group_kind(self._obj) in _TOLD_IN_EVENTS:
             await self._ask(self._read_refusals())
 
     def related(self) -> Related:
-        """What the rules may know now."""
+        """The current state, for the rules."""
         return Related(
             pods=self.pods(),
             endpoint_slices=self._endpoint_slices(),
@@ -138,22 +138,22 @@ class Surroundings:
         )
 
     def pods(self) -> Sequence[Object] | None:
-        """The object's pods, None while they are not looked at."""
+        """The object's pods; None while they are not read."""
         if self._pods is None or not self._pods.synced or self._pod_rule is None:
             return self._listed
         return [p for p in self._pods.objects.values() if self._pod_rule(p)]
 
     @property
     def blind(self) -> str:
-        """Why the verdict's own needs cannot be seen; empty when they can."""
+        """Why the objects that the rule needs cannot be read; empty when they can."""
         error = self._slices.error if self._slices is not None else None
         return f"its endpoints cannot be looked at: {error.message}" if error is not None else ""
 
     def read_crash_logs(self) -> None:
-        """Start reading the last lines of a crashed container; `wake` is set when they are there."""
+        """Start reading the last lines of a crashed container; `wake` is set when they have arrived."""
         for pod in self.pods() or ():
             found = crashed_container(pod)
-            # One log is enough to understand, and is read once: a loop has the same last words every time.
+            # One log is read, once: it explains enough, and a crash loop writes the same lines every time.
             if found is None or self._log_asked:
                 continue
             self._log_asked = True
@@ -163,13 +163,13 @@ class Surroundings:
             task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """End what is still being read."""
+        """Cancel running requests."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def last_words(self) -> list[str]:
-        """What else there is to tell about a failure: last log lines, warnings about the object and its pods."""
+        """Further details of a failure: last log lines, and warnings about the object and its pods."""
         lines: list[str] = []
         if self._pod_rule is not None and self._pods is None:
             await self._ask(self._list_pods())
@@ -185,7 +185,7 @@ class Surroundings:
     async def _follow(self, rt: ResourceType, rule: Callable[[Object], bool]) -> Feed:
         feed = await self._stack.enter_async_context(self._client.observer.follow(rt, self._namespace))
         self._stack.enter_context(feed.wake_on(rule, self._wake))
-        # A feed that is already in sync wakes nobody by itself.
+        # A feed that is already in sync does not wake anybody.
         self._wake.set()
         return feed
 
@@ -209,7 +209,7 @@ class Surroundings:
         return not owned and matches(template_labels(workload), selector)
 
     def _behind(self) -> Sequence[Object] | None:
-        """The workloads behind a Service; None while one kind of them is not known."""
+        """The workloads whose pods a Service selects; None until all kinds of them are known."""
         found = [_objects(feed) for feed in self._workloads]
         if not found or any(each is None for each in found):
             return None
@@ -217,7 +217,7 @@ class Surroundings:
 
     async def _read_refusals(self) -> None:
         found = await self._client.events(self._namespace, str(meta(self._obj).get("uid")))
-        # Older ones are about what the object asked for before.
+        # Older events are about an earlier spec.
         since = version_of(self._obj)
         self._refusals = tuple(
             one_line(str(event.get("message") or ""))
@@ -266,7 +266,7 @@ class Surroundings:
                     self._namespace, name, container, tail_lines=_LOG_LINES, previous=previous
                 )
         except (WecityError, TimeoutError):
-            # Simulated nodes and nodes out of reach have no logs to give: the exit code must do.
+            # Simulated and unreachable nodes have no logs: the exit code has to do.
             return
         if text.strip():
             self.logs[name] = f"{name}: last log lines of {container}:\n{text.rstrip()}"
@@ -276,7 +276,7 @@ class Surroundings:
         try:
             await question
         except WecityError:
-            # Not allowed to look, or not there: it stays unknown.
+            # Not allowed or not found: it stays unknown.
             return
 
 

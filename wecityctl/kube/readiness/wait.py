@@ -1,6 +1,6 @@
-"""Waiting by watching: until an object is ready, or until it is gone, telling each new reason once.
+"""Waits by watching until an object is ready or deleted, and reports each new reason once.
 
-The policy reports are `assess`'s; which neighbours are watched is `surroundings`' business.
+`assess` evaluates readiness; `surroundings` selects the related objects to watch.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from wecityctl.model.words import noun_for
 
 Report = Callable[[str], None]
 
-# Most things become ready in a moment: what they wait for in it is not worth telling hundreds of times.
+# Seconds. Most objects become ready sooner, and then no reason is reported.
 _TELL_SECONDS = 0.4
 _CLOSER_LOOK_SECONDS = 1.5
 _POLL_SECONDS = 2.0
 _LOOK_AGAIN_SECONDS = 3.0
 _SERVED_SECONDS = 15.0
-# Kinds of which a stack waits for many in one namespace: they share one watch. Of others, only the object is watched.
+# Kinds of which a stack waits for many in one namespace share one watch. For other kinds, only the object is watched.
 _SHARED = frozenset(
     {
         ("apps", "Deployment"),
@@ -57,11 +57,11 @@ async def wait_ready(
     wait_for: Sequence[WaitFor] = (),
     failed_before: Callable[[], str] = lambda: "",
 ) -> Object:
-    """The live object once it is ready. `obj` is the answer of apply: if that is ready already, nothing is asked.
+    """Wait until the object is ready; returns its live state. Makes no request if `obj`, the answer of apply, is ready.
 
-    Raises `NotReady` when `timeout` seconds have passed or the object has failed for good. Cancel it by cancelling the
-    task. Annotations are not looked at here: pass `wait_plan(inputs).wait_for`. `failed_before` names what else has
-    failed in the run: nothing that depends on it will come.
+    Raises `NotReady` after `timeout` seconds or when the object has failed permanently. Cancel the task to stop.
+    Annotations are not read here: pass `wait_plan(inputs).wait_for`. `failed_before` names what else has failed in the
+    run, whose dependents will not be created.
     """
     if (all_met(wait_for, obj) if wait_for else assess(obj)).state == "ready":
         return obj
@@ -81,9 +81,9 @@ async def wait_deleted(
     timeout: float,  # noqa: ASYNC109
     report: Report,
 ) -> None:
-    """Return once the object of that uid is gone (another object of the same name counts as gone).
+    """Wait until the object of that uid is deleted (another object of the same name counts as deleted).
 
-    Raises `NotReady` naming the finalizers that hold it when `timeout` seconds have passed. An empty uid means any.
+    Raises `NotReady` with the blocking finalizers after `timeout` seconds. An empty uid matches any object.
     """
     namespace = (namespace or client.access.namespace) if rt.namespaced else None
     try:
@@ -110,7 +110,7 @@ async def wait_deleted(
             obj = newer
 
 
-# Conditions of a namespace that is being deleted. An extension whose API server does not answer holds it as well.
+# Conditions of a namespace that is being deleted. An extension API server that does not answer blocks it too.
 _HOLDS: Final = (
     "NamespaceDeletionDiscoveryFailure",
     "NamespaceDeletionGroupVersionParsingFailure",
@@ -121,12 +121,12 @@ _HOLDS: Final = (
 
 
 def gone_at_once(answer: Object) -> bool:
-    """Whether a DELETE's answer says that nothing is left to wait for (a Status, not the object on its way out)."""
+    """Whether a DELETE's answer says that the object is gone (a Status, not the object being deleted)."""
     return answer.get("kind") == "Status"
 
 
 def why_held(obj: Object) -> str:
-    """What an object that is being deleted still waits for."""
+    """What blocks the deletion of an object."""
     finalizers = [*(meta(obj).get("finalizers") or ()), *(spec_of(obj).get("finalizers") or ())]
     if not meta(obj).get("deletionTimestamp"):
         return "its deletion has not begun"
@@ -139,7 +139,7 @@ def why_held(obj: Object) -> str:
 
 
 class _Source:
-    """The newest state of one object: from a watch, or by asking now and then where watching is not allowed."""
+    """The latest state of one object: from a watch, or by polling where watching is not allowed."""
 
     def __init__(self, client: KubeClient, rt: ResourceType, obj: Object, wake: asyncio.Event) -> None:
         self._client = client
@@ -153,19 +153,19 @@ class _Source:
     async def open(
         cls, client: KubeClient, rt: ResourceType, obj: Object, stack: AsyncExitStack, wake: asyncio.Event | None = None
     ) -> _Source:
-        """Begin to watch."""
+        """Start to watch."""
         self = cls(client, rt, obj, wake or asyncio.Event())
         alone = None if group_kind(obj) in _SHARED else self._name
         await self._follow(stack, alone)
         if alone is None and await self._refused():
-            # Allowed for this one name perhaps: a watch of the name alone is asked for by the same permission as `get`.
+            # The permission may be for this name only: watching one name needs the same rule as `get` with that name.
             await self._follow(stack, self._name)
         if await self._refused():
             self._feed = None
         return self
 
     async def next(self, obj: Object, seconds: float) -> Object | None:
-        """The next newer state than `obj` (or `obj` itself when only a neighbour changed); None once it is gone."""
+        """The next state after `obj` (or `obj` itself when only a related object changed); None once it is deleted."""
         self.wake.clear()
         if self._feed is None:
             return await self._poll(seconds)
@@ -180,18 +180,18 @@ class _Source:
         return self.newest(obj)
 
     def newest(self, obj: Object) -> Object | None:
-        """What the watch knows now. Raises the watch's error."""
+        """The latest state that the watch has. Raises the watch's error."""
         feed = self._feed
         if feed is None:
             return obj
         if isinstance(feed.error, NotFound):
-            return None  # its very kind is gone
+            return None  # its kind is not served any more
         if feed.error is not None:
             raise feed.error
         found = feed.objects.get(self._name)
         if found is not None:
             return found if version_of(found) > version_of(obj) else obj
-        # Absent means gone only if the feed is not older than what we have seen.
+        # Absent means deleted only if the feed is not older than the known state.
         return None if feed.synced and feed.version >= version_of(obj) else obj
 
     async def _follow(self, stack: AsyncExitStack, alone: str | None) -> None:
@@ -200,7 +200,7 @@ class _Source:
         self._feed = feed
 
     async def _refused(self) -> bool:
-        """Wait for the feed's first answer; whether it is that we may not look."""
+        """Wait for the feed's first answer; returns whether watching is forbidden."""
         feed = self._feed
         if feed is None:
             return False
@@ -240,7 +240,7 @@ class _Waiter:
         self._seen: set[str] = set()
         self._wake = asyncio.Event()
         self._around = Surroundings(client, obj, self._wake, stack, failed_before)
-        # Since when the object has looked as if it had failed for good, 0 while it does not.
+        # Since when the object has continuously looked as if it had failed; 0 if it does not.
         self._failing_since = 0.0
 
     async def run(self, timeout: float) -> Object:  # noqa: ASYNC109
@@ -252,23 +252,23 @@ class _Waiter:
                 if not self._wait_for:
                     await self._around.open()
         except TimeoutError:
-            raise self._out_of_time((self._policy_report().reason,), timeout) from None
+            raise self._out_of_time((self._readiness().reason,), timeout) from None
         look_at = began + _CLOSER_LOOK_SECONDS
         looked = False
         while True:
-            policy_report = self._policy_report()
+            readiness = self._readiness()
             waited = time.monotonic() - began
-            if policy_report.state == "ready":
+            if readiness.state == "ready":
                 await self._until_served(timeout - waited)
                 return self._obj
-            if self._is_believed(policy_report):
-                what = f"has failed: {policy_report.reason}"
-                raise NotReady(self._obj, await self._reasons(policy_report), what=what, timed_out=False)
+            if self._has_failed_long_enough(readiness):
+                what = f"has failed: {readiness.reason}"
+                raise NotReady(self._obj, await self._reasons(readiness), what=what, timed_out=False)
             if waited >= min(_TELL_SECONDS, timeout):
-                self._tell(policy_report)
+                self._tell(readiness)
             if waited >= timeout:
-                raise self._out_of_time(await self._reasons(policy_report), timeout)
-            # Wake for the next of: something to tell, a closer look, the end of patience.
+                raise self._out_of_time(await self._reasons(readiness), timeout)
+            # Wake for the earliest of: reporting a reason, a closer look, the timeout.
             due = [moment for moment in (_TELL_SECONDS, look_at - began, timeout) if moment > waited]
             newer = await source.next(self._obj, min(due) - waited)
             if newer is None:
@@ -280,29 +280,29 @@ class _Waiter:
                 looked = True
                 look_at = time.monotonic() + _LOOK_AGAIN_SECONDS
 
-    def _is_believed(self, policy_report: Readiness) -> bool:
-        """Whether the object has failed, and for long enough."""
-        if policy_report.state != "failed":
+    def _has_failed_long_enough(self, readiness: Readiness) -> bool:
+        """Whether the object has failed, and for long enough to count."""
+        if readiness.state != "failed":
             self._failing_since = 0.0
             return False
         now = time.monotonic()
         self._failing_since = self._failing_since or now
-        return now - self._failing_since >= policy_report.patience
+        return now - self._failing_since >= readiness.patience
 
     def _out_of_time(self, reasons: Sequence[str], seconds: float) -> NotReady:
         return NotReady(self._obj, reasons, what=f"is not ready after {seconds:.0f} s", timed_out=True)
 
-    def _policy_report(self) -> Readiness:
+    def _readiness(self) -> Readiness:
         if self._wait_for:
             return all_met(self._wait_for, self._obj)
         if self._around.blind:
             self._say(self._around.blind)
         return assess(self._obj, self._around.related())
 
-    def _tell(self, policy_report: Readiness) -> None:
-        self._say(policy_report.reason)
+    def _tell(self, readiness: Readiness) -> None:
+        self._say(readiness.reason)
         for problem in problems(self._around.pods() or ()):
-            if problem not in policy_report.reason:
+            if problem not in readiness.reason:
                 self._say(problem)
         self._around.read_crash_logs()
         for text in self._around.logs.values():
@@ -311,15 +311,15 @@ class _Waiter:
     def _say(self, reason: str) -> None:
         _tell(reason, self._seen, self._report)
 
-    async def _reasons(self, policy_report: Readiness) -> tuple[str, ...]:
+    async def _reasons(self, readiness: Readiness) -> tuple[str, ...]:
         words: list[str] = []
         with suppress(WecityError):
             words = await self._around.last_words()
-        lines = [policy_report.reason, *problems(self._around.pods() or ()), *words]
+        lines = [readiness.reason, *problems(self._around.pods() or ()), *words]
         return tuple(dict.fromkeys(line for line in lines if line))
 
     async def _until_served(self, seconds: float) -> None:
-        """A CustomResourceDefinition is of use once its kind can be asked for, a moment after it is established."""
+        """Wait until the kind of an established CustomResourceDefinition is served, which takes a moment."""
         if group_kind(self._obj) != ("apiextensions.k8s.io", "CustomResourceDefinition"):
             return
         spec = spec_of(self._obj)

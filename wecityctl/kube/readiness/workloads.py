@@ -1,6 +1,6 @@
-"""Readiness of what runs pods: Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job, CronJob.
+"""Readiness of workloads: Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job, CronJob.
 
-The policy report comes from the workload's own status, by kstatus; pods, where known, only say why.
+The workload's own status decides, as in kstatus. Pods, where known, only explain the reason.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from wecityctl.model.words import counted
 
 
 def deployment(obj: Object, related: Related) -> Readiness:
-    """Every replica updated and available, none of the old left."""
+    """Ready when every replica is updated and available, and no old one is left."""
     behind = unobserved(obj, required=True)
     if behind is not None:
         return behind
@@ -36,7 +36,7 @@ def deployment(obj: Object, related: Related) -> Readiness:
         return waiting(_with_pods(f"waiting for {wanted - available} of {wanted} pods", related))
     surplus = status.get("replicas", 0) - wanted
     if surplus > 0:
-        # The old ones stay until the new ones are there: those know what holds them up.
+        # The old pods stay until the new ones are available, so the new ones show what blocks the rollout.
         return waiting(_with_pods(f"{counted(surplus, 'old pod')} terminating", related))
     reached = condition(obj, "Available")
     if wanted and reached is not None and reached.get("status") != "True":
@@ -45,7 +45,7 @@ def deployment(obj: Object, related: Related) -> Readiness:
 
 
 def _states_pause(obj: Object) -> bool:
-    """Whether a program states the pause, by its field manager; then nobody waits for pods of a new template."""
+    """Whether a program's field manager has set the pause. Then pods of a new template are not waited for."""
     return any(
         entry.get("operation") == "Apply" and "f:paused" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
         for entry in obj["metadata"].get("managedFields") or ()
@@ -53,7 +53,7 @@ def _states_pause(obj: Object) -> bool:
 
 
 def stateful_set(obj: Object, related: Related) -> Readiness:
-    """Every replica ready and of the new revision, as far as its update strategy lets it."""
+    """Ready when every replica is ready and of the new revision, as far as its update strategy updates it."""
     behind = unobserved(obj, required=True)
     if behind is not None:
         return behind
@@ -78,7 +78,7 @@ def stateful_set(obj: Object, related: Related) -> Readiness:
 
 
 def daemon_set(obj: Object, related: Related) -> Readiness:
-    """A ready pod of the new template on every node it is for."""
+    """Ready when each target node has a ready pod of the new template."""
     behind = unobserved(obj, required=True)
     if behind is not None:
         return behind
@@ -95,7 +95,7 @@ def daemon_set(obj: Object, related: Related) -> Readiness:
 
 
 def replica_set(obj: Object, related: Related) -> Readiness:
-    """Every replica available. For ReplicationControllers too."""
+    """Ready when every replica is available. For ReplicationControllers too."""
     behind = unobserved(obj, required=True)
     if behind is not None:
         return behind
@@ -113,7 +113,7 @@ def replica_set(obj: Object, related: Related) -> Readiness:
 
 
 def job(obj: Object, related: Related) -> Readiness:
-    """Complete (not merely started: as the official plug-in, unlike kstatus), or suspended by wish."""
+    """Ready when complete (not when started: as in the official plug-in, unlike kstatus), or when suspended."""
     ended = condition(obj, "Failed")
     if ended is not None and ended.get("status") == "True":
         reason = str(ended.get("reason") or "")

@@ -1,6 +1,7 @@
-"""NetworkPolicy on the embedded cloud's real node: `python -m wecityctl.local.netpol` turns policies into nftables.
+"""NetworkPolicy for the embedded cloud's real node: an agent that translates policies into nftables rules.
 
-This module is what the node's maker needs at preparation; it imports neither the client nor asyncio.
+The agent is `python -m wecityctl.local.netpol`. This module has what the node driver needs to prepare the node, and
+imports neither the Kubernetes client nor asyncio.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ PLUGIN = "wecity-netpol"
 
 
 def base_ruleset(pod_cidr: str) -> str:
-    """An nft script that makes the agent's table as long as no pod is known: every forwarded pod packet is dropped.
+    """An nft script that creates the agent's table without known pods: every forwarded pod packet is dropped.
 
-    To be loaded before the first pod; the agent replaces it, and without the agent it stays.
+    It must be loaded before the first pod starts. The agent replaces it; without the agent it stays in force.
     """
     from wecityctl.local.netpol.model import State
     from wecityctl.local.netpol.render import render
@@ -24,12 +25,12 @@ def base_ruleset(pod_cidr: str) -> str:
 
 
 def cni_plugin(records: str, socket: str) -> dict[str, object]:
-    """The entry of the CNI network's plug-in list; it must come last. Paths are as seen inside the node."""
+    """The entry for the CNI plug-in list, where it must be last. Paths are those inside the node."""
     return {"type": PLUGIN, "records": records, "socket": socket}
 
 
 def cni_executable() -> str:
-    """The program `wecity-netpol`, to be made 0755 in a directory where the runtime looks for CNI plug-ins."""
+    """The content of the program `wecity-netpol`, to be written with mode 0755 to a CNI plug-in directory."""
     plugin = Path(__file__).with_name("hook.py")
-    # Without site-packages: the plug-in needs the standard library alone, and starts in a third of the time.
+    # Without site-packages it starts three times as fast; it needs the standard library only.
     return f"#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -S {shlex.quote(str(plugin))}\n"

@@ -22,7 +22,7 @@ from wecityctl.local.netpol.render import cleanup
 
 
 def main(arguments: list[str]) -> int:
-    """0 after SIGTERM or `--cleanup`; a `WecityError`'s code with one line on stderr otherwise."""
+    """Run the agent. Returns 0 after SIGTERM or `--cleanup`, and a `WecityError`'s exit code with a line on stderr."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _run(kubeconfig: str, settings: Settings) -> None:
-    """Until SIGTERM; the rules stay."""
+    """Run the agent until SIGTERM. The rules stay in force."""
     access = load_access(kubeconfig)
     retry = RetryPolicy(total_seconds=5.0, first_contact_seconds=5.0, max_delay=1.0)
     async with HttpPool() as pool, KubeClient(access, pool, user_agent="wecity-netpol", retry=retry) as client:

@@ -1,6 +1,6 @@
-"""The agent's loop: wait for a change, compile, load, tell those who wait. Loads nothing before it knows everything.
+"""The agent's main loop: waits for changes, compiles and loads the rules, and answers the CNI plug-in.
 
-The rules stay in force when the agent ends, however it ends: they are the kernel's, not its own.
+It loads nothing before all objects are known. Loaded rules stay in the kernel when the agent ends for any reason.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from wecityctl.local.netpol.render import write
 from wecityctl.local.netpol.store import Store
 
 _log = logging.getLogger(__name__)
-# Changes come in bursts: a rollout's pods, a namespace with its policies.
+# Changes come in bursts, for example the pods of a roll-out, or a namespace with its policies.
 DEBOUNCE_SECONDS = 0.02
 RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What is in the kernel."""
+    """What is loaded in the kernel."""
 
     script: str = ""
     containers: frozenset[str] = frozenset()
@@ -45,7 +45,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where the agent works. Without `records` a pod's address is taken from its status."""
+    """The agent's settings. Without `records`, pod addresses are taken from the pods' status."""
 
     pod_cidr: str
     socket: Path | None = None
@@ -54,7 +54,7 @@ class Settings:
 
 
 class Agent:
-    """One node's agent; `load` is the gate to the kernel."""
+    """The agent of one node. `load` loads an nft script into the kernel."""
 
     def __init__(self, settings: Settings, client: KubeClient, load: Callable[[str], None] = kernel.load) -> None:
         self._settings = settings
@@ -68,7 +68,7 @@ class Agent:
         self._news = asyncio.Condition()
 
     async def run(self) -> None:
-        """Until cancelled. The socket is there once the first rules are in."""
+        """Run until cancelled. The control socket is opened after the first rules are loaded."""
         control = Control(self._settings.socket, self._answer) if self._settings.socket else None
         try:
             async with asyncio.TaskGroup() as group:
@@ -84,7 +84,7 @@ class Agent:
                 await control.close()
 
     async def _next(self) -> None:
-        """Put the next change into force; tries until it has succeeded."""
+        """Load the next change; retries until it succeeds."""
         while True:
             await self._dirty.wait()
             await asyncio.sleep(DEBOUNCE_SECONDS)
@@ -95,7 +95,7 @@ class Agent:
             if not self._store.complete:
                 continue
             try:
-                # In a thread: the socket and the watches are answered meanwhile.
+                # In a thread, so that the control socket and the watches are served meanwhile.
                 loaded = await asyncio.to_thread(self._apply, self._store.state(), self._loaded.script, self._round)
             except WecityError as error:
                 _log.error("%s: %s; the former rules stay", error.message, error.details)
@@ -127,7 +127,7 @@ class Agent:
         )
 
     async def _check(self) -> None:
-        """Put the table back if somebody has removed it: without it everything would be open."""
+        """Load the table again if somebody removed it, because without it all traffic is allowed."""
         while True:
             await asyncio.sleep(self._settings.check_seconds)
             with suppress(WecityError):
@@ -137,14 +137,16 @@ class Agent:
                     self._dirty.set()
 
     async def _answer(self, question: str) -> str:
-        """`in X`: answers once sandbox X has its rules; `out X`: once its addresses are cut off; `state`: JSON."""
+        """Answer a question: `in X` when sandbox X has its rules; `out X` when its addresses are blocked; `state` with
+        JSON.
+        """
         word, _, container = question.partition(" ")
         if word == "state":
             loaded = self._loaded
             return json.dumps({"pods": loaded.pods, "policies": loaded.policies, "seconds": round(loaded.seconds, 4)})
         if word not in ("in", "out") or self._records is None:
             return "no"
-        # Only a round that begins after the question is sure to have seen the plug-in's file, or that it is gone.
+        # Only a round that starts after the question is sure to have seen that the plug-in added or removed its file.
         asked, wanted = self._round, word == "in"
         self._dirty.set()
         async with self._news:

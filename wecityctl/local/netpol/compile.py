@@ -1,6 +1,7 @@
-"""State → program: what networking.k8s.io/v1 means, worked out for the addresses there are. Pure and deterministic.
+"""Compiles the cluster's state into a program: the semantics of networking.k8s.io/v1 for the current pod addresses.
 
-Sets and chains are named by what is in them, so equal ones are made once and equal states give equal text.
+Pure and deterministic. Names of sets and chains are digests of their content, so equal sets are created once and equal
+states give equal text.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ _EVERYWHERE = ((0, 2**32 - 1),)
 
 
 def compile_state(state: State, placement: Placement | None = None) -> Program:
-    """The program for that state; `placement` when the caller has worked it out already."""
+    """The program for `state`. `placement` avoids computing it again."""
     return _Compiler(state, placement or place(state)).program()
 
 
 class _Compiler:
-    """Remembers within one compilation what has been looked up, as policies repeat each other's selectors."""
+    """Caches look-ups within one compilation, because policies repeat each other's selectors."""
 
     def __init__(self, state: State, placement: Placement) -> None:
         self._state = state
@@ -86,7 +87,7 @@ class _Compiler:
         return tuple(clauses)
 
     def _peer_sets(self, namespace: str, peers: tuple[Peer, ...] | None) -> Iterator[str]:
-        """Names of sets, "" for no restriction; nothing where the peers are nobody at present."""
+        """Yield names of sets, "" for no restriction. Yields nothing if the peers match no address."""
         if peers is None:
             yield ""
             return
@@ -109,7 +110,7 @@ class _Compiler:
             yield name
 
     def _select(self, namespace: str, pods: Selector, namespaces: Selector | None = None) -> tuple[int, ...]:
-        """Addresses of the selected pods, in this namespace or, with a selector of namespaces, in those."""
+        """Addresses of the selected pods in this namespace or, with `namespaces`, in the selected namespaces."""
         key = (namespace if namespaces is None else None, pods, namespaces)
         found = self._found.get(key)
         if found is None:
@@ -130,7 +131,7 @@ class _Compiler:
         return name
 
     def _port_clauses(self, ports: tuple[Port, ...] | None) -> Iterator[Clause]:
-        """Clauses without peers: one per protocol for all its numbers, one per name."""
+        """Yield clauses without peers: one per protocol for all its port numbers, one per port name."""
         if ports is None:
             yield Clause()
             return
@@ -154,7 +155,7 @@ class _Compiler:
 
 
 def _container_ports(pods: Mapping[int, Pod]) -> dict[tuple[str, str], tuple[tuple[int, int], ...]]:
-    """(protocol, name) → (address, number) of every pod that gives a port of its this name."""
+    """Map (protocol, name) to (address, number) for all pods that name a port of theirs."""
     found: dict[tuple[str, str], set[tuple[int, int]]] = {}
     for address, pod in pods.items():
         for port in pod.ports:

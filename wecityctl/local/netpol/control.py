@@ -1,7 +1,4 @@
-"""The agent's Unix socket: one question per connection, a line each way.
-
-What the answers are is the agent's business.
-"""
+"""The agent's Unix socket: one question per connection, one line in each direction. The agent computes the answers."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ _LONGEST_WAIT = 30.0
 
 
 class Control:
-    """Accepts once `open` has returned, which is how a supervisor sees that the agent is ready."""
+    """The control socket. It accepts connections after `open`, by which a supervisor sees that the agent is ready."""
 
     def __init__(self, path: Path, answer: Callable[[str], Awaitable[str]]) -> None:
         self._path = path
@@ -22,14 +19,14 @@ class Control:
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
-        """Replaces a socket that a killed agent has left."""
+        """Start listening; replaces the socket of an agent that was killed."""
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._serve, self._path)
         self._path.chmod(0o600)
 
     async def close(self) -> None:
-        """Accept nobody any more."""
+        """Stop listening."""
         if self._server is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)

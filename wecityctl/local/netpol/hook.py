@@ -1,6 +1,6 @@
-"""The CNI plug-in `wecity-netpol`, last in the chain: writes down which pod got which address, waits for its rules.
+"""The CNI plug-in `wecity-netpol`, last in the chain: records a pod's addresses and waits for its rules.
 
-A program of its own on the standard library alone (run with `python -I -S`), because every pod's start waits for it.
+It is a separate program with only the standard library (run with `python -I -S`), because it delays every pod's start.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-# With no agent the pod still starts, cut off; the agent connects it when it is back.
+# Without an agent the pod starts anyway, with all traffic blocked, until the agent is back.
 ADD_SECONDS = 10.0
 DEL_SECONDS = 2.0
 TABLE = "wecity-netpol"
@@ -53,7 +53,7 @@ def _add(record: Path, configuration: dict[str, Any]) -> None:
         "addresses": [each["address"] for each in result["ips"]],
     }
     record.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # A name that the agent does not take for a record, then in one step the right one.
+    # The agent ignores the temporary name; the rename is atomic.
     temporary = record.with_name(f".{record.name}")
     temporary.write_text(json.dumps(content))
     temporary.replace(record)
@@ -61,7 +61,11 @@ def _add(record: Path, configuration: dict[str, Any]) -> None:
 
 
 def _delete(record: Path, configuration: dict[str, Any]) -> None:
-    """Comes before the address is given back, as plug-ins are called in reverse: nobody inherits its rules."""
+    """Remove the record and wait until the addresses are blocked.
+
+    CNI calls plug-ins in reverse order, so this happens before the address is released, and no other pod gets its
+    rules.
+    """
     try:
         addresses = json.loads(record.read_text())["addresses"]
     except FileNotFoundError:
@@ -79,7 +83,7 @@ def _delete(record: Path, configuration: dict[str, Any]) -> None:
 
 
 def _ask(path: str, question: str, seconds: float, *, patient: bool) -> bool:
-    """Whether the agent has said yes in time; `patient` keeps knocking while it is not there."""
+    """Whether the agent confirmed in time. `patient`: retry while there is no agent."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         with socket.socket(socket.AF_UNIX) as connection:

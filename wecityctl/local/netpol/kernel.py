@@ -1,4 +1,4 @@
-"""The one gate to the kernel: loads a ruleset with `nft`, whole or not at all."""
+"""Loads rulesets into the kernel with `nft`, atomically. No other module changes the rules."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ _SECONDS = 30.0
 
 
 def load(script: str) -> None:
-    """Run an nft script as one transaction. Raises `DeploymentError` with nft's words; then nothing has changed."""
+    """Run an nft script as one transaction.
+
+    On an error nothing changes; raises `DeploymentError` with nft's message.
+    """
     _nft("-f", "-", stdin=script)
 
 
 def table_exists() -> bool:
-    """Whether the agent's table is in this network namespace."""
+    """Whether the agent's table exists in this network namespace."""
     return f"table inet {TABLE}\n" in _nft("list", "tables", "inet")
 
 
@@ -29,6 +32,6 @@ def _nft(*arguments: str, stdin: str = "") -> str:
     except subprocess.TimeoutExpired as error:
         raise DeploymentError(f"nft has not answered for {_SECONDS:.0f} s") from error
     except subprocess.CalledProcessError as error:
-        # nft repeats the offending line, which may name a thousand addresses.
+        # nft repeats the offending line, which may contain a thousand addresses.
         raise DeploymentError("nft refuses the ruleset", details=str(error.stderr).strip()[:2000]) from error
     return done.stdout

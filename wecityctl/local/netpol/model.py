@@ -1,6 +1,7 @@
-"""What the agent knows of the cluster, as small values: namespaces, pods, policies, and which pod has which address.
+"""The cluster as the agent sees it, as values: namespaces, pods, policies, and the addresses of pods.
 
-Parsing is `parse`'s, meaning is `compile`'s. Addresses are IPv4, as integers, because ranges are compared and merged.
+`parse` creates these values; `compile` interprets them. Addresses are IPv4 as integers, so that ranges can be compared
+and merged.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One condition on labels, with the meaning of apimachinery's `labels.Requirement`."""
+    """A condition on labels, with the semantics of apimachinery's `labels.Requirement`."""
 
     key: str
     operator: Operator
     values: frozenset[str] = frozenset()
 
     def matches(self, labels: Labels) -> bool:
-        """`NotIn` holds for an absent label, `In` does not."""
+        """Whether the labels meet the condition. `NotIn` holds for a missing label, `In` does not."""
         if self.operator == "In":
             return labels.get(self.key) in self.values
         if self.operator == "NotIn":
@@ -34,20 +35,20 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """A label selector; without requirements it selects everything."""
+    """A label selector. Without requirements it selects everything."""
 
     requirements: tuple[Requirement, ...] = ()
 
     def matches(self, labels: Labels) -> bool:
-        """Whether every requirement holds."""
+        """Whether the labels meet all requirements."""
         return all(requirement.matches(labels) for requirement in self.requirements)
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One element of `from` or `to`: either pods by selectors, or `ranges` of addresses (an ipBlock less its excepts).
+    """An element of `from` or `to`: pods by selectors, or `ranges` of addresses (an ipBlock without its exceptions).
 
-    `namespaces` None means the policy's own namespace.
+    `namespaces` is `None` for the policy's own namespace.
     """
 
     pods: Selector = Selector()
@@ -57,7 +58,9 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One element of `ports`: a whole protocol (`numbers` None, no name), a range, or a container port's name."""
+    """An element of `ports`: a whole protocol (no `numbers` and no `name`), a range, or the name of a container
+    port.
+    """
 
     protocol: Protocol
     numbers: Range | None = None
@@ -66,7 +69,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """An ingress or egress rule. None means no restriction."""
+    """An ingress or egress rule. `None` means no restriction."""
 
     peers: tuple[Peer, ...] | None = None
     ports: tuple[Port, ...] | None = None
@@ -74,7 +77,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A NetworkPolicy. A direction that is None is not isolated by it; an empty one is isolated and allows nothing."""
+    """A NetworkPolicy. `None` for a direction: not isolated by this policy. Empty: isolated, with nothing allowed."""
 
     namespace: str
     name: str
@@ -85,7 +88,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class ContainerPort:
-    """A named port of a pod's container."""
+    """A named port of a container."""
 
     name: str
     protocol: Protocol
@@ -94,7 +97,7 @@ class ContainerPort:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod with a network of its own. `addresses` are its status's, which comes later than the network itself."""
+    """A pod with its own network. `addresses` come from its status, which is updated after the network is set up."""
 
     namespace: str
     name: str
@@ -108,7 +111,7 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the CNI plug-in wrote when it gave a pod's sandbox its addresses."""
+    """What the CNI plug-in wrote when a pod's sandbox got its addresses."""
 
     container: str
     namespace: str
@@ -123,7 +126,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything the rules depend on. `records` None means that no CNI plug-in writes any: the pods' status counts."""
+    """All input of the rules. If no CNI plug-in writes records, `records` is `None` and the pods' status is used."""
 
     pod_cidr: str
     namespaces: Mapping[str, Labels] = field(default_factory=dict)

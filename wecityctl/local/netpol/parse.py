@@ -1,6 +1,6 @@
-"""API objects → the agent's values. What cannot be understood is read in the way that allows less, and said.
+"""Parses API objects into the agent's values. What is not understood is read in the stricter way, with a warning.
 
-Defaults are those of networking.k8s.io/v1; the API server has filled in most of them already.
+Defaults are those of networking.k8s.io/v1; the API server has set most of them already.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HIGHEST_PORT = 65535
 
 
 def silent(_: str) -> None:
-    """Takes warnings and drops them."""
+    """Discard warnings."""
 
 
 def labels(obj: Object) -> Labels:
@@ -43,7 +43,7 @@ def labels(obj: Object) -> Labels:
 
 
 def pod(obj: Object) -> Pod | None:
-    """None for a pod of the node's own network: policies do not apply to it and never select it as a peer."""
+    """Parse a pod; `None` for one on the host network: policies neither apply to it nor select it as a peer."""
     metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
     if spec.get("hostNetwork"):
         return None
@@ -72,7 +72,7 @@ def addresses(texts: Iterable[str]) -> tuple[int, ...]:
 
 
 def record(obj: Object, written: int) -> Record:
-    """A record of the CNI plug-in. Raises KeyError, TypeError or AttributeError when it is none."""
+    """Parse a record of the CNI plug-in. Raises KeyError, TypeError or AttributeError if it is invalid."""
     return Record(
         container=obj["container"],
         namespace=obj["namespace"],
@@ -84,7 +84,7 @@ def record(obj: Object, written: int) -> Record:
 
 
 def policy(obj: Object, warn: Warn = silent) -> Policy:
-    """A NetworkPolicy. One that makes no sense isolates its whole namespace and allows nothing."""
+    """Parse a NetworkPolicy. An invalid one isolates all pods of its namespace and allows nothing."""
     metadata, spec = obj["metadata"], obj.get("spec") or {}
     namespace, name = metadata["namespace"], metadata["name"]
 
@@ -116,7 +116,7 @@ def _policy(namespace: str, name: str, spec: Object, warn: Warn) -> Policy:
 
 
 def _rule(rule: Object, peers: str, warn: Warn) -> Rule:
-    """An absent and an empty list both mean no restriction."""
+    """Parse a rule. A missing and an empty list both mean no restriction."""
     found, ports = rule.get(peers), rule.get("ports")
     return Rule(
         peers=tuple(_peer(each, warn) for each in found) if found else None,
@@ -136,7 +136,7 @@ def _peer(peer: Object, warn: Warn) -> Peer:
 def _ranges(block: Object, warn: Warn) -> tuple[Range, ...]:
     network = ip_network(block["cidr"], strict=False)
     if not isinstance(network, IPv4Network):
-        # Nothing is forwarded over IPv6 on the node: there is nothing that such a block could open.
+        # The node forwards no IPv6, so such a block cannot allow anything.
         warn(f"ipBlock {block['cidr']} is ignored: pods of the embedded cloud have no IPv6")
         return ()
     excepts = [ip_network(text, strict=False) for text in block.get("except") or ()]

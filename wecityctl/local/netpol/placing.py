@@ -1,6 +1,6 @@
-"""Which pod has which address: by the CNI plug-in's records here, by status for pods elsewhere. In doubt nobody.
+"""Determines which pod has which address: from the CNI plug-in's records on this node, from the status for others.
 
-An address that is nobody's is not known to the rules, and cut off.
+An address without a certain owner is unknown to the rules, and its traffic is dropped.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from wecityctl.local.netpol.model import Pod, State
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """`local`: addresses in the pod CIDR; `everywhere`: those and the others; `containers`: sandboxes with some."""
+    """`local`: pods by address in the pod CIDR; `everywhere`: these and others; `containers`: sandboxes with
+    addresses.
+    """
 
     local: Mapping[int, Pod]
     everywhere: Mapping[int, Pod]
@@ -22,7 +24,7 @@ class Placement:
 
 
 def place(state: State) -> Placement:
-    """Pure; a finished pod has no address any more, whatever its status says."""
+    """Compute the placement. Pure. A finished pod has no address, whatever its status says."""
     network = IPv4Network(state.pod_cidr)
     first, last = int(network.network_address), int(network.broadcast_address)
     claims: dict[int, list[Pod]] = {}
@@ -40,7 +42,7 @@ def place(state: State) -> Placement:
         owner = state.pods.get((record.namespace, record.name))
         fits = owner is not None and not owner.finished and record.uid in ("", owner.uid)
         for address in record.addresses:
-            # A later record takes the address from an earlier one even if its own pod is not known yet.
+            # A later record takes over the address, even if its own pod is not known yet.
             owners.pop(address, None)
             if fits and owner is not None and first <= address <= last:
                 owners[address] = (record.container, owner)
@@ -49,6 +51,6 @@ def place(state: State) -> Placement:
 
 
 def _one(pods: list[Pod]) -> Pod | None:
-    """Two pods may show one address for a moment, when the first is on its way out."""
+    """The owner of an address that several pods show, which happens briefly while one of them terminates."""
     staying = [pod for pod in pods if not pod.leaving] if len(pods) > 1 else pods
     return staying[0] if len(staying) == 1 else None

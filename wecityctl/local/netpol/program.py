@@ -1,6 +1,6 @@
-"""The compiled form of all policies: sets, chains and two maps from a pod's address to its chain. Values only.
+"""The compiled form of all policies: sets, chains, and a map from pod address to chain for each direction.
 
-`compile` makes it, `render` writes it as nft text.
+Values only. `compile` creates it; `render` writes it as nft text.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from wecityctl.local.netpol.model import Protocol, Range
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One way of being allowed; all conditions that are given must hold.
+    """One alternative for allowing traffic. All given conditions must hold.
 
-    peers    name of a set of addresses (in `Program.hosts` or `Program.blocks`) that the other end must be in.
-    protocol and, of it, `ports` (ranges of the destination's port) or `named`: a set of (destination, port).
+    peers     name of an address set (in `Program.hosts` or `Program.blocks`) that the other end must be in.
+    protocol  with `ports` (ranges of the destination port) or `named` (name of a set of (destination, port)).
     """
 
     peers: str = ""
@@ -35,7 +35,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """Pods that are isolated in this direction → the group of policies that applies to them → the policies' chains."""
+    """Rules of one direction: isolated pods and their group of policies, the groups' chains, and the chains."""
 
     pods: Mapping[int, str]
     groups: Mapping[str, tuple[str, ...]]

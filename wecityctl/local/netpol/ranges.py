@@ -1,4 +1,4 @@
-"""Sets of integers as sorted, disjoint, inclusive ranges: what nftables' interval sets are made of."""
+"""Set operations on sorted, disjoint, inclusive integer ranges, as nftables' interval sets need them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from wecityctl.local.netpol.model import Range
 
 
 def merge(ranges: Iterable[Range]) -> tuple[Range, ...]:
-    """Their union; neighbours become one."""
+    """The union of the ranges; adjacent ones are merged."""
     merged: list[Range] = []
     for first, last in sorted(ranges):
         if merged and first <= merged[-1][1] + 1:

@@ -1,4 +1,4 @@
-"""The records that the CNI plug-in leaves, one file per sandbox: they never change, so each is read once."""
+"""Reads the records that the CNI plug-in writes, one file per sandbox. They never change, so each is read once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 class Records:
-    """What was in the directory when it was last looked at."""
+    """The content of the directory at the time of the last `look`."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -21,11 +21,11 @@ class Records:
 
     @property
     def all(self) -> tuple[Record, ...]:
-        """All readable records, in order of their sandboxes."""
+        """All valid records, sorted by sandbox."""
         return tuple(record for _, record in sorted(self._known.items()) if record is not None)
 
     def look(self) -> bool:
-        """Read what is new and forget what is gone; whether anything has changed."""
+        """Read new records and forget removed ones; returns whether anything changed."""
         try:
             paths = {path.name: path for path in self._directory.iterdir() if not path.name.startswith(".")}
         except FileNotFoundError:

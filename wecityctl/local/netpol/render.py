@@ -1,10 +1,10 @@
-"""Program → nft text: one table, replaced in one transaction.
+"""Renders a program as nft text: one table, replaced in one transaction.
 
-Policies are judged by a connection's own ends, on each of its packets in both directions: the source is that of the
-original tuple, destination and port are the source of the reply tuple, that is, after a Service's address has been
-translated and whatever is masqueraded later. So a rule that is gone ends its connections, a reload never breaks one
-that is still allowed, and answers need no rule of their own. Between pods and the node itself the direction counts:
-the node's own connections, such as probes, pass, and a pod's need an egress policy that names the node's address.
+Policies are evaluated for every packet of a connection in both directions, by the connection's real ends: the source of
+the original tuple, and the source address and port of the reply tuple. Those are the ends after translation of Service
+addresses and before masquerading. Therefore removing a rule ends its connections, a reload does not interrupt allowed
+ones, and replies need no rule. Traffic between pods and the node itself depends on who connects: connections of the
+node, such as probes, are allowed, and those of a pod need an egress policy with the node's address.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ _COMMENT_LIMIT = 120  # of 128 in the kernel's user data
 
 
 def render(state: State) -> str:
-    """The nft script that puts the whole of `state` into force at once, whatever was there before."""
+    """The nft script that replaces all rules by those for `state`."""
     return write(compile_state(state))
 
 
 def cleanup() -> str:
-    """The nft script that removes the table, there or not."""
+    """The nft script that removes the table if it exists."""
     return f"table inet {TABLE}\ndelete table inet {TABLE}\n"
 
 
 def write(program: Program) -> str:
-    """The script for a compiled program."""
+    """The nft script for a compiled program."""
     return "\n".join((cleanup() + f"table inet {TABLE} {{", *_body(program), "}", ""))
 
 
 def _body(program: Program) -> Iterator[str]:
     yield _set("known", "ipv4_addr", (_ip(each) for each in program.known))
-    # A pod may always reach itself, also by way of a Service.
+    # A pod may always reach itself, also through a Service.
     yield _set("itself", "ipv4_addr . ipv4_addr", (f"{_ip(each)} . {_ip(each)}" for each in program.known))
     for name, hosts in sorted(program.hosts.items()):
         yield _set(name, "ipv4_addr", map(_ip, hosts))
@@ -60,17 +60,20 @@ def _known_chain(pod_cidr: str) -> Iterator[str]:
     yield "meta nfproto ipv6 drop"
     yield f"ip saddr {pod_cidr} ip saddr != @known drop"
     yield f"ip daddr {pod_cidr} ip daddr != @known drop"
-    # Such packets have no ends that could be judged.
+    # The ends of such packets cannot be determined.
     yield "ct state invalid,untracked drop"
     yield "}"
 
 
 def _node_chain(pod_cidr: str) -> Iterator[str]:
-    """Pods to the node's own programs. Stricter than NetworkPolicy: a pod that no policy isolates reaches none."""
+    """Yield the chain for traffic from pods to the node's own programs.
+
+    It is stricter than NetworkPolicy: a pod that no policy isolates cannot reach them.
+    """
     yield "chain node {"
     yield "type filter hook input priority 0; policy accept;"
     yield 'iifname "lo" accept'
-    # Others than pods are the base filter's to judge.
+    # Traffic that does not come from pods is handled by the base filter.
     yield f"ip saddr != {pod_cidr} accept"
     yield "ct state established,related ct direction reply accept"
     yield "ct state invalid,untracked drop"
@@ -80,7 +83,7 @@ def _node_chain(pod_cidr: str) -> Iterator[str]:
 
 
 def _direction(name: str, subject: str, peer: str, direction: Direction) -> Iterator[str]:
-    """A base chain of its own, as only then an accepted packet goes on to the other direction's chain."""
+    """Yield a base chain per direction, because an accepted packet then continues to that of the other direction."""
     for chain, content in sorted(direction.chains.items()):
         yield from _policy_chain(chain, peer, content)
     for group, chains in sorted(direction.groups.items()):

@@ -1,6 +1,6 @@
-"""The agent's copy of the cluster: kept by watches, handed out as a frozen `State`.
+"""The agent's copy of the cluster's objects, updated by watches and returned as an immutable `State`.
 
-A watch that breaks leaves what was known; a new list replaces it in one step.
+When a watch fails, the copy is kept until a new list replaces it in one step.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A kind that is watched, and what is kept of its objects (None: nothing)."""
+    """A watched kind, and the function that reads what is kept of an object (`None`: nothing)."""
 
     type: ResourceType
     read: Callable[[Object], Any]
@@ -48,7 +48,7 @@ _SOURCES = {
 
 
 class Store:
-    """`changed` is called for every change that may matter to the rules."""
+    """The copy of the cluster. `changed` is called after every change that may affect the rules."""
 
     def __init__(self, pod_cidr: str, records: Records | None, changed: Callable[[], None]) -> None:
         self._pod_cidr = pod_cidr
@@ -58,11 +58,11 @@ class Store:
 
     @property
     def complete(self) -> bool:
-        """Whether every kind has been listed once: before that nothing may be concluded."""
+        """Whether every kind was listed at least once; before that the copy is incomplete."""
         return self._objects.keys() == _SOURCES.keys()
 
     def state(self) -> State:
-        """A copy that stays as it is."""
+        """An immutable snapshot."""
         namespaces = {name: labels for (_, name), labels in self._objects["namespaces"].items()}
         return State(
             pod_cidr=self._pod_cidr,
@@ -73,7 +73,7 @@ class Store:
         )
 
     async def follow(self, client: KubeClient) -> None:
-        """Keep the copy until cancelled, whatever happens to the API server."""
+        """Update the copy until cancelled; survives failures of the API server."""
         async with asyncio.TaskGroup() as group:
             for name in _SOURCES:
                 group.create_task(self._follow(client, name))
@@ -110,7 +110,7 @@ class Store:
         return version
 
     async def _watch(self, client: KubeClient, name: str, version: str) -> None:
-        """Watch on from `version`; raises what `client.watch` raises, after which a new list is due."""
+        """Watch from resource version `version`. Raises what `client.watch` raises; a new list is needed then."""
         source, objects = _SOURCES[name], self._objects[name]
         while True:
             began = asyncio.get_running_loop().time()

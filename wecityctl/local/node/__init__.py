@@ -1,5 +1,5 @@
-"""The real node of an embedded cloud: containerd, kubelet, kube-proxy, CNI and add-ons in namespaces of their own.
+"""The real node of an embedded cloud: containerd, kubelet, kube-proxy, CNI and add-ons in their own namespaces.
 
-Responsible for everything below the API server on a real node. The control plane, its certificates and
-the supervisor are `wecityctl.local`'s; NetworkPolicy is `wecityctl.local.netpol`'s.
+Responsible for everything below the API server on a real node. Control plane, certificates and supervisor are in
+`wecityctl.local`; NetworkPolicy is in `wecityctl.local.netpol`.
 """

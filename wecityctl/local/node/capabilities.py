@@ -1,7 +1,7 @@
-"""Whether this machine can carry a real node, finding by finding, each with what to do about it.
+"""Checks whether this machine can run a real node; each finding has a remedy.
 
-`doctor` shows the findings; the driver refuses to start when a required one is not met. Nothing is left changed: every
-trial runs in namespaces of its own.
+`doctor` shows the findings; the driver refuses to start if a required one fails. Nothing on the machine is changed: all
+tests run in their own namespaces.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ _NFT_TRIAL = """table inet wecity-probe {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fact about the machine. With `required` false the node runs without it; `detail` says what then differs."""
+    """One fact about the machine.
+
+    If `required` is false, the node runs without it, and `detail` names the limitation.
+    """
 
     name: str
     ok: bool
@@ -55,10 +58,10 @@ class Finding:
 
 
 def probe() -> tuple[Finding, ...]:
-    """All findings, in the order in which they are best mended. Takes well under a second."""
+    """All findings, in the order in which they should be fixed. Takes well under a second."""
     first = (_linux(), _root())
     if not all(finding.ok for finding in first):
-        # Everything else can only be tried as root on Linux, and would blame the wrong thing.
+        # The other tests need root on Linux and would report misleading problems.
         return first
     checks: tuple[Callable[[], Finding], ...] = (
         _tools,
@@ -103,7 +106,7 @@ def _programs() -> Finding:
 
 
 def _runc() -> Finding:
-    """One without seccomp would start pods all the same, and leave their profiles out."""
+    """Check runc and its seccomp support: without it pods would start, but without their seccomp profiles."""
     found = _located("runc", ("runc",))
     if not found.ok:
         return found
@@ -200,7 +203,10 @@ def _host_ports() -> Finding:
 
 
 def watches() -> Finding:
-    """Not required, since a cloud that runs has its own already; the driver asks before it starts one."""
+    """Check free inotify instances.
+
+    Not required, because a running cloud has its own; the driver checks before a start.
+    """
     free = machine.free_watches(machine.WATCHES_OF_A_CLOUD)
     works = free == machine.WATCHES_OF_A_CLOUD
     detail = "enough are free" if works else f"only {free} are free, and a cloud opens {machine.WATCHES_OF_A_CLOUD}"

@@ -1,6 +1,6 @@
-"""Control groups of a cloud's pods: the machine's version, the root group's making, emptying and removal.
+"""Manages the root cgroup of a cloud's pods: detects the version, creates, empties and removes the group.
 
-The kubelet makes everything below the root group; nothing here knows about pods.
+The kubelet manages everything below it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ V2_NEEDED = ("cpu", "cpuset", "memory", "pids")
 
 @dataclass(frozen=True, slots=True)
 class Hierarchies:
-    """Where control groups are mounted. `version` is 0 when there are none that can be used."""
+    """The mounted cgroup hierarchies. `version` is 0 if there are none that can be used."""
 
     version: int
     mounts: tuple[Path, ...]
@@ -31,7 +31,7 @@ class Hierarchies:
 
 
 def detect(mountinfo: str | None = None, root: Path = MOUNT) -> Hierarchies:
-    """Read /proc/self/mountinfo: one unified hierarchy (v2), or one per controller (v1 and hybrid)."""
+    """Parse /proc/self/mountinfo: one unified hierarchy (v2), or one per controller (v1 and hybrid)."""
     text = mountinfo if mountinfo is not None else Path("/proc/self/mountinfo").read_text()
     unified = ""
     controllers: dict[str, Path] = {}
@@ -50,7 +50,7 @@ def detect(mountinfo: str | None = None, root: Path = MOUNT) -> Hierarchies:
         return Hierarchies(2, (root,), tuple(name for name in V2_NEEDED if name not in available))
     if controllers:
         missing = tuple(name for name in V1_NEEDED if name not in controllers)
-        # rw and the like are mount options, not controllers: only what has tasks is a hierarchy.
+        # `rw` and the like are mount options and not controllers. Only hierarchies have a file `tasks`.
         mounts = dict.fromkeys(path for path in controllers.values() if (path / "tasks").exists())
         if unified:
             mounts[Path(unified)] = None  # hybrid: without controllers of ours, but runc puts its groups there too
@@ -59,9 +59,9 @@ def detect(mountinfo: str | None = None, root: Path = MOUNT) -> Hierarchies:
 
 
 def create(hierarchies: Hierarchies, name: str) -> None:
-    """Make the group in every hierarchy, with all controllers handed down (v2) or cpuset values inherited (v1).
+    """Create the group in every hierarchy, with all controllers delegated (v2) or cpuset values inherited (v1).
 
-    The group gets half of the machine's processes and threads: what its pods take leaves the machine its own.
+    The group is limited to half of the machine's processes and threads, so that pods cannot exhaust them.
     """
     for mount, group in zip(hierarchies.mounts, hierarchies.groups(name), strict=True):
         if hierarchies.version == 2:
@@ -91,7 +91,7 @@ def _hand_down(group: Path) -> None:
     enabled = (group / "cgroup.subtree_control").read_text().split()
     for controller in available:
         if controller not in enabled:
-            # One at a time: a controller the kernel keeps back (cpu with realtime tasks) must not cost the others.
+            # One at a time, because the kernel may refuse one controller (cpu with real-time tasks).
             try:
                 (group / "cgroup.subtree_control").write_text(f"+{controller}")
             except OSError:
@@ -100,13 +100,13 @@ def _hand_down(group: Path) -> None:
 
 
 def _below(group: Path) -> Iterator[Path]:
-    """The group's descendants and itself, deepest first."""
+    """Yield the group and its descendants, deepest first."""
     for directory, _, _ in os.walk(group, topdown=False):
         yield Path(directory)
 
 
 def processes(hierarchies: Hierarchies, name: str) -> set[int]:
-    """PIDs in the group and below it, as this PID namespace numbers them (0 are those it cannot see)."""
+    """The PIDs in the group and below it, as this PID namespace numbers them (0: not visible here)."""
     found: set[int] = set()
     for group in hierarchies.groups(name):
         for directory in _below(group):
@@ -128,7 +128,7 @@ def _is_container_init(pid: int) -> bool:
 
 
 def send(pids: set[int], number: signal.Signals) -> None:
-    """Signal each process; those already gone do not matter."""
+    """Signal each process; ignores those that no longer exist."""
     for pid in pids:
         try:
             os.kill(pid, number)
@@ -137,7 +137,7 @@ def send(pids: set[int], number: signal.Signals) -> None:
 
 
 def end_processes(hierarchies: Hierarchies, name: str, *, grace: float) -> None:
-    """Ask every container to end (its first process passes it on), and kill what is left after `grace` seconds."""
+    """Send SIGTERM to the first process of every container, and kill what is left after `grace` seconds."""
     deadline = time.monotonic() + grace
     if grace > 0:
         send({pid for pid in processes(hierarchies, name) if _is_container_init(pid)}, signal.SIGTERM)
@@ -150,9 +150,9 @@ def end_processes(hierarchies: Hierarchies, name: str, *, grace: float) -> None:
 
 
 def remove(hierarchies: Hierarchies, name: str, *, patience: float = 3.0) -> tuple[Path, ...]:
-    """Remove the group from every hierarchy; returns what could not be removed.
+    """Remove the group from every hierarchy; returns the directories that could not be removed.
 
-    A group just emptied stays busy for a moment: what is left is tried again for `patience` seconds.
+    A group that was just emptied stays busy for a moment, so removal is retried for `patience` seconds.
     """
     deadline = time.monotonic() + patience
     while True:

@@ -1,6 +1,6 @@
-"""Removes what is left of a node: after a stop nothing, after kill -9 of everything processes, groups, interfaces.
+"""Removes what is left of a node after a crash: processes, cgroups, interfaces. After an orderly stop nothing is left.
 
-Mounts, firewall rules and the far end of the link live in namespaces and end with their last process.
+Mounts, firewall rules and the inner end of the link belong to namespaces and disappear with their last process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from wecityctl.local.node.layout import Held, start_time
 
 
 def run(node: Node) -> None:
-    """Idempotent; the node's data is kept."""
+    """Remove everything that is left of the node. Idempotent; keeps the node's data."""
     _end_processes(node)
     hierarchies = cgroups.detect()
     cgroups.end_processes(hierarchies, node.cgroup, grace=0)
@@ -34,7 +34,7 @@ def run(node: Node) -> None:
 
 
 def _end_processes(node: Node) -> None:
-    """Kill the holder and the namespaces' first process; the kernel ends all the others of its PID namespace."""
+    """Kill the holder and the first process of the namespaces; the kernel then kills the rest of the PID namespace."""
     found = {pid: start_time(pid) for pid in _holders(str(node.layout.hold_spec))}
     held = Held.load(node.layout.hold_state)
     if held is not None:
@@ -50,7 +50,7 @@ def _end_processes(node: Node) -> None:
 
 
 def _holders(spec: str) -> Iterator[int]:
-    """Processes whose command line is the holder's for this cloud: no other cloud has that path."""
+    """Yield the holder processes of this cloud, identified by the path in their command line."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue

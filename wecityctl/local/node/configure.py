@@ -1,6 +1,6 @@
-"""Writes the node's configuration into its directory: containerd, CNI, kubelet, kube-proxy, keys, the holder's orders.
+"""Writes the node's configuration to its directory: containerd, CNI, kubelet, kube-proxy, keys, the holder's spec.
 
-Compares before it writes, so that preparing a cloud that runs changes nothing.
+A file is written only if its content changes, so that preparing a running cloud changes nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from wecityctl.toolchain import locate
 PAUSE_IMAGE = "docker.io/wecity/pause:1"
 STOP_GRACE = 10.0
 METRICS_PORT = 4443
-# Where the policy plug-in writes down which pod has which address; as seen inside.
+# The directory, inside the node, in which the CNI plug-in of the policy agent writes its records.
 RECORDS = "/run/cni/wecity-netpol"
 
 _CNI_BIN = "cni-bin"
@@ -30,7 +30,7 @@ _CNI_BIN = "cni-bin"
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A cloud's node: its places and names."""
+    """A cloud's node: its directories and names."""
 
     layout: Layout
     block: Block
@@ -40,7 +40,7 @@ class Node:
 
     @classmethod
     def of(cls, ctx: Context) -> Node:
-        """The node of that cloud."""
+        """The node of the cloud of `ctx`."""
         return cls(
             layout=Layout(ctx.directory / "node", ctx.run),
             block=Block.parse(ctx.network.saved),
@@ -51,11 +51,11 @@ class Node:
 
 
 def write(ctx: Context, node: Node) -> None:
-    """Everything the node's processes read."""
+    """Write all files that the node's processes read."""
     layout = node.layout
     for directory in (layout.data, layout.etc, layout.etc / "cni", layout.etc / _CNI_BIN):
         private_dir(directory)
-    # Pods of any user enter their volumes through this one; the directory above it is what keeps others out.
+    # Pods of any user access their volumes through this directory; its parent directory keeps other users out.
     layout.volumes.mkdir(mode=0o755, exist_ok=True)
     for name in ("kubelet", "containerd", "logs", "plugins"):
         (layout.data / name).mkdir(mode=0o755, exist_ok=True)
@@ -96,7 +96,7 @@ def _files(ctx: Context, node: Node) -> dict[str, str]:
             )
         ),
         "kube-proxy.json": kubelet.kube_proxy_config(etc, NODE_NAME, node.block),
-        # The cluster's DNS asks nobody beyond: pods have no way out of the node anyway.
+        # The cluster's DNS has no upstream server, because pods cannot reach anything outside the node.
         "resolv.conf": "",
     }
 
@@ -120,7 +120,7 @@ def _keys(ctx: Context, node: Node) -> dict[str, Path]:
 
 
 def _snapshotter(layout: Layout) -> str:
-    """The choice is recorded: images unpacked by one snapshotter are not there for another."""
+    """The snapshotter, which is recorded, because images unpacked by one are not available to another."""
     record = layout.data / "snapshotter"
     if not record.exists():
         name = "overlayfs" if machine.overlay_works(layout.data / "containerd") else "native"
@@ -129,7 +129,9 @@ def _snapshotter(layout: Layout) -> str:
 
 
 def _chained_plugins() -> tuple[Mapping[str, object], ...]:
-    """Host ports where they can be had; last the policy agent's, which lets the pod begin once its rules are in."""
+    """The chained CNI plug-ins: host ports if possible, and last the policy agent's, which waits for the pod's
+    rules.
+    """
     policy = netpol.cni_plugin(RECORDS, str(INSIDE_RUN / Layout.POLICY_SOCKET))
     return (*((containerd.PORT_MAP,) if machine.host_ports_work() else ()), policy)
 

@@ -1,4 +1,4 @@
-"""containerd's and CNI's configuration on the node, as text: pure functions of what the machine allows."""
+"""Renders the configuration of containerd and CNI for the node. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import MappingProxyType
 from wecityctl.local.node.layout import INSIDE_RUN
 
 SOCKET = str(INSIDE_RUN / "containerd.sock")
-# Snapshotters and services that need devices, file systems or directories of the host which the node does not use.
+# Snapshotters and services that need devices, file systems or directories of the host and that the node does not use.
 _DISABLED = (
     "io.containerd.internal.v1.opt",
     "io.containerd.nri.v1.nri",
@@ -27,7 +27,7 @@ _DISABLED = (
 
 @dataclass(frozen=True, slots=True)
 class ContainerdSettings:
-    """What varies between machines. Paths are as seen inside."""
+    """Settings that depend on the machine. Paths are those inside the node."""
 
     root: str
     cni_conf: str
@@ -39,7 +39,7 @@ class ContainerdSettings:
 
 
 def render(settings: ContainerdSettings) -> str:
-    """config.toml, version 3."""
+    """containerd's config.toml, version 3."""
     runtime = "plugins.'io.containerd.cri.v1.runtime'"
     disabled = ",\n  ".join(_quote(name) for name in _DISABLED)
     return f"""version = 3
@@ -92,9 +92,10 @@ PORT_MAP: Mapping[str, object] = MappingProxyType(
 
 
 def cni_conflist(pod_cidr: str, chained: Sequence[Mapping[str, object]]) -> str:
-    """One routed veth per pod: every packet between two pods passes the node's forward hook, unmasqueraded.
+    """The CNI configuration: one routed veth per pod, so that packets between pods pass the node's forward hook.
 
-    Leases lie on the node's own /run and end with it, as its pods do. `chained` plug-ins come after, in their order.
+    Packets are not masqueraded. Address leases are in the node's /run and disappear with its pods. `chained` plug-ins
+    are appended in order.
     """
     chain: list[Mapping[str, object]] = [
         {

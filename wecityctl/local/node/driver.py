@@ -1,6 +1,6 @@
-"""The real node as the cloud's control plane sees it: `driver()` implements `wecityctl.local.driver.NodeDriver`.
+"""The driver of real nodes: `driver()` returns an implementation of `wecityctl.local.driver.NodeDriver`.
 
-Only the order of things is decided here; the things themselves are the package's other modules'.
+It defines only the order of the steps; the other modules of the package implement them.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _SETTLE_SECONDS = 30.0
 
 
 def driver() -> NodeDriver:
-    """The maker of real nodes."""
+    """The driver of real nodes."""
     return RealNode()
 
 
 class RealNode:
-    """Stateless: everything it knows is in the context and on disk."""
+    """Implements `NodeDriver`. Stateless: its state is in the context and on disk."""
 
     def check(self) -> None:
-        """Refuse before anything is made; `wecityctl doctor` shows the same findings."""
+        """Raise `DeploymentError` if a required capability is missing; `wecityctl doctor` shows the same findings."""
         lacking = [finding for finding in capabilities.probe() if finding.required and not finding.ok]
         if lacking:
             raise DeploymentError(
@@ -41,7 +41,7 @@ class RealNode:
             )
 
     def network(self, cloud_id: str, saved: str, taken: Collection[str]) -> Network:
-        """One block of addresses per cloud, kept for its life."""
+        """Allocate one block of addresses per cloud and keep it."""
         block = (
             network.Block.parse(saved)
             if saved
@@ -58,7 +58,7 @@ class RealNode:
         )
 
     def prepare(self, ctx: Context) -> tuple[Service, ...]:
-        """Configuration and the host's end of the link."""
+        """Write the configuration and create the host's end of the link."""
         node = Node.of(ctx)
         network.check_free(node.link, node.block)
         if Held.load(node.layout.hold_state) is None:
@@ -68,7 +68,7 @@ class RealNode:
         return services.build(ctx, node)
 
     def after_ready(self, ctx: Context) -> None:
-        """Images, API objects, labels; returns when the node is ready and its DNS answers."""
+        """Import images, create API objects and labels; returns when the node is ready and its DNS answers."""
         node = Node.of(ctx)
         since = ready.started(node)
         self._apply(
@@ -80,22 +80,22 @@ class RealNode:
         if imported:
             ctx.report(LocalEvent("step", f"images loaded: {', '.join(imported)}"))
         ready.wait("a ready node", lambda: self._label_when_ready(ctx, since), 60)
-        # Its socket accepts once the rules are in force; a pod begun before would wait for them.
+        # Its socket accepts when the rules are loaded. A pod that starts earlier would have to wait for them.
         ready.wait("the first rules of the policy agent", lambda: ready.answers(node.layout.policy_socket, "state"), 30)
         self._apply(ctx, objects.dns(standard.dns, node.block.dns_ip))
         ready.wait("an answer of the cluster's DNS", lambda: ready.dns_answers(node.block.dns_ip), 60)
         self._settle(ctx, since)
 
     def teardown(self, ctx: Context) -> None:
-        """After the services: whatever of the node is still there."""
+        """Remove what is left of the node after its services ended."""
         cleanup.run(Node.of(ctx))
 
     def reset(self, ctx: Context) -> None:
-        """Nothing of the node's data is beyond plain deletion once it is down."""
+        """Tear down. After that, all data of the node can just be deleted."""
         self.teardown(ctx)
 
     def versions(self, ctx: Context) -> Mapping[str, str]:
-        """As pinned; the kubelet's own report is on its Node object."""
+        """The pinned versions. The kubelet reports its own version on the Node object."""
         from wecityctl.toolchain import catalogue
 
         return {
@@ -120,7 +120,9 @@ class RealNode:
         return True
 
     def _settle(self, ctx: Context, since: float) -> None:
-        """Let the kubelet look at the pods of a former run, so that nobody takes their last words for the present."""
+        """Wait until the kubelet has updated the pods of a previous run, so that their old status is not taken as
+        current.
+        """
         deadline = time.monotonic() + _SETTLE_SECONDS
         while stale := ready.stale_pods(ready.pods_on_node(ctx.api), since):
             if time.monotonic() > deadline:
@@ -130,7 +132,7 @@ class RealNode:
 
 
 def _check_watches() -> None:
-    """Without them containerd or the kubelet would die with `too many open files`, which blames the wrong limit."""
+    """Raise `DeploymentError` if inotify instances are missing; otherwise the kubelet fails with a misleading error."""
     finding = capabilities.watches()
     if not finding.ok:
         raise DeploymentError(

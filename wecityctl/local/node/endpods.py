@@ -1,6 +1,6 @@
-"""`python -m wecityctl.local.node.endpods GROUP SECONDS`: ends the containers of a node that is about to stop.
+"""`python -m wecityctl.local.node.endpods GROUP SECONDS`: ends the containers of a node before it stops.
 
-Runs inside the node while containerd still does, so that the containers' last words reach their logs.
+It runs inside the node while containerd still runs, so that the containers' last output reaches their logs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from wecityctl.local.node import cgroups
 
 
 def main(arguments: list[str]) -> int:
-    """SIGTERM to every container, SIGKILL to what is left after the seconds given."""
+    """Send SIGTERM to every container, and SIGKILL to those that are left after the given seconds."""
     group, seconds = arguments
     cgroups.end_processes(cgroups.detect(), group, grace=float(seconds))
     return 0

@@ -1,6 +1,6 @@
-"""Images of the real node: archives into containerd's namespace of the kubelet, once each, never collected as garbage.
+"""Imports image archives into the kubelet's namespace of containerd, once each, and pins them against removal.
 
-Where archives come from (recipes, downloads) is others'; nothing is pulled here.
+Archives are provided by the caller; nothing is pulled.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from wecityctl.local.spec import ImageRef
 from wecityctl.toolchain import locate
 
 NAMESPACE = "k8s.io"
-# The kubelet leaves pinned images alone; our own label says which archive an image came from.
+# The kubelet does not remove pinned images. Our own label names the archive from which an image was imported.
 _PINNED = "io.cri-containerd.pinned=pinned"
 _ORIGIN = "wecity.dev/archive"
 
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """An image that containerd has."""
+    """An image in containerd."""
 
     reference: str
     digest: str
@@ -32,7 +32,7 @@ class Present:
 
 
 def canonical(reference: str) -> str:
-    """The full name, as the runtime resolves a name in a manifest: `web:1` is `docker.io/library/web:1`."""
+    """The full name to which the runtime resolves a reference: `web:1` is `docker.io/library/web:1`."""
     name, at, digest = reference.partition("@")
     first, slash, rest = name.partition("/")
     if not slash:
@@ -47,7 +47,7 @@ def canonical(reference: str) -> str:
 
 
 def present(socket: Path) -> dict[str, Present]:
-    """The images containerd has, by canonical name."""
+    """The images in containerd, by canonical name."""
     found = {}
     for line in _ctr(socket, "images", "list").splitlines()[1:]:
         fields = line.split()
@@ -57,7 +57,7 @@ def present(socket: Path) -> dict[str, Present]:
 
 
 def load(socket: Path, images: Iterable[ImageRef]) -> tuple[str, ...]:
-    """Import what is not there yet; returns the references that were imported."""
+    """Import missing images; returns their references."""
     wanted = {canonical(image.reference): image for image in images}
     if not wanted:
         return ()
@@ -73,7 +73,7 @@ def load(socket: Path, images: Iterable[ImageRef]) -> tuple[str, ...]:
 
 
 def _origin(image: ImageRef) -> str:
-    """Which archive this is. Without a digest, what the file system knows of the file: archives run to gigabytes."""
+    """An identifier of the archive: its digest, or file metadata without one, because archives have gigabytes."""
     if image.digest:
         return image.digest.replace(":", "-")
     try:
@@ -89,7 +89,7 @@ def _import(socket: Path, name: str, image: ImageRef, origin: str) -> None:
     _ctr(socket, "images", "import", "--local", "--digests", "--skip-digest-for-named", str(image.archive))
     after = present(socket)
     if name not in after:
-        # The archive calls its image something else, such as by a site's own registry: found by what it is.
+        # The archive uses another name for its image, for example that of a private registry; find it by digest.
         same = [each for each in after.values() if each.digest == image.digest]
         new = [each for each in after.values() if before.get(each.reference) != each]
         found = same or new

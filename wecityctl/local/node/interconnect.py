@@ -1,8 +1,8 @@
-"""The way between two real nodes of this machine: one veth pair from namespace to namespace, and what may pass it.
+"""Connects two real nodes of this machine by a veth pair between their network namespaces.
 
-The host forwards nothing and none of its interfaces is part of it: the pair is made with both ends in the nodes'
-namespaces, where each node's own filter (`nft`) lets the node ports through that are named here. What a node may
-reach and offer is kept in its directory, so that a node that is started again joins its neighbours by itself.
+The host forwards nothing and has no interface of the pair: both ends are created inside the nodes' namespaces, where
+each node's base filter (`nft`) allows the declared node ports. The configuration is kept in the node's directory, so
+that a restarted node connects to its neighbours again.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from wecityctl.paths import write_private
 
 @dataclass(frozen=True, slots=True)
 class Interconnect:
-    """A neighbour of a node: `cloud_id` and `block` are its, `node` is its directory, `run` its runtime directory.
+    """A neighbour of a node: its `cloud_id`, address `block`, directory (`node`) and runtime directory (`run`).
 
-    `serves` are node ports of this node that the neighbour's pods may reach, `asks` those of the neighbour that this
-    node's pods may.
+    `serves` are node ports of this node that the neighbour's pods may reach; `asks` are those of the neighbour that
+    this node's pods may reach.
     """
 
     cloud_id: str
@@ -45,12 +45,12 @@ class Interconnect:
 
     @property
     def neighbour(self) -> Neighbour:
-        """As the filter knows it."""
+        """The neighbour in the form that the base filter needs."""
         return Neighbour(self.interface, Block.parse(self.block), self.serves, self.asks)
 
 
 def load(layout: Layout) -> tuple[Interconnect, ...]:
-    """What is kept for a node; nothing where nothing was ever written."""
+    """The saved neighbours of a node; empty if none were ever saved."""
     try:
         kept = json.loads(layout.interconnects.read_bytes())
     except FileNotFoundError:
@@ -61,7 +61,7 @@ def load(layout: Layout) -> tuple[Interconnect, ...]:
 
 
 def save(layout: Layout, interconnects: Iterable[Interconnect]) -> bool:
-    """Keep what a node may reach and offer; whether anything is new."""
+    """Save the neighbours of a node; returns whether anything changed."""
     text = json.dumps([asdict(item) for item in interconnects], indent=1).encode()
     if layout.interconnects.exists() and layout.interconnects.read_bytes() == text:
         return False
@@ -70,9 +70,9 @@ def save(layout: Layout, interconnects: Iterable[Interconnect]) -> bool:
 
 
 def join(spec: HoldSpec) -> tuple[str, ...]:
-    """Bring a running node's neighbourhood to what is kept for it: its filter first, then the pairs.
+    """Apply the saved neighbours to a running node: first its filter, then the veth pairs.
 
-    Idempotent; returns the interfaces that were made. A neighbour that does not run joins when it is started.
+    Idempotent; returns the interfaces that were created. A neighbour that does not run connects when it starts.
     """
     own = Held.load(spec.layout.hold_state)
     if own is None:
@@ -87,18 +87,18 @@ def join(spec: HoldSpec) -> tuple[str, ...]:
 
 
 def ruleset(spec: HoldSpec) -> str:
-    """The node's base filter with its neighbours."""
+    """The node's base filter with rules for its neighbours."""
     return base_ruleset(spec.addresses, spec.api_port, [item.neighbour for item in load(spec.layout)])
 
 
 def _connect(pid: int, spec: HoldSpec, interconnect: Interconnect) -> bool:
-    """Make the pair, if the neighbour runs, with both ends already inside: the host never sees a packet of it."""
+    """Create the pair with both ends inside the namespaces, if the neighbour runs; returns whether it was created."""
     other = Held.load(interconnect.layout.hold_state)
     if other is None:
         return False
     theirs = f"{INTERCONNECT}{spec.cloud_id}"
     if theirs in _interfaces(other.pid):
-        # Of a namespace of ours that is gone, or about to be: its far end goes with it, this one is in the way.
+        # Left over from an earlier namespace of this node; deleting it also removes its other end.
         _inside(other.pid, "ip", "link", "delete", theirs)
     pair = ("ip", "link", "add", interconnect.interface, "netns", str(pid), "type", "veth")
     run(*pair, "peer", "name", theirs, "netns", str(other.pid))
@@ -109,8 +109,10 @@ def _connect(pid: int, spec: HoldSpec, interconnect: Interconnect) -> bool:
 
 
 def _open(pid: int, interface: str, source: str, neighbour: Block) -> None:
-    """One end: up, and the way to the neighbour's node and pods. It has no address of its own; a node answers for its
-    address on all its links."""
+    """Set up one end: bring it up and add routes to the neighbour's node and pods.
+
+    It needs no address, because a node answers for its address on all its links.
+    """
     _inside(pid, "ip", "link", "set", interface, "up")
     there = ("dev", interface, "onlink", "src", source)
     _inside(pid, "ip", "route", "replace", f"{neighbour.node_ip}/32", "dev", interface, "src", source)
@@ -118,7 +120,7 @@ def _open(pid: int, interface: str, source: str, neighbour: Block) -> None:
 
 
 def _interfaces(pid: int) -> Iterator[str]:
-    """The ends of pairs in the namespace of `pid`."""
+    """Yield the ends of pairs in the network namespace of process `pid`."""
     for item in json.loads(_inside(pid, "ip", "-j", "link", "show") or "[]"):
         if item["ifname"].startswith(INTERCONNECT):
             yield item["ifname"]

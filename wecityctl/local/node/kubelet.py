@@ -1,4 +1,4 @@
-"""The kubelet's and kube-proxy's configuration documents: pure functions of the cloud's addresses and the machine."""
+"""Renders the configuration of kubelet and kube-proxy from the cloud's addresses and the machine. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from wecityctl.local.node.containerd import SOCKET
 from wecityctl.local.node.network import Block
 
 CLUSTER_DOMAIN = "cluster.local"
-# Processes and threads of one pod: several times what a database with all its connections or a large JVM has.
+# The limit of processes and threads per pod, several times the needs of a busy database or a large JVM.
 POD_PROCESSES = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class KubeletSettings:
-    """Paths are as seen inside."""
+    """Settings of the kubelet. Paths are those inside the node."""
 
     etc: str
     logs: str
@@ -26,7 +26,7 @@ class KubeletSettings:
 
 
 def kubelet_config(settings: KubeletSettings) -> str:
-    """A KubeletConfiguration as JSON, which is YAML."""
+    """A KubeletConfiguration as JSON, which is valid YAML."""
     return _document(
         {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -46,7 +46,7 @@ def kubelet_config(settings: KubeletSettings) -> str:
             "containerRuntimeEndpoint": f"unix://{SOCKET}",
             "cgroupDriver": "cgroupfs",
             "cgroupRoot": f"/{settings.cgroup}",
-            # The kubelet refuses cgroup v1 by default; the machine decides, not the kubelet.
+            # The kubelet refuses cgroup v1 by default, but the machine may have nothing else.
             "failCgroupV1": False,
             "failSwapOn": False,
             "oomScoreAdj": -999 if settings.lowest_oom_score else 0,
@@ -56,12 +56,12 @@ def kubelet_config(settings: KubeletSettings) -> str:
             "containerLogMaxFiles": 3,
             "makeIPTablesUtilChains": False,
             "protectKernelDefaults": False,
-            # Images are imported, not pulled: one that is collected as garbage could not be had again.
+            # Images are imported and not pulled, so a removed one could not be restored.
             "imageGCHighThresholdPercent": 100,
             "imageGCLowThresholdPercent": 99,
-            # Percentages of a developer's large disk would evict pods while there is room for years.
+            # Percentages of a large disk would evict pods while there is plenty of space.
             "evictionHard": {"memory.available": "100Mi", "nodefs.available": "512Mi", "imagefs.available": "512Mi"},
-            # Mounted ConfigMaps and Secrets follow their objects within this time; the default is a minute.
+            # Mounted ConfigMaps and Secrets are updated within this time; the default is a minute.
             "syncFrequency": "3s",
             "nodeStatusUpdateFrequency": "10s",
             "nodeLeaseDurationSeconds": 40,
@@ -73,7 +73,7 @@ def kubelet_config(settings: KubeletSettings) -> str:
 
 
 def kube_proxy_config(etc: str, node: str, block: Block) -> str:
-    """A KubeProxyConfiguration. Conntrack limits are the whole machine's and stay as they are."""
+    """A KubeProxyConfiguration. Conntrack limits apply to the whole machine and are not changed."""
     return _document(
         {
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",

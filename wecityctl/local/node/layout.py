@@ -1,6 +1,7 @@
-"""Where the node's files are, seen from the host and from inside its namespaces, and what its holder is told.
+"""The paths of the node's files, on the host and inside its namespaces, and the holder's spec and state.
 
-Pure values; nothing is created here. Inside, everything lies under one short path, because sockets have 107 characters.
+Pure values; nothing is created. Inside, everything is below one short path, because socket paths are limited to 107
+characters.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from wecityctl.local.node.network import Block, Link
 
 NODE_NAME = "real-0"
 INSIDE = PurePosixPath("/run/wecity")
-# Sockets and the PID of the namespaces' first process: the one directory that host and node both see at work.
+# Sockets and the PID of the namespaces' first process; the only directory that host and node share at run time.
 INSIDE_RUN = PurePosixPath("/run/wecity-cloud")
-# Directories that containerd, CNI and the kubelet write to and that no setting of theirs moves.
+# Directories that containerd, CNI and the kubelet write to and whose paths cannot be configured.
 FIXED_DIRECTORIES = {Path("/var/lib"): ("cni", "kubelet"), Path("/var/log"): ("containers", "pods")}
-# What the kubelet wants these to be. It would set them for the whole machine; inside it reads our copies instead.
+# Kernel settings that the kubelet requires. It would change them for the whole machine; inside it sees these copies.
 KERNEL_SETTINGS = {
     "vm/overcommit_memory": "1",
     "vm/panic_on_oom": "0",
@@ -31,7 +32,7 @@ KERNEL_SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The node's directories. `data` outlives stop and start; `run` holds what a stop removes."""
+    """The node's directories. `data` survives a stop; `run` holds what a stop removes."""
 
     POLICY_SOCKET: ClassVar[str] = "netpol.sock"
 
@@ -40,7 +41,7 @@ class Layout:
 
     @property
     def etc(self) -> Path:
-        """Configuration and keys, compared and written at every start."""
+        """Configuration and keys, written at every start if they changed."""
         return self.data / "etc"
 
     @property
@@ -50,37 +51,39 @@ class Layout:
 
     @property
     def hold_spec(self) -> Path:
-        """What the holder is told."""
+        """The input of the holder (`HoldSpec`)."""
         return self.data / "hold.json"
 
     @property
     def hold_state(self) -> Path:
-        """What the holder says once the namespaces are ready."""
+        """The output of the holder when the namespaces are ready (`Held`)."""
         return self.run / "node.json"
 
     @property
     def interconnects(self) -> Path:
-        """Which other nodes of this machine it is joined to, and for what."""
+        """The saved neighbours of the node on this machine (see `interconnect`)."""
         return self.data / "crossings.json"
 
     @property
     def pid_file(self) -> Path:
-        """The PID of the namespaces' first process, alone: for the shell that enters them."""
+        """A file with only the PID of the namespaces' first process, for the shell that enters them."""
         return self.run / "node.pid"
 
     @property
     def roles_made(self) -> Path:
-        """There once the cluster has the roles of the node's programs: those that need them at once wait for it."""
+        """Exists once the roles of the node's programs were created in the cluster; programs that need them wait for
+        it.
+        """
         return self.data / "roles-made"
 
     @property
     def containerd_socket(self) -> Path:
-        """As the host sees it."""
+        """The path of containerd's socket on the host."""
         return self.run / "containerd.sock"
 
     @property
     def policy_socket(self) -> Path:
-        """The policy agent's, as the host sees it."""
+        """The path of the policy agent's socket on the host."""
         return self.run / self.POLICY_SOCKET
 
     @staticmethod
@@ -91,7 +94,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class HoldSpec:
-    """Everything the holder needs to know, as one JSON document."""
+    """The input of the holder, stored as JSON."""
 
     data: str
     run: str
@@ -110,7 +113,7 @@ class HoldSpec:
 
     @property
     def link(self) -> Link:
-        """The host's interfaces."""
+        """The names of the host's interfaces."""
         return Link(self.bridge, self.veth)
 
     @property
@@ -120,33 +123,33 @@ class HoldSpec:
 
     @property
     def cloud_id(self) -> str:
-        """The eight hex digits of the cloud."""
+        """The cloud's ID, eight hex digits."""
         return self.bridge.rpartition("-")[2]
 
     def dump(self) -> bytes:
-        """JSON."""
+        """The spec as JSON."""
         return json.dumps(asdict(self), indent=1).encode()
 
     @classmethod
     def load(cls, path: Path) -> HoldSpec:
-        """The inverse of `dump`."""
+        """Read what `dump` wrote."""
         return cls(**json.loads(path.read_bytes()))
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The first process of the node's namespaces, as the host numbers it, and its start (numbers are used again)."""
+    """The first process of the node's namespaces: its PID on the host, and its start time, because PIDs are reused."""
 
     pid: int
     started: int
 
     def dump(self) -> bytes:
-        """JSON."""
+        """The state as JSON."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
     def load(cls, path: Path) -> Held | None:
-        """None where no holder has reported, or where its process is gone or its number is somebody else's now."""
+        """Read the state; `None` if there is none, or if its process no longer exists."""
         try:
             held = cls(**json.loads(path.read_bytes()))
         except (FileNotFoundError, ValueError, TypeError):
@@ -155,7 +158,7 @@ class Held:
 
 
 def start_time(pid: int) -> int:
-    """When the process was started, in clock ticks since boot; 0 when there is none (or only its corpse)."""
+    """The start time of a process in clock ticks since boot; 0 if it does not exist or is a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,6 +1,6 @@
-"""Facts about this machine that shape a node's configuration: capabilities of this process, kernel features, tools.
+"""Detects properties of this machine: capabilities of this process, kernel features, tools.
 
-Reads only (the overlay test mounts and unmounts in a mount namespace of its own); judging is `capabilities`'s.
+Changes nothing (the overlay test uses its own mount namespace). `capabilities` evaluates the results.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 CAP_NET_ADMIN = 12
 CAP_SYS_ADMIN = 21
 CAP_SYS_RESOURCE = 24
-# Counted: API server 7, controller manager 6, kubelet 6, and one each of the others.
+# Measured: API server 7, controller manager 6, kubelet 6, and one for each other program.
 WATCHES_OF_A_CLOUD = 24
 
 
@@ -26,7 +26,7 @@ def has_capability(number: int, status: str | None = None) -> bool:
 
 
 def overlay_works(directory: Path) -> bool:
-    """Whether overlayfs can be mounted over `directory`'s file system: not everywhere, such as on another overlay."""
+    """Whether overlayfs works on the file system of `directory`; it does not on another overlay, for example."""
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory, prefix=".overlay-") as name:
         base = Path(name)
@@ -42,7 +42,7 @@ def overlay_works(directory: Path) -> bool:
 
 
 def free_watches(wanted: int) -> int:
-    """How many of `wanted` inotify instances this user can still open: Linux allows 128 for all its programs."""
+    """How many of `wanted` inotify instances this user can still open. Linux allows 128 per user by default."""
     libc = ctypes.CDLL(None)
     opened: list[int] = []
     try:
@@ -55,7 +55,7 @@ def free_watches(wanted: int) -> int:
 
 
 def host_ports_work() -> bool:
-    """Whether iptables can do what the portmap plug-in asks of it; without that the plug-in would fail every pod."""
+    """Whether iptables supports the rules of the portmap plug-in; otherwise the plug-in would make every pod fail."""
     rule = (
         "iptables -w -t nat -A PREROUTING -p tcp -m multiport --dports 1 -m comment --comment x -j DNAT --to 192.0.2.1"
     )
@@ -63,7 +63,7 @@ def host_ports_work() -> bool:
 
 
 def succeeds(*command: str, stdin: str = "") -> bool:
-    """Whether the command can be run and exits 0; its output is not wanted."""
+    """Whether the command exists and exits with 0. Its output is discarded."""
     try:
         done = subprocess.run(command, input=stdin, text=True, capture_output=True, timeout=20, check=False)
     except (OSError, subprocess.SubprocessError):

@@ -1,6 +1,6 @@
-"""What the first process of a node's namespaces sets up before anything else may enter: mounts, addresses, filter.
+"""Sets up a node's namespaces before other processes enter: mounts, addresses, packet filter.
 
-Runs inside, as root; the host's side of the link is `network`'s.
+Runs inside the namespaces, as root. The host's side of the link is set up by `network`.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from wecityctl.local.node.network import UPLINK, run
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 _NET_SETTINGS = {
     "ipv4/ip_forward": "1",
-    # Each pod is a route of its own: strict reverse-path filtering keeps it from using another's address.
+    # Each pod has its own route, so strict reverse-path filtering prevents it from using another pod's address.
     "ipv4/conf/all/rp_filter": "1",
     "ipv4/conf/default/rp_filter": "1",
-    # Policies are written for IPv4, the cluster's only family; link-local IPv6 would go around them.
+    # Policies apply to IPv4, the cluster's only family; traffic over link-local IPv6 would bypass them.
     "ipv6/conf/all/disable_ipv6": "1",
     "ipv6/conf/default/disable_ipv6": "1",
 }
 
 
 def prepare_mounts(spec: HoldSpec) -> None:
-    """A private /proc and /run, the node's directories on short paths, and nothing that reaches the host."""
+    """Mount private /proc and /run and the node's directories on short paths, without propagation to the host."""
     syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
     syscalls.mount("proc", "/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
-    # The node's directories may themselves lie under /run: hold on to them across the mount that hides it.
+    # The node's directories may be below /run, so keep them open while /run is hidden.
     handles = {place: os.open(path, _DIRECTORY) for place, path in ((INSIDE, spec.data), (INSIDE_RUN, spec.run))}
     syscalls.mount("tmpfs", "/run", "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=755")
     for place, handle in handles.items():
@@ -41,14 +41,14 @@ def prepare_mounts(spec: HoldSpec) -> None:
         Path("/run", name).mkdir()
     _guard_kernel_settings()
     _show_whole_proc()
-    # Containers may ask to share mounts with the node: among themselves, never with the host.
+    # Containers may share mounts with the node (propagation), but never with the host.
     syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_SHARED)
 
 
 def _shadow(directory: Path, fresh: tuple[str, ...]) -> None:
-    """Put a tmpfs over `directory`, with all its entries bound back in except `fresh`, which begin empty.
+    """Mount a tmpfs over `directory` and bind all its entries back, except `fresh`, which become empty directories.
 
-    So they need not be made on the host, and what is written into them ends with the node.
+    The latter need not exist on the host, and their content disappears with the node.
     """
     handle = os.open(directory, _DIRECTORY)
     entries = sorted(os.scandir(f"/proc/self/fd/{handle}"), key=lambda entry: entry.name)
@@ -83,9 +83,9 @@ def _guard_kernel_settings() -> None:
 
 
 def _show_whole_proc() -> None:
-    """Mount /proc once more, with nothing over it, where only root gets to.
+    """Mount an unobstructed /proc at a path that only root can access.
 
-    The kernel lets a pod in a user namespace mount its own only where the node sees one that nothing is mounted over
+    The kernel lets a pod in a user namespace mount /proc only if the node has one that nothing is mounted over
     (`mount_too_revealing` in fs/namespace.c).
     """
     place = Path("/run/whole-proc/proc")
@@ -95,12 +95,12 @@ def _show_whole_proc() -> None:
 
 
 def prepare_network(spec: HoldSpec) -> None:
-    """Addresses, routes and filter; the link must be there."""
+    """Set addresses, routes and the packet filter. The link must exist."""
     for name, value in _NET_SETTINGS.items():
         path = Path("/proc/sys/net", name)
         if path.exists():  # a kernel without IPv6 has nothing to disable
             path.write_text(value)
-    # The filter first: no packet is forwarded before it.
+    # The filter comes first, so that no packet is forwarded without it.
     run("nft", "-f", "-", stdin=interconnect.ruleset(spec) + spec.rules)
     block = spec.addresses
     run("ip", "link", "set", "lo", "up")

@@ -1,8 +1,8 @@
-"""`python -m wecityctl.local.node.namespaces SPEC`: makes a node's namespaces and holds them; they end with it.
+"""`python -m wecityctl.local.node.namespaces SPEC`: creates a node's namespaces and holds them until it ends.
 
-Two processes: one on the host, which the supervisor knows, and its child, the first process of the PID namespace,
-which reaps orphans and, when told to end, ends the pods first. When either is killed the kernel ends every process,
-mount, interface and firewall rule of the node; only control groups can be left, and are removed at the next start.
+There are two processes: one on the host, which the supervisor watches, and its child, the first process of the PID
+namespace. The child reaps orphans and, before it ends, ends the pods. If either is killed, the kernel removes all
+processes, mounts, interfaces and firewall rules of the node; cgroups may be left, and the next start removes them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 def main(arguments: list[str]) -> int:
-    """Hold until SIGTERM; 0 after an orderly end, 1 when the namespaces were not made or their first process died."""
+    """Hold the namespaces until SIGTERM. Returns 0 after an orderly end, and 1 if creating or holding them failed."""
     spec = HoldSpec.load(Path(arguments[0]))
     signal.pthread_sigmask(signal.SIG_BLOCK, {*_STOPS, signal.SIGCHLD})
     hierarchies = cgroups.detect()
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
         os._exit(_first_process(spec, made_write, linked_read))
     os.close(made_write)
     os.close(linked_read)
-    syscalls.enter_pid_namespace(own)  # or the tools run from here would be born inside
+    syscalls.enter_pid_namespace(own)  # otherwise tools run from here would start inside
     try:
         return _hold(spec, child, made_read, linked_write)
     except WecityError as error:
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _hold(spec: HoldSpec, child: int, made: int, linked: int) -> int:
-    """The host's side: join the link when the namespaces are there, say so when all is ready, wait."""
+    """The host's side: connect the link when the namespaces exist, report when all is ready, wait."""
     if os.read(made, 1) != b"m":
         return 1
     network.connect(spec.link, spec.addresses, child)
@@ -72,7 +72,7 @@ def _hold(spec: HoldSpec, child: int, made: int, linked: int) -> int:
 
 
 def _join_neighbours(spec: HoldSpec) -> None:
-    """The ways to other nodes; without one the node is as good as ever, and the next `up` makes it."""
+    """Connect to other nodes. A failure does not affect the node itself; the next `up` retries."""
     try:
         interconnect.join(spec)
     except WecityError as error:
@@ -80,7 +80,7 @@ def _join_neighbours(spec: HoldSpec) -> None:
 
 
 def _end(spec: HoldSpec, child: int) -> None:
-    """After the namespaces: kill what is left of them and remove what the kernel does not."""
+    """Kill what is left in the namespaces and remove what the kernel does not."""
     try:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -95,7 +95,7 @@ def _end(spec: HoldSpec, child: int) -> None:
 
 
 def _first_process(spec: HoldSpec, made: int, linked: int) -> int:
-    """The namespaces' side. Never returns to the caller's code: its value is the exit code."""
+    """The child's side, inside the namespaces. Its return value is the exit code of the process."""
     try:
         syscalls.signal_on_parent_death(signal.SIGKILL)
         syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWNET)
@@ -109,7 +109,7 @@ def _first_process(spec: HoldSpec, made: int, linked: int) -> int:
         _reap_until_stopped()
         cgroups.end_processes(cgroups.detect(), spec.cgroup, grace=spec.grace)
     except Exception as error:
-        # The log is all this process has: words for it, and the error's own details.
+        # The log is this process's only output, so write the error with its details.
         details = getattr(error, "details", "")
         sys.stderr.write(f"preparing the node's namespaces failed: {error}\n{details}\n")
         sys.stderr.flush()

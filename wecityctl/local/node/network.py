@@ -1,7 +1,7 @@
-"""The node's addresses and the host's side of its link: one block per cloud, a bridge, a veth pair, two routes.
+"""The node's addresses and the host's side of its link: an address block per cloud, a bridge, a veth pair, routes.
 
-Addresses come from 198.18.0.0/15, which no network may route (RFC 2544): a city's own networks are never shadowed.
-What happens inside the node's network namespace is `inside`'s; packet filtering is `nft`'s and `netpol`'s.
+Addresses are from 198.18.0.0/15 (RFC 2544), which is not routed in networks, so that no network of a city is hidden.
+`namespace_setup` configures the inside of the network namespace; `nft` and `netpol` filter packets.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Block:
 
     @classmethod
     def parse(cls, text: str) -> Block:
-        """The inverse of `str`; ValueError for anything that is not one of our blocks."""
+        """Parse what `str` returns. Raises ValueError for anything that is not such a block."""
         network = IPv4Network(text)
         if network.prefixlen != BLOCK_PREFIX or not network.subnet_of(POOL):
             raise ValueError(f"{text} is not a /{BLOCK_PREFIX} of {POOL}")
@@ -44,50 +44,50 @@ class Block:
 
     @property
     def bridge_ip(self) -> str:
-        """The host's address on the link: the API server's."""
+        """The host's address on the link, at which the API server listens."""
         return str(self.network[1])
 
     @property
     def node_ip(self) -> str:
-        """The node's address: NodePorts and the kubelet."""
+        """The node's address, for node ports and the kubelet."""
         return str(self.network[2])
 
     @property
     def pod_cidr(self) -> str:
-        """The node's pods; a /23, so that 110 pods may come and go without waiting for an address."""
+        """The pods' range; a /23, so that 110 pods can be replaced without waiting for an address."""
         return str(list(self.network.subnets(new_prefix=23))[1])
 
     @property
     def service_cidr(self) -> str:
-        """Cluster IPs."""
+        """The range of cluster IPs."""
         return str(list(self.network.subnets(new_prefix=22))[1])
 
     @property
     def service_ip(self) -> str:
-        """The `kubernetes` Service's."""
+        """The cluster IP of the `kubernetes` Service."""
         return str(IPv4Network(self.service_cidr)[1])
 
     @property
     def dns_ip(self) -> str:
-        """The cluster DNS Service's."""
+        """The cluster IP of the DNS Service."""
         return str(IPv4Network(self.service_cidr)[10])
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Names of the host's interfaces for one cloud; at most 15 characters, the kernel's limit."""
+    """The names of the host's interfaces for one cloud; at most 15 characters, the kernel's limit."""
 
     bridge: str
     veth: str
 
     @classmethod
     def of(cls, cloud_id: str) -> Link:
-        """The names for the cloud with these eight hex digits."""
+        """The names for the cloud with this ID, eight hex digits."""
         return cls(f"wcb-{cloud_id}", f"wcv-{cloud_id}")
 
 
 def _in_use(addresses: object, routes: object, ours: str) -> Iterable[tuple[str, IPv4Network]]:
-    """Interface and network of the JSON of `ip -j -4 addr` and `ip -j -4 route show table all`, without `ours`."""
+    """Interfaces and networks in the output of `ip -j -4 addr` and `ip -j -4 route show table all`, without `ours`."""
     assert isinstance(addresses, list) and isinstance(routes, list)
     for interface in addresses:
         for item in interface.get("addr_info", ()):
@@ -106,9 +106,10 @@ def _host_networks(ours: str = "") -> tuple[tuple[str, IPv4Network], ...]:
 
 
 def choose(cloud_id: str, in_use: Iterable[IPv4Network], taken: Collection[Block]) -> Block:
-    """A block that neither the host's networks nor another cloud's record touches.
+    """A block that overlaps neither the host's networks nor the recorded blocks of other clouds.
 
-    Where the search begins depends on the cloud, so that clouds of users who do not see each other seldom meet.
+    The search starts at a position that depends on the cloud, so that clouds of users who do not see each other rarely
+    choose the same block.
     """
     networks = (*in_use, *(block.network for block in taken))
     candidates = list(POOL.subnets(new_prefix=BLOCK_PREFIX))
@@ -123,12 +124,12 @@ def choose(cloud_id: str, in_use: Iterable[IPv4Network], taken: Collection[Block
 
 
 def allocate(cloud_id: str, taken: Collection[Block]) -> Block:
-    """A block that is free on this machine now; the caller records it."""
+    """A block that is currently free on this machine; the caller records it."""
     return choose(cloud_id, (network for _, network in _host_networks()), taken)
 
 
 def check_free(link: Link, block: Block) -> None:
-    """Refuse a block that something else on this host uses by now: another user's cloud, or a VPN."""
+    """Raise `DeploymentError` if something else on this host uses the block by now: another user's cloud, or a VPN."""
     others = {device for device, network in _host_networks(link.bridge) if network.overlaps(block.network)}
     if others:
         raise DeploymentError(
@@ -144,7 +145,7 @@ def exists(interface: str) -> bool:
 
 
 def ensure_bridge(link: Link, block: Block) -> None:
-    """The host's end of the link; it stays when the node dies, so that the API server keeps its address."""
+    """Create the bridge, which is kept when the node dies, so that the API server keeps its address."""
     if not exists(link.bridge):
         run("ip", "link", "add", link.bridge, "type", "bridge")
     Path(f"/proc/sys/net/ipv6/conf/{link.bridge}/disable_ipv6").write_text("1")
@@ -153,7 +154,7 @@ def ensure_bridge(link: Link, block: Block) -> None:
 
 
 def connect(link: Link, block: Block, pid: int) -> None:
-    """Join the network namespace of `pid` to the bridge and route pods and Services through the node."""
+    """Connect the network namespace of process `pid` to the bridge, and route pods and Services through the node."""
     remove_interface(link.veth)
     run("ip", "link", "add", link.veth, "type", "veth", "peer", "name", UPLINK, "netns", str(pid))
     Path(f"/proc/sys/net/ipv6/conf/{link.veth}/disable_ipv6").write_text("1")
@@ -163,19 +164,19 @@ def connect(link: Link, block: Block, pid: int) -> None:
 
 
 def remove_interface(name: str) -> None:
-    """Remove an interface (a veth takes its peer with it); not there is as good."""
+    """Remove an interface if it exists. Removing a veth also removes its peer."""
     if exists(name):
         run("ip", "link", "delete", name)
 
 
 def disconnect(link: Link) -> None:
-    """Remove both interfaces; the routes go with the bridge."""
+    """Remove both interfaces; their routes disappear with the bridge."""
     remove_interface(link.veth)
     remove_interface(link.bridge)
 
 
 def run(*command: str, stdin: str = "") -> str:
-    """Run a system tool; its words are the error's details."""
+    """Run a system tool; returns its output. Raises an error with the tool's message as details."""
     try:
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=30, check=True)
     except FileNotFoundError as error:

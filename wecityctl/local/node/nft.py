@@ -1,7 +1,7 @@
-"""The base packet filter of a node's network namespace: what may leave the node, what may reach the node itself, and
-who may pretend to be whom.
+"""Renders the base packet filter of a node's network namespace: egress, access to the node, source addresses.
 
-NetworkPolicy is another table (`wecityctl.local.netpol`): a packet must pass both; neither opens what the other closes.
+NetworkPolicy is a separate table (`wecityctl.local.netpol`). A packet must pass both tables; neither can allow what the
+other denies.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from wecityctl.local.node.network import UPLINK, Block
 
 TABLE = "wecity-base"
-# Interfaces towards other real nodes of this machine (see `crossing`).
+# Prefix of interfaces towards other real nodes of this machine (see `interconnect`).
 INTERCONNECT = "wcx-"
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """Another real node behind an interface of this one: the node ports that its pods may reach here (`serves`), and
-    those of its that pods here may reach (`asks`)."""
+    """Another real node, connected by `interface`.
+
+    `serves` are the node ports of this node that its pods may reach; `asks` are its node ports that pods here may
+    reach.
+    """
 
     interface: str
     block: Block
@@ -28,11 +31,11 @@ class Neighbour:
 
 
 def base_ruleset(block: Block, api_port: int, neighbours: Sequence[Neighbour] = ()) -> str:
-    """An nft script that makes (or replaces, atomically) the base table.
+    """An nft script that atomically creates or replaces the base table.
 
-    Pods reach each other and, of the world beyond the node, the API server and what neighbours serve them. Packets
-    keep their source address; the host and the neighbours know the way back. The node's own programs are reached by
-    themselves, by the host's end of the link, and by pods as far as the other table lets them.
+    Pods may reach each other, the API server, and the allowed node ports of neighbours. Packets keep their source
+    address; host and neighbours have routes back. The node's own programs can be reached by themselves, by the host
+    over the link, and by pods if the policy table allows it.
     """
     arriving = "".join(f"    {line}\n" for each in neighbours for line in _arriving(block, each))
     leaving = "".join(f"    {line}\n" for each in neighbours for line in _leaving(block, each))
@@ -65,7 +68,9 @@ table inet {TABLE} {{
 
 
 def _arriving(block: Block, neighbour: Neighbour) -> Iterator[str]:
-    """A neighbour's pods to the pods behind a served node port, after kube-proxy has translated it."""
+    """Yield rules from a neighbour's pods to pods behind a served node port, after kube-proxy translated the
+    address.
+    """
     if neighbour.serves:
         yield (
             f'iifname "{neighbour.interface}" ip saddr {neighbour.block.pod_cidr} ip daddr {block.pod_cidr} '
@@ -75,7 +80,7 @@ def _arriving(block: Block, neighbour: Neighbour) -> Iterator[str]:
 
 
 def _leaving(block: Block, neighbour: Neighbour) -> Iterator[str]:
-    """Pods to a node port of the neighbour; their NetworkPolicies say which pods."""
+    """Yield rules from pods to node ports of the neighbour. NetworkPolicy restricts which pods."""
     if neighbour.asks:
         yield (
             f'oifname "{neighbour.interface}" ip saddr {block.pod_cidr} ip daddr {neighbour.block.node_ip} '

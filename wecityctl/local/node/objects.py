@@ -1,4 +1,4 @@
-"""The API objects a real node needs in its cluster: DNS, metrics, roles of the node's own programs. Plain values."""
+"""The API objects that a real node needs in its cluster: DNS, metrics, roles of the node's programs. Plain values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PLURALS = {
 
 
 def path(obj: Mapping[str, Any]) -> str:
-    """The URL path of an object of ours."""
+    """The URL path of an object of this module."""
     version, metadata = obj["apiVersion"], obj["metadata"]
     prefix = f"/apis/{version}" if "/" in version else f"/api/{version}"
     namespace = f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""
@@ -56,11 +56,11 @@ def role(name: str, subject: Object, rules: list[Object]) -> tuple[Object, Objec
 
 
 def user(name: str) -> Object:
-    """A subject of a role binding: a user known by its client certificate."""
+    """The subject of a role binding for a user with a client certificate."""
     return {"apiGroup": _RBAC, "kind": "User", "name": name}
 
 
-# Two server blocks: within one, `template` would come before `kubernetes`, whatever their order here.
+# Two server blocks, because within one the plug-in `template` always runs before `kubernetes`.
 COREFILE = """cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {
     errors
     health :8080 {
@@ -85,7 +85,7 @@ COREFILE = """cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {
 
 
 def dns(image: str, address: str) -> tuple[Object, ...]:
-    """CoreDNS as a Deployment, on `address`."""
+    """CoreDNS as a Deployment with the cluster IP `address`."""
     watch = ["list", "watch"]
     labels = {"k8s-app": "kube-dns"}
     account = {"kind": "ServiceAccount", "name": "coredns", "namespace": _SYSTEM}
@@ -227,7 +227,7 @@ def metrics(address: str, port: int, ca: bytes) -> tuple[Object, ...]:
 
 
 def policy_agent() -> tuple[Object, ...]:
-    """What the NetworkPolicy agent may read."""
+    """The role of the NetworkPolicy agent and its binding."""
     return role(
         "system:wecity-netpol",
         user("system:wecity-netpol"),
@@ -239,7 +239,7 @@ def policy_agent() -> tuple[Object, ...]:
 
 
 def node_labels(zones: Iterable[str], existing: Mapping[str, str]) -> dict[str, str | None]:
-    """A merge patch for the node's labels: it serves all of `zones`, and none that has left the city."""
+    """A merge patch for the node's labels: sets all `zones`, and removes those that are no longer in the city."""
     wanted = {f"{ZONE_LABEL}.{zone}": "true" for zone in zones} | {SIMULATED_LABEL: "false"}
     gone = {key: None for key in existing if key.startswith(f"{ZONE_LABEL}.") and key not in wanted}
     return {**gone, **wanted}

@@ -1,4 +1,4 @@
-"""When a real node is ready: what it reports itself, of this run and not of a former one, and that its DNS answers."""
+"""Detects when a real node is ready: the node's own report, from this run and not a previous one, and working DNS."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DNS_NAME = "kubernetes.default.svc.cluster.local"
 
 
 def started(node: Node) -> float:
-    """When the node's namespaces were made, in seconds since the epoch."""
+    """The time when the node's namespaces were created, in seconds since the epoch."""
     try:
         return node.layout.hold_state.stat().st_mtime
     except FileNotFoundError as error:
@@ -30,14 +30,17 @@ def started(node: Node) -> float:
 
 
 def node_is_ready(node: Mapping[str, Any], since: float) -> bool:
-    """Whether the Node object says so; it outlives the node, and what a former run reported does not count."""
+    """Whether the Node object reports ready after `since`.
+
+    The object outlives the node, so older reports are ignored.
+    """
     conditions = {each["type"]: each for each in node.get("status", {}).get("conditions", ())}
     ready = conditions.get("Ready", {})
     return bool(ready.get("status") == "True" and _seconds(ready.get("lastHeartbeatTime")) >= int(since))
 
 
 def stale_pods(pods: list[Object], since: float) -> tuple[str, ...]:
-    """Pods that still show a container of a former run as running: the kubelet has not looked at them yet."""
+    """Pods that still show a container of a previous run as running, because the kubelet has not updated them yet."""
     return tuple(
         f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
         for pod in pods
@@ -46,13 +49,13 @@ def stale_pods(pods: list[Object], since: float) -> tuple[str, ...]:
 
 
 def pods_on_node(api: Api) -> list[Object]:
-    """Every pod that the node has been given."""
+    """All pods that are scheduled to the node."""
     found: list[Object] = api.get("/api/v1/pods", fieldSelector=f"spec.nodeName={NODE_NAME}")["items"]
     return found
 
 
 def dns_answers(address: str, timeout: float = 1.0) -> bool:
-    """Whether the cluster's DNS, asked from the host at its cluster IP, knows the API server's name."""
+    """Whether the cluster's DNS, queried from the host at its cluster IP, resolves the API server's name."""
     identifier = os.urandom(2)
     labels = b"".join(bytes([len(part)]) + part.encode() for part in _DNS_NAME.split("."))
     # RFC 1035: one question, recursion desired, type A, class IN.
@@ -70,7 +73,10 @@ def dns_answers(address: str, timeout: float = 1.0) -> bool:
 
 
 def answers(path: Path, question: str) -> bool:
-    """Whether somebody answers a line on a Unix socket; it also accepts for a process that has been stopped."""
+    """Whether a process answers a line on a Unix socket.
+
+    Accepting alone proves nothing: a stopped process accepts too.
+    """
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(1.0)
         try:
@@ -82,7 +88,7 @@ def answers(path: Path, question: str) -> bool:
 
 
 def wait(what: str, done: Callable[[], bool], timeout: float) -> None:
-    """Ask until the answer is yes; raises `TimedOutError`."""
+    """Poll `done` until it is true; `timeout` in seconds. Raises `TimedOutError`."""
     deadline = time.monotonic() + timeout
     problem = ""
     while time.monotonic() < deadline:
@@ -107,5 +113,5 @@ def _running_since(pod: Object) -> Iterator[str]:
 
 
 def _seconds(timestamp: str | None) -> float:
-    """RFC 3339 in UTC, as the API writes it; 0 for none."""
+    """Parse an RFC 3339 timestamp in UTC, as the API writes it; 0 for `None`."""
     return calendar.timegm(time.strptime(timestamp, "%Y-%m-%dT%H:%M:%SZ")) if timestamp else 0.0

@@ -1,4 +1,4 @@
-"""The node's processes as supervised services: how each enters the namespaces, waits for others, and is ready."""
+"""Defines the node's processes as supervised services: how they enter the namespaces, dependencies, readiness."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from wecityctl.toolchain import locate
 
 HOLD = "node-hold"
 _API = "kube-apiserver"
-# nsenter has to fork for the PID namespace. It must outlive a stop's signal to the group, or the child would be an
-# orphan whose end nobody waits for; the child takes the signal itself, and is told should nsenter be killed.
+# nsenter has to fork for the PID namespace. It must survive the stop signal to the process group, or its child would be
+# an orphan that nobody waits for. The child receives the signal itself, and is signalled if nsenter is killed.
 _ENTER = (
     'trap "" TERM; read -r pid <"$0" && exec nsenter --target "$pid" --net --mount --pid --'
     ' env --default-signal=TERM setpriv --pdeathsig TERM "$@"'
 )
-# containerd in a session of its own, out of reach of the signal that stops the service: first the containers end. When
-# containerd dies by itself the containers live on, and its successor finds them.
+# containerd runs in its own session, out of reach of the stop signal, because containers have to end first. When
+# containerd crashes, containers keep running, and the restarted containerd finds them.
 _CONTAINERD = (
     'end=$0; trap "stop=1" TERM; setsid setpriv --pdeathsig KILL "$@" & '
     'wait $!; code=$?; [ -z "$stop" ] || { sh -c "$end"; kill -TERM $!; wait $!; code=$?; }; exit $code'
 )
-# What begins a connection of gRPC, with empty settings (RFC 9113, 3.4); the server sends its own at once.
+# The start of a gRPC connection with empty settings (RFC 9113, 3.4); the server responds with its own at once.
 _HTTP2_PREFACE = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\0\0\0\4\0\0\0\0\0"
 _WAIT = 'until [ -e "$0" ]; do sleep 0.2; done; exec "$@"'
 
 
 def build(ctx: Context, node: Node) -> tuple[Service, ...]:
-    """All of them; equal for an equal cloud."""
+    """All services of the node. Equal input gives equal services."""
     return (
         _hold(node),
         _containerd(node),
@@ -44,7 +44,7 @@ def build(ctx: Context, node: Node) -> tuple[Service, ...]:
 
 
 def entered(node: Node, *command: str) -> tuple[str, ...]:
-    """`command` inside the node's namespaces."""
+    """`command` to be run inside the node's namespaces."""
     return ("/bin/sh", "-c", _ENTER, str(node.layout.pid_file), *command)
 
 
@@ -52,7 +52,7 @@ def _hold(node: Node) -> Service:
     return Service(
         HOLD,
         (sys.executable, "-m", "wecityctl.local.node.namespaces", str(node.layout.hold_spec)),
-        # It could start before: this way the pods end while the API server still serves them.
+        # The dependency is for stopping: pods end while the API server still serves them.
         after=(_API,),
         ready=Probe("file", target=str(node.layout.hold_state), interval=0.05),
         alive=Probe("process", target=str(node.layout.pid_file)),
@@ -96,7 +96,7 @@ def _kubelet(node: Node) -> Service:
         env=_path(binary, locate("nft")),
         after=(_API,),
         bound_to=("containerd",),
-        # Anybody is answered, and told that he is not known.
+        # Unauthenticated requests get a response too, namely that they are not authorised.
         ready=_https(node, 10250, "healthz"),
         ready_timeout=60,
     )
@@ -129,7 +129,7 @@ def _policy_agent(node: Node) -> Service:
         env=_path(locate("nft")),
         after=(_API,),
         bound_to=(HOLD,),
-        # Ready as soon as it runs: in a new cloud its role is made after this; the driver waits for its socket.
+        # Ready when running: in a new cloud its role is created later; the driver waits for its socket.
         ready=None,
         alive=Probe("socket", target=str(node.layout.policy_socket), say="state\n"),
     )
@@ -159,23 +159,23 @@ def _metrics_server(node: Node) -> Service:
         bound_to=(HOLD,),
         ready=_https(node, METRICS_PORT, "livez"),
         ready_timeout=300,
-        # Figures for autoscalers and `top`; a cloud without them serves all the same.
+        # Metrics for autoscalers and `top`; the cloud works without them.
         required=False,
     )
 
 
 def _https(node: Node, port: int, path: str) -> Probe:
-    """Whether a program of the node answers a request, whatever it says: a stopped one's port still accepts."""
+    """A probe that requires an HTTP response with any status, because the port of a stopped process still accepts."""
     ca = str(node.layout.etc / "ca.crt")
     return Probe("http", target=f"https://{node.block.node_ip}:{port}/{path}", ca=ca, any_status=True)
 
 
 def _once_roles_are_made(node: Node) -> tuple[str, ...]:
-    """Goes before a command that dies when the API server refuses it, which in a new cloud it does at first."""
+    """A command prefix that waits for the roles, for programs that exit if the API server rejects them."""
     return ("/bin/sh", "-c", _WAIT, node.layout.inside(node.layout.roles_made.name))
 
 
 def _path(*binaries: Path) -> dict[str, str]:
-    """A PATH on which the service finds its helpers: shims, runc, nft, mount."""
+    """A PATH with the helpers of a service: shims, runc, nft, mount."""
     system = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
     return {"PATH": ":".join(dict.fromkeys((*(str(binary.parent) for binary in binaries), *system)))}

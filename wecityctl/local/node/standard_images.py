@@ -1,4 +1,4 @@
-"""The images that every real node needs, whatever runs on it: pause and DNS. Finds them; builds and imports nothing."""
+"""Finds the images that every real node needs: pause and CoreDNS. Builds and imports nothing."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from wecityctl.paths import cache_dir
 
 @dataclass(frozen=True, slots=True)
 class StandardImages:
-    """Everything to be imported, and the reference by which the DNS server is run."""
+    """All images to import, and the reference of the DNS server's image."""
 
     archives: tuple[ImageRef, ...]
     dns: str
 
 
 def standard_images(given: Collection[ImageRef], have: Mapping[str, Present]) -> StandardImages:
-    """Looks among the images given, then for the newest built on this machine, then at what containerd has already.
+    """Look for each image among those given, then for the newest build on this machine, then in containerd.
 
-    The sandbox's image goes by a fixed name, since containerd's configuration is written before any image is known.
+    The pause image has a fixed name, because containerd's configuration is written before any image is known.
     """
     pause, dns = _find("pause", given), _find("coredns", given)
     archives = [image for image in given if image is not pause]
@@ -43,7 +43,7 @@ def standard_images(given: Collection[ImageRef], have: Mapping[str, Present]) ->
 
 
 def _name(reference: str) -> str:
-    """The last part of a repository: `coredns` of `registry.example/dns/coredns:1@sha256:…`."""
+    """The last part of a repository name: `coredns` of `registry.example/dns/coredns:1@sha256:…`."""
     return reference.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
@@ -51,7 +51,7 @@ def _find(name: str, given: Collection[ImageRef]) -> ImageRef | None:
     for image in given:
         if _name(image.reference) == name:
             return image
-    # The store's own format (`wecityctl.oci.store`), read here because neither package may know the other.
+    # The format of `wecityctl.oci.store`, read here because the two packages must not depend on each other.
     records = sorted((cache_dir() / "images" / "store" / name).glob("*/image.json"), key=_modified, reverse=True)
     for record in records:
         archive = record.with_name("image.tar")

@@ -1,6 +1,6 @@
-"""The few Linux calls that Python 3.11 does not offer: unshare, mount, umount2 and prctl.
+"""Bindings for Linux system calls that Python 3.11 lacks: unshare, setns, mount, umount2 and prctl.
 
-Only thin wrappers that raise OSError; what is mounted where is decided by the callers.
+They are thin wrappers that raise OSError.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def _call(name: str, *arguments: object) -> None:
 
 
 def unshare(flags: int) -> None:
-    """Leave the namespaces named by `flags`; a new PID namespace takes the next child."""
+    """Move this process to new namespaces given by `flags`; for a new PID namespace, only its next child."""
     _call("unshare", ctypes.c_int(flags))
 
 
 def enter_pid_namespace(descriptor: int) -> None:
-    """setns(2) into a PID namespace: for children made from now on."""
+    """setns(2) to a PID namespace, which applies to children created from now on."""
     _call("setns", ctypes.c_int(descriptor), ctypes.c_int(CLONE_NEWPID))
 
 
@@ -59,5 +59,5 @@ def unmount(target: str, flags: int = MNT_DETACH) -> None:
 
 
 def signal_on_parent_death(signal_number: int) -> None:
-    """Have the kernel send `signal_number` to this process when the thread that made it ends."""
+    """Make the kernel send `signal_number` to this process when the thread that created it ends."""
     _call("prctl", ctypes.c_int(_PR_SET_PDEATHSIG), ctypes.c_ulong(signal_number), 0, 0, 0)

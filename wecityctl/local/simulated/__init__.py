@@ -1,4 +1,4 @@
-"""Simulated nodes: Node objects as the city's pools declare them, and kwok to play their kubelets.
+"""Simulated nodes: Node objects for the city's pools, and kwok to simulate their kubelets.
 
-Nothing runs on them, but scheduling, quotas and placement are the real thing.
+Pods do not run, but scheduling, quotas and placement are real.
 """

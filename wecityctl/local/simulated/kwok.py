@@ -1,4 +1,4 @@
-"""kwok as a supervised service, with our own stages."""
+"""Defines kwok as a supervised service, with our own stages."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ KWOK = "kwok"
 
 
 def service(ctx: Context, port: int) -> Service:
-    """The service that plays the kubelets of every node labelled as simulated."""
+    """The service that simulates the kubelets of all nodes with the label for simulated nodes."""
     argv = (
         str(locate(KWOK)),
         f"--kubeconfig={ctx.kubeconfig_for('wecity:kwok', ('system:masters',))}",
         f"--config={_stages(ctx)}",
         f"--manage-nodes-with-label-selector={SELECTOR}",
         f"--cidr={ctx.network.pod_cidr}",
-        # Every node gives its address itself: kwok's own default would be the same for all.
+        # Every Node object has its own address; kwok's default would be the same for all.
         "--node-ip=",
-        # No leases: they belong to one process of kwok, and the next would stand idle until they end.
+        # No leases: they belong to one kwok process, and a restarted one would be idle until they expire.
         "--node-lease-duration-seconds=0",
         f"--server-address={LOOPBACK}:{port}",
     )

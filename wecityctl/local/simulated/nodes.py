@@ -1,6 +1,6 @@
-"""Node objects as a city's pools declare them, and bringing the API server's in line with them.
+"""Creates Node objects for a city's pools, and synchronises the API server with them.
 
-`declared` is a pure function of the spec; `plan` compares; `synchronise` alone talks to the API server.
+`declared` is a pure function of the spec, `plan` compares, and only `synchronise` accesses the API server.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Node = dict[str, Any]
 
 TOPOLOGY_ZONE = "topology.kubernetes.io/zone"
 SELECTOR = f"{SIMULATED_LABEL}=true"
-# Which labels came from the pool: those that leave it later are removed, those that others set are not.
+# An annotation with the labels that came from the pool, so that only these are removed when the pool drops them.
 _POOL_LABELS = "wecity.dev/pool-labels"
 _TAINT = {"key": SIMULATED_LABEL, "value": "true", "effect": "NoSchedule"}
-# What one kubelet takes by default; a city's plan must not fit because of a limit that no real node has.
+# A kubelet's default. With more, a plan could fit on simulated nodes and fail on real ones.
 _PODS_PER_NODE = "110"
 _NODES = "/api/v1/nodes"
 _CONDITIONS = (
@@ -39,7 +39,7 @@ _FIRST_ADDRESS = ipaddress.IPv4Address("10.64.0.1")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What has to be done so that the nodes are as declared. `patched` maps names to (metadata and spec, status)."""
+    """The changes needed to get the declared nodes. `patched` maps names to (metadata and spec, status)."""
 
     created: tuple[Node, ...]
     patched: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
@@ -50,14 +50,14 @@ class Plan:
 
 
 def declared(spec: CloudSpec, kubernetes_version: str) -> tuple[Node, ...]:
-    """The nodes of all pools, in order; none when the cloud's nodes are real."""
+    """The nodes of all pools, in order; none for a cloud with a real node."""
     if not spec.simulated:
         return ()
     return tuple(_nodes(spec, kubernetes_version))
 
 
 def plan(wanted: Iterable[Node], live: Iterable[Node]) -> Plan:
-    """Compare the declared nodes with the simulated ones that there are."""
+    """Compare the declared nodes with the existing simulated ones."""
     existing = {node["metadata"]["name"]: node for node in live}
     created: list[Node] = []
     patched: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
@@ -76,7 +76,7 @@ def plan(wanted: Iterable[Node], live: Iterable[Node]) -> Plan:
 
 
 def synchronise(api: Api, spec: CloudSpec, kubernetes_version: str) -> Plan:
-    """Make the API server's simulated nodes the declared ones; what was done."""
+    """Make the simulated nodes in the API server equal to the declared ones; returns the changes made."""
     live = api.get(_NODES, labelSelector=SELECTOR)["items"]
     todo = plan(declared(spec, kubernetes_version), live)
     if todo:
@@ -92,7 +92,7 @@ def synchronise(api: Api, spec: CloudSpec, kubernetes_version: str) -> Plan:
 
 
 def _born_ready(node: Node) -> Node:
-    """`node` with the conditions of one that works: what kwok would set at once, without a request for each."""
+    """`node` with the conditions of a ready node, as kwok would set them, which saves one request per node."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     times = {"lastHeartbeatTime": now, "lastTransitionTime": now}
     conditions = [{"type": kind, "status": status, "reason": reason, **times} for kind, status, reason in _CONDITIONS]
@@ -100,7 +100,7 @@ def _born_ready(node: Node) -> Node:
 
 
 def _give_addresses(created: Iterable[Node], existing: Iterable[Node]) -> None:
-    """Move new nodes off addresses that existing ones have: a pool may have grown between others."""
+    """Give new nodes unused addresses: a pool that grew between others may conflict with existing nodes."""
     used = {each["address"] for node in existing for each in node["status"].get("addresses") or []}
     for node in created:
         own = node["status"]["addresses"][0]
@@ -177,7 +177,7 @@ def _labels(pool: PoolSpec, name: str, zone: str) -> dict[str, str]:
 
 
 def _main_patch(wanted: Node, live: Node) -> dict[str, Any]:
-    """A merge patch of labels and taints. Labels and taints that others put there stay."""
+    """A merge patch for labels and taints; those that others set are kept."""
     have, want = live["metadata"].get("labels") or {}, wanted["metadata"]["labels"]
     before = (live["metadata"].get("annotations") or {}).get(_POOL_LABELS, "")
     after = wanted["metadata"]["annotations"][_POOL_LABELS]
@@ -212,5 +212,5 @@ def _status_patch(wanted: Node, live: Node) -> dict[str, Any]:
 
 
 def _same_amounts(have: Mapping[str, str], want: Mapping[str, str]) -> bool:
-    # The API server writes quantities in its own way: 0.5 comes back as 500m.
+    # The API server normalises quantities: 0.5 is returned as 500m.
     return have.keys() == want.keys() and all(parse_quantity(have[key]) == parse_quantity(want[key]) for key in want)

@@ -1,4 +1,4 @@
-"""The small process that outlives the command line and keeps one cloud's services running.
+"""The supervisor: a small background process per cloud that keeps its services running.
 
-It reads the list of services it is given and knows nothing of Kubernetes. `client` is how others talk to it.
+It runs the services that it is given and knows nothing of Kubernetes. Other packages use `client`.
 """

@@ -1,6 +1,6 @@
 """`python -m wecityctl.local.supervisor DIRECTORY RUN READY_FD`: detach, take the cloud's supervisor lock, serve.
 
-Started by `client.launch` alone. What it prints goes to the cloud's `logs/supervisor.log`.
+Started only by `client.launch`. Its output goes to the cloud's `logs/supervisor.log`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _log = logging.getLogger("supervisor")
 
 
 def main(arguments: list[str]) -> int:
-    """Run until stopped; 0 after an orderly end, 3 when the cloud has a supervisor already."""
+    """Run until stopped. Returns 0 after an orderly end, and 3 if the cloud already has a supervisor."""
     directory, run, ready = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
     if os.fork():
         os._exit(0)
@@ -68,7 +68,7 @@ async def _serve(directory: Path, run: Path, ready: int) -> None:
 
 
 class _Record:
-    """The file by which a later command knows this supervisor and its processes, also after a crash or a reboot."""
+    """The file that identifies this supervisor and its processes to later commands, also after a crash or a reboot."""
 
     def __init__(self, path: Path, run: Path) -> None:
         self._path = path
@@ -83,7 +83,7 @@ class _Record:
             "children": children,
         }
         temporary = self._path.with_suffix(".tmp")
-        # No fsync: after a power cut nothing of what it names is alive.
+        # No fsync: after a power failure none of the recorded processes exists.
         temporary.write_text(json.dumps(value))
         temporary.replace(self._path)
 

@@ -1,4 +1,4 @@
-"""One process of a service: starting it, seeing it end, ending its whole process group."""
+"""Starts one process of a service, detects its end, and ends its process group."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _POLL_SECONDS = 0.2
 
 
 def expand(argv: tuple[str, ...], pid_of: Callable[[str], int]) -> tuple[str, ...]:
-    """`argv` with `{pid:NAME}` replaced."""
+    """`argv` with `{pid:NAME}` replaced by PIDs."""
     return tuple(_PLACEHOLDER.sub(lambda match: str(pid_of(match[1])), each) for each in argv)
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """A process's environment: a few harmless variables of ours and what the service asks for."""
+    """The environment of a process: a few harmless variables and those of the service."""
     base = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **base, **extra}
 
 
 class Child:
-    """A running process, leader of its own session and process group, writing to its log."""
+    """A running process, the leader of its own session and process group, with its log."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path, log_start: int) -> None:
         self._process = process
@@ -48,7 +48,7 @@ class Child:
 
     @classmethod
     def spawn(cls, service: Service, argv: tuple[str, ...], log: Path) -> Child:
-        """Start the service's process. OSError when it cannot be started at all."""
+        """Start the service's process. Raises OSError if that fails."""
         descriptor = logs.open_log(log)
         start = logs.size(log)
         try:
@@ -60,7 +60,7 @@ class Child:
                 stdout=descriptor,
                 stderr=descriptor,
                 start_new_session=True,
-                # Safe here: the supervisor has one thread.
+                # Safe here, because the supervisor has only one thread.
                 preexec_fn=_bind_to_parent(service.parent_death),
             )
         finally:
@@ -68,7 +68,7 @@ class Child:
         return cls(process, log, start)
 
     async def wait(self) -> str:
-        """Wait for its end; how it ended, in words."""
+        """Wait for the end of the process; returns a description of how it ended."""
         await exit_of(self._process)
         code = self._process.returncode
         if code >= 0:
@@ -78,7 +78,7 @@ class Child:
         return f"killed by signal {-code}"
 
     async def end(self, number: int, grace: float) -> None:
-        """Signal the group, wait up to `grace` seconds for the leader, then kill whatever is left of the group."""
+        """Signal the group, wait up to `grace` seconds for the leader, then kill the rest of the group."""
         if self._process.poll() is None:
             self._signal_group(number)
             with contextlib.suppress(TimeoutError):
@@ -91,11 +91,11 @@ class Child:
         self._signal_group(signal.SIGKILL)
 
     def last_lines(self) -> tuple[str, ...]:
-        """The last telling lines of this process's own part of the log."""
+        """The last relevant lines that this process wrote to the log."""
         return logs.tail(self._log, since=self._log_start)
 
     def _signal_group(self, number: int) -> None:
-        # The group's number cannot be recycled while any member lives, and is unused the moment after the last.
+        # The ID of the group is not reused while a member exists.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 
@@ -110,14 +110,14 @@ def _bind_to_parent(number: int) -> Callable[[], None]:
         if libc is not None and number:
             libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
             if os.getppid() != parent:
-                # The supervisor died between fork and prctl: nobody would ever tell this process.
+                # The supervisor died between fork and prctl, so this process would never be signalled.
                 os._exit(125)
 
     return prepare
 
 
 async def exit_of(process: subprocess.Popen[bytes]) -> None:
-    """Return once `process` has ended and is reaped."""
+    """Return when `process` has ended and was reaped."""
     if process.poll() is not None:
         return
     if not hasattr(os, "pidfd_open"):

@@ -1,4 +1,4 @@
-"""Talking to a cloud's supervisor: launching it, finding the one that runs, asking it. Synchronous."""
+"""The client of a cloud's supervisor: launch it, find the running one, send requests. Synchronous."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from wecityctl.local.store import is_elsewhere
 from wecityctl.local.supervisor.child import environment
 
 _LAUNCH_SECONDS = 15.0
-# What the supervisor needs besides what its services get. It lives for weeks: nothing secret of this command's stays
-# in its environment.
+# Variables that the supervisor needs besides those of its services. It runs for weeks, so its environment must not
+# contain secrets of the command that launched it.
 _PASSED = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME")
 _ANSWER_SECONDS = 30.0
 
 
 class SupervisorError(DeploymentError):
-    """The supervisor could not be launched, or does not answer as it should."""
+    """The supervisor could not be launched, or does not respond correctly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What `supervisor.json` tells: the supervisor of the last start and the processes it ran."""
+    """The content of `supervisor.json`: the supervisor of the last start, and the processes that it ran."""
 
     supervisor: Identity
     run: Path
@@ -45,9 +45,9 @@ class Found:
 
 
 def find(directory: Path) -> Found | None:
-    """The supervisor of the cloud's last start, alive or not; None after an orderly stop.
+    """The supervisor of the cloud's last start, running or not; `None` after an orderly stop.
 
-    A copied directory has the record of the original's supervisor, which is none of its own: None for that too.
+    Also `None` for a copied directory, because its record refers to the original's supervisor.
     """
     try:
         value = json.loads((directory / "supervisor.json").read_text())
@@ -59,12 +59,12 @@ def find(directory: Path) -> Found | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
-        # Cut short by a power cut: nothing of it can be alive.
+        # Truncated by a power failure: none of its processes can exist.
         return Found(Identity(0, 0, ""), Path("/nonexistent"), {})
 
 
 def _names(directory: Path, supervisor: Any) -> bool:
-    """Whether the record in `directory` names that supervisor."""
+    """Whether the record in `directory` refers to that supervisor."""
     try:
         return bool(json.loads((directory / "supervisor.json").read_text())["supervisor"] == supervisor)
     except (OSError, ValueError, KeyError, TypeError):
@@ -77,7 +77,7 @@ def forget(directory: Path) -> None:
 
 
 def launch(directory: Path, run: Path) -> Found:
-    """Start a supervisor that outlives this process; returns once its socket answers."""
+    """Start a supervisor that outlives this process; returns when its socket answers."""
     log = directory / "logs" / "supervisor.log"
     descriptor = logs.open_log(log)
     begin = logs.size(log)
@@ -112,15 +112,15 @@ def launch(directory: Path, run: Path) -> Found:
 
 
 def ask(found: Found, request: dict[str, Any], *, seconds: float = _ANSWER_SECONDS) -> dict[str, Any]:
-    """One request with one answer."""
+    """Send a request and return its only response."""
     return next(stream(found, request, seconds=seconds))
 
 
 def stream(found: Found, request: dict[str, Any], *, seconds: float) -> Iterator[dict[str, Any]]:
-    """A request and its answers, to the last. `seconds` bound the wait for each of them."""
+    """Send a request and yield its responses until the last. `seconds` limits the wait for each."""
     path = found.run / "control.sock"
     if is_stopped(found.supervisor.pid):
-        # Its socket would accept, and nobody ever answer.
+        # The socket of a stopped process accepts connections, but nobody would respond.
         raise SupervisorError(
             "the cloud's supervisor does not answer",
             details="its process is stopped",
@@ -145,7 +145,7 @@ def stream(found: Found, request: dict[str, Any], *, seconds: float) -> Iterator
 
 
 def apply(found: Found, services: Iterable[Service]) -> tuple[str, ...]:
-    """Have exactly `services` run; the names of those that were started or stopped for it."""
+    """Make exactly `services` run; returns the names of those that were started or stopped."""
     request = {"do": "apply", "services": [service.to_json() for service in services]}
     return tuple(ask(found, request, seconds=120.0)["touched"])
 

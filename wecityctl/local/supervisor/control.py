@@ -1,10 +1,10 @@
-"""The supervisor's control socket: one JSON object per line in, one or more out.
+"""The supervisor's control socket: one JSON object per line as request, one or more as response.
 
 {"do": "status", "probe": true}  → {"services": […], …}
 {"do": "apply", "services": […]} → {"touched": […]}
 {"do": "wait", "seconds": 60}    → {"event": …} lines, last {"event": "end", "result": "ready" | "failed" | "timeout"}
 {"do": "stop"}                   → {"event": …} lines, last {"event": "end", "result": "stopped"}
-Anything wrong                   → {"error": "…"}
+Any error                        → {"error": "…"}
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 from wecityctl.local.service import Service
 from wecityctl.local.supervisor.core import Supervisor, check_services
 
-# Raised when a request or an answer changes its meaning: another number's supervisor is stopped and replaced.
+# Increase it when a request or response changes; a supervisor with another version is stopped and replaced.
 PROTOCOL = 2
 _LINE_LIMIT = 4 * 1024 * 1024
 
 
 class Control:
-    """Serves the socket `path` until a stop was asked for."""
+    """Serves the socket `path` until a stop is requested."""
 
     def __init__(self, supervisor: Supervisor, path: Path) -> None:
         self._supervisor = supervisor
@@ -36,7 +36,7 @@ class Control:
         self._served: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> asyncio.Server:
-        """Start to listen; the socket is 0600 and replaces a stale one."""
+        """Start listening on the socket (0600); replaces a stale one."""
         self._path.unlink(missing_ok=True)
         previous = os.umask(0o177)
         try:
@@ -45,15 +45,15 @@ class Control:
             os.umask(previous)
 
     def request_stop(self) -> None:
-        """As the request `stop`; for signals."""
+        """Request a stop, like the request `stop`; for signal handlers."""
         self._stopping.set()
 
     async def stopped(self) -> None:
-        """Wait until a stop is asked for."""
+        """Wait until a stop is requested."""
         await self._stopping.wait()
 
     async def finish(self) -> None:
-        """Let the answers to a stop reach those who wait for them."""
+        """Let the responses to a stop be delivered."""
         if self._served:
             await asyncio.wait(self._served, timeout=2)
 
@@ -96,7 +96,7 @@ class Control:
 
     async def _wait(self, seconds: float, writer: asyncio.StreamWriter) -> None:
         deadline = time.monotonic() + seconds
-        # What was ready may have fallen silent since it was last asked.
+        # A ready service may have stopped responding since the last probe.
         await self._supervisor.probe()
         with self._supervisor.listen() as events:
             for each in self._supervisor.describe():

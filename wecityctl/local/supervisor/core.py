@@ -1,4 +1,4 @@
-"""All services of one cloud together: what runs, in which order it stops, and who is told of a change."""
+"""Runs all services of one cloud, stops them in order, and notifies listeners of changes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from wecityctl.local.supervisor.unit import Unit
 
 Event = dict[str, Any]
 _HOUSEKEEPING_SECONDS = 60.0
-# A node's PID namespace cannot end before its dead are reaped, some of which may have been adopted.
+# A PID namespace cannot end before its dead processes are reaped, and the supervisor may have adopted some of them.
 _REAPING_SECONDS = 5.0
 
 
 class Supervisor:
-    """Runs services, told apart by name. `on_children` is called whenever the set of running processes changes."""
+    """Runs services by name. `on_children` is called whenever the set of running processes changes."""
 
     def __init__(self, log_directory: Path, on_children: Callable[[dict[str, Any]], None]) -> None:
         self._logs = log_directory
@@ -32,7 +32,7 @@ class Supervisor:
         self._change = asyncio.Event()
         self._known_children: dict[str, int] = {}
 
-    # What units see (unit.World)
+    # The interface for units (unit.World)
 
     def unit(self, name: str) -> Unit | None:
         return self._units.get(name)
@@ -55,10 +55,10 @@ class Supervisor:
     async def wait_change(self) -> None:
         await self._change.wait()
 
-    # What the control socket asks for
+    # The interface for the control socket
 
     async def apply(self, services: Iterable[Service]) -> list[str]:
-        """Run exactly `services`: stop those that have left or changed, start what does not run. What was touched."""
+        """Run exactly `services`: stop removed or changed ones, start missing ones; returns the names of both."""
         wanted = {service.name: service for service in services}
         gone = {name for name, unit in self._units.items() if wanted.get(name) != unit.service}
         dead = {name for name, unit in self._units.items() if unit.state in ("failed", "stopped")}
@@ -71,18 +71,18 @@ class Supervisor:
         return sorted({service.name for service in started} | gone)
 
     async def stop(self) -> None:
-        """Stop everything, dependents first."""
+        """Stop all services, dependents first."""
         await self._stop_in_order(set(self._units))
 
     def describe(self) -> list[dict[str, Any]]:
         return [unit.describe() for unit in self._units.values()]
 
     async def probe(self) -> None:
-        """Ask every ready service now; one that does not answer says so in its `reason` and is not ready."""
+        """Probe every ready service now. One that fails is not ready, and its `reason` says why."""
         await asyncio.gather(*(unit.probe() for unit in list(self._units.values())))
 
     def outcome(self) -> str:
-        """`ready`, `failed` (a required service is given up) or `` while it is not decided yet."""
+        """`ready`, `failed` (a required service is not restarted any more), or empty while undecided."""
         required = [unit for unit in self._units.values() if unit.service.required]
         if any(unit.state == "failed" for unit in required):
             return "failed"
@@ -99,7 +99,7 @@ class Supervisor:
             self._listeners.discard(queue)
 
     async def keep_house(self) -> None:
-        """Keep the logs bounded and reap adopted orphans, for as long as it is not cancelled."""
+        """Limit the size of logs and reap adopted orphans, until cancelled."""
         seen: set[int] = set()
         loop = asyncio.get_running_loop()
         trimmed = loop.time()
@@ -110,13 +110,14 @@ class Supervisor:
                 for name in list(self._units):
                     logs.trim(self._logs / f"{name}.log")
             ours = {unit.child.pid for unit in self._units.values() if unit.child is not None}
-            # Seen twice: a probe's own process is never that old.
+            # Seen twice: the processes of probes never live that long.
             seen = orphans.reap(seen - ours)
 
     async def _stop_in_order(self, names: set[str]) -> None:
         left = set(names)
         while left:
-            # Those that no other of the rest needs; a circle cannot be (the list is checked), but must not hang either.
+            # Services that no other remaining one needs. There are no cycles (see `check_services`), but never loop
+            # forever.
             layer = {name for name in left if not any(name in self._units[each].service.needs for each in left)} or left
             await asyncio.gather(*(self._stop_one(name) for name in layer))
             left -= layer
@@ -143,7 +144,7 @@ class Supervisor:
 
 
 def check_services(services: Iterable[Service]) -> None:
-    """Raise ValueError for names that conflict, needs that do not exist, and circles."""
+    """Raise ValueError for duplicate names, unknown dependencies and cycles."""
     by_name: dict[str, Service] = {}
     for service in services:
         if service.name in by_name:

@@ -1,4 +1,4 @@
-"""Processes that services leave behind: adopted by the supervisor instead of PID 1, reaped, and ended with it."""
+"""Adopts processes that services leave behind, which would otherwise become children of PID 1; reaps and ends them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def adopt() -> None:
-    """Become the parent of every descendant whose own parent dies (Linux)."""
+    """Become the parent of every descendant whose parent dies (Linux only)."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def reap(candidates: set[int]) -> set[int]:
-    """Reap those of `candidates` that have ended; all children there are now."""
+    """Reap those of `candidates` that have ended; returns all current children."""
     for pid in candidates:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
@@ -27,7 +27,7 @@ def reap(candidates: set[int]) -> set[int]:
 
 
 def end_all() -> None:
-    """Kill and reap every child; called when no service runs any more. Children of the killed come next."""
+    """Kill and reap all children, and then the children that they leave. Call it when no service runs any more."""
     for _ in range(20):
         pids = _children()
         if not pids:

@@ -1,6 +1,6 @@
-"""Asking a service whether it is ready. Every probe ends in time and answers with a reason, never with an exception.
+"""Executes readiness probes. Every probe ends in time and returns a reason instead of raising an exception.
 
-What has answered anything at all is alive, if not well: a service that says that it is not ready is not a silent one.
+A service that responds at all is alive, even if it says that it is not ready; one that does not respond is silent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CLOSING_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a probe has learnt: why the service is not ready (empty: it is), and whether it said anything at all."""
+    """The result of a probe: why the service is not ready (empty: it is), and whether it responded at all."""
 
     reason: str = ""
     heard: bool = True
@@ -38,7 +38,7 @@ READY = Answer()
 
 
 async def ask(probe: Probe, *, started: float, pid_of: Callable[[str], int]) -> Answer:
-    """`READY`, or why the service is not ready. `started` is the epoch of the process's start."""
+    """Execute a probe; returns `READY`, or why the service is not ready. `started` is the process's start (epoch)."""
     try:
         return await asyncio.wait_for(_ask(probe, started, pid_of), probe.timeout)
     except TimeoutError:
@@ -112,7 +112,7 @@ async def _run(argv: tuple[str, ...]) -> Answer:
 
 
 def _start(argv: tuple[str, ...]) -> subprocess.Popen[bytes]:
-    # asyncio's own subprocesses would start a thread per process on this Python.
+    # asyncio's own subprocesses would start a thread per process on this Python version.
     null = subprocess.DEVNULL
     return subprocess.Popen(argv, env=environment({}), stdin=null, stdout=null, stderr=null)
 
@@ -133,7 +133,7 @@ def _see(path: Path) -> Answer:
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:
-    """Close the connection; what has stopped says no farewell, for which TLS would wait half a minute."""
+    """Close the connection without waiting half a minute for the TLS shutdown of a stopped process."""
     writer.close()
     with contextlib.suppress(OSError, TimeoutError):
         await asyncio.wait_for(writer.wait_closed(), _CLOSING_SECONDS)

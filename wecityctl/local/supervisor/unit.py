@@ -1,6 +1,6 @@
-"""The life of one service under the supervisor: waiting, starting, ready, dying, backing off, failing, stopping.
+"""The life cycle of one service: waiting, starting, ready, dying, backing off, failing, stopping.
 
-Ready is what has answered lately: a ready service is asked for as long as it runs, and killed when it stays silent.
+A ready service is probed for as long as it runs, and killed when it does not respond.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from wecityctl.local.supervisor.child import Child, expand
 _KEPT_DEATHS = 10
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
-# A silent service is asked again sooner, and not killed for one answer that a busy machine has kept back.
+# Probes without response, in a row, after which a service is killed. One alone may be due to a busy machine.
 _SILENCES = 4
 _AGAIN_SECONDS = 1.0
-# An answer that is younger is not asked for again.
+# A service is not probed again if the last response is younger.
 _FRESH_SECONDS = 1.0
 
 
 class World(Protocol):
-    """What a unit sees of the others."""
+    """The interface through which a unit sees the others."""
 
     def unit(self, name: str) -> Unit | None: ...
 
     def pid_of(self, name: str) -> int: ...
 
     def changed(self, unit: Unit) -> None:
-        """A unit's state has changed: wakes those that wait in `until`."""
+        """The unit's state changed. Wakes those that wait in `wait_change`."""
         ...
 
     def died(self, unit: Unit, death: Death) -> None: ...
@@ -46,7 +46,7 @@ class World(Protocol):
 
 
 class Unit:
-    """One service. `run` is its whole life; cancelling that stops the process in order."""
+    """One service. `run` is its whole life; cancelling it stops the process in order."""
 
     def __init__(self, service: Service, world: World, log: Path) -> None:
         self.service = service
@@ -58,7 +58,7 @@ class Unit:
         self.seconds = 0.0
         self.restarts = 0
         self.deaths: deque[Death] = deque(maxlen=_KEPT_DEATHS)
-        # Deaths since it was last ready.
+        # The number of deaths since it was last ready.
         self._in_vain = 0
         self._world = world
         self._log = log
@@ -68,11 +68,11 @@ class Unit:
 
     @property
     def ready(self) -> bool:
-        """Whether it became ready and answered when it was last asked."""
+        """Whether it became ready and responded to the last probe."""
         return self.state == "ready" and not self.reason
 
     def describe(self) -> dict[str, Any]:
-        """The unit's status as JSON; the shape of `spec.ServiceStatus`."""
+        """The unit's status as JSON, with the fields of `spec.ServiceStatus`."""
         return {
             "name": self.service.name,
             "state": self.state,
@@ -100,13 +100,13 @@ class Unit:
         finally:
             if self.child is not None:
                 self._enter("stopping")
-                # Cancelled once is enough: the end of the process is waited for in any case.
+                # Shielded: a second cancellation must not interrupt the wait for the end of the process.
                 await asyncio.shield(self._end_child())
             if self.state != "failed":
                 self._enter("stopped")
 
     async def probe(self) -> None:
-        """Ask a ready service now, unless it has just been asked; `reason` says what is wrong with it."""
+        """Probe a ready service now, unless it was just probed. `reason` then says what is wrong."""
         if self.state == "ready" and time.monotonic() - self._asked > _FRESH_SECONDS:
             answer = await self._ask()
             if not answer.heard:
@@ -123,7 +123,7 @@ class Unit:
         return unit is not None and unit.ready
 
     async def _one_life(self) -> str:
-        """Start the process and stay with it; how it died, or "" when it was ended because of what it is bound to."""
+        """Start the process and wait for its end; returns how it died, or "" if it was ended because of `bound_to`."""
         self.epoch += 1
         self.since = time.time()
         bonds = self._bonds()
@@ -161,18 +161,18 @@ class Unit:
                 return str(how)
 
     async def _serve(self) -> tuple[int, str]:
-        """Until the service must be killed: the signal to begin with, and why, in words."""
+        """Wait until the service must be killed; returns the first signal to send, and the reason."""
         if not await self._become_ready():
             return self.service.stop_signal, (
                 f"was not ready after {self.service.ready_timeout:g} s ({self.reason}) and was killed"
             )
         await self._fall_silent()
-        # As if it had crashed: what does not answer is not expected to end in order, and what it serves, such as
-        # containerd's containers, outlives a crash.
+        # Like a crash: a process that does not respond will hardly end in order, and what it runs, such as containerd's
+        # containers, survives a crash.
         return signal.SIGKILL, f"did not answer {_SILENCES} times in a row ({self.reason}) and was killed"
 
     async def _become_ready(self) -> bool:
-        """Probe until ready; False once `ready_timeout` is over."""
+        """Probe until ready; returns false after `ready_timeout`."""
         probe, begin = self.service.ready, time.monotonic()
         while probe is not None:
             answer = await probes.ask(probe, started=self.since, pid_of=self._world.pid_of)
@@ -188,7 +188,7 @@ class Unit:
         return True
 
     async def _fall_silent(self) -> None:
-        """Ask the ready service for ever; returns once it has been silent too often in a row."""
+        """Probe the ready service repeatedly; returns when it did not respond too often in a row."""
         began, silences = time.monotonic(), 0
         self._heard = self.service.ready is not None
         while silences < _SILENCES:
@@ -198,7 +198,7 @@ class Unit:
             silences = silences + 1 if waited_for and not answer.heard else 0
 
     async def _pause(self, *, again: bool) -> None:
-        """Until the service is to be asked: soon after a silence, also one that `probe` has met with."""
+        """Wait for the time of the next probe, which is soon after a missing response, also one in `probe`."""
         if again:
             await asyncio.sleep(min(_AGAIN_SECONDS, self.service.watch_interval))
             return
@@ -207,7 +207,7 @@ class Unit:
             await asyncio.wait_for(self._hurry.wait(), self.service.watch_interval)
 
     async def _ask(self) -> probes.Answer:
-        """Ask once whether the service is alive, and note what is wrong in `reason`."""
+        """Probe once whether the service is alive, and set `reason`."""
         answer, epoch, probe = probes.READY, self.epoch, self.service.alive or self.service.ready
         if self.child is not None and is_stopped(self.child.pid):
             answer = probes.Answer("its process is stopped", heard=False)
@@ -226,7 +226,7 @@ class Unit:
         return {name: unit.epoch for name, unit in units if unit is not None}
 
     async def _bond_broken(self, bonds: dict[str, int]) -> None:
-        """Return when a service that this one is bound to has ended or was started again."""
+        """Return when a service that this one is bound to has ended or was restarted."""
         while all(self._bond_holds(name, epoch) for name, epoch in bonds.items()):
             await self._world.wait_change()
 
@@ -235,7 +235,7 @@ class Unit:
         return unit is not None and unit.child is not None and unit.epoch == epoch
 
     async def _mourn(self, how: str) -> None:
-        """Record a death nobody asked for, tell about it, and wait before the next try."""
+        """Record an unexpected death, report it, and wait before the next try."""
         lines = self.child.last_lines() if self.child else ()
         if self.child is not None:
             self.child.kill_rest()
@@ -250,8 +250,10 @@ class Unit:
             await asyncio.sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (self._deaths_that_count() - 1)))
 
     def _deaths_that_count(self) -> int:
-        """Those of late, and however far apart all since it was last ready: some programs die only when killed for
-        not being ready, a minute after each start."""
+        """The number of recent deaths, or of all since it was last ready if that is larger.
+
+        The latter matters for programs that are killed a minute after each start for not becoming ready.
+        """
         since = time.time() - self.service.retry_window
         return max(self._in_vain, sum(1 for death in self.deaths if death.at >= since))
 

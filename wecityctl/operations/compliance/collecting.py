@@ -24,7 +24,7 @@ from wecityctl.policy.evidence import (
     Outcome,
     State,
     WaiverEvidence,
-    standing_of,
+    status_of,
 )
 from wecityctl.policy.model import PolicyInput, Rule
 from wecityctl.resource_graph import Recording
@@ -75,7 +75,7 @@ def _by_control(city: City, measures: Sequence[tuple[tuple[str, ...], Measure]])
     for control in controls_for(mlps):
         of_this = tuple(measure for numbers, measure in measures if control.number in numbers)
         number = number_at(control, mlps)
-        yield ControlEvidence(number, control.title, control.words, of_this, standing_of(of_this))
+        yield ControlEvidence(number, control.title, control.words, of_this, status_of(of_this))
 
 
 def _of_rules(
@@ -124,7 +124,7 @@ def _measure(item: EnforcementPoint, looks: Sequence[CloudLook], answers: Mappin
             if answer.silent and item.rests_on("NetworkPolicy"):
                 seen = _with_silent(seen, answer.silent)
             if item.kind == "admission":
-                seen = _with_trial(seen, answer.tried.get(item.name))
+                seen = _with_probe(seen, answer.tried.get(item.name))
             observations.append(seen)
         else:
             observations.append(Observation(there.cloud, there.state, 0, len(wanted), detail=there.reason))
@@ -138,7 +138,7 @@ def _said(seen: Observation, state: State, detail: str) -> Observation:
     return replace(seen, state=state, detail="; ".join(filter(None, (seen.detail, detail))))
 
 
-def _with_trial(seen: Observation, tried: Tried | None) -> Observation:
+def _with_probe(seen: Observation, tried: Tried | None) -> Observation:
     """A policy that is there and refuses nothing is not observed to hold, whatever the objects say."""
     if tried is None or seen.state == "missing":
         return seen

@@ -16,7 +16,7 @@ def _found() -> Iterator[Rule]:
             yield item
 
 
-# In the order in which they are shown: those with a veto first, then the mandatory ones, then advice.
+# In the order of display: rules with a veto first, then mandatory ones, then advisory ones.
 RULES: tuple[Rule, ...] = tuple(
     sorted(_found(), key=lambda item: (not item.veto, item.level != "mandatory", item.name)),
 )

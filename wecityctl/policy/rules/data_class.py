@@ -72,7 +72,7 @@ def _region(compliance: Compliance, place: Lodging, own: DataRule) -> Iterator[F
     cloud, regions = place.cloud, _regions(compliance, place.app, own)
     where = f"{place.where} is on cloud {cloud.name!r}"
     if not cloud.region:
-        # An embedded cloud lies on this machine, and a city that names no regions lets its data lie there.
+        # An embedded cloud is on this machine, where data may be stored if the city names no regions.
         if regions is not None or (place.app.data_class in CITIZENS and cloud.provider != "local"):
             message = f"{where}, of which nobody knows the region"
             advice = "say in the Cloud's spec.region where it lies"
@@ -138,7 +138,7 @@ def _backup(policy_input: PolicyInput) -> Iterator[Finding]:
                 resolution="name a backup target in an allowed region",
                 document=("City", city.name),
                 path=("spec", "compliance", "backup", "region"),
-                # Nothing takes backups yet: there is no copy that could lie in the wrong place.
+                # Nothing takes backups yet, so there is no copy in a wrong place.
                 unsaid=True,
             )
 

@@ -161,7 +161,7 @@ def _other_pods(component: str) -> str:
     )
 
 
-# Of a peer `p`: its namespaces are tenants', which no gateway is in.
+# Of a peer `p`: its namespaces are tenants', and no gateway runs in these.
 _TENANTS = (
     f"{quote(TENANT_LABEL)} in p.namespaceSelector.?matchLabels.orValue({{}})"
     " || p.namespaceSelector.?matchExpressions.orValue([])"

@@ -21,8 +21,8 @@ The government extranet carries the departments' own systems. One Service of typ
 system on the internet, past the single entry point, the data-exchange zone and everything that is logged and
 inspected there. What citizens are to reach has a route in the files, which the entry point serves; objects that open
 a way of their own are refused, whoever makes them."""
-# What opens a listener of its own, and what leads traffic to somebody's pods: kinds with their plurals, by API group.
-# Beside Gateway API those of wide-spread ingress controllers. Kinds of others are not known here, and held by nothing.
+# Kinds that open a listener of their own or route traffic to pods, with their plurals, by API group: those of Gateway
+# API and of widely used ingress controllers. Kinds of others are unknown here and not restricted.
 _GATEWAYS: Mapping[str, Mapping[str, str]] = {
     "gateway.networking.k8s.io": {"Gateway": "gateways", "ListenerSet": "listenersets"},
     "gateway.networking.x-k8s.io": {"XListenerSet": "xlistenersets"},

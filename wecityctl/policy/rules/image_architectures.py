@@ -91,7 +91,8 @@ def _covered(policy_input: PolicyInput, app: App | None, image: str, container: 
     ours = frozenset(policy_input.city.images.architectures)
     part = next((item for item in app.components if item.name == container), None) if app is not None else None
     if part is None:
-        # A container of the platform's own, or of a Job that serves the app: known only if the image is ours.
+        # A container of the platform, or of a Job that serves the app: known only if the image is one of the city's
+        # own.
         return ours if image in policy_input.images.values() else frozenset()
     declared = frozenset(part.architectures)
     return declared & ours if part.image.startswith("catalogue:") else declared

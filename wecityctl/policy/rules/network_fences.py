@@ -33,7 +33,7 @@ def check(policy_input: PolicyInput) -> Iterable[Finding]:
     """Recorded roles that let anybody but security administrators and tenants' deployers write network policies."""
     keeper = inner_role_name(policy_input.city, "security")
     for recording, item in policy_input.objects("Role", "ClusterRole"):
-        # What a deployer's policies may open, the admission policy holds.
+        # The admission policy restricts what a deployer's network policies may open.
         if name_of(item) == keeper or (name_of(item) == DEPLOYER_ROLE and item.inputs.get("kind") == "Role"):
             continue
         if any(_writes_policies(entry) for entry in item.inputs.get("rules") or ()):

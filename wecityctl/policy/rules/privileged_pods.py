@@ -23,7 +23,7 @@ namespace."""
 CAPABILITIES = ("NET_BIND_SERVICE",)
 _HOST = ("hostNetwork", "hostPID", "hostIPC")
 _PROFILES = ("RuntimeDefault", "Localhost")
-# Source of the three: the Pod Security Standards, levels baseline and restricted.
+# Source of all three: the Pod Security Standards, levels baseline and restricted.
 _VOLUMES = (
     "configMap",
     "csi",

@@ -27,9 +27,9 @@ made, wherever on the cluster they concern the city's administrators, and in all
 give people a right that leads to Secrets: whoever writes a pod, or enters one, reads what it mounts. Only a tenant's
 deployers, whom the files name, have such rights, and in the tenant's own namespaces alone."""
 DUTIES = ("system", "security", "audit")
-# The Role, in each of a tenant's namespaces, of those who run `up` for that tenant alone.
+# The Role of deployers, who run `up` for one tenant only; it exists in each of the tenant's namespaces.
 DEPLOYER_ROLE = "tenant-deployer"
-# Whoever is one of these is anybody.
+# A right for one of these is a right for everybody.
 ANYBODY = ("system:anonymous", "system:authenticated", "system:unauthenticated", "system:serviceaccounts")
 
 
@@ -92,7 +92,7 @@ def _ways_to_secrets(policy_input: PolicyInput) -> Iterator[Finding]:
     for recording, item in policy_input.objects("Role", "ClusterRole"):
         if _role_key({"kind": item.inputs["kind"], "name": name_of(item)}, namespace_of(item)) not in bound:
             continue
-        # Who deploys a tenant's apps writes what they run and reads their Secrets: that is the duty, in that namespace.
+        # A tenant's deployer creates its workloads and reads their Secrets: that is its duty in that namespace.
         if name_of(item) == DEPLOYER_ROLE and item.inputs["kind"] == "Role":
             continue
         for words in dict.fromkeys(word for entry in item.inputs.get("rules") or () for word in ways(entry)):
@@ -151,7 +151,7 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
                 f"!({of_duty}) || !{subjects}.exists(s, s.name in {quote(others)}[object.roleRef.name])",
                 "the binding gives one administrator the duty of another; system, security and audit stay apart",
             ),
-            # What others do in namespaces of their own on a shared cluster is theirs.
+            # On a shared cluster, namespaces of others are none of the city's concern.
             Validation(f"object.kind == 'RoleBinding' || {apart}", both),
             Validation(
                 "object.kind == 'RoleBinding' || object.roleRef.name != 'cluster-admin'"

@@ -65,7 +65,7 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
         [Validation(f"{few.replace('VALUE', '1')} || !dyn(object).{claims}", _MESSAGE)],
         waivable=False,
     )
-    # Another number than one is a field that is there; none is a field that is not.
+    # In a Scale, a missing `replicas` means zero.
     yield from policy(
         city,
         NAME,

@@ -46,7 +46,7 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
     """What a deployer's objects may not contain. Says nothing of other people's, and nothing in a city without any."""
     if not has_deployers(city):
         return
-    # The name that the base of each cloud gives the class (`stacks.base.kubernetes.priority_class`).
+    # The name of the PriorityClass in the base stack of each cloud (`stacks.base.kubernetes.priority_class`).
     priority = naming.fit(f"{city.name}-tenant")
     kind = "!variables.deploys || object.kind != "
     yield from policy(

@@ -40,7 +40,7 @@ def _people(policy_input: PolicyInput) -> Iterator[Finding]:
     if missing:
         message = f"nobody is {' or '.join(missing)} administrator"
         found = _finding(policy_input, message, "name at least one person for each of the three", missing[0])
-        # The roles are in the clusters all the same; whom they go to may be settled by the clusters' sign-in.
+        # The roles exist in the clusters anyway. The clusters' sign-in may decide who has them.
         yield replace(found, unsaid=True)
     for one, other, both in _in_two_offices(policy_input):
         message = f"{both} is {one} administrator and {other} administrator"
@@ -56,8 +56,8 @@ def _people(policy_input: PolicyInput) -> Iterator[Finding]:
                     "let somebody else administer the tenant",
                     document=("Tenant", tenant.name),
                     path=("spec", "admins"),
-                    # Whoever runs the platform may be meant to run a tenant's apps, too; who sets its rules or looks at
-                    # it may not. A tenant's own files say so, and so it is told in either case.
+                    # A system administrator may intentionally deploy a tenant's apps too, but a security or audit
+                    # administrator may not. The tenant's own files name the deployer, so it is reported in both cases.
                     unsaid=office == "system",
                 )
 
@@ -99,7 +99,7 @@ def _rights(policy_input: PolicyInput) -> Iterator[Finding]:
 def _bindings(policy_input: PolicyInput) -> Iterator[Finding]:
     """Subjects that are bound to two of the three roles, though the files do not say so."""
     names = {_role(policy_input, office) for office in ROLES}
-    # What the files ask for is said of the files, once, and not again of every cloud that would do it.
+    # What the files declare is reported once for the files, and not again for every cloud.
     said = {
         ("User", both, frozenset({_role(policy_input, one), _role(policy_input, other)}))
         for one, other, both in _in_two_offices(policy_input)

@@ -24,7 +24,7 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
     for platform in city.platforms:
         for index, item in enumerate(platform.capabilities):
             kind = catalogue[item.type]
-            # What has nothing to bind is called by people, and nobody can see that from here.
+            # A capability without a binding is used by people, which cannot be seen here.
             called = routed if item.is_entry else kind.binding is None
             if item.name in used or item.name in needed or called:
                 continue

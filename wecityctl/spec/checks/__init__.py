@@ -1,7 +1,7 @@
-"""Checks across documents: small functions from the parsed city to problems, found in the modules of this package.
+"""Runs the semantic checks, which look at several documents together, and discovers them in this package's modules.
 
-A module lists its own: `CHECKS` run over documents that fit their schema. `REFERENCE_CHECKS` look at one value each and
-at names that are declared, so that they may also run over documents with stand-ins for what is wrong.
+A module lists its checks. `CHECKS` run on documents that match their schema. `REFERENCE_CHECKS` look only at single
+values or at declared names, so that they may also run on documents with stand-ins for invalid values (see `salvage`).
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from wecityctl.spec.parsed_city import ParsedCity
 
 
 def run_checks(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Every problem that the checks find in documents that fit their schema."""
+    """Yield the problems that all checks find in documents that match their schema."""
     for check in _listed("CHECKS"):
         yield from check(parsed_city)
 
 
 def check_references(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """The same of the checks that may look at documents with stand-ins for what is wrong."""
+    """Yield the problems of `REFERENCE_CHECKS`, which may run on documents with stand-ins for invalid values."""
     for check in _listed("REFERENCE_CHECKS"):
         yield from check(parsed_city)
 
 
 @cache
 def _listed(table: str) -> tuple[Check, ...]:
-    """The checks in `table` of every module here, the modules in the order of their names."""
+    """The checks that the modules of this package list in `table`, in the order of the module names."""
     modules = (import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__))
     return tuple(check for module in modules for check in getattr(module, table, ()))

@@ -1,4 +1,4 @@
-"""Sums and bounds: quotas against what the apps ask for, and autoscaling."""
+"""Checks amounts: tenants' quotas against what their apps request, autoscaling bounds, and the size of files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from wecityctl.model.shares import Demand, demand_of, need_of
 from wecityctl.spec.checks.check import Check
 from wecityctl.spec.parsed_city import ParsedCity
 
-# What Kubernetes takes in one ConfigMap, with room for its own fields.
+# The API server's limit for one ConfigMap, less a margin for the object's other fields.
 MAX_FILES_BYTES = 1_000_000
 _RESOURCES = ("cpu", "memory", "storage")
 
 
 def quotas(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A tenant's quota holds all its running apps at their largest, and one pod more while one is updated."""
+    """A tenant's quota is enough for all its running apps at maximum scale, plus one surge pod during an update."""
     running: dict[str, dict[str, list[App]]] = {}
     for app in parsed_city.apps:
         if app.value.runs:
@@ -26,7 +26,7 @@ def quotas(parsed_city: ParsedCity) -> Iterator[Problem]:
     for tenant in parsed_city.tenants:
         zones = running.get(tenant.value.name, {})
         apps = {app.name: demand_of(app) for found in zones.values() for app in found}
-        # A namespace for each zone has its own share of the quota, and its own update to find room for.
+        # Each zone has a namespace with its own share of the quota, and needs a surge pod of its own.
         need = sum(map(need_of, zones.values()), Demand())
         used = sum(apps.values(), Demand())
         for resource in _RESOURCES:
@@ -51,7 +51,7 @@ def quotas(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def autoscaling(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """The bounds are in order."""
+    """The lower bound of autoscaling is not above the upper one."""
     for app in parsed_city.apps:
         for index, part in enumerate(app.value.components):
             scale = part.autoscale
@@ -61,7 +61,7 @@ def autoscaling(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def files_fit(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A component's files go into one ConfigMap."""
+    """A component's files fit into one ConfigMap."""
     for app in parsed_city.apps:
         for index, part in enumerate(app.value.components):
             size = sum(len(path) + len(text.encode(errors="replace")) for path, text in part.files.items())

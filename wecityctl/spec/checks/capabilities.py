@@ -1,4 +1,4 @@
-"""Capabilities against the catalogue: known types on their own platform, what they require, and the gateway."""
+"""Checks capabilities against the catalogue: their types, options and dependencies, and that there is one gateway."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
 
 def types(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """The type is in the catalogue and belongs to this platform."""
+    """A capability's type is in the catalogue and belongs to the platform that declares it."""
     for platform, path, item in parsed_city.capabilities():
         where = _type_path(platform.document.value, path)
         kind = parsed_city.catalogue.get(item.type)
@@ -31,7 +31,7 @@ def types(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def image_digests(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Digests are given for images of the catalogue, and where a registry has them."""
+    """Image digests are given only for images of the catalogue, and only if the city uses a registry."""
     if parsed_city.city is None:
         return
     images = parsed_city.city.value.images
@@ -58,7 +58,7 @@ def _catalogue_images(parsed_city: ParsedCity) -> set[str]:
 
 
 def engines_and_replicas(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Engine and replicas are what the type offers."""
+    """The engine and the number of replicas are among those that the type supports."""
     for platform, path, item in parsed_city.capabilities():
         kind = parsed_city.catalogue.get(item.type)
         if kind is None:
@@ -73,7 +73,7 @@ def engines_and_replicas(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def tls(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """TLS is turned on or off for capabilities whose type has it."""
+    """`tls` is set only for capabilities whose type supports TLS."""
     for platform, path, item in parsed_city.capabilities():
         kind = parsed_city.catalogue.get(item.type)
         if kind is not None and not kind.tls and item.tls is not None:
@@ -82,7 +82,7 @@ def tls(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def requirements(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """What a type uses is in the city, and where several could serve, the files name one."""
+    """The city has every capability that a type depends on. If several are equally near, `uses` names one."""
     if not parsed_city.knows_all("Platform"):
         return
     everything = tuple(parsed_city.capability_by_name.values())
@@ -103,7 +103,7 @@ def requirements(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def named_uses(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """What a capability's `uses` name is something that its type uses, and a capability that can serve as that."""
+    """Each entry of a capability's `uses` is a dependency of its type, and names a capability that can satisfy it."""
     everything = tuple(parsed_city.capability_by_name.values())
     for platform, path, item in parsed_city.capabilities():
         kind = parsed_city.catalogue.get(item.type)
@@ -127,7 +127,7 @@ def named_uses(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def cycles(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Neither capabilities nor platforms use each other in a cycle: one must come up first."""
+    """Dependencies between capabilities, and those between platforms, have no cycle: one has to start first."""
     everything = tuple(parsed_city.capability_by_name.values())
     graph = graph_of(everything, parsed_city.catalogue)
     cycle = find_cycle(graph)
@@ -140,7 +140,7 @@ def cycles(parsed_city: ParsedCity) -> Iterator[Problem]:
     owner = {item.name: item.platform for item in everything}
     platforms: dict[str, set[str]] = {name: set() for name in owner.values()}
     for name, needed in graph.items():
-        # A use of what is not there is reported where it is named.
+        # A dependency on a missing capability is reported by `named_uses`.
         platforms[owner[name]] |= {owner[other] for other in needed if other in owner} - {owner[name]}
     cycle = find_cycle(platforms)
     documents: dict[str, Sourced[Platform]] = {platform.value.name: platform for platform in parsed_city.platforms}
@@ -152,7 +152,7 @@ def cycles(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def one_gateway(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """There is one entry point, hence at most one gateway."""
+    """A city has at most one gateway, because it has one entry point."""
     gateways = [found for found in parsed_city.capabilities() if found[2].is_entry]
     for platform, path, _ in gateways[1:]:
         message = f"a second gateway (the first is {gateways[0][2].name!r}): a city has one entry point"
@@ -160,7 +160,7 @@ def one_gateway(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def _type_path(document: Mapping[str, object], path: tuple[PathItem, ...]) -> tuple[PathItem, ...]:
-    """The field that gives the type: `type`, or the name when there is none."""
+    """The path of the field that gives the type: `type`, or `name` if there is no `type`."""
     node: object = document
     for item in path:
         node = node[item]  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""What a check is: a function from the parsed city to the problems that it finds."""
+"""The type of a check: a function from the parsed city to an iterator of problems."""
 
 from __future__ import annotations
 

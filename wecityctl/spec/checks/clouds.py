@@ -1,4 +1,4 @@
-"""What the clouds must offer so that everything has a place to run."""
+"""Checks that clouds exist, serve every zone, and fit the apps that may be placed on them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
 
 def city_has_a_cloud(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A city without a cloud has nowhere to run."""
+    """A city has at least one cloud."""
     if parsed_city.city is not None and not parsed_city.clouds and parsed_city.knows_all("Cloud"):
         yield parsed_city.city.problem((), "the city has no cloud", "a document with kind: Cloud")
 
 
 def providers(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Only the provider's own settings are given; those of Kubernetes fit every cluster that is not embedded."""
+    """A cloud has only the settings of its own provider. `kubernetes` is allowed for all but embedded clouds."""
     for cloud in parsed_city.clouds:
         provider = cloud.value.provider
         spec = cloud.document.value["spec"]
@@ -30,7 +30,7 @@ def providers(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def zones_without_a_cloud(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Every zone is served by a cloud."""
+    """Every zone is served by at least one cloud."""
     if parsed_city.city is None or not parsed_city.clouds or not parsed_city.knows_all("Cloud"):
         return
     served = {zone for cloud in parsed_city.clouds for zone in cloud.value.zones}
@@ -43,7 +43,7 @@ def zones_without_a_cloud(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def clusters_apart(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Two clouds are two clusters: in one, the objects of both would have the same names."""
+    """Each cloud is a cluster of its own: in a shared cluster, the objects of two clouds would have the same names."""
     first: dict[tuple[str, str], Sourced[Cloud]] = {}
     for cloud in parsed_city.clouds:
         settings = cloud.value.kubernetes
@@ -57,7 +57,7 @@ def clusters_apart(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def architectures(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Where the clouds that may carry an app declare their nodes, one has an architecture its images exist for."""
+    """If all clouds that may run an app declare their nodes, at least one has an architecture of the app's images."""
     if not parsed_city.knows_all("Cloud"):
         return
     for app in parsed_city.apps:

@@ -1,4 +1,4 @@
-"""What the city says of classes of data: zones that there are, and regions that its residency allows."""
+"""Checks the City's data classes: their zones exist, and their regions agree with the data residency rule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _RESIDENT = ("L3", "L4")
 
 
 def zones_of_classes(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A class of data is held to zones that the City declares: a misspelt one would hold it to none."""
+    """A data class is restricted to declared zones. A misspelt name would leave it no zone at all."""
     if parsed_city.city is None or not parsed_city.knows_all("City"):
         return
     names = parsed_city.zone_names
@@ -25,7 +25,7 @@ def zones_of_classes(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def regions_of_classes(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Citizens' data is held to regions among those of the residency; that of other classes may lie elsewhere."""
+    """Regions of data classes that hold citizens' data are among `residency.regions`. Others may use other regions."""
     if parsed_city.city is None:
         return
     compliance = parsed_city.city.value.compliance

@@ -1,4 +1,4 @@
-"""What an app's containers are given: images of our own, variables, commands and files."""
+"""Checks what an app's containers are given: catalogue images, environment variables, commands and files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
 _CATALOGUE = "catalogue:"
-# A pod's containers are stored twice, in a Deployment and in a ReplicaSet, in objects of at most 1.5 MB.
+# The pod template is stored in a Deployment and in a ReplicaSet; the API server takes objects of at most 1.5 MB.
 MAX_TEXTS_BYTES = 500_000
 
 _Path = tuple[PathItem, ...]
 
 
 def catalogue_images(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """An image of our own has a recipe."""
+    """Every `catalogue:<name>` image has a recipe."""
     names = tuple(sorted({*recipe_names(), *(name for kind in parsed_city.catalogue.values() for name in kind.images)}))
     for app, path, part in _components(parsed_city):
         name = part.image.removeprefix(_CATALOGUE)
@@ -37,7 +37,7 @@ def catalogue_images(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def built_images(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """What is built here is asked for by its recipe; no registry serves the name under which it is known."""
+    """Images built by wecityctl are named `catalogue:<name>`. Their internal reference is served by no registry."""
     for app, path, part in _components(parsed_city):
         if part.image.lower().startswith(f"{BUILT_HOST}/"):
             message = f"no registry serves {BUILT_HOST}, under which images are known that are built here"
@@ -45,7 +45,7 @@ def built_images(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def variables(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A variable has one source: the environment, a secret, or wecityctl itself."""
+    """An environment variable has one source: `env`, `secrets`, or wecityctl itself."""
     for app, path, part in _components(parsed_city):
         ours = own_variables(app.value, part)
         for index, name in enumerate(part.secrets):
@@ -63,14 +63,14 @@ def variables(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def commands(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A command begins with a program."""
+    """A command's first word, the program, is not blank."""
     for app, path, part in _components(parsed_city):
         if part.command and not part.command[0].strip():
             yield app.problem((*path, "command", 0), "the command names no program", "a program, such as /app/web")
 
 
 def files_within_files(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """What is a file is not a directory of another."""
+    """No file's path is also a parent directory of another file."""
     for app, path, part in _components(parsed_city):
         for name in part.files:
             parents = [name[:end] for end in range(1, len(name)) if name[end] == "/"]
@@ -80,7 +80,7 @@ def files_within_files(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def texts_fit(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Variables and command go into the app's Deployment."""
+    """Variables and command fit into the app's Deployment."""
     for app, path, part in _components(parsed_city):
         texts = [*part.command, *part.env, *part.env.values()]
         size = sum(len(text.encode(errors="replace")) for text in texts)

@@ -1,4 +1,4 @@
-"""Names that are given twice, or that would come out the same once Kubernetes' names are derived from them."""
+"""Checks for names that are given twice, or from which the same Kubernetes name would be derived."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from wecityctl.spec.schema import KINDS
 
 
 def cities(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """There is exactly one City. A second one is reported wherever it is."""
+    """There is at most one City. Each further one is reported where it is declared."""
     found = [document for document in parsed_city.documents if document.kind == "City"]
     for document in found[1:]:
         yield _at(document, ("kind",), f"a second City (the first is in {found[0].place(('kind',))})", "one City")
 
 
 def documents(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """No two documents have the same kind and name (and tenant, for apps)."""
+    """No two documents have the same kind and name (for apps: the same tenant and name)."""
     first: dict[tuple[str, str, str], Document] = {}
     for document in parsed_city.documents:
         if document.kind == "City" or document.kind not in KINDS or not document.name:
@@ -38,7 +38,7 @@ def documents(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def names_within_documents(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Zones, pools, components and aliases are named once in their document; lists of names repeat nothing."""
+    """Zones, pools, components and aliases have unique names in their document; lists of names have no repeats."""
     for city in parsed_city.cities:
         yield from _repeated(city, ("spec", "zones"), "zone", (zone.name for zone in city.value.zones))
     for cloud in parsed_city.clouds:
@@ -53,7 +53,7 @@ def names_within_documents(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def capabilities_across_platforms(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Apps call capabilities by name alone, so the name is unique in the city."""
+    """A capability's name is unique in the city, because apps refer to it without the platform."""
     first: dict[str, SourceLocation] = {}
     for platform, path, item in parsed_city.capabilities():
         if item.name in first:
@@ -63,7 +63,7 @@ def capabilities_across_platforms(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def routes(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """One host and path lead to one app."""
+    """Each host and path is the route of one app only."""
     first: dict[tuple[str, str], Sourced[App]] = {}
     shared = parsed_city.city.value.entry.shared_hosts if parsed_city.city is not None else {}
     for app in parsed_city.apps:
@@ -72,7 +72,7 @@ def routes(parsed_city: ParsedCity) -> Iterator[Problem]:
             continue
         key = (route.host, route.path.rstrip("/"))
         other = first.setdefault(key, app)
-        # Where the host is another tenant's, that is what has to be said.
+        # If the host belongs to another tenant, `hosts` reports that instead.
         if other is not app and _taken(app, other, shared) is None:
             message = (
                 f"{route.host}{route.path} already leads to app {other.value.tenant}/{other.value.name} "
@@ -82,9 +82,9 @@ def routes(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def hosts(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A host, with what is below it, belongs to one tenant unless the City shares it.
+    """A host and its subdomains belong to one tenant unless the City shares the host.
 
-    A page below another's host can set that one's cookies, as a page beside it can read them.
+    A page on a subdomain can set cookies for the parent host, and a page on the same host can read them.
     """
     if parsed_city.city is None or not parsed_city.knows_all("City"):
         return
@@ -121,17 +121,20 @@ def _taken(app: Sourced[App], owner: Sourced[App], shared: Mapping[str, tuple[st
 
 
 def derived_names(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """`a-b` with `c` and `a` with `b-c` both make `a-b-c`: namespaces, workloads and databases must not meet."""
+    """Names derived by joining do not collide: `a-b` with `c` and `a` with `b-c` would both give `a-b-c`.
+
+    Applies to the names of namespaces, workloads and accounts.
+    """
     platforms: dict[str, str] = {}
     for platform, _, item in parsed_city.capabilities():
         for zone in {"", item.zone}:
             platforms[naming.platform_namespace(platform.value.name, zone)] = f"platform {platform.value.name!r}"
         if item.is_entry:
-            # Each zone with routes has an entry point of its own there.
+            # Each zone with routes has an entry point of its own, in a namespace of that zone.
             for zone in parsed_city.zone_names:
                 platforms[naming.platform_namespace(platform.value.name, zone)] = f"platform {platform.value.name!r}"
     namespaces = dict(platforms)
-    # What capabilities use is named in the same way, with a word in the place of the tenant.
+    # Accounts that capabilities have in each other are named like those of apps, with a fixed word as the tenant.
     databases: dict[str, str] = {}
     for platform, place, item in parsed_city.capabilities():
         kind = parsed_city.catalogue.get(item.type)

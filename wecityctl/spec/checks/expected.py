@@ -1,4 +1,4 @@
-"""What a cloud's owner puts into namespaces: of kinds that are looked for, and never everything of one that opens."""
+"""Checks `spec.expected` of a Cloud, the objects that the cloud's owner may put into the city's namespaces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from wecityctl.spec.parsed_city import ParsedCity
 
 
 def kinds_and_names(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Each names a kind that is looked for, in a group that has it; for what gives rights or opens, more than `h*`."""
+    """Each entry names a kind that drift detection lists, in an API group that has it.
+
+    For kinds that grant rights or open the network, the name pattern must be narrower than `h*`.
+    """
     kinds = sorted({kind for _, kind in LOOKED_FOR})
     for cloud in parsed_city.clouds:
         for index, item in enumerate(cloud.value.expected):

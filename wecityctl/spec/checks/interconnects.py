@@ -1,4 +1,4 @@
-"""How clouds say that others reach them: node ports that are fixed belong to somebody, and to one alone."""
+"""Checks the fixed node ports of a Cloud's `interconnect`: each has one owner, which exists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wecityctl.spec.parsed_city import ParsedCity
 
 
 def fixed_ports(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A fixed port names a capability or an app of the city; no two of a cloud are the same."""
+    """A fixed node port names a capability or an app of the city, and no port of a cloud is used twice."""
     known = set(parsed_city.capability_by_name) | {f"{app.value.tenant}/{app.value.name}" for app in parsed_city.apps}
     for cloud in parsed_city.clouds:
         owners: dict[int, str] = {}

@@ -1,4 +1,7 @@
-"""What a vendor's landing zone cannot be made without: region, availability zones, machine types, images, SM keys."""
+"""Checks the fields that a vendor's landing zone needs: region, availability zones, machine types, keys, public API.
+
+Address ranges are checked in `networks`. Rules of a single vendor are in that vendor's `check` function.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
 
 def regions(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A landing zone is made in a region."""
+    """A cloud with a landing zone has a region."""
     for cloud in _landing(parsed_city):
         if not cloud.value.region:
             message = f"a landing zone on {cloud.value.provider} needs a region"
@@ -24,7 +27,7 @@ def regions(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def places(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Subnets that a vendor ties to an availability zone need one; a network is shared out over four at most."""
+    """If the vendor's subnets are zonal, availability zones are named, at most four, the number of network quarters."""
     for cloud in _landing(parsed_city):
         value = cloud.value
         if not has_zonal_subnets(value):
@@ -42,7 +45,7 @@ def places(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def machine_types(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """The nodes of a pool are machines of a type that only the vendor can name."""
+    """Each pool of a cluster that a landing zone creates names its machine types."""
     for cloud in _landing(parsed_city):
         if cloud.value.existing.cluster:
             continue
@@ -54,7 +57,7 @@ def machine_types(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def architectures(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A vendor makes nodes of the architectures that it has machines and images for."""
+    """The architecture of each pool is one that the vendor has machines and node images for."""
     for cloud in _landing(parsed_city):
         made = limits_of(cloud.value).architectures
         if cloud.value.existing.cluster or not made:
@@ -66,7 +69,7 @@ def architectures(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def security_groups(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A node has a security group for each zone that its pool serves, and a vendor takes a few for one node."""
+    """A pool serves no more zones than the vendor allows security groups for a node: there is one for each zone."""
     for cloud in _landing(parsed_city):
         most = limits_of(cloud.value).security_groups
         if cloud.value.existing.cluster or not most:
@@ -83,7 +86,7 @@ def security_groups(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def disks(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """The storage of a pool's nodes is one disk of each."""
+    """The storage of a pool's node fits on one data disk of the vendor's."""
     for cloud in _landing(parsed_city):
         largest = limits_of(cloud.value).disk_gib
         if cloud.value.existing.cluster or not largest:
@@ -95,7 +98,7 @@ def disks(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def vendor_settings(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """What each vendor's landing zone asks of a Cloud, by the vendor's own check."""
+    """Problems found by the check of the cloud's vendor (`Vendor.check`)."""
     city = parsed_city.city.value if parsed_city.city is not None else None
     for cloud in _landing(parsed_city):
         if cloud.value.vendor is not None:
@@ -104,7 +107,7 @@ def vendor_settings(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def balancers(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Load balancers are of zones that the cloud serves, and of a cluster that a landing zone makes."""
+    """`balancers` names zones that the cloud serves, on a cloud whose cluster a landing zone creates."""
     for cloud in parsed_city.clouds:
         value = cloud.value
         if value.balancers is None:
@@ -124,7 +127,7 @@ def balancers(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def public_apis(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """An API on the internet is one that a landing zone makes, with an access list, and not beside an extranet."""
+    """`publicApi` is set only if a landing zone creates the API with an access list, and no extranet zone is served."""
     path = ("spec", "publicApi")
     for cloud in parsed_city.clouds:
         value = cloud.value
@@ -154,7 +157,7 @@ def _unfit_for_public_api(cloud: Sourced[Cloud], city: City) -> Iterator[Problem
 
 
 def sm_keys(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A city that requires SM cryptography is not carried by a cloud that has none: AES in its place would be a lie."""
+    """A city that requires SM cryptography has no cloud whose vendor lacks SM keys. There is no fallback to AES."""
     if parsed_city.city is None or not parsed_city.city.value.compliance.sm:
         return
     for cloud in _landing(parsed_city):
@@ -164,7 +167,7 @@ def sm_keys(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def limits_of(cloud: Cloud) -> Limits:
-    """What the cloud's vendor makes no more of; no limits where there is no vendor."""
+    """The limits of the cloud's vendor; no limits for a cloud without a vendor."""
     return cloud.vendor.limits if cloud.vendor is not None else Limits()
 
 

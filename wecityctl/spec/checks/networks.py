@@ -1,4 +1,4 @@
-"""Address ranges of landing zones, what exists of their networks, and which zones may lead outside."""
+"""Checks the networks of landing zones: address ranges, existing parts, zones of pools, and egress of zones."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
 _NETWORK = ("spec", "network")
 _EXISTING = ("spec", "existing")
-# The fewest addresses for pods that a vendor's network sets aside for a node at once: Calico's block.
+# The fewest pod addresses that a network plug-in reserves for a node at once: a block of Calico (/26).
 _OF_A_NODE = 64
 _SMALLEST_SERVICES = 24
-# As many addresses as a /8 has.
+# The number of addresses of a /8.
 _MOST_SOURCES = 2**24
 
 
 def ranges_private(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A network's ranges are nobody else's in the world. One that exists may have registered addresses of its own."""
+    """Ranges of a network to be created are private. An existing network may use registered addresses."""
     for cloud in _landing(parsed_city):
         network = cloud.value.network
         for name, cidr in (("cidr", network.cidr), ("pods", network.pods), ("services", network.services)):
             found = IPv4Network(cidr)
-            # Some vendors keep the last one for themselves.
+            # Some vendors reserve the last private range, 100.64.0.0/10.
             takes_shared = reserved_on(cloud.value.provider, str(PRIVATE[-1])) is None
             owned = name == "cidr" and cloud.value.existing.network and found.is_global and not found.is_multicast
             if not owned and not any(found.subnet_of(private) for private in PRIVATE):
@@ -40,7 +40,7 @@ def ranges_private(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def ranges_not_reserved(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """No range is one that the vendor keeps for itself. What exists already has been taken by the vendor."""
+    """No range to be created overlaps one that the vendor reserves. The vendor accepted existing ranges already."""
     for cloud in _landing(parsed_city):
         network, existing, vendor = cloud.value.network, cloud.value.existing, cloud.value.provider
         made = {
@@ -60,7 +60,7 @@ def ranges_not_reserved(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def ranges_suffice(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """There are addresses for the pods of all nodes, and for the Services."""
+    """The pod range has enough addresses for all nodes, and the Service range for all Services."""
     for cloud in _landing(parsed_city):
         network, nodes = cloud.value.network, sum(pool.nodes for pool in cloud.value.pools)
         if IPv4Network(network.pods).num_addresses < nodes * _OF_A_NODE:
@@ -73,7 +73,7 @@ def ranges_suffice(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def sources_bounded(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """The ranges that a cloud comes from are together no wider than one may be."""
+    """The source ranges of a cloud's interconnect have at most 2^24 addresses together."""
     for cloud in parsed_city.clouds:
         ranges = cloud.value.interconnect.sources
         if sum(found.num_addresses for found in collapse_addresses(map(IPv4Network, ranges))) > _MOST_SOURCES:
@@ -84,7 +84,7 @@ def sources_bounded(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def interconnects_lead_home(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """The address at which a cloud answers the others is not one of another cloud's."""
+    """The interconnect address of a cloud does not lie in the network of another cloud."""
     for cloud in parsed_city.clouds:
         given = cloud.value.interconnect.address
         if not given or (cloud.value.has_landing_zone and _holds(cloud.value, given)):
@@ -101,7 +101,7 @@ def _holds(cloud: Cloud, address: str) -> bool:
 
 
 def ranges_apart(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A cluster's nodes, pods and Services have ranges of their own, or packets find the wrong one."""
+    """The ranges of nodes, pods and Services of a cluster do not overlap, so that routing is unambiguous."""
     for cloud in _landing(parsed_city):
         network = cloud.value.network
         ranges = (("cidr", network.cidr), ("pods", network.pods), ("services", network.services))
@@ -112,7 +112,7 @@ def ranges_apart(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def subnets_fit(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Subnets are of zones that the cloud serves, lie in its network, and leave each other room."""
+    """Subnets are for zones that the cloud serves, lie in its network, and leave enough space for each other."""
     for cloud in _landing(parsed_city):
         network, zones = cloud.value.network, cloud.value.zones
         whole = IPv4Network(network.cidr)
@@ -161,8 +161,9 @@ def _room(cloud: Sourced[Cloud]) -> Iterator[Problem]:
 
 
 def ranges_of_joined_clouds(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Clouds between which a declared flow leads have networks of different ranges, or its rules could not tell them
-    apart."""
+    """Clouds that are connected by a declared flow have different address ranges, so that firewall rules can tell them
+    apart.
+    """
     if parsed_city.city is None or not parsed_city.knows_all("City", "Cloud"):
         return
     flows = [{flow.source, flow.target} for flow in parsed_city.city.value.flows]
@@ -178,13 +179,13 @@ def ranges_of_joined_clouds(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def _crosses(flow: set[str], one: Cloud, other: Cloud) -> bool:
-    """Whether the flow leads from one cloud to the other; within one zone it does where both serve it."""
+    """Whether the flow connects the two clouds. A flow within one zone does if both clouds serve that zone."""
     pairs = [(source, target) for source in flow for target in flow if source != target or len(flow) == 1]
     return any(source in one.zones and target in other.zones for source, target in pairs)
 
 
 def existing_parts(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """What exists hangs together: a subnet or a cluster that is there lies in a network that is there."""
+    """Existing parts are complete: an existing subnet or cluster needs the existing network that contains it."""
     for cloud in _landing(parsed_city):
         existing = cloud.value.existing
         for zone in existing.subnets:
@@ -202,7 +203,7 @@ def existing_parts(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def pools_in_zones(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A pool serves zones that its cloud serves."""
+    """A pool serves only zones that its cloud serves."""
     for cloud in parsed_city.clouds:
         for index, pool in enumerate(cloud.value.pools):
             for position, zone in enumerate(pool.zones):
@@ -212,7 +213,7 @@ def pools_in_zones(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def extranets_stay_inside(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A government extranet has no way out: what leaves it goes through a data exchange."""
+    """A government extranet zone has no egress: data leaves it only through a data exchange."""
     if parsed_city.city is None:
         return
     for index, zone in enumerate(parsed_city.city.value.zones):

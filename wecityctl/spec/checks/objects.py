@@ -1,6 +1,6 @@
-"""Names of the objects that the stacks will make: two of one kind in a namespace would be one, and some are taken.
+"""Checks the names of the objects that the stacks will create: unique in their namespace, and not reserved.
 
-The names come from `naming` and from the stacks' programs; a test records generated cities and counts each name.
+Names are computed with `naming`, as in the stacks' programs. A test records generated cities and compares the names.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from wecityctl.spec.checks.check import Check
 from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity
 
-# Every cluster has these namespaces, and `default` as a service account in every namespace.
+# Namespaces of every cluster. Every namespace also has a service account `default`.
 _KUBERNETES_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 _DEFAULT_ACCOUNT = "default"
 _EXPECTED = "another name for one of the two"
 
 
 def namespaces(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """No tenant takes a namespace of Kubernetes itself; one without apps, none of another tenant either.
+    """No tenant's namespace is one of Kubernetes'. That of a tenant without apps is not another tenant's either.
 
-    Of tenants with apps the latter is `duplicates.derived_names`.
+    For tenants with apps, collisions between tenants are reported by `duplicates.derived_names`.
     """
     owners: dict[str, str] = {}
     for app in parsed_city.apps:
@@ -50,7 +50,7 @@ def namespaces(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def apps(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Objects of apps in one namespace have names of their own."""
+    """The objects of apps in one namespace have different names."""
     taken: dict[tuple[str, str, str], str] = {}
     for app in parsed_city.apps:
         value, path = app.value, ("metadata", "name")
@@ -61,7 +61,7 @@ def apps(parsed_city: ParsedCity) -> Iterator[Problem]:
         owner = f"app {value.tenant}/{value.name}"
         found = [(namespace, *each) for each in _objects_of(value, interconnect=len(parsed_city.clouds) > 1)]
         if value.is_routed:
-            # The entry point's way to the app lies beside those to all other apps that it serves.
+            # The Service that routes to the app is in the entry point's namespace, beside those of its other apps.
             name = naming.fit(f"{value.tenant}-{value.name}")
             found.append((f"the entry point of {_entry(parsed_city, value.zone)}", "NetworkPolicy", name, "the route"))
         for place, kind, name, of in found:
@@ -72,18 +72,18 @@ def apps(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def _entry(parsed_city: ParsedCity, zone: str) -> str:
-    """The zone's own, or the one that several zones of the internet may share."""
+    """The entry point of the zone: that of the zone itself, or the one that zones of kind `internet` share."""
     kinds = {item.name: item.kind for city in parsed_city.cities for item in city.value.zones}
     return "the internet" if kinds.get(zone) == "internet" else zone
 
 
 def capabilities(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Objects of capabilities in one namespace have names of their own."""
+    """The objects of capabilities in one namespace have different names."""
     taken: dict[tuple[str, str, str], str] = {}
     for _, _, item in parsed_city.capabilities():
         if item.is_entry:
             taken[(_namespace(item), "Service", ENTRY_SERVICE)] = "the city's entry point"
-            # Any zone may come to have routes, and then an entry point of its own.
+            # Routes may be added to any zone later, and the zone then gets an entry point.
             for zone in parsed_city.zone_names:
                 own = replace(item, name=naming.zone_gateway(item.name, zone), zone=zone)
                 names = (("Service", ENTRY_SERVICE), *_objects_of_capability(own, interconnect=False))
@@ -98,7 +98,7 @@ def capabilities(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def flows(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """No flow is approved twice: its network policies are named by zones and ports."""
+    """No two flows have the same zones and ports, from which the network policies are named."""
     for city in parsed_city.cities:
         first: dict[tuple[str, str, tuple[int, ...]], int] = {}
         for index, flow in enumerate(city.value.flows):
@@ -112,7 +112,7 @@ def flows(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def _objects_of(app: App, *, interconnect: bool) -> Iterator[tuple[str, str, str]]:
-    """Kind and name of what an app has beside workloads (which `duplicates` looks at), and what of the app it is."""
+    """Yield kind, name and purpose of an app's objects other than workloads, which `duplicates` checks."""
     if not app.runs:
         return
     if len(app.components) > 1:

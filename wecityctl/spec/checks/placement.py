@@ -1,4 +1,4 @@
-"""What placement rules name: apps, capabilities, groups, zones of pools and hardware; prices that can be compared."""
+"""Checks what placement rules refer to: apps, capabilities, spread groups, zones of pools, hardware and currencies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FIELDS = (("affinity", "affinity"), ("anti_affinity", "antiAffinity"))
 
 
 def affinities(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Affinities name another app or capability, just one of them, and not the same one both ways."""
+    """Affinities name exactly one other app or capability, and none appears as both affinity and anti-affinity."""
     if not parsed_city.knows_all("App", "Platform"):
         return
     for part, path, item in _ruled(parsed_city):
@@ -41,7 +41,7 @@ def affinities(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def spread_groups(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A group of one whose name is almost that of another is a slip of the pen."""
+    """A spread group with one member whose name is almost that of another group is reported as a typing error."""
     if not parsed_city.knows_all("App", "Platform"):
         return
     ruled = [found for found in _ruled(parsed_city) if found[2].placement.spread]
@@ -56,7 +56,7 @@ def spread_groups(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def zones_of_pools(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A pool serves zones of its cloud."""
+    """A pool serves only zones that its cloud serves."""
     for cloud in parsed_city.clouds:
         for index, pool in enumerate(cloud.value.pools):
             for position, zone in enumerate(pool.zones):
@@ -69,7 +69,7 @@ def zones_of_pools(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def accelerators(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Some pool has the accelerators that a running app asks for."""
+    """At least one pool has the accelerators that a running app requests."""
     if not parsed_city.knows_all("Cloud"):
         return
     offered = tuple(
@@ -87,7 +87,7 @@ def accelerators(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def domestic_hardware(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Where domestic hardware is asked for, some pool declares it."""
+    """If domestic hardware is required, at least one pool is declared as domestic."""
     if not parsed_city.knows_all("Cloud") or any(
         pool.domestic for cloud in parsed_city.clouds for pool in cloud.value.pools
     ):
@@ -99,11 +99,11 @@ def domestic_hardware(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def currencies(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Prices of all clouds are in one currency: they are compared."""
+    """The prices of all clouds are in one currency, because placement compares them."""
     by_cloud = {cloud.value.name: cloud.value.prices.currency for cloud in parsed_city.clouds if cloud.value.prices}
     if len(set(by_cloud.values())) < 2:
         return
-    # The one that most have is meant, and of several such the first.
+    # The most frequent currency is taken as the intended one; among equals, the first.
     meant = Counter(by_cloud.values()).most_common(1)[0][0]
     others = ", ".join(repr(name) for name, currency in by_cloud.items() if currency == meant)
     clouds = "cloud" if list(by_cloud.values()).count(meant) == 1 else "clouds"

@@ -1,4 +1,4 @@
-"""Names that refer to something: it must exist, and the nearest name that does is offered."""
+"""Checks that referenced names exist. Each problem suggests the nearest existing name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
 
 def tenants_of_apps(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """An app belongs to a tenant of the city."""
+    """The tenant of an app exists."""
     names = tuple(tenant.value.name for tenant in parsed_city.tenants)
     if parsed_city.knows_all("Tenant"):
         for app in parsed_city.apps:
@@ -20,7 +20,7 @@ def tenants_of_apps(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def zones(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Apps, capabilities, clouds and flows name zones that the City declares."""
+    """Zones named by apps, capabilities, clouds and flows are declared in the City."""
     if parsed_city.city is None or not parsed_city.knows_all("City"):
         return
     names = parsed_city.zone_names
@@ -37,7 +37,7 @@ def zones(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def entry_points(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Shared hosts and certificates of the entry points name tenants and zones that the files declare."""
+    """Tenants and zones named under the City's `entry` are declared."""
     if parsed_city.city is None or not parsed_city.knows_all("City"):
         return
     city, entry = parsed_city.city, parsed_city.city.value.entry
@@ -66,7 +66,7 @@ def entry_points(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def cloud_pins(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A pin names a cloud that exists and serves the zone."""
+    """A `cloud` pin names an existing cloud that serves the zone."""
     if not parsed_city.knows_all("Cloud"):
         return
     for platform, path, item in parsed_city.capabilities():
@@ -76,7 +76,7 @@ def cloud_pins(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def uses(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """An app uses capabilities that a platform of the city provides and that have something to bind."""
+    """A capability that an app uses exists and has a binding."""
     if not parsed_city.knows_all("Platform"):
         return
     names = tuple(parsed_city.capability_by_name)

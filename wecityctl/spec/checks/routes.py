@@ -1,4 +1,4 @@
-"""The way to an app: its route, the entry point behind it, its port; and the flows between zones."""
+"""Checks routes of apps, the entry points and ports that they need, and flows between zones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wecityctl.spec.parsed_city import ParsedCity
 
 
 def routes_lead_somewhere(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A published route needs a component with a port, and an entry point in the city."""
+    """A published route needs a component with a port, and the city needs an entry point."""
     entry = any(item.is_entry for item in parsed_city.capability_by_name.values())
     entry = entry or any(cloud.value.kubernetes.ingress_class for cloud in parsed_city.clouds)
     entry = entry or not parsed_city.knows_all("Platform", "Cloud")
@@ -31,7 +31,7 @@ def routes_lead_somewhere(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def ingress_classes_of_zones(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Where ingress classes are the entry points, each zone with routes has its own: none serves two of them."""
+    """If ingress classes are the entry points, each zone with routes has a class of its own."""
     city = parsed_city.city
     if city is None or not parsed_city.knows_all("City", "Cloud", "Platform"):
         return
@@ -55,7 +55,7 @@ def ingress_classes_of_zones(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def tls_needs_the_gateway(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Apps that serve TLS are known to the city's own gateway; an adopted cluster's controller is not told of them."""
+    """`route.tls` needs the city's own gateway: the ingress controller of an existing cluster does not know the CA."""
     if not parsed_city.knows_all("Platform"):
         return
     if any(item.is_entry for item in parsed_city.capability_by_name.values()):
@@ -67,7 +67,7 @@ def tls_needs_the_gateway(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def health_needs_a_port(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A health path is asked on the component's port."""
+    """A component with a health path has a port, on which the probe is made."""
     for app in parsed_city.apps:
         for index, part in enumerate(app.value.components):
             if part.health_path and part.port is None:
@@ -78,7 +78,7 @@ def health_needs_a_port(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def flows_between_zones(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A flow joins two zones, or crosses clouds within one; within a zone of one cloud, `uses` opens what is needed."""
+    """A flow connects two different zones, or two clouds that serve one zone. Within that, `uses` opens the network."""
     if not parsed_city.knows_all("Cloud"):
         return
     for city in parsed_city.cities:

@@ -1,6 +1,6 @@
-"""Every text in the files: nothing left empty, no placeholder, no control character, no secret in clear.
+"""Checks every text in the files: no empty values, placeholders, control characters, or secrets in plain text.
 
-These look at the documents themselves, so that they also speak about documents with other problems.
+These checks read the raw documents, so they also apply to documents that do not match their schema.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _PLACEHOLDER = re.compile(
     r"|AKIAIOSFODNN7EXAMPLE|wJalrXUtnFEMI"
 )
 _BRACKETS = re.compile(r"<[A-Za-z][A-Za-z0-9 _.-]*>|\{\{[^{}]*\}\}|\$\{[A-Za-z_]\w*\}")
-# Contents for programs, where brackets are a language and not a gap to fill.
+# Content for programs, in which angle brackets are syntax and not a placeholder.
 _FREE_FIELDS = frozenset({"files", "env", "command"})
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def empty_values(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """`key:` without a value is not the same as leaving the key out, so it is asked about."""
+    """`key:` without a value is reported, because it does not mean the same as a missing key."""
     for document in parsed_city.documents:
         for path, mark, value in _leaves(document):
             if value is None:
@@ -43,7 +43,7 @@ def empty_values(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def placeholders(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Nothing like CHANGEME, TODO or <your-domain> reaches a cloud."""
+    """No value is a placeholder such as CHANGEME, TODO or <your-domain>."""
     for document in parsed_city.documents:
         for path, mark, value in _leaves(document):
             if not isinstance(value, str):
@@ -57,7 +57,7 @@ def placeholders(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def control_characters(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Escapes such as "\\0" can bring in what no API takes."""
+    """No text has control characters, which escapes such as "\\0" can produce and no API accepts."""
     for document in parsed_city.documents:
         for path, mark, value in _leaves(document):
             if isinstance(value, str) and (found := _CONTROL.search(value)):
@@ -65,7 +65,7 @@ def control_characters(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def secrets_in_clear(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Passwords, tokens and keys are named in `secrets`, never written in the files."""
+    """Passwords, tokens and keys are named under `secrets` and never written in the files."""
     expected = "its name in the component's `secrets`; the value belongs in the city's secret store"
     for document in parsed_city.documents:
         for path, mark, value in _leaves(document, keys=False):
@@ -84,7 +84,7 @@ def secrets_in_clear(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def _holds_a_secret(path: tuple[PathItem, ...], value: str) -> bool:
-    """Whether a secret is in a value, which is read as what it is at this place: a file, an environment, a command."""
+    """Whether the value contains a secret. The rules differ for `files`, `env` and `command`."""
     if len(path) >= 2 and path[-2] == "files":
         return file_holds_a_secret(str(path[-1]), value)
     if "command" in path or (len(path) >= 2 and path[-2] == "env"):
@@ -93,7 +93,7 @@ def _holds_a_secret(path: tuple[PathItem, ...], value: str) -> bool:
 
 
 def _leaves(document: Document, *, keys: bool = True) -> Iterator[tuple[tuple[PathItem, ...], Mark, Any]]:
-    """Every scalar value with its path and mark, and with `keys` every key as a value at its own mark."""
+    """Yield every scalar with its path and mark. With `keys`, also yield every mapping key as a value."""
     pending: list[tuple[tuple[PathItem, ...], Any]] = [((), document.value)]
     while pending:
         path, node = pending.pop()

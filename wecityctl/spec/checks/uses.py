@@ -1,4 +1,4 @@
-"""What an app's use of a capability may say, and whose capability it may be."""
+"""Checks the limits that an app's use of a capability states, and access to dedicated capabilities."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from wecityctl.spec.checks.check import Check
 from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.parsed_city import ParsedCity
 
-# The fields of a use that are limits, as they are written and as the model has them. `storage` is older than limits:
-# what a use of any type says of it is counted in the tenant's quota.
+# Fields of a use that are limits: the name in the file, and in the model. `storage` is not listed: it is older than
+# limits, is allowed for every type, and counts towards the tenant's quota.
 _LIMITS = {"connections": "connections", "memory": "memory", "statementSeconds": "statement_seconds"}
 
 
 def limits(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A use states only limits that the capability's type has."""
+    """A use states only limits that the type of the capability supports."""
     for app in parsed_city.apps:
         for index, use in enumerate(app.value.uses):
             for name, message, expected in _unknown_limits(parsed_city, use):
@@ -28,7 +28,7 @@ def limits(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def _unknown_limits(parsed_city: ParsedCity, use: Use) -> Iterator[tuple[str, str, str]]:
-    """Limits of a use that the capability's type does not have, each with message and what is expected instead."""
+    """Yield message and expected value for each limit of the use that the capability's type does not support."""
     item = parsed_city.capability_by_name.get(use.capability)
     kind = parsed_city.catalogue.get(item.type) if item is not None else None
     if kind is None:
@@ -41,7 +41,7 @@ def _unknown_limits(parsed_city: ParsedCity, use: Use) -> Iterator[tuple[str, st
 
 
 def owners(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Who has a capability alone is a tenant, or an app of it, of the city, and can bind to the capability."""
+    """`dedicated` names an existing tenant, or an app of it, and the capability's type has a binding."""
     tenants = tuple(tenant.value.name for tenant in parsed_city.tenants)
     for platform, path, item in parsed_city.capabilities():
         if item.dedicated is None:
@@ -66,7 +66,7 @@ def owners(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def dedicated(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """An app uses no capability that is another's alone."""
+    """An app does not use a capability that is dedicated to another app or tenant."""
     for app in parsed_city.apps:
         for index, use in enumerate(app.value.uses):
             item = parsed_city.capability_by_name.get(use.capability)

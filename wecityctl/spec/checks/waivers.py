@@ -1,4 +1,4 @@
-"""Waivers: they name a rule that there is and that may be waived."""
+"""Checks that waivers name an existing rule that can be waived."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from wecityctl.spec.parsed_city import ParsedCity
 
 
 def rules_of_waivers(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """The rule exists, and is none with a veto: what harms privacy is mended, never waived."""
+    """The rule exists and has no veto. A violation of a rule with a veto has to be fixed."""
     if not parsed_city.waivers:
         return
-    # The rules are many modules, and most cities need none of them to be read.
+    # Imported late: the rules are many modules, and most cities have no waivers.
     from wecityctl.policy.rules import RULES
 
     rules = {rule.name: rule for rule in RULES}

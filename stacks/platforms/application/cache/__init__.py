@@ -1,4 +1,4 @@
-"""A Redis-compatible cache, in which each use has a user and a key prefix of its own."""
+"""The capability type `cache`: a Redis-compatible cache in which each use has its own user and key prefix."""
 
 from wecityctl.model.catalogue import Binding, CapabilityType, Pods, Port, UseLimits
 

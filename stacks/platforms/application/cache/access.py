@@ -1,21 +1,21 @@
-"""What an app's user may do in a cache: the commands by name, its keys and channels, and the line that says so.
+"""The permissions of an app's user in a cache, and the script that sets them: commands, keys and channels.
 
-A list of what is allowed, never of what is forbidden: the next version's new commands stay closed. In a shared cache
-each command either names keys or channels, which the server holds against the app's prefix, or touches nothing but the
-app's own connection. Left out is whatever works without a key (SCAN, KEYS, RANDOMKEY, DBSIZE, FLUSHALL, INFO, MONITOR,
-CLIENT LIST and KILL, PUBSUB, WAIT, SWAPDB …), tells of the server's inside (OBJECT, COMMAND), takes bytes as they are
-stored (DUMP, RESTORE, MIGRATE) or computes for long over little (SORT, LCS, COPY). Scripts and functions are one name
-space and one thread for all users: only an app with a cache of its own has them.
+Commands are allowed by name and never excluded by name, so new commands of later versions stay forbidden. In a shared
+cache, every allowed command names keys or channels, which the server checks against the app's prefix, or affects only
+the app's own connection. Not allowed are commands that work without a key (SCAN, KEYS, RANDOMKEY, DBSIZE, FLUSHALL,
+INFO, MONITOR, CLIENT LIST and KILL, PUBSUB, WAIT, SWAPDB …), reveal server internals (OBJECT, COMMAND), use the storage
+format (DUMP, RESTORE, MIGRATE), or compute for long on little data (SORT, LCS, COPY). Scripts and functions share one
+namespace and one thread among all users, so only an app with a dedicated cache may use them.
 """
 
 from __future__ import annotations
 
 from stacks.platforms import tls
 
-# By which the command line client knows the server; of its certificate it checks who has issued it, not the name.
+# Options with which the command line client verifies the server: the issuer of the certificate, but not the name.
 TLS_OPTIONS = f"--tls --cacert {tls.AUTHORITY}"
 
-# By kind of value. The server checks each key of these against the prefix.
+# Commands by type of value. The server checks each of their keys against the prefix.
 KEYED_COMMANDS = """
 del exists expire expireat expiretime persist pexpire pexpireat pexpiretime pttl rename renamenx touch ttl type unlink
 watch
@@ -34,7 +34,7 @@ geoadd geodist geohash geopos georadius georadius_ro georadiusbymember georadius
 pfadd pfcount pfmerge
 xack xadd xautoclaim xclaim xdel xgroup xinfo xlen xpending xrange xread xreadgroup xrevrange xtrim
 """
-# The server checks each channel of these against the prefix.
+# The server checks each channel of these commands against the prefix.
 CHANNELS = (
     "publish",
     "psubscribe",
@@ -45,7 +45,7 @@ CHANNELS = (
     "sunsubscribe",
     "unsubscribe",
 )
-# These touch the connection that they come over, and nothing else. A database number is no border and opens none.
+# Commands that affect only their own connection. SELECT is harmless: permissions do not depend on the database.
 CONNECTION = (
     "auth",
     "client|getname",
@@ -64,22 +64,22 @@ CONNECTION = (
     "time",
     "unwatch",
 )
-# Only where one app has the whole server.
+# Allowed only if one app has the whole server.
 SCRIPTING = ("eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro", "function", "script")
 
-# A key that nobody can write. The right to read it carries an app's limits within its line of the access list.
+# A key that nobody can write. The app's limits are stored in its access list line as the permission to read this key.
 LIMITS_KEY = "wecity.limits"
 
 
 def permissions(*, scripting: bool) -> str:
-    """The commands of an app's user as the access list writes them."""
+    """The command permissions of an app's user, in the syntax of the access list."""
     names = (*KEYED_COMMANDS.split(), *CHANNELS, *CONNECTION, *(SCRIPTING if scripting else ()))
     return " ".join(("-@all", *(f"+{name}" for name in names)))
 
 
-# Runs as the administrator in a Job, with APP_ROLE, APP_PASSWORD_SHA256, PERMISSIONS, CONNECTIONS, MEMORY (bytes) and
-# SCRIPTING (yes, no); TLS has the options by which it knows the server, and is not set for a plain connection. The
-# access list stores a hash only, and is saved on the cache's own volume.
+# Runs as the administrator in a Job. Environment: APP_ROLE, APP_PASSWORD_SHA256, PERMISSIONS, CONNECTIONS, MEMORY
+# (bytes), SCRIPTING (yes, no), and TLS with the client's TLS options, unset for a plain connection. The access list
+# stores only a hash of the password, and is saved on the cache's volume.
 PROVISION = rf"""set -euf
 export REDISCLI_AUTH="$ADMIN_PASSWORD"
 cli() {{ valkey-cli --no-auth-warning -e ${{TLS-}} -h "$HOST" -p "$PORT" --user admin "$@"; }}

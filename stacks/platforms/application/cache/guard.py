@@ -1,9 +1,9 @@
-"""Bounds that a cache server has for itself alone and not for each user: connections and memory, by a guard beside it.
+"""The guard, a container beside a cache server that enforces limits per user on connections and memory.
 
-The server knows one limit of connections and one of memory. The guard is a shell script in the server's own image and
-pod. Over one connection that it keeps, so that a server without a free one does not shut it out, it closes what an app
-opens beyond its limit and, once memory runs short, takes from those apps that hold more than their share. What it does
-not bound is computing time: a server has one thread. It also has the server take over a renewed certificate.
+The server itself has only one limit for all users. The guard is a shell script in the server's image and pod. It keeps
+one connection open, so that it still has access when no connection is free. It closes connections beyond an app's limit
+and, when memory runs short, deletes keys of apps that hold more than their share. CPU time is not limited: a server has
+one thread. The guard also makes the server reload a renewed certificate.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from __future__ import annotations
 from stacks.platforms import tls
 from stacks.platforms.application.cache.access import LIMITS_KEY
 
-# Seconds between two looks.
+# The interval between two checks, in seconds.
 PERIOD = 1
-# Who has not said who he is may hold this many connections, all of them together, each for so many seconds.
+# Unauthenticated clients may hold this many connections in total, each for this many seconds.
 UNKNOWN_CONNECTIONS, UNKNOWN_SECONDS = 200, 5
-# The probe asks one question at a time.
+# The health probe needs few connections, one query at a time.
 PROBE_CONNECTIONS = 10
-# From this part of the memory on, in percent, shares are enforced. Below it there is enough for everybody.
+# Shares of memory are enforced above this percentage of use. Below it there is enough for all apps.
 PRESSURE = 75
 
-# KEYS: none. ARGV: database, cursor. Answers the next cursor, then users and the bytes of their keys in this step.
+# KEYS: none. ARGV: database, cursor. Returns the next cursor, then users and the bytes of their keys in this step.
 ACCOUNT = """
 redis.call('SELECT', ARGV[1])
 local step = redis.call('SCAN', ARGV[2], 'COUNT', 500)
@@ -35,7 +35,7 @@ end
 return answer
 """
 
-# ARGV: database, cursor, user, bytes to free. Answers the next cursor and the bytes that were freed.
+# ARGV: database, cursor, user, bytes to free. Returns the next cursor and the number of bytes freed.
 TAKE = """
 redis.call('SELECT', ARGV[1])
 local step = redis.call('SCAN', ARGV[2], 'COUNT', 500)
@@ -180,8 +180,8 @@ done
 def script(maxmemory: int) -> str:
     """The guard's shell script for a server of `maxmemory` bytes.
 
-    It takes ADMIN_PASSWORD, PORT, ACCOUNT and TAKE from its environment, and from TLS the options by which it knows the
-    server, which is not set for a plain connection.
+    Its environment has ADMIN_PASSWORD, PORT, ACCOUNT and TAKE, and TLS with the client's TLS options, unset for a plain
+    connection.
     """
     values = {
         "LIMITS_KEY": LIMITS_KEY.replace(".", r"\."),

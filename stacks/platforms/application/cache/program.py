@@ -1,8 +1,8 @@
-"""A Redis-compatible cache as a capability: every app has a user and a key prefix of its own, nobody else gets in.
+"""The program of the cache: server, configuration, probes and guard.
 
-Users live in an access-list file on the volume, so that a restart keeps them. The tenants' provisioning Jobs
-(`stacks.provisioning`) set and save them; what they may do is `access`'s. What the server bounds only for
-itself, the guard beside it (`guard`) bounds for each user.
+Each app has its own user and key prefix; unauthenticated access is impossible. Users are stored in an access list file
+on the volume, so that they survive a restart. Provisioning Jobs (`stacks.provisioning`) create them with the
+permissions of `access`. The container `guard` enforces limits per user.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from stacks.stack_references import base_outputs
 from wecityctl.model.outputs import Endpoint
 from wecityctl.model.quantity import parse_quantity
 
-# The numeric user of the upstream image and of ours.
+# The numeric user of the upstream image and of our own.
 USER = 999
 DATA = "/data"
 CONFIGURATION = "/etc/cache"
 
-# The administrator's and the probe's lines are written anew at every start. The apps' lines, which provisioning saved,
-# are kept; those from before apps had limits get today's rights at once, not when the app's own Job comes to them.
+# The lines of the administrator and the probe are rewritten at every start. Those of apps, written by provisioning, are
+# kept. Lines from before apps had limits get the current permissions at once, before the app's own Job runs.
 PREPARE = rf"""set -eu
 umask 077
 {volume_lock(DATA)}touch {DATA}/users.acl
@@ -52,14 +52,14 @@ mv {DATA}/users.acl.new {DATA}/users.acl
 
 START = f"{volume_lock(DATA)}exec valkey-server {CONFIGURATION}/cache.conf"
 
-# The answer of a server that computes for somebody, or has no memory left, comes late or is an error.
+# A server that is busy computing or has no memory left answers late or with an error.
 PROBE = (
     'REDISCLI_AUTH="$PROBE_PASSWORD" valkey-cli --no-auth-warning $TLS --user probe -p "$PORT" PING | grep -q "^PONG"'
 )
 
 
 class Cache(CapabilityComponent):
-    """A cache server."""
+    """A cache server as a component resource."""
 
     def build(self, context: CapabilityScope) -> Endpoint:
         inputs = self.scope.inputs
@@ -111,7 +111,7 @@ class Cache(CapabilityComponent):
             mounts=[data, {"name": "configuration", "mountPath": CONFIGURATION, "readOnly": True}, *own],
             requests=requests,
             readiness={**answers, "periodSeconds": 2},
-            # A minute without an answer is the longest that one user can keep the server from the others.
+            # One user can block the server for others for at most a minute.
             liveness={**answers, "periodSeconds": 10, "failureThreshold": 6},
         )
         guard = pods.container(
@@ -160,14 +160,14 @@ class Cache(CapabilityComponent):
 
 
 def maxmemory(context: CapabilityScope) -> int:
-    """Bytes for the server's data and its clients' buffers: what is left of the container's is for snapshots."""
+    """The bytes for the server's data and client buffers; the rest of the container's memory is for snapshots."""
     return int(parse_quantity(server_requests(context)["memory"]) * 3 / 4)
 
 
 def settings(context: CapabilityScope) -> str:
-    """The server's configuration: bounded memory, snapshots, users from the access-list file."""
+    """The server's configuration: bounded memory, snapshots, users from the access list file."""
     memory = maxmemory(context)
-    # What one value, one request and one client's unread answers may take.
+    # Limits for one value, one request, and the unread replies of one client.
     value, request, answers = (max(memory // part, 1024**2) for part in (16, 8, 8))
     return "\n".join(
         (
@@ -175,16 +175,16 @@ def settings(context: CapabilityScope) -> str:
             *(_tls_settings(context) if context.tls else (f"port {context.type.port}",)),
             f"dir {DATA}",
             f"aclfile {DATA}/users.acl",
-            # The default user is off, so nobody is without a password; images differ in the default.
+            # The default user is disabled, so everybody needs a password. Images differ in this default.
             "protected-mode no",
             f"maxmemory {memory}",
-            # Values that are read often outlive a flood of values that are written once.
+            # Under memory pressure, frequently read values are kept in favour of values that are written once.
             "maxmemory-policy allkeys-lfu",
             f"proto-max-bulk-len {value}",
             f"client-query-buffer-limit {request}",
             f"client-output-buffer-limit normal {answers} {answers // 2} 10",
             f"client-output-buffer-limit pubsub {answers} {answers // 2} 10",
-            # All clients' buffers together; the client with the largest goes first.
+            # The limit for all client buffers together; the client with the largest is disconnected first.
             "maxmemory-clients 25%",
             "tcp-keepalive 60",
             "save 300 1",
@@ -206,5 +206,5 @@ def _tls_settings(context: CapabilityScope) -> tuple[str, ...]:
 
 
 def probe_password(password: str) -> str:
-    """The password of the user that may ask for a sign of life and nothing else, from the administrator's."""
+    """The password of the user for health checks, derived from the administrator's password."""
     return sha256(f"probe:{password}")

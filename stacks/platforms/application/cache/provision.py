@@ -1,4 +1,4 @@
-"""What a use of the cache gets: a user and a key prefix of its own, with the limits that hold for them."""
+"""The provisioner of the cache: creates a user with a key prefix and limits for each use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _values(
 
 
 def _settings(capability: Capability, use: Use, limits: UseLimits) -> Mapping[str, str]:
-    # Scripts are one name space and one thread: for whoever has the server alone.
+    # Scripts share one namespace and one thread, so they are allowed only on a dedicated server.
     scripting = capability.dedicated is not None and bool(capability.dedicated.app)
     return {
         "CONNECTIONS": str(limits.connections or UNBOUNDED),

@@ -1,4 +1,4 @@
-"""The gateway: the city's single entry point."""
+"""The capability type `gateway`: the city's single entry point."""
 
 from wecityctl.model.catalogue import CapabilityType, Pods, Port
 

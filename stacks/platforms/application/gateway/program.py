@@ -1,7 +1,7 @@
-"""The gateway: nginx that serves the routes which the entry stack renders.
+"""The program of the gateway: nginx, which serves the routes that the entry stack renders.
 
-The pods run without any route until the entry stack's ConfigMap appears. A loader beside nginx tests each new
-configuration and has nginx take it over without dropping a connection; one that does not pass is never loaded.
+Pods start without routes and wait for the entry stack's ConfigMap. A loader container tests each new configuration and
+reloads nginx without dropping connections. An invalid configuration is never loaded.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ USER = 101
 CONFIGURATION = "/etc/gateway"
 ROUTES = "/etc/gateway-routes"
 TLS = "/etc/gateway-tls"
-# Beside the routes: the certificates with which apps that serve TLS are known.
+# The file, beside the routes, with the CA certificates for verifying apps that serve TLS.
 APPS_AUTHORITY = "apps-authority.crt"
 
-# What only the gateway, or a sign-in at the gateway, may say of a caller. nginx has no way to leave headers out by a
-# pattern, so each is named; names with an underscore, which some servers read as the same, are dropped as a whole.
+# Headers that only the gateway, or authentication at the gateway, may set. nginx cannot remove headers by a pattern, so
+# each is listed. Names with an underscore, which some servers treat like a hyphen, are dropped altogether.
 NOT_THE_CALLERS = (
     *("Forwarded", "Proxy", "Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups"),
     *(f"X-Forwarded-{name}" for name in ("By", "Client-Cert", "Email", "Groups", "Path", "Port", "Prefix")),
@@ -48,9 +48,9 @@ NOT_THE_CALLERS = (
 )
 _BLANK = "".join(f"  proxy_set_header {name} '';\n" for name in NOT_THE_CALLERS)
 
-# An app says what it answers and not what the gateway does: it gives cookies to its own host alone, and an answer that
-# nobody reads waits at the app and not on the node's disk. X-Accel-Buffering is obeyed: event streams need it.
-# The resolver's address is known in the pod only. Workers are few: the gateway is replicated, not widened.
+# Responses of an app cannot control the gateway: cookies apply to the app's own host only, and unread responses are not
+# buffered on the node's disk. X-Accel-Buffering is respected, because event streams need it. The resolver's address is
+# known only in the pod. There are few worker processes, because the gateway scales by replicas.
 NGINX_CONF = (
     """worker_processes 2;
 pid /tmp/nginx.pid;
@@ -113,8 +113,8 @@ http {
 """
 )
 
-# A configuration is only taken together with the certificate that it was made for: both reach the pod on their own. Its
-# digest is part of it, so that nginx answers with it once it serves the configuration and not before.
+# ConfigMap and certificate reach the pod independently, so a configuration is loaded only with the certificate that it
+# was made for. The certificate's digest is part of the configuration and of nginx's answer once it is in use.
 COMPLETE = f"""content() {{ [ ! -f "$1" ] || cat "$1"; }}
 answer() {{ printf 'return 200 "%s\\\\n";' "$1" > /tmp/digest.conf; }}
 complete() {{ [ "$(content {ROUTES}/certificate)" = "$(content {TLS}/digest)" ]; }}
@@ -140,7 +140,7 @@ fi
 exec nginx -e stderr -c {CONFIGURATION}/nginx.conf -g 'daemon off;'
 """
 
-# Two containers share /tmp and the process namespace: the loader can signal nginx and nothing else.
+# The two containers share /tmp and the process namespace, so that the loader can signal nginx.
 LOAD = f"""set -u
 {COMPLETE}touch /tmp/routes.refused
 while sleep 1; do
@@ -167,7 +167,7 @@ done
 
 
 class Gateway(CapabilityComponent):
-    """The single entry point's servers."""
+    """The servers of an entry point as a component resource."""
 
     def build(self, context: CapabilityScope) -> Endpoint:
         namespace, name = context.namespace, context.capability.name
@@ -186,7 +186,7 @@ class Gateway(CapabilityComponent):
             self.scope.add(context.service(name))
         if context.workload().replicas > 1:
             self.scope.add(pods.disruption_budget(namespace, name, context.selector))
-        # Who comes in to a zone's own gateway, and by which Service, is the entry stack's alone to say.
+        # For a zone's own gateway, the entry stack defines the Service and the allowed clients.
         return context.endpoint(service=name if is_main else ENTRY_SERVICE, image=self.scope.inputs.images["gateway"])
 
     def _workload(self, context: CapabilityScope, content: str) -> Manifest:
@@ -244,10 +244,10 @@ class Gateway(CapabilityComponent):
 
 
 def routes_config_map(gateway: str) -> str:
-    """The ConfigMap in which the entry stack puts a gateway's routes."""
+    """The name of the ConfigMap in which the entry stack puts a gateway's routes."""
     return f"{gateway}-routes"
 
 
 def tls_secret(gateway: str) -> str:
-    """The Secret in which the entry stack puts a gateway's certificate and key."""
+    """The name of the Secret in which the entry stack puts a gateway's certificate and key."""
     return f"{gateway}-tls"

@@ -1,4 +1,4 @@
-"""PostgreSQL: a relational database, in which each use has a database and role of its own."""
+"""The capability type `postgresql`: a relational database in which each use has its own database and role."""
 
 from wecityctl.model.catalogue import Binding, CapabilityType, Pods, Port, UseLimits
 
@@ -23,6 +23,6 @@ TYPE = CapabilityType(
     health="a provisioning Job signs in on 5432 and writes to the table of limits",
     tls=True,
     limits=UseLimits(connections=20, storage="2Gi", statement_seconds=600),
-    # Each takes some megabytes of the server's memory once it is used.
+    # Each connection in use takes several megabytes of the server's memory.
     connections={"small": 95, "medium": 195, "large": 395},
 )

@@ -1,20 +1,20 @@
-"""An app's database and role in a PostgreSQL server: how they are made, with the limits that hold for them.
+"""Creates an app's database and role in a PostgreSQL server, with limits.
 
-The server itself holds a role's number of connections and the temporary files of each session. The limits that a role
-could lift for itself are defaults of its sessions, which tell a well-behaved app why; the guard (`guard`)
-holds them against the others. The numbers lie in a table of a database that no app may connect to.
+The server enforces the number of connections of a role and the temporary files of each session. Limits that a session
+could change are set as session defaults, so that apps get meaningful errors; the guard (`guard`) enforces them. The
+limits are stored in a table of a database to which apps cannot connect.
 """
 
 from __future__ import annotations
 
-# Where Debian's package and the upstream image have the programs.
+# Where the Debian package and the upstream image have the programs.
 BINARIES = "/usr/lib/postgresql/15/bin"
 
-# Seconds that a transaction may wait for its app, and that a session may do nothing.
+# Seconds that a transaction may wait for its app, and that a session may be idle.
 IDLE_IN_TRANSACTION, IDLE_SESSION = 300, 3600
 TEMPORARY_FILES_OF_A_SESSION = "512MB"
 
-# Whoever changes roles or the table holds this lock: provisioning Jobs run side by side, and beside the guard.
+# The advisory lock for changes to roles and the limits table: provisioning Jobs run concurrently with the guard.
 LOCK = 1907005
 
 TABLE = """
@@ -31,8 +31,8 @@ CREATE TABLE IF NOT EXISTS wecity.limits (
 ALTER TABLE wecity.limits ADD COLUMN IF NOT EXISTS owner text;
 """
 
-# Names of databases are made of the names of tenant, app and binding, and two apps at different times may come to the
-# same one: what an app has left behind is never handed to another. What is older than this record is its app's of now.
+# Database names derive from tenant, app and binding, so different apps may get the same name over time. The recorded
+# owner prevents handing one app's data to another. Databases without a record belong to their current app.
 _OWNED = """
 SELECT set_config('wecity.role', :'role', false), set_config('wecity.owner', :'owner', false);
 DO $owned$
@@ -48,7 +48,7 @@ END
 $owned$;
 """
 
-# psql reads the password from its own environment (`getenv`), so it is on no command line.
+# psql reads the password from its environment (`getenv`), so that it is on no command line.
 _SQL = rf"""
 \getenv role APP_ROLE
 \getenv password APP_PASSWORD
@@ -88,9 +88,9 @@ INSERT INTO wecity.limits AS old (role, connections, statement_seconds, storage,
     state = 'open';
 """  # noqa: S608 - what goes in are constants of this module
 
-# Runs as the administrator in a Job, with APP_ROLE, APP_PASSWORD, CONNECTIONS, STATEMENT_SECONDS, STORAGE (bytes),
-# STORAGE_STATED (yes, no) and OWNER (tenant, app and binding); what psql itself reads, PGSSLMODE and PGSSLROOTCERT,
-# says how it knows the server.
+# Runs as the administrator in a Job. Environment: APP_ROLE, APP_PASSWORD, CONNECTIONS, STATEMENT_SECONDS, STORAGE
+# (bytes), STORAGE_STATED (yes, no) and OWNER (tenant, app and binding); PGSSLMODE and PGSSLROOTCERT, which psql itself
+# reads, say how to verify the server.
 PROVISION = f"""set -eu
 export PGPASSWORD="$ADMIN_PASSWORD" PGUSER=postgres PGHOST="$HOST" PGPORT="$PORT" PGCONNECT_TIMEOUT=5
 tries=0

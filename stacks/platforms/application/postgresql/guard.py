@@ -1,13 +1,12 @@
-"""Bounds that a role in PostgreSQL could lift for itself, held by a session of the administrator beside the server.
+"""The guard, a container beside a PostgreSQL server that enforces limits which a role could change for its sessions.
 
-Timeouts are settings that every session may change, and the server knows no quota of a database. The guard looks every
-few seconds: it ends statements, transactions and sessions that last longer than the role's limits and sessions whose
-temporary files fill the volume. A database that has reached its limit of storage becomes read-only by default, so that
-its app sees why and can still delete when it says so (`SET transaction_read_only = off`); one that is beyond it by a
-fifth is closed until the limit is raised. What is written between two looks is not held back.
+Timeouts are settings that every session can change, and the server has no quota per database. Every few seconds the
+guard terminates statements, transactions and sessions that exceed the role's limits, and sessions whose temporary files
+fill the volume. A database at its storage limit becomes read-only by default: the app gets an error, and can still
+delete data after `SET transaction_read_only = off`. At 120 percent of the limit it is closed until the limit is raised.
+What is written between two checks is not prevented.
 
-It also looks at the certificate in the server's files: the server reads a renewed one when it is told to, and goes on
-with its sessions.
+The guard also makes the server reload a renewed certificate; sessions continue.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from stacks.platforms.application.postgresql.access import (
     TABLE,
 )
 
-# Seconds between two looks, and how much later than a role's own timeout the guard ends a session.
+# The interval between two checks, and how long after a role's own timeout the guard ends a session; in seconds.
 PERIOD, GRACE = 2, 5
-# A transaction may last this many times as long as one statement: what it has deleted cannot be cleaned up before.
+# A transaction may last this many statement timeouts. Rows that it deleted cannot be vacuumed before it ends.
 STATEMENTS_IN_A_TRANSACTION = 6
-# In percent of the limit of storage: closed from here, open again below.
+# In percent of the storage limit: the database is closed at the first value and reopened below the second.
 CLOSED, OPEN = 120, 95
 TEMPORARY_FILES_OF_A_ROLE = 1024**3
 
@@ -106,7 +105,7 @@ END
 $guard$;
 """  # noqa: S608 - what goes in are constants of these modules
 
-# It takes PGPASSWORD from its environment. A server that is gone ends it.
+# Reads PGPASSWORD from its environment. Ends when the server is gone.
 SCRIPT = f"""set -eu
 export PGUSER=postgres PGHOST=127.0.0.1 PGSSLMODE=disable PGCONNECT_TIMEOUT=5
 until {BINARIES}/pg_isready --quiet; do sleep 1; done

@@ -1,8 +1,7 @@
-"""PostgreSQL as a capability: one server with its volume, closed to everybody without a binding.
+"""The program of PostgreSQL: one server with its volume, configuration, probes and guard.
 
-Databases and roles of the apps are made by the tenants' provisioning Jobs (`stacks.provisioning`), as
-`access` says. What the server does not bound for each role, the guard beside it (`guard`) does,
-which also has the server take over a renewed certificate.
+Provisioning Jobs (`stacks.provisioning`) create databases and roles as `access` defines. Without a binding there is no
+access. The container `guard` enforces limits that the server does not, and makes it reload a renewed certificate.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ from stacks.stack_references import base_outputs
 from wecityctl.model.outputs import Endpoint
 from wecityctl.model.quantity import parse_quantity
 
-# The numeric user of Debian's package and of the upstream image.
+# The numeric user of the Debian package and of the upstream image.
 USER = 999
 DATA = "/var/lib/postgresql/data"
 PGDATA = f"{DATA}/pgdata"
-# Connections beside the apps': for provisioning, the guard and a person.
+# Connections in addition to those of apps: for provisioning, the guard and a person.
 RESERVED = 5
-# Address space of a server process beside the buffers: programs, libraries, tables of locks and processes.
+# Address space of a server process besides the buffers: program, libraries, tables of locks and processes.
 PROGRAM_BYTES = 128 * 1024**2
 
-# Written anew at every start, so that older volumes have it, too. Plain connections come from the pod itself alone.
+# Written at every start, so that existing volumes get it too. Plain connections are accepted only from the pod itself.
 ACCESS = """local all all scram-sha-256
 host all all 127.0.0.1/32 scram-sha-256
 host all all ::1/128 scram-sha-256
@@ -67,7 +66,7 @@ cat > {PGDATA}/pg_hba.conf <<'END'
 
 
 class PostgreSQL(CapabilityComponent):
-    """A PostgreSQL server."""
+    """A PostgreSQL server as a component resource."""
 
     def build(self, context: CapabilityScope) -> Endpoint:
         inputs = self.scope.inputs
@@ -146,10 +145,9 @@ class PostgreSQL(CapabilityComponent):
 
 
 def start(context: CapabilityScope) -> str:
-    """The shell command that becomes the server, with what it may hold for all its users together.
+    """The shell command that starts the server with its limits on memory and connections.
 
-    No process may have more memory than its part: a query that asks for more fails alone, where the kernel would end
-    the server for everybody.
+    Each process has a memory limit, so that a large query fails alone. Otherwise the kernel would kill the server.
     """
     memory = int(parse_quantity(server_requests(context)["memory"]))
     buffers = memory // 4
@@ -159,7 +157,7 @@ def start(context: CapabilityScope) -> str:
         "shared_buffers": f"{buffers // 1024}kB",
         "max_connections": context.type.connections[context.capability.size] + RESERVED,
         "superuser_reserved_connections": RESERVED,
-        # A connection that does not say who it is takes the place of one that does.
+        # Unauthenticated connections take slots away from others, so they are closed after a short time.
         "authentication_timeout": "10s",
         "tcp_keepalives_idle": "60s",
     }

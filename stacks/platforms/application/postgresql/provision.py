@@ -1,4 +1,4 @@
-"""What a use of PostgreSQL gets: a database and a role of its own, with the limits that hold for them."""
+"""The provisioner of PostgreSQL: creates a database and a role with limits for each use."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Volumes of an embedded cloud, on either kind of node: the add-on, its StorageClasses, its controller's service.
+"""The add-on that provides volumes in an embedded cloud, on real and simulated nodes: storage classes and controller.
 
-A claim on the real node gets a directory there; one on a simulated node gets a volume in name only. Nothing limits
-a directory to its size: the machine's disk is shared.
+A claim gets a directory on the real node, or on a simulated node a volume without storage. The size of a directory is
+not enforced; all share the machine's disk.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _USER = "system:wecity-provisioner"
 
 
 def addon() -> Addon:
-    """The volumes' add-on."""
+    """The volume add-on."""
     return LocalVolumes()
 
 
 class LocalVolumes:
-    """Stateless: what it knows is in the cluster and in the volumes' directory."""
+    """Implements `Addon`. Stateless: its state is in the cluster and in the directory of volumes."""
 
     def services(self, ctx: Context) -> tuple[Service, ...]:
-        """The controller, a process of the host: it makes and removes directories, which needs no namespace."""
+        """The controller as a process of the host. It creates and removes directories and needs no namespaces."""
         layout = Layout(ctx.directory / "node", ctx.run)
         argv = [sys.executable, "-m", "wecityctl.local.node.provisioner.controller"]
         argv += ["--kubeconfig", str(ctx.kubeconfig_for(_USER))]
@@ -36,7 +36,7 @@ class LocalVolumes:
         return (Service("volume-provisioner", tuple(argv), after=("kube-apiserver",)),)
 
     def after_ready(self, ctx: Context) -> None:
-        """The controller's role and the two classes."""
+        """Create the controller's role and the two storage classes."""
         declared = (
             *roles(),
             storage_class(STORAGE_CLASS, "Delete", default=True),
@@ -46,7 +46,7 @@ class LocalVolumes:
 
 
 def storage_class(name: str, reclaim: str, *, default: bool) -> objects.Object:
-    """A class of our volumes; a claim is bound once its pod has a node."""
+    """A storage class of this provisioner; a claim is bound when its pod is scheduled."""
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
@@ -63,7 +63,7 @@ def storage_class(name: str, reclaim: str, *, default: bool) -> objects.Object:
 
 
 def roles() -> tuple[objects.Object, objects.Object]:
-    """What the controller may do."""
+    """The controller's role and its binding."""
     return objects.role(
         "system:wecity-provisioner",
         objects.user(_USER),

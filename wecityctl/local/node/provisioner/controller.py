@@ -1,7 +1,7 @@
-"""`python -m wecityctl.local.node.provisioner.controller`: keeps claims and volumes of our classes together.
+"""`python -m wecityctl.local.node.provisioner.controller`: reconciles volume claims with volumes and directories.
 
-Level-triggered: each object is looked at whenever it changes and once when watching begins, so that a restart
-misses nothing. What is made of an object is decided in `volumes`; files are `directories`'.
+Level-triggered: each object is handled when it changes and when a watch starts, so that a restart misses nothing.
+`volumes` decides what to do with an object; `directories` accesses the file system.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LOG = logging.getLogger(_MANAGER)
 
 @dataclass(frozen=True, slots=True)
 class Types:
-    """The served types the controller works with."""
+    """The resource types that the controller uses, as the API server serves them."""
 
     claims: ResourceType
     volumes: ResourceType
@@ -42,7 +42,7 @@ class Types:
 
     @classmethod
     async def of(cls, client: KubeClient) -> Types:
-        """Ask the cluster."""
+        """Discover the types in the cluster."""
         core = ("PersistentVolumeClaim", "PersistentVolume", "Node")
         claims, persistent, nodes = [await client.resource("v1", kind) for kind in core]
         classes = await client.resource("storage.k8s.io/v1", "StorageClass")
@@ -50,7 +50,7 @@ class Types:
 
 
 class Controller:
-    """One cluster's. `directories` is None where there are simulated nodes only."""
+    """The controller of one cluster. `directories` is `None` if there are simulated nodes only."""
 
     def __init__(self, client: KubeClient, types: Types, directories: Directories | None, inside: str) -> None:
         self._client = client
@@ -67,14 +67,14 @@ class Controller:
             group.create_task(self._follow(self._types.volumes, self.volume_changed))
 
     async def claim_changed(self, claim: Object) -> None:
-        """Give a claim its volume, or its greater size."""
+        """Provision a volume for a claim, or apply a larger size."""
         if volumes.wants_volume(claim):
             await self._provide(claim)
         elif size := volumes.growth(claim):
             await self._grow(claim, size)
 
     async def volume_changed(self, volume: Object) -> None:
-        """Let a volume go when its claim has gone, as its policy says."""
+        """Delete a volume whose claim was deleted, according to its reclaim policy."""
         name = volume["metadata"]["name"]
         if volumes.wants_deletion(volume):
             await self._client.delete(self._types.volumes, name, uid=volume["metadata"]["uid"])
@@ -105,13 +105,14 @@ class Controller:
             _LOG.info("made %s for %s/%s", volume["metadata"]["name"], metadata["namespace"], metadata["name"])
 
     async def _node(self, claim: Object, storage_class: Object) -> Object | None:
-        """The node of the claim's first pod; for a class that does not wait for one, whichever can carry it."""
+        """The node of the claim's first pod; for a class with immediate binding, any node that can hold the volume."""
         name = volumes.selected_node(claim)
         if name:
             try:
                 return await self._client.get(self._types.nodes, name)
             except NotFound:
-                # As the provisioner's protocol has it: without the annotation the scheduler chooses again.
+                # The protocol between scheduler and provisioner: removing the annotation makes the scheduler choose
+                # again.
                 patch = {"metadata": {"annotations": {volumes.SELECTED_NODE: None}}}
                 await self._patch_claim(claim, patch)
                 return None
@@ -121,7 +122,7 @@ class Controller:
         return min(nodes, key=volumes.is_simulated, default=None)
 
     async def _grow(self, claim: Object, size: str) -> None:
-        """A directory has no size: both objects say the new one."""
+        """Set the new size on claim and volume; a directory needs no resizing."""
         patch = {"spec": {"capacity": {"storage": size}}}
         name = claim["spec"]["volumeName"]
         await self._client.patch(self._types.volumes, name, None, patch, field_manager=_MANAGER)
@@ -142,7 +143,7 @@ class Controller:
         )
 
     async def _tell(self, claim: Object, reason: str, message: str) -> None:
-        """An event on the claim, where `kubectl describe` and our own waiting show it."""
+        """Emit an event on the claim, which `kubectl describe` and wecityctl's own waiting show."""
         metadata = claim["metadata"]
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         event = {
@@ -175,7 +176,7 @@ class Controller:
         await asyncio.to_thread(self._directories.sweep, known)
 
     async def _follow(self, kind: ResourceType, handle: Callable[[Object], Awaitable[None]]) -> None:
-        """Hand over every object of `kind` that is there, then each that changes, for ever."""
+        """Handle every existing object of `kind` and then each change, forever."""
         version = ""
         while True:
             try:
@@ -186,17 +187,17 @@ class Controller:
             except Gone:
                 version = ""
             except WecityError as error:
-                # The API server restarts, or our role is not there yet: begin again from what there is.
+                # The API server restarts, or the role does not exist yet: list again and continue.
                 _LOG.warning("watching %s: %s", kind.plural, error.message)
                 version = ""
                 await asyncio.sleep(1)
 
     async def _handle(self, kind: ResourceType, handle: Callable[[Object], Awaitable[None]], obj: Object) -> None:
-        """One object must not hold up the others: what fails is tried again a little later, as it then is."""
+        """Handle an object. A failure is retried later with the object's current state, and does not block others."""
         try:
             await handle(obj)
         except (NotFound, Conflict):
-            return  # it has changed meanwhile, which brings another event
+            return  # it has changed meanwhile, so another event follows
         except (WecityError, OSError) as error:
             metadata = obj["metadata"]
             _LOG.warning("%s %s: %s", kind.kind, metadata["name"], getattr(error, "message", error))
@@ -236,7 +237,7 @@ async def _run(client: KubeClient, directories: Directories | None, inside: str)
 
 
 def main(arguments: list[str]) -> int:
-    """0 after SIGTERM."""
+    """Run the controller; returns 0 after SIGTERM."""
     parser = argparse.ArgumentParser(description="Volumes of an embedded cloud.")
     parser.add_argument("--kubeconfig", required=True)
     parser.add_argument("--volumes", type=Path, help="where the volumes' directories are; none on simulated nodes")

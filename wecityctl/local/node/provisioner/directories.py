@@ -1,4 +1,4 @@
-"""The volumes' directories on the host: made, removed, swept. Knows nothing of the API."""
+"""Creates, removes and cleans up the directories of volumes on the host. Does not use the API."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ _REMOVING = ".removing-"
 
 
 class Directories:
-    """Volumes below `root`, one directory each."""
+    """The directories of volumes below `root`, one for each."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def make(self, name: str) -> None:
-        """A directory that any user may write to: who may, is decided by which pod mounts it, and by fsGroup."""
+        """Create a directory that any user may write to; access is controlled by mounts into pods and by fsGroup."""
         path = self._path(name)
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(0o777)
 
     def remove(self, name: str) -> None:
-        """Remove it with everything in it; not there is as good."""
+        """Remove a directory with its content; no error if it does not exist."""
         path = self._path(name)
         going = self._root / f"{_REMOVING}{name}"
         if path.exists():
-            # First out of the way in one step: a removal cut short must not leave half a volume under its name.
+            # Rename it first, atomically, so that an interrupted removal leaves no partial volume under its name.
             path.rename(going)
         shutil.rmtree(going, ignore_errors=True)
 
     def sweep(self, known: Collection[str]) -> None:
-        """What a controller that was killed left: removals to be finished, and empty directories of no volume.
+        """Clean up after a controller that was killed: finish removals, and remove empty directories without a volume.
 
-        A directory with something in it is never swept: it may be a retained volume's.
+        A directory with content is never removed, because it may belong to a retained volume.
         """
         if not self._root.is_dir():
             return

@@ -1,4 +1,4 @@
-"""What a claim asks for and the volume that answers it: pure functions over API objects."""
+"""Decides what to do with claims and volumes, and builds volumes for claims. Pure functions over API objects."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def _annotations(obj: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def is_ours(claim: Object) -> bool:
-    """Whether the cluster has asked us to provide for this claim."""
+    """Whether the claim is to be provisioned by this provisioner."""
     annotations = _annotations(claim)
     return PROVISIONER in (annotations.get(_ASKED_OF), annotations.get(_ASKED_OF_BETA))
 
 
 def made_by_us(volume: Object) -> bool:
-    """Whether the volume is one of ours."""
+    """Whether the volume was created by this provisioner."""
     return _annotations(volume).get(_PROVISIONED_BY) == PROVISIONER
 
 
 def wants_volume(claim: Object) -> bool:
-    """Whether the claim is still without a volume and may have one."""
+    """Whether the claim has no volume yet and may get one."""
     return (
         is_ours(claim)
         and not claim["metadata"].get("deletionTimestamp")
@@ -60,12 +60,12 @@ def wants_volume(claim: Object) -> bool:
 
 
 def selected_node(claim: Object) -> str:
-    """The node that the scheduler chose for the claim's first pod; empty when none is chosen yet."""
+    """The node that the scheduler chose for the claim's first pod; empty if it has not chosen yet."""
     return _annotations(claim).get(SELECTED_NODE, "")
 
 
 def refusal(claim: Object) -> str:
-    """Why we cannot provide for the claim, in the words of an event; empty when we can."""
+    """Why the claim cannot be provisioned, as the message of an event; empty if it can."""
     spec = claim["spec"]
     if spec.get("volumeMode", "Filesystem") != "Filesystem":
         return f"volumeMode {spec['volumeMode']} is not offered: volumes are directories"
@@ -77,23 +77,23 @@ def refusal(claim: Object) -> str:
 
 
 def is_simulated(node: Object) -> bool:
-    """Whether pods on that node only seem to run."""
+    """Whether the node is simulated."""
     labels: Mapping[str, str] = node["metadata"].get("labels") or {}
     return labels.get(SIMULATED_LABEL) == "true"
 
 
 def volume_name(claim: Object) -> str:
-    """One name per claim for ever, so that a second try finds what the first one made."""
+    """The name of a claim's volume. It depends on the claim only, so that a retry finds an existing volume."""
     return f"pvc-{claim['metadata']['uid']}"
 
 
 def build(claim: Object, storage_class: Object, node: Object, inside: str) -> Object:
-    """The volume for that claim on that node. `inside` is where the node sees the volumes."""
+    """The volume for a claim on a node. `inside` is the directory of volumes as the node sees it."""
     name = volume_name(claim)
     metadata, spec = claim["metadata"], claim["spec"]
     if is_simulated(node):
         source: Object = {"hostPath": {"path": f"/wecity/simulated/{name}", "type": "DirectoryOrCreate"}}
-        # In name only: any simulated node will do, and no real one may mistake it for data.
+        # A volume without storage: any simulated node can use it, and no real node must.
         term = {"key": SIMULATED_LABEL, "operator": "In", "values": ["true"]}
     else:
         source = {"local": {"path": f"{inside}/{name}"}}
@@ -129,7 +129,7 @@ def build(claim: Object, storage_class: Object, node: Object, inside: str) -> Ob
 
 
 def wants_deletion(volume: Object) -> bool:
-    """Whether its claim has gone and its policy is to go as well."""
+    """Whether the volume's claim is gone and its reclaim policy is Delete."""
     return (
         made_by_us(volume)
         and not volume["metadata"].get("deletionTimestamp")
@@ -139,18 +139,18 @@ def wants_deletion(volume: Object) -> bool:
 
 
 def wants_release(volume: Object) -> bool:
-    """Whether it is being deleted and nothing but our own finalizer keeps it."""
+    """Whether the volume is being deleted and only our own finalizer is left."""
     metadata = volume["metadata"]
     return bool(metadata.get("deletionTimestamp")) and metadata.get("finalizers") == [FINALIZER]
 
 
 def keeps_data(volume: Object) -> bool:
-    """Whether the directory stays when the volume's object goes."""
+    """Whether the directory is kept when the volume is deleted."""
     return bool(volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete" or "local" not in volume["spec"])
 
 
 def growth(claim: Object) -> str:
-    """The size a bound claim has been raised to, when it has not got it yet; otherwise empty."""
+    """The requested size of a bound claim if it is larger than its current size; otherwise empty."""
     wanted = claim["spec"].get("resources", {}).get("requests", {}).get("storage", "0")
     have = claim.get("status", {}).get("capacity", {}).get("storage")
     bound = claim.get("status", {}).get("phase") == "Bound"
