@@ -46,8 +46,9 @@ def complete_credential(context: typer.Context, incomplete: str) -> list[str]:
 
 def _credentials(city: City) -> Iterable[str]:
     from wecityctl.model import naming
+    from wecityctl.model.catalogue import credential_key
 
-    yield from (naming.binding_key(app.tenant, app.name, use.alias) for app in city.apps for use in app.uses)
+    yield from (credential_key("password", app.tenant, app.name, use.alias) for app in city.apps for use in app.uses)
     yield from (naming.admin_key(item.name) for item in city.capabilities if not item.is_entry)
 
 
