@@ -16,6 +16,7 @@ from wecityctl.engine.removal import leaving
 from wecityctl.engine.removal.leaving import Account, accounts_in, planned_accounts
 from wecityctl.engine.run.context import Context
 from wecityctl.engine.run.options import RunOptions
+from wecityctl.engine.run.tasks import note_leaving
 from wecityctl.engine.secrets.secret_store import needed
 from wecityctl.engine.state.backend import Backend, open_backend
 from wecityctl.errors import ExitCode
@@ -128,6 +129,26 @@ def test_a_server_that_cannot_be_reached_leaves_the_note_and_fails(backend: Back
     assert result.exit_code == ExitCode.DEPLOYMENT
     assert "not locked yet in postgresql, the next run tries again: health/app/db: " in result.notes[0]
     assert len(leaving.noted(backend)) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "tenants", "leaves"),
+    [
+        (RunOptions("up"), ("health", "traffic"), []),
+        (RunOptions("up"), ("traffic",), [(HEALTH, False)]),
+        (RunOptions("up", delete_data=True), ("traffic",), [(HEALTH, True)]),
+        (RunOptions("destroy"), ("health", "traffic"), [(HEALTH, False)]),
+    ],
+)
+def test_a_run_notes_what_it_takes_away_and_no_more(
+    backend: Backend, options: RunOptions, tenants: tuple[str, ...], leaves: list[tuple[Account, bool]]
+) -> None:
+    stack = "leave.tenant.health.main"
+    write(backend, stack, job(HEALTH))
+    session = session_of(make_city("leave", tenants, backend=backend.url))
+    note_leaving(Context(session, options, Clusters(), backend, choose_provider("builtin")), stack)
+    found = leaving.noted(backend).get(stack, ())
+    assert [(item.account, item.delete) for item in found] == leaves
 
 
 def test_who_comes_back_gets_another_password(backend: Backend) -> None:
