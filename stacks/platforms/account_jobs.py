@@ -70,8 +70,13 @@ def account_job(
     )
     suffix = f"inventory-{secrets.token_hex(3)}" if task == "inventory" else "accounts"
     name = naming.fit(f"{endpoint.capability}-{suffix}", 52)
+    # The capability's name, as exemptions from rules are by it; the component keeps the pod out of its Service.
     labels = naming.standard_labels(
-        city.name, name=name, component="accounts", part_of=endpoint.capability, instance=city.name
+        city.name,
+        name=endpoint.capability,
+        component="accounts",
+        part_of=endpoint.pod_labels.get(naming.PART_OF_LABEL, ""),
+        instance=city.name,
     )
     spec = pods.pod(
         [runner],
