@@ -32,12 +32,24 @@ class Provisioner:
     path of the CA certificates in the user's pods (empty for a plain connection). `settings` returns the variables with
     the account's permissions and limits. `connecting` returns those with which the script verifies the server; its
     argument is whether the server speaks TLS.
+
+    The other scripts are for accounts whose use has ended, and run in the same image, as the administrator, with HOST,
+    PORT, ADMIN_PASSWORD and what `connecting` gives. Each may be run again at any time. `deprovision` locks accounts
+    and ends their sessions: nobody signs in with what the account had; `script` opens it again. `delete` locks accounts
+    and then removes them with their data. Both have ACCOUNTS, a line `<account> <owner>` for each; one that is not
+    there, or that the server knows as another owner's, is left alone. `inventory` prints a line for each account that
+    `script` has made, `account <name> <owner> <bytes> <open|locked> <since>`: `-` for an owner that the server does not
+    record, and `since` is when it was locked, in seconds since 1970, or `-`. A capability without these scripts keeps
+    its accounts open until it is taken down; `leftovers` says so.
     """
 
     script: str
     values: Callable[[str, Mapping[str, pulumi.Output[str]], KnownEndpoint, str], Mapping[str, Any]]
     settings: Callable[[Capability, Use, UseLimits], Mapping[str, str]]
     connecting: Callable[[bool], Mapping[str, str]]
+    deprovision: str = ""
+    delete: str = ""
+    inventory: str = ""
 
 
 def as_bytes(quantity: str) -> str:

@@ -144,6 +144,11 @@ class RealCity:
         call = (PSQL, "-h", "127.0.0.1", "-U", "postgres", "-d", database, "-Atc", query)
         return self.cluster.kubectl(*inside, *call).strip()
 
+    def binding(self, alias: str) -> dict[str, str]:
+        """What the bus app's Secret of a binding holds."""
+        data = self.cluster.get("secret", f"bus-arrival-binding-{alias}", "-n", TRANSPORT)["data"]
+        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
     def pod_address(self, name: str) -> str:
         return str(self.cluster.get("pod", name, "-n", APPLICATION)["status"]["podIP"])
 
@@ -545,6 +550,58 @@ def test_deleted_pods_come_back_and_find_their_data(real: RealCity) -> None:
     real.cluster.kubectl("rollout", "status", "statefulset/postgresql", "-n", APPLICATION, "--timeout=80s")
     assert real.cluster.get("pod", "postgresql-0", "-n", APPLICATION)["metadata"]["uid"] != old
     assert eventually(lambda: real.state_of("health-code"), 60)["database"] == before
+
+
+def test_a_new_password_reaches_server_and_app(real: RealCity) -> None:
+    before, old = real.state_of("bus")["database"], real.binding("db")
+    real.home.run("secrets", "rotate", real.files, "--app", "transport-bureau/bus-arrival")
+    assert real.binding("db") == old
+    real.up()
+    assert real.binding("db")["password"] != old["password"]
+    assert eventually(lambda: real.state_of("bus"), 60)["database"] == before
+
+
+def test_an_app_that_leaves_is_locked_out_at_once_and_finds_its_data_when_it_is_back(real: RealCity) -> None:
+    before, old = real.state_of("bus")["database"], real.binding("db")
+    gone = real.files.remove("App", "bus-arrival")
+    real.files.save()
+    done = real.home.run("up", real.files, "--yes", f"--confirm={NAME}", "-o", "json")
+    told = " ".join(done.result()["notes"])
+    assert "locked in postgresql: transport-bureau/bus-arrival/db" in told
+    assert "locked in cache: transport-bureau/bus-arrival/arrivals" in told
+    role = "transport_bureau_bus_arrival_db"
+    assert (
+        real.sql("postgres", f"SELECT rolcanlogin, rolpassword IS NULL FROM pg_authid WHERE rolname = '{role}'")
+        == "f|t"
+    )
+
+    listed = json.loads(real.home.run("leftovers", "list", real.files, "-o", "json").out)
+    found = {item["name"]: item for item in listed["leftovers"]}
+    assert set(found) == {f"postgresql/{role}", "cache/transport-bureau.bus-arrival.arrivals"}
+    database = found[f"postgresql/{role}"]
+    assert (database["owner"], database["locked"]) == ("transport-bureau/bus-arrival/db", True)
+    assert database["bytes"] > 1_000_000
+    assert database["since"] > "2026"
+    # Nothing of it is left in the cluster, and the next run has nothing to do.
+    jobs = real.cluster.get("job", "-n", APPLICATION)["items"]
+    assert not [item for item in jobs if "accounts" in item["metadata"]["name"]]
+
+    real.files.add("transport-bureau.yaml", gone)
+    real.files.save()
+    real.up()
+    assert eventually(lambda: real.state_of("bus"), 60)["database"] == before
+    assert real.binding("db")["password"] != old["password"]
+    assert json.loads(real.home.run("leftovers", "list", real.files, "-o", "json").out)["leftovers"] == []
+
+    real.files.remove("App", "bus-arrival")
+    real.files.save()
+    real.home.run("up", real.files, "--yes", f"--confirm={NAME}")
+    real.home.run("leftovers", "delete", real.files, *found, f"--confirm={NAME}")
+    assert real.sql("postgres", f"SELECT count(*) FROM pg_database WHERE datname = '{role}'") == "0"
+    assert json.loads(real.home.run("leftovers", "list", real.files, "-o", "json").out)["leftovers"] == []
+    real.files.add("transport-bureau.yaml", gone)
+    real.files.save()
+    real.up()
 
 
 def test_stop_leaves_nothing_behind_and_up_goes_on_with_the_data(real: RealCity) -> None:

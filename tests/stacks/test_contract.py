@@ -140,6 +140,11 @@ def test_a_binding_that_needs_an_account_has_a_provisioner_with_limits(name: str
     wanted = (*settings, "APP_ROLE", *credentials, "HOST", "PORT")
     assert [key for key in wanted if key not in provisioner.script] == []
     assert kind.limits_of(use) == kind.limits
+    # Who can lock accounts can list and delete them too, by the names that it is given.
+    scripts = (provisioner.deprovision, provisioner.delete, provisioner.inventory)
+    assert len({bool(script) for script in scripts}) == 1
+    assert all("HOST" in script and "ADMIN_PASSWORD" in script for script in scripts if script)
+    assert all("ACCOUNTS" in script for script in scripts[:2] if script)
 
 
 def test_every_object_has_the_labels_and_lies_behind_default_deny(recorded: tuple[str, list[RecordedResource]]) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -45,3 +46,21 @@ class PathBeforeName(TyperCommand):
                 return super().parse_args(ctx, [".", *given])
             except typer.TyperException:
                 raise error from None
+
+
+class PathBeforeNames(TyperCommand):
+    """A command with the arguments PATH and any number of NAMEs. Where the first of them is no path that exists, PATH
+    is the current directory."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            left = super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            if getattr(getattr(error, "param", None), "name", "") != "names":
+                raise
+            return super().parse_args(ctx, [".", *given])
+        path, names = ctx.params.get("path"), ctx.params.get("names") or ()
+        if path is not None and not Path(path).exists():
+            ctx.params |= {"path": Path(), "names": [str(path), *names]}
+        return left

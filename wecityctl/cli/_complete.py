@@ -34,6 +34,24 @@ def complete_secret(context: typer.Context, incomplete: str) -> list[str]:
     return _complete(context, incomplete, secrets_of)
 
 
+def complete_capability(context: typer.Context, incomplete: str) -> list[str]:
+    """The city's capabilities."""
+    return _complete(context, incomplete, lambda city: (item.name for item in city.capabilities))
+
+
+def complete_credential(context: typer.Context, incomplete: str) -> list[str]:
+    """The generated passwords of apps' accounts, and of administrators, as the secret store names them."""
+    return _complete(context, incomplete, _credentials)
+
+
+def _credentials(city: City) -> Iterable[str]:
+    from wecityctl.model import naming
+    from wecityctl.model.catalogue import credential_key
+
+    yield from (credential_key("password", app.tenant, app.name, use.alias) for app in city.apps for use in app.uses)
+    yield from (naming.admin_key(item.name) for item in city.capabilities if not item.is_entry)
+
+
 def secrets_of(city: City) -> list[str]:
     """Return every secret that an app or an entry point of the city uses, as `TENANT/NAME`."""
     named = {f"{app.tenant}/{name}" for app in city.apps for part in app.components for name in part.secrets}

@@ -111,7 +111,10 @@ NewCluster = Annotated[
         help="This cloud's cluster is another one on purpose: what the old one holds is forgotten, not deleted.",
     ),
 ]
-DeleteData = Annotated[bool, typer.Option("--delete-data", help="Delete volumes too; without it they are kept.")]
+DeleteData = Annotated[
+    bool,
+    typer.Option("--delete-data", help="Delete volumes too, and what gone apps have in capabilities; else they stay."),
+]
 ReportFile = Annotated[
     Path | None, typer.Option("--report-file", metavar="FILE", help="Write the machine-readable result here.")
 ]

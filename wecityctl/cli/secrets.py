@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wecityctl.cli._arguments import PathBeforeName
+from wecityctl.cli._arguments import PathBeforeName, PathBeforeNames
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, note, say, say_json
-from wecityctl.cli._complete import complete_secret, secrets_of
+from wecityctl.cli._complete import (
+    complete_app,
+    complete_capability,
+    complete_credential,
+    complete_secret,
+    secrets_of,
+)
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.naming import CITY_KEYS, TENANT_KEYS
 
@@ -100,6 +106,62 @@ def remove(path: CityPath = HERE, *, name: Name) -> None:
     session = _session(path)
     remove_secret(open_backend(session.city), _key(session, name))
     note(f"{name} is forgotten")
+
+
+@app.command(
+    cls=PathBeforeNames,
+    epilog=EPILOG.format(
+        "wecityctl secrets rotate examples/xingcheng --app health-commission/health-code",
+        "wecityctl secrets rotate examples/xingcheng --capability postgresql --dry-run",
+        "wecityctl secrets rotate examples/xingcheng binding/health-commission/health-code/db",
+    ),
+)
+def rotate(
+    path: CityPath = HERE,
+    *,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Passwords, as `secrets list` shows them.",
+            show_default=False,
+            autocompletion=complete_credential,
+        ),
+    ] = None,
+    of_app: Annotated[
+        str,
+        typer.Option("--app", metavar="TENANT/NAME", help="All of this app's.", autocompletion=complete_app),
+    ] = "",
+    capability: Annotated[
+        str,
+        typer.Option(
+            "--capability",
+            metavar="NAME",
+            help="The administrator's of this capability and those of all that use it.",
+            autocompletion=complete_capability,
+        ),
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show which would be replaced.")] = False,
+) -> None:
+    """Replace generated passwords in the store by new ones. The next `up` sets them and restarts the pods that use
+    them; until then nothing has changed."""
+    from wecityctl.operations import rotate as operation
+
+    if not (names or of_app or capability):
+        raise ConfigurationError(
+            "nothing says which passwords to replace", resolution="name some, or --app or --capability"
+        )
+    session = _session(path)
+    found = operation.chosen(session, names or (), of_app, capability)
+    done = found if dry_run else operation.rotate(session, found)
+    for item in done:
+        say(f"{item.name}  ({item.user} in {item.capability})")
+    if dry_run:
+        note("nothing was replaced")
+    elif not done:
+        note("the store has none of them yet; `up` makes them")
+    else:
+        note(f"`wecityctl up {path}` sets the new passwords, and restarts what uses them")
 
 
 def _session(path: Path) -> Session:

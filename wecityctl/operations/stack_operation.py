@@ -13,10 +13,12 @@ from wecityctl.engine.run.execution import run
 from wecityctl.engine.run.interrupts import require_time, time_limit
 from wecityctl.engine.run.options import RunOptions
 from wecityctl.engine.state.backend import Backend, open_backend
+from wecityctl.errors import ExitCode
 from wecityctl.inputs import Clusters
 from wecityctl.model.events import Emit, Event, Progress, RunFinished, RunResult
 from wecityctl.operations.cloud_moves import moves_within, require_confirmed
 from wecityctl.operations.deployment_rights import duties, require_rights
+from wecityctl.operations.deprovision import end_access
 from wecityctl.operations.entry_urls import entry_urls
 from wecityctl.operations.interconnect import link_clouds
 from wecityctl.operations.namespace_conflicts import without_namespace_conflicts
@@ -115,16 +117,28 @@ class StackOperation:
             self.options,
             self.clusters,
             self.backend,
-            self._emit_completed,
+            self._emit_before_end,
             open_provisioned=open_provisioned,
             before=lambda: self.policies.hold(self.emit),
             engine=self.engine,
         )
-        return self._completed(result)
-
-    def _emit_completed(self, event: Event) -> None:
+        if self.options.operation in ("up", "destroy") and not self.options.given:
+            result = self._end_access(result)
         # The engine does not know how this host reaches the city; the last event must equal the report.
-        self.emit(RunFinished(self._completed(event.result)) if isinstance(event, RunFinished) else event)
+        completed = self._completed(result)
+        self.emit(RunFinished(completed))
+        return completed
+
+    def _end_access(self, result: RunResult) -> RunResult:
+        """Lock the accounts whose use has ended, of this run and of others that did not come to it."""
+        if result.exit_code == ExitCode.CANCELLED:
+            return result
+        patience = self.options.timeouts.lock
+        return end_access(self.session, self.clusters, self.backend, self.emit, result, patience=patience)
+
+    def _emit_before_end(self, event: Event) -> None:
+        if not isinstance(event, RunFinished):
+            self.emit(event)
 
     def _completed(self, result: RunResult) -> RunResult:
         keep = self.options.operation == "up"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
+from functools import cached_property
 from typing import Any
 
 from wecityctl.engine.locks.run_locks import RunLocks
 from wecityctl.engine.process.provider_choice import ProviderChoice
+from wecityctl.engine.removal.leaving import Account, noted, planned_accounts
 from wecityctl.engine.run.landing_outputs import LAYER as LANDING
 from wecityctl.engine.run.options import RunOptions
 from wecityctl.engine.run.records import Record
@@ -158,6 +160,11 @@ class Context:
         """The capability types that the plan was made with."""
         return self._session.catalogue
 
+    @cached_property
+    def planned_accounts(self) -> frozenset[Account]:
+        """The accounts in capabilities that the city's files ask for."""
+        return planned_accounts(self.plan.whole, self.catalogue)
+
     def learn(self, stack: str, outputs: Mapping[str, Any] | None) -> None:
         """Store the outputs of a stack, from this run or from a record."""
         if outputs is not None:
@@ -237,7 +244,8 @@ class Context:
             kept, due = self.kept_secrets(), self._due()
             if self.options.operation == "up":
                 names = [name for name in secret_store.needed(self.plan) if name not in due]
-                self._secrets = {**secret_store.with_generated(names, kept), **due}
+                current = {name: value for name, value in kept.items() if name not in self.stale_secrets}
+                self._secrets = {**kept, **secret_store.with_generated(names, current), **due}
             else:
                 self._secrets = {name: value for name, value in kept.items() if name not in due}
         return self._secrets
@@ -245,8 +253,24 @@ class Context:
     def new_secrets(self) -> tuple[str, ...]:
         """Return the names of the values that the plan needs and the store lacks, and of certificates that are due."""
         kept = self.kept_secrets()
-        missing = [name for name in secret_store.needed(self.plan) if name not in kept]
+        stale = self.stale_secrets
+        missing = [name for name in secret_store.needed(self.plan) if name not in kept or name in stale]
         return tuple(dict.fromkeys([*missing, *self._due()]))
+
+    @cached_property
+    def stale_secrets(self) -> frozenset[str]:
+        """The names of credentials of accounts that were locked and whose users come back: they get others."""
+        if self.options.operation not in ("preview", "up"):
+            return frozenset()
+        locked = [item.account for items in noted(self.backend).values() for item in items if item.done]
+        return frozenset(
+            name
+            for account in locked
+            if account in self.planned_accounts
+            for name in self.catalogue[self.plan.city.capability(account.capability).type].credential_keys(
+                *account.parts
+            )
+        )
 
     def certificate_names(self) -> str:
         """Return a digest of the subject names of the plan's certificates; empty if the plan needs none."""

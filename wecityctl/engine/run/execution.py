@@ -22,6 +22,7 @@ from wecityctl.engine.process.ipc import Report
 from wecityctl.engine.process.provider_choice import choose_provider
 from wecityctl.engine.removal import removal
 from wecityctl.engine.removal.keeping import Keeping
+from wecityctl.engine.removal.leaving import accounts_in
 from wecityctl.engine.removal.removal import guarded_urns
 from wecityctl.engine.run import activity
 from wecityctl.engine.run.context import Context
@@ -268,6 +269,7 @@ class _Runner:
             states = {name: context.state(name) for name in self.results}
             note = removal.confirmation_note(self.results.values(), states, context.plan.city.name)
             self.notes += [note] if note else []
+            self.notes += self._ending_access()
         # Only an `up` makes the objects match the files, so a refresh does not write records that let a later `up` skip
         # stacks.
         if self._options.operation == "up" and forward.good:
@@ -277,6 +279,16 @@ class _Runner:
         self._remove_leftovers(engine, maker, interrupts)
         if self._options.operation in ("preview", "up"):
             self._settle_undeclared(forward.with_kept, engine)
+
+    def _ending_access(self) -> Iterator[str]:
+        """Which accounts in capabilities an `up` of these files would lock."""
+        found = {
+            account.owner
+            for name in self.results
+            for account in accounts_in(name, self._context.state(name)) - self._context.planned_accounts
+        }
+        if found:
+            yield f"no longer used, and locked by `up` with its data kept: {', '.join(sorted(found))}"
 
     def _to_change(self, work: Iterable[str]) -> frozenset[str]:
         """Return the stacks that this run may change: those that need a run, their dependants, confirmed leftovers, and

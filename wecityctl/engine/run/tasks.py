@@ -14,6 +14,7 @@ from wecityctl.engine.cluster.unmanaged import Beside, TakenDown, look_beside
 from wecityctl.engine.locks.abandoned import break_dead
 from wecityctl.engine.process.ipc import Job, PortRights, Report
 from wecityctl.engine.process.vendors import missing_prerequisites, require_for_cloud, require_for_state
+from wecityctl.engine.removal import leaving
 from wecityctl.engine.removal.keeping import Keeping
 from wecityctl.engine.removal.protection import lifted_of, vendor_providers
 from wecityctl.engine.removal.removal import guarded_urns
@@ -71,6 +72,14 @@ def restore_lost(context: Context, stack: str, emit: Emit, before: StackState | 
     )
     context.reread(stack)
     return True
+
+
+def note_leaving(context: Context, stack: str) -> None:
+    """Note which accounts in capabilities a run of the stack takes away, before it does: they are locked after it."""
+    found = leaving.accounts_in(stack, context.state(stack))
+    if found and context.options.operation == "up":
+        found -= context.planned_accounts
+    leaving.note(context.backend, stack, found, delete=context.options.delete_data)
 
 
 def without_integrity_errors(report: Report) -> Report:
@@ -188,7 +197,8 @@ class UpdateTask:
         # Certificates expire without any change to the files.
         is_recent = record is not None and (not has_certificates(needed) or self._up_to_date.is_recent(stack))
         names = self._context.certificate_names()
-        if record is not None and is_recent and needed <= set(record.names) and record.values == names:
+        has_all = record is not None and needed <= set(record.names) - self._context.stale_secrets
+        if record is not None and is_recent and has_all and record.values == names:
             self._context.leave_certificates()
             return StackResult(stack, "unchanged", reason=counted(len(record.names), "value"))
         new = self._context.new_secrets()
@@ -232,6 +242,7 @@ class UpdateTask:
             state = context.reread(stack)
         if self._operation == "up":
             hand_over_replicas(context, stack, self._emit)
+            note_leaving(context, stack)
         port = 0
         # Other providers need a cluster to compare with.
         serves = context.provider.kind == "builtin" or planned.cloud in context.stopped
@@ -498,6 +509,7 @@ class DestroyTask:
         self._up_to_date.forget(stack)
         state = context.state(stack)
         assert state is not None
+        note_leaving(context, stack)
         if not context.options.delete_data:
             earlier = self._keeping.kept(stack)
             kept = kept_objects(state, context.cluster_of(stack))

@@ -15,7 +15,7 @@ from wecityctl.engine.run.options import RunOptions
 from wecityctl.engine.run.outcome import result_of
 from wecityctl.engine.run.records import discard
 from wecityctl.engine.run.schedule import Schedule
-from wecityctl.engine.secrets.secret_store import SecretStore
+from wecityctl.engine.secrets.secret_store import SecretStore, with_generated
 from wecityctl.engine.state.backend import Backend
 from wecityctl.errors import CancelledError, ConfigurationError, DeploymentError
 from wecityctl.model.events import StackResult
@@ -35,6 +35,11 @@ def remove_secret(backend: Backend, name: str) -> None:
         return {key: kept for key, kept in values.items() if key != name}
 
     _write(backend, without)
+
+
+def renew_generated(backend: Backend, names: Collection[str]) -> None:
+    """Put a new generated value in the place of each of `names`."""
+    _write(backend, lambda values: with_generated(names, {k: v for k, v in values.items() if k not in names}))
 
 
 class _Write:

@@ -23,6 +23,7 @@ RUN_LOCKS = ".wecity/locks/runs"
 RECORDS = ".wecity/records"
 LEASES = ".wecity/leases"
 ACTIVITY = ".wecity/history"
+LEAVING = ".wecity/leaving"
 # The endings of a state file: plain and compressed.
 ENDS = (".json", ".json.gz")
 
@@ -50,6 +51,11 @@ def lock_note(stack: str) -> str:
 def record(stack: str) -> str:
     """Return the key of our record of the stack."""
     return f"{RECORDS}/{stack}.json"
+
+
+def leaving(stack: str) -> str:
+    """The key of what a run of the stack was about to take away from its apps in capabilities, and has to lock."""
+    return f"{LEAVING}/{stack}.json"
 
 
 def activity(city: str) -> str:

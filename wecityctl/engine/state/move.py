@@ -29,7 +29,7 @@ from wecityctl.objects import Objects, open_objects
 
 # The engine keeps these by stack; the city's own history is one object.
 _BY_STACK = (HISTORY, BACKUPS)
-_AREAS = (*_BY_STACK, layout.ACTIVITY, layout.RECORDS, STACKS)
+_AREAS = (*_BY_STACK, layout.ACTIVITY, layout.RECORDS, layout.LEAVING, STACKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +213,8 @@ def _sizes(city: str, place: Objects, stacks: Iterable[str] = ()) -> dict[str, i
     for area in _AREAS:
         for entry in place.list(area):
             is_kept = area in _BY_STACK and entry.key.split("/")[3] in states
+            # Of stacks that are gone, too.
+            is_kept = is_kept or entry.key.startswith(layout.leaving(f"{city}.").removesuffix(".json"))
             if is_kept or entry.key in beside | records | last:
                 found[entry.key] = entry.size
     return dict(sorted(found.items(), key=lambda item: item[0] in last))

@@ -8,6 +8,7 @@ from typing import Any
 import pulumi
 
 from stacks.platforms.application.cache.access import PROVISION, TLS_OPTIONS, permissions
+from stacks.platforms.application.cache.deprovision import DELETE, DEPROVISION, INVENTORY
 from stacks.platforms.provisioner import UNBOUNDED, Provisioner, as_bytes
 from stacks.stack_references import KnownEndpoint
 from wecityctl.model.catalogue import UseLimits
@@ -38,4 +39,4 @@ def _connecting(is_tls: bool) -> Mapping[str, str]:
     return {"TLS": TLS_OPTIONS} if is_tls else {}
 
 
-PROVISIONER = Provisioner(PROVISION, _values, _settings, _connecting)
+PROVISIONER = Provisioner(PROVISION, _values, _settings, _connecting, DEPROVISION, DELETE, INVENTORY)

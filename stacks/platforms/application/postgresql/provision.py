@@ -9,6 +9,7 @@ import pulumi
 
 from stacks.platforms import tls
 from stacks.platforms.application.postgresql.access import PROVISION
+from stacks.platforms.application.postgresql.deprovision import DELETE, DEPROVISION, INVENTORY
 from stacks.platforms.provisioner import Provisioner, as_bytes
 from stacks.stack_references import KnownEndpoint
 from wecityctl.model.catalogue import UseLimits
@@ -40,4 +41,4 @@ def _connecting(is_tls: bool) -> Mapping[str, str]:
     return {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": tls.AUTHORITY} if is_tls else {}
 
 
-PROVISIONER = Provisioner(PROVISION, _values, _settings, _connecting)
+PROVISIONER = Provisioner(PROVISION, _values, _settings, _connecting, DEPROVISION, DELETE, INVENTORY)

@@ -1,0 +1,107 @@
+"""The Jobs that lock, delete and list accounts of a capability that is up: manifests with plain values, no resources.
+
+They are no part of a stack: whoever removes accounts applies one, waits for it and removes it. They run beside the
+capability as its provisioning Jobs do, with the administrator's password from the Secret there.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection
+from importlib import import_module
+from typing import Literal
+
+from stacks import pods
+from stacks.objects import Manifest
+from stacks.platforms import tls
+from stacks.platforms.provisioner import Provisioner
+from stacks.platforms.stateful import provisioning_labels
+from wecityctl.inputs import Cluster
+from wecityctl.model import naming
+from wecityctl.model.catalogue import CapabilityType
+from wecityctl.model.city import City
+from wecityctl.model.outputs import Endpoint
+
+Task = Literal["deprovision", "delete", "inventory"]
+USER = 999
+# Seconds: a Job beyond its deadline is given up by the cluster; what is done is removed should nobody do it before.
+DEADLINE, KEPT = 240, 600
+
+
+def script_of(kind: CapabilityType, task: Task) -> str:
+    """The capability's script for a task; empty for a capability that makes no accounts, or has no such script."""
+    found = _provisioner(kind)
+    return str(getattr(found, task)) if found is not None else ""
+
+
+def account_job(
+    city: City,
+    kind: CapabilityType,
+    cluster: Cluster,
+    endpoint: Endpoint,
+    task: Task,
+    accounts: Collection[tuple[str, str]] = (),
+    *,
+    is_tls: bool,
+) -> Manifest:
+    """The Job for `task` at `endpoint`. `accounts` are names and owners, for all tasks but `inventory`.
+
+    What changes something has one name, so that one that an earlier run has left is found; whoever runs it has locked
+    the platform's stack. Lists are made by anybody at any time, each by a Job of its own.
+    """
+    found = _provisioner(kind)
+    assert found is not None
+    values = {
+        "HOST": endpoint.host,
+        "PORT": str(endpoint.port),
+        "ACCOUNTS": "\n".join(f"{account} {owner}" for account, owner in accounts),
+        **found.connecting(is_tls),
+    }
+    runner = pods.container(
+        "accounts",
+        endpoint.image,
+        command=["/bin/sh", "-c", script_of(kind, task)],
+        env=[
+            pods.from_secret("ADMIN_PASSWORD", endpoint.admin_secret, "password"),
+            *({"name": name, "value": value} for name, value in values.items()),
+        ],
+        mounts=[tls.MOUNT] if is_tls else [],
+        requests={"cpu": "20m", "memory": "64Mi"},
+    )
+    suffix = f"inventory-{secrets.token_hex(3)}" if task == "inventory" else "accounts"
+    name = naming.fit(f"{endpoint.capability}-{suffix}", 52)
+    # The capability's name, as exemptions from rules are by it; the component keeps the pod out of its Service.
+    labels = naming.standard_labels(
+        city.name,
+        name=endpoint.capability,
+        component="accounts",
+        part_of=endpoint.pod_labels.get(naming.PART_OF_LABEL, ""),
+        instance=city.name,
+    )
+    spec = pods.pod(
+        [runner],
+        cluster=cluster,
+        volumes=[tls.authority_volume(endpoint.capability)] if is_tls else [],
+        user=USER,
+        architectures=city.images.architectures,
+        restart="Never",
+    )
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": endpoint.namespace, "labels": labels},
+        "spec": {
+            "backoffLimit": 3,
+            "activeDeadlineSeconds": DEADLINE,
+            "ttlSecondsAfterFinished": KEPT,
+            "template": pods.template({**labels, **provisioning_labels(endpoint.capability)}, spec),
+        },
+    }
+
+
+def _provisioner(kind: CapabilityType) -> Provisioner | None:
+    if kind.binding is None or not kind.binding.provisioner:
+        return None
+    module, _, attribute = kind.binding.provisioner.partition(":")
+    found: Provisioner = getattr(import_module(module), attribute)
+    return found

@@ -1,0 +1,86 @@
+"""What becomes of a database and role in PostgreSQL whose use has ended: locked, listed with size and age, dropped.
+
+The scripts run as the administrator in a Job, with ACCOUNTS (a line for each: the role, and whose it is); what psql
+itself reads says how it knows the server. An account is touched only where the server has recorded that very owner.
+"""
+
+from __future__ import annotations
+
+from stacks.platforms.application.postgresql.access import BINARIES, LOCK, TABLE
+
+_BEGIN = f"""set -eu
+export PGPASSWORD="$ADMIN_PASSWORD" PGUSER=postgres PGHOST="$HOST" PGPORT="$PORT" PGCONNECT_TIMEOUT=5
+# An app may have made its database read-only.
+export PGOPTIONS='-c default_transaction_read_only=off'
+tries=0
+until {BINARIES}/pg_isready --dbname=sslmode=prefer --quiet; do
+  tries=$((tries + 1)); [ "$tries" -lt 60 ] || exit 1; sleep 1
+done
+sql() {{ {BINARIES}/psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 "$@"; }}
+"""
+
+# Not a part of `TABLE`: the guard's pod has that in its template, and a server is not restarted for a column.
+_TABLE = f"""
+SET client_min_messages = warning;
+SELECT pg_advisory_lock({LOCK}) \\g /dev/null
+SET lock_timeout = '5s';
+{TABLE}
+ALTER TABLE wecity.limits ADD COLUMN IF NOT EXISTS left_at timestamptz;
+"""
+
+_LISTED = r"""
+\getenv accounts ACCOUNTS
+CREATE TEMPORARY TABLE listed AS
+  SELECT l.role
+  FROM regexp_split_to_table(:'accounts', E'\n') line JOIN wecity.limits l ON l.role = split_part(line, ' ', 1)
+  WHERE coalesce(l.owner, split_part(line, ' ', 2)) = split_part(line, ' ', 2);
+"""
+
+# Sessions are ended before their role is changed, which one of them may hold, and once more for those that came
+# between. The time is that of the first lock, not of its repetition.
+_LOCK = rf"""{_TABLE}{_LISTED}
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity JOIN listed ON usename = role \g /dev/null
+UPDATE wecity.limits l SET left_at = now()
+  FROM listed, pg_roles r WHERE l.role = listed.role AND r.rolname = l.role AND r.rolcanlogin;
+SELECT format('ALTER ROLE %I WITH NOLOGIN PASSWORD NULL', role) FROM listed JOIN pg_roles ON rolname = role \gexec
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity JOIN listed ON usename = role \g /dev/null
+"""  # noqa: S608 - what goes in are constants of these modules
+
+DEPROVISION = f"""{_BEGIN}sql --dbname=postgres <<'SQL'
+{_LOCK}SQL
+"""
+
+# A role cannot be dropped while other databases have something of it, which their apps may have granted. The record
+# goes last: what was killed in between is listed, and dropped by the next try.
+DELETE = f"""{_BEGIN}roles=$(sql --dbname=postgres --tuples-only --no-align <<'SQL'
+{_LOCK}SELECT role FROM listed ORDER BY role;
+SQL
+)
+for role in $roles; do
+  echo 'DROP DATABASE IF EXISTS :"role" WITH (FORCE);' | sql --dbname=postgres --set=role="$role"
+  sql --dbname=postgres --tuples-only --no-align --set=role="$role" > /tmp/databases <<'SQL'
+SELECT DISTINCT coalesce(d.datname, 'postgres')
+FROM pg_shdepend s LEFT JOIN pg_database d ON d.oid = s.dbid
+WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = (SELECT oid FROM pg_roles WHERE rolname = :'role');
+SQL
+  while IFS= read -r database; do
+    echo 'DROP OWNED BY :"role" CASCADE;' | sql --dbname="$database" --set=role="$role"
+  done < /tmp/databases
+  sql --dbname=postgres --set=role="$role" <<'SQL'
+SET client_min_messages = warning;
+DROP ROLE IF EXISTS :"role";
+DELETE FROM wecity.limits WHERE role = :'role';
+SQL
+done
+"""  # noqa: S608
+
+# Prints what `stacks.platforms.provisioner` says.
+INVENTORY = f"""{_BEGIN}sql --dbname=postgres --tuples-only --no-align <<'SQL'
+{_TABLE}
+SELECT concat_ws(' ', 'account', l.role, coalesce(l.owner, '-'), coalesce(pg_database_size(d.oid), 0),
+  CASE WHEN r.rolcanlogin THEN 'open' ELSE 'locked' END,
+  CASE WHEN r.rolcanlogin THEN '-' ELSE coalesce(extract(epoch FROM l.left_at)::bigint::text, '-') END)
+FROM wecity.limits l LEFT JOIN pg_roles r ON r.rolname = l.role LEFT JOIN pg_database d ON d.datname = l.role
+ORDER BY l.role;
+SQL
+"""  # noqa: S608

@@ -1,0 +1,203 @@
+"""Accounts whose use has ended, on real servers: locked at once, listed with size and age, removed when asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stacks.platforms.application.cache.access import TLS_OPTIONS
+from stacks.platforms.application.cache.provision import PROVISIONER as CACHE
+from stacks.platforms.application.postgresql.provision import PROVISIONER as POSTGRESQL
+from tests.attack.conftest import Unpacked
+from tests.attack.served import ADMIN, PASSWORD, Served, attacked, cache_server, database_server, wait_until
+from tests.images.rootfs import needs_root
+from wecityctl.model.city import Use
+
+pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(400)]
+
+EVE, BOB = ("health", "code"), ("transport", "bus")
+DATABASE, NEIGHBOUR = "health_code_db", "transport_bus_db"
+USER, OTHER = "health.code.cache", "transport.bus.cache"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A server with two apps' accounts, one of which leaves; `connect` signs in."""
+
+    served: Served
+    connect: Callable[..., Any]
+
+    def run(self, script: str, accounts: str = "", **values: str) -> str:
+        """What one of the capability's scripts prints."""
+        where = {"HOST": "127.0.0.1", "PORT": str(self.served.port), "ADMIN_PASSWORD": ADMIN, "ACCOUNTS": accounts}
+        done = self.served.image.run("/bin/sh", "-c", script, **where, **values)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return str(done.stdout)
+
+
+def inventory(text: str) -> dict[str, list[str]]:
+    """Owner, bytes, state and since of each account."""
+    lines = [line.split() for line in text.splitlines()]
+    assert all(words[0] == "account" and len(words) == 6 for words in lines), text
+    return {words[1]: words[2:] for words in lines}
+
+
+@pytest.fixture(scope="module")
+def database(unpacked: Unpacked, drivers: Path) -> Iterator[Kept]:
+    native = pytest.importorskip("pg8000.native")
+    city = attacked((*EVE, Use("postgresql", "db")), (*BOB, Use("postgresql", "db")))
+    with database_server(city, unpacked("postgresql")) as served:
+
+        def connect(role: str, password: str = PASSWORD, database: str = "") -> Any:
+            where = {"host": "127.0.0.1", "port": served.port, "database": database or role, "timeout": 30}
+            return native.Connection(role, password=password, **where)
+
+        wait_until(lambda: _answers(lambda: connect("postgres", ADMIN)), 90)
+        served.provision()
+        yield Kept(served, connect)
+
+
+@pytest.fixture(scope="module")
+def cache(unpacked: Unpacked, drivers: Path) -> Iterator[Kept]:
+    redis = pytest.importorskip("redis")
+    city = attacked((*EVE, Use("cache", "cache")), (*BOB, Use("cache", "cache")))
+    with cache_server(city, unpacked("cache")) as served:
+
+        def connect(user: str, password: str = PASSWORD, **options: Any) -> Any:
+            where = {"host": "127.0.0.1", "port": served.port, "ssl": True, "ssl_ca_data": served.authority}
+            who = {"username": user, "password": password, "decode_responses": True}
+            return redis.Redis(**where, **who, socket_timeout=20, **options)
+
+        wait_until(lambda: _answers(lambda: connect("admin", ADMIN).ping()))
+        served.provision()
+        yield Kept(served, connect)
+
+
+def _answers(ask: Callable[[], Any]) -> bool:
+    try:
+        ask()
+    except Exception:
+        return False
+    return True
+
+
+def test_a_database_is_locked_at_once_and_its_neighbour_goes_on(database: Kept) -> None:
+    eve, bob = database.connect(DATABASE), database.connect(NEIGHBOUR)
+    eve.run("CREATE TABLE kept AS SELECT 'here' AS note")
+    # It holds its own role in a transaction that it leaves open.
+    eve.run("BEGIN")
+    eve.run(f"ALTER ROLE {DATABASE} SET work_mem = '1MB'")
+    before = inventory(database.run(POSTGRESQL.inventory))
+    assert before[DATABASE][0] == "health/code/db"
+    assert int(before[DATABASE][1]) > 1_000_000
+    assert before[DATABASE][2:] == ["open", "-"]
+
+    database.run(POSTGRESQL.deprovision, f"{DATABASE} health/code/db")
+    with pytest.raises(Exception, match=r"terminat|network|reset|closed"):
+        eve.run("SELECT 1")
+    with pytest.raises(Exception, match="password authentication failed"):
+        database.connect(DATABASE)
+    assert bob.run("SELECT 1") == [[1]]
+    bob.close()
+    state, since = inventory(database.run(POSTGRESQL.inventory))[DATABASE][2:]
+    assert state == "locked"
+    assert abs(int(since) - time.time()) < 60
+
+    # Again, with one that is not there and one that is another's: nothing changes.
+    lines = f"{DATABASE} health/code/db\nnobody_x_y nobody/x/y\n{NEIGHBOUR} somebody/else/db\n"
+    database.run(POSTGRESQL.deprovision, lines)
+    after = inventory(database.run(POSTGRESQL.inventory))
+    assert after[DATABASE][2:] == ["locked", since]
+    assert after[NEIGHBOUR][2] == "open"
+
+
+def test_an_app_that_comes_back_finds_its_database(database: Kept) -> None:
+    database.run(POSTGRESQL.deprovision, f"{DATABASE} health/code/db")
+    database.served.provision()
+    with contextlib.closing(database.connect(DATABASE)) as eve:
+        assert eve.run("SELECT note FROM kept") == [["here"]]
+    assert inventory(database.run(POSTGRESQL.inventory))[DATABASE][2:] == ["open", "-"]
+
+
+def test_a_database_is_deleted_with_what_its_role_has_in_others(database: Kept) -> None:
+    with contextlib.closing(database.connect(NEIGHBOUR)) as bob:
+        bob.run(f"GRANT CONNECT ON DATABASE {NEIGHBOUR} TO {DATABASE}")
+        bob.run(f"CREATE SCHEMA shared; GRANT ALL ON SCHEMA shared TO {DATABASE}")
+        bob.run("CREATE TABLE shared.own (note text)")
+        bob.run(f"ALTER DATABASE {NEIGHBOUR} SET default_transaction_read_only = on")
+    with contextlib.closing(database.connect(DATABASE, database=NEIGHBOUR)) as eve:
+        eve.run("SET transaction_read_only = off; CREATE TABLE shared.eves (note text)")
+    # Another's account is not deleted, whatever the line says.
+    database.run(POSTGRESQL.delete, f"{NEIGHBOUR} health/code/db")
+    held = database.connect(DATABASE)
+    database.run(POSTGRESQL.delete, f"{DATABASE} health/code/db")
+    with pytest.raises(Exception, match=r"terminat|network|reset|closed"):
+        held.run("SELECT 1")
+    database.run(POSTGRESQL.delete, f"{DATABASE} health/code/db")
+    assert set(inventory(database.run(POSTGRESQL.inventory))) == {NEIGHBOUR}
+    with contextlib.closing(database.connect("postgres", ADMIN)) as admin:
+        assert admin.run("SELECT 1 FROM pg_roles WHERE rolname = :role", role=DATABASE) == []
+        assert admin.run("SELECT 1 FROM pg_database WHERE datname = :role", role=DATABASE) == []
+    with contextlib.closing(database.connect(NEIGHBOUR)) as bob:
+        assert bob.run("SELECT tablename FROM pg_tables WHERE schemaname = 'shared'") == [["own"]]
+    database.served.provision()
+    with contextlib.closing(database.connect(DATABASE)) as eve:
+        assert eve.run("SELECT to_regclass('kept')") == [[None]]
+
+
+def test_a_user_of_a_cache_is_locked_at_once_and_its_neighbour_goes_on(cache: Kept) -> None:
+    eve, bob = cache.connect(USER), cache.connect(OTHER)
+    eve.set(f"{USER}:kept", "here" * 1000)
+    cache.connect(USER, db=3).set(f"{USER}:elsewhere", "too")
+    bob.set(f"{OTHER}:kept", "his")
+    before = inventory(cache.run(CACHE.inventory, TLS=TLS_OPTIONS))
+    assert int(before[USER][1]) > 4000 > int(before[OTHER][1]) > 0
+    assert before[USER][2:] == ["open", "-"]
+
+    cache.run(CACHE.deprovision, f"{USER} health/code/cache", TLS=TLS_OPTIONS)
+    for client in (eve, cache.connect(USER)):
+        with pytest.raises(Exception, match=r"WRONGPASS|invalid username|closed"):
+            client.get(f"{USER}:kept")
+    assert bob.get(f"{OTHER}:kept") == "his"
+    state, since = inventory(cache.run(CACHE.inventory, TLS=TLS_OPTIONS))[USER][2:]
+    assert state == "locked"
+    assert abs(int(since) - time.time()) < 60
+
+    lines = f"{USER} health/code/cache\nnobody.x.y nobody/x/y\nadmin nobody/x/y\n"
+    cache.run(CACHE.deprovision, lines, TLS=TLS_OPTIONS)
+    after = inventory(cache.run(CACHE.inventory, TLS=TLS_OPTIONS))
+    assert after[USER][2:] == ["locked", since]
+    assert after[OTHER][2] == "open"
+    # What a restart reads: the lock is in the file as well.
+    admin = cache.connect("admin", ADMIN)
+    admin.execute_command("ACL", "LOAD")
+    assert admin.execute_command("ACL", "DRYRUN", "admin", "PING") == "OK"
+    assert inventory(cache.run(CACHE.inventory, TLS=TLS_OPTIONS))[USER][2:] == ["locked", since]
+
+
+def test_an_app_that_comes_back_finds_its_keys(cache: Kept) -> None:
+    cache.run(CACHE.deprovision, f"{USER} health/code/cache", TLS=TLS_OPTIONS)
+    cache.served.provision()
+    assert cache.connect(USER).get(f"{USER}:kept") == "here" * 1000
+    assert inventory(cache.run(CACHE.inventory, TLS=TLS_OPTIONS))[USER][2:] == ["open", "-"]
+
+
+def test_a_user_of_a_cache_is_deleted_with_its_keys(cache: Kept) -> None:
+    many = cache.connect(USER).pipeline()
+    for number in range(2500):
+        many.set(f"{USER}:{number}", "x")
+    many.execute()
+    for _ in range(2):
+        cache.run(CACHE.delete, f"{USER} health/code/cache", TLS=TLS_OPTIONS)
+    assert set(inventory(cache.run(CACHE.inventory, TLS=TLS_OPTIONS))) == {OTHER}
+    admin = cache.connect("admin", ADMIN)
+    assert list(admin.scan_iter("*")) == [f"{OTHER}:kept"]
+    assert list(cache.connect("admin", ADMIN, db=3).scan_iter("*")) == []
+    cache.served.provision()
+    assert cache.connect(USER).get(f"{USER}:kept") is None

@@ -1,0 +1,212 @@
+"""Accounts whose use ends: noted before a run, and what comes of the notes. What servers do is in `attack`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stacks.platforms.account_jobs import account_job
+from tests.engine.drive import CATALOGUE, make_city, plan_of, session_of
+from wecityctl.engine.process.provider_choice import choose_provider
+from wecityctl.engine.removal import leaving
+from wecityctl.engine.removal.leaving import Account, accounts_in, planned_accounts
+from wecityctl.engine.run.context import Context
+from wecityctl.engine.run.options import RunOptions
+from wecityctl.engine.run.tasks import note_leaving
+from wecityctl.engine.secrets.secret_store import needed
+from wecityctl.engine.state.backend import Backend, open_backend
+from wecityctl.errors import ExitCode
+from wecityctl.inputs import Cluster, Clusters
+from wecityctl.model.events import Event, RunResult
+from wecityctl.model.outputs import Endpoint, PlatformOutputs, to_json
+from wecityctl.operations.account_servers import Server, provisioned_accounts
+from wecityctl.operations.deprovision import end_access
+from wecityctl.operations.leftovers import parse_inventory
+
+ENDPOINT = Endpoint(
+    "postgresql", "postgresql", "postgresql", "platform-application", "postgresql", 5432, {}, "postgresql-admin", "i:1"
+)
+HEALTH, TRAFFIC = (Account("main", "postgresql", f"{tenant}/app/db") for tenant in ("health", "traffic"))
+CLUSTER = Cluster("main", "", "", "")
+
+
+def job(account: Account) -> dict[str, Any]:
+    """A provisioning Job as a state has it, as far as anybody looks at it."""
+    container = {"env": [{"name": "OWNER", "value": account.owner}, {"name": "APP_ROLE", "valueFrom": {}}]}
+    template = {
+        "metadata": {"labels": {"wecity.dev/provisions": account.capability}},
+        "spec": {"containers": [container]},
+    }
+    return resource("kubernetes:batch/v1:Job", f"provision-{account.owner}", {"spec": {"template": template}})
+
+
+def resource(kind: str, name: str, inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    urn = f"urn:pulumi:s::wecity::{kind}::{name}"
+    return {"urn": urn, "type": kind, "custom": True, "id": name, "inputs": dict(inputs or {}), "outputs": {}}
+
+
+def write(backend: Backend, stack: str, *resources: dict[str, Any], outputs: Mapping[str, Any] | None = None) -> None:
+    root = resource("pulumi:pulumi:Stack", "root") | {"outputs": {"wecity": dict(outputs)} if outputs else {}}
+    backend.store.create(stack)
+    backend.store.write(stack, {"manifest": {}, "resources": [root, *resources]})
+
+
+@pytest.fixture
+def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Backend:
+    """The states of a city whose platform is up."""
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "test")
+    city = make_city("leave", backend=f"file://{tmp_path}")
+    found = open_backend(city)
+    secret = resource("kubernetes:core/v1:Secret", "platform-application/postgresql-admin")
+    outputs = to_json(PlatformOutputs("application", "main", (ENDPOINT,)))
+    write(found, "leave.platform.application.main", secret, outputs=outputs)
+    return found
+
+
+def end(backend: Backend, operation: str = "up", clusters: Clusters | None = None) -> RunResult:
+    session, events = session_of(make_city("leave", backend=backend.url)), list[Event]()
+    result = RunResult(operation, "leave", (), 1.0, 0)  # type: ignore[arg-type]
+    return end_access(session, clusters or Clusters(), backend, events.append, result)
+
+
+def test_a_state_tells_its_accounts(backend: Backend) -> None:
+    write(backend, "leave.tenant.health.main", job(HEALTH), resource("kubernetes:batch/v1:Job", "no-owner"))
+    assert accounts_in("leave.tenant.health.main", backend.read_state("leave.tenant.health.main")) == {HEALTH}
+    assert accounts_in("leave.tenant.none.main", None) == frozenset()
+    now = provisioned_accounts(backend, CATALOGUE)
+    assert now.accounts == {HEALTH}
+    assert [(server.endpoint.capability, server.is_tls) for server in now.servers.values()] == [("postgresql", False)]
+
+
+def test_the_files_tell_who_is_to_have_an_account() -> None:
+    city = make_city("leave")
+    assert planned_accounts(plan_of(city), CATALOGUE) == {HEALTH, TRAFFIC}
+    apps = tuple(replace(app, uses=()) for app in city.apps)
+    assert planned_accounts(plan_of(replace(city, apps=apps)), CATALOGUE) == frozenset()
+
+
+def test_notes_stay_until_they_are_settled(backend: Backend) -> None:
+    leaving.note(backend, "leave.tenant.health.main", [HEALTH])
+    leaving.note(backend, "leave.tenant.health.main", [TRAFFIC], delete=True)
+    [items] = leaving.noted(backend).values()
+    assert [(item.account, item.delete, item.done) for item in items] == [
+        (HEALTH, False, False),
+        (TRAFFIC, True, False),
+    ]
+    leaving.settle(backend, "leave.tenant.health.main", {HEALTH: True})
+    assert [item.done for item in leaving.noted(backend)["leave.tenant.health.main"]] == [True, False]
+    leaving.settle(backend, "leave.tenant.health.main", {HEALTH: False, TRAFFIC: False})
+    assert leaving.noted(backend) == {}
+    # Another city's, in the same place.
+    leaving.note(backend, "other.tenant.health.main", [HEALTH])
+    assert leaving.noted(backend) == {}
+
+
+def test_what_a_state_has_is_in_use_whatever_is_noted(backend: Backend) -> None:
+    """A stack that failed, or an app that is back, perhaps from another stack."""
+    leaving.note(backend, "leave.tenant.health.main", [HEALTH])
+    write(backend, "leave.crossing.health.main", job(HEALTH))
+    result = end(backend)
+    assert (result.exit_code, result.notes) == (0, ())
+    assert leaving.noted(backend) == {}
+
+
+def test_a_cloud_that_does_not_answer_leaves_the_note_and_fails(backend: Backend) -> None:
+    leaving.note(backend, "leave.tenant.health.main", [HEALTH])
+    result = end(backend)
+    assert result.exit_code == ExitCode.DEPLOYMENT
+    assert result.notes == ("not locked yet, as cloud main does not answer: health/app/db",)
+    assert [item.account for item in leaving.noted(backend)["leave.tenant.health.main"]] == [HEALTH]
+
+
+def test_a_server_that_cannot_be_reached_leaves_the_note_and_fails(backend: Backend) -> None:
+    leaving.note(backend, "leave.tenant.health.main", [HEALTH])
+    result = end(backend, clusters=Clusters(found={"main": replace(CLUSTER, kubeconfig="{}")}))
+    assert result.exit_code == ExitCode.DEPLOYMENT
+    assert "not locked yet in postgresql, the next run tries again: health/app/db: " in result.notes[0]
+    assert len(leaving.noted(backend)) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "tenants", "leaves"),
+    [
+        (RunOptions("up"), ("health", "traffic"), []),
+        (RunOptions("up"), ("traffic",), [(HEALTH, False)]),
+        (RunOptions("up", delete_data=True), ("traffic",), [(HEALTH, True)]),
+        (RunOptions("destroy"), ("health", "traffic"), [(HEALTH, False)]),
+    ],
+)
+def test_a_run_notes_what_it_takes_away_and_no_more(
+    backend: Backend, options: RunOptions, tenants: tuple[str, ...], leaves: list[tuple[Account, bool]]
+) -> None:
+    stack = "leave.tenant.health.main"
+    write(backend, stack, job(HEALTH))
+    session = session_of(make_city("leave", tenants, backend=backend.url))
+    note_leaving(Context(session, options, Clusters(), backend, choose_provider("builtin")), stack)
+    found = leaving.noted(backend).get(stack, ())
+    assert [(item.account, item.delete) for item in found] == leaves
+
+
+def test_who_comes_back_gets_another_password(backend: Backend) -> None:
+    leaving.note(backend, "leave.tenant.health.main", [HEALTH, TRAFFIC])
+    leaving.settle(backend, "leave.tenant.health.main", {HEALTH: True})
+    session = session_of(make_city("leave", backend=backend.url))
+    context = Context(session, RunOptions("up"), Clusters(), backend, choose_provider("builtin"))
+    assert context.stale_secrets == {"binding/health/app/db"}
+    kept = dict.fromkeys(needed(session.plan), "old")
+    write(backend, "leave.secrets", outputs={"values": kept})
+    assert "binding/health/app/db" in context.new_secrets()
+    made = context.secrets()
+    assert made["binding/health/app/db"] != "old"
+    assert made["binding/traffic/app/db"] == "old"
+
+
+def test_accounts_of_a_server_that_was_taken_down_stay_noted_for_its_volume(backend: Backend) -> None:
+    backend.delete_stack("leave.platform.application.main")
+    leaving.note(backend, "leave.tenant.health.main", [HEALTH])
+    assert end(backend, "destroy").exit_code == 0
+    assert len(leaving.noted(backend)) == 1
+    # Its volume went as well.
+    leaving.note(backend, "leave.tenant.health.main", [HEALTH], delete=True)
+    end(backend, "destroy")
+    assert leaving.noted(backend) == {}
+
+
+def test_a_list_tells_owner_size_and_age() -> None:
+    text = (
+        "NOTICE: something else\n"
+        "account health_app_db health/app/db 7500000 locked 1700000000\n"
+        "account old_one - 12 open -\n"
+        "account broken\n"
+    )
+    first, second = parse_inventory(text, Server("main", "s", ENDPOINT, CATALOGUE["postgresql"], is_tls=True), {})
+    assert (first.name, first.owner, first.bytes, first.locked) == (
+        "postgresql/health_app_db", "health/app/db", 7500000, True
+    )  # fmt: skip
+    assert first.since == "2023-11-14T22:13:20+00:00"
+    assert (second.owner, second.locked, second.since) == ("", False, "")
+    # The cache's names say whose they are.
+    cache = Server("main", "s", replace(ENDPOINT, capability="cache", type="cache"), CATALOGUE["cache"], is_tls=True)
+    [found] = parse_inventory("account health.app.c - 5 open -", cache, {})
+    assert found.owner == "health/app/c"
+
+
+def test_the_job_is_one_of_those_that_may_reach_the_server_and_tells_no_password() -> None:
+    city, kind = make_city("leave"), CATALOGUE["postgresql"]
+    made = account_job(city, kind, CLUSTER, ENDPOINT, "delete", [("health_app_db", "health/app/db")], is_tls=True)
+    template = made["spec"]["template"]
+    assert template["metadata"]["labels"]["wecity.dev/provisions"] == "postgresql"
+    [container] = template["spec"]["containers"]
+    values = {item["name"]: item.get("value") for item in container["env"]}
+    assert values["ACCOUNTS"] == "health_app_db health/app/db"
+    assert values["ADMIN_PASSWORD"] is None
+    assert values["PGSSLMODE"] == "verify-full"
+    assert template["spec"]["securityContext"]["runAsNonRoot"]
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    names = {account_job(city, kind, CLUSTER, ENDPOINT, "inventory", is_tls=False)["metadata"]["name"] for _ in "12"}
+    assert len(names) == 2
+    assert made["metadata"]["name"] == "postgresql-accounts"

@@ -1,0 +1,110 @@
+"""The capabilities of a city that are up and have accounts, and what can be done with these.
+
+Everything is taken from the states: what the files say may not be up yet, or not any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wecityctl.engine.removal.leaving import Account, accounts_in
+from wecityctl.model.catalogue import Binding, CapabilityType, Catalogue
+from wecityctl.model.naming import account_name
+from wecityctl.model.outputs import Endpoint, PlatformOutputs, outputs_from_json
+from wecityctl.model.stacknames import StackName
+
+if TYPE_CHECKING:
+    from stacks.platforms.account_jobs import Task
+    from wecityctl.engine.state.backend import Backend
+    from wecityctl.engine.state.checkpoint import StackState
+    from wecityctl.inputs import Cluster
+    from wecityctl.model.city import City
+
+# Seconds for one Job, with its image already on the node; and accounts for one, as the list is one variable.
+_SECONDS, _MOST = 180.0, 250
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A capability that is up, on a cloud: its type, and whether it speaks TLS. `stack` is its platform's."""
+
+    cloud: str
+    stack: str
+    endpoint: Endpoint
+    type: CapabilityType
+    is_tls: bool
+
+    @property
+    def binding(self) -> Binding:
+        assert self.type.binding is not None
+        return self.type.binding
+
+    def name_of(self, account: Account) -> str:
+        """The account's name in the server."""
+        return account_name(self.binding.separator, *account.parts)
+
+    def can(self, task: Task) -> bool:
+        """Whether the capability has a script for the task."""
+        from stacks.platforms.account_jobs import script_of
+
+        return bool(script_of(self.type, task))
+
+    def pairs(self, accounts: Collection[Account]) -> list[tuple[str, str]]:
+        """Name and owner of each account, as `run` takes them."""
+        return [(self.name_of(item), item.owner) for item in sorted(accounts)]
+
+    def run(self, city: City, cluster: Cluster, task: Task, accounts: Sequence[tuple[str, str]] = ()) -> str:
+        """Run a task's Job to its end and return what it prints. Raises what `run_job` does."""
+        from stacks.platforms.account_jobs import account_job
+        from wecityctl.engine.cluster.account_jobs import run_job
+
+        text = ""
+        for start in range(0, max(len(accounts), 1), _MOST):
+            part = accounts[start : start + _MOST]
+            job = account_job(city, self.type, cluster, self.endpoint, task, part, is_tls=self.is_tls)
+            text += run_job(cluster, job, _SECONDS)
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisionedAccounts:
+    """What the city's states say: the capabilities that are up, by cloud and name, and the accounts in use."""
+
+    servers: Mapping[tuple[str, str], Server]
+    accounts: frozenset[Account]
+
+
+def provisioned_accounts(backend: Backend, catalogue: Catalogue) -> ProvisionedAccounts:
+    """Read all of the city's states for their capabilities and accounts."""
+    servers: dict[tuple[str, str], Server] = {}
+    accounts: set[Account] = set()
+    for stack in backend.list_stacks():
+        name = StackName.parse(stack)
+        if name.city != backend.city or name.layer not in ("platform", "crossing", "tenant"):
+            continue
+        state = backend.read_state(stack)
+        if state is None:
+            continue
+        accounts |= accounts_in(stack, state)
+        if name.layer == "platform":
+            servers |= {(item.cloud, item.endpoint.capability): item for item in _servers(state, catalogue)}
+    return ProvisionedAccounts(servers, frozenset(accounts))
+
+
+def _servers(state: StackState, catalogue: Catalogue) -> Iterator[Server]:
+    """The capabilities of a platform's stack that make accounts and are not taken down."""
+    try:
+        outputs = outputs_from_json("platform", dict(state.outputs or {}))
+    except (ValueError, TypeError):
+        return
+    assert isinstance(outputs, PlatformOutputs)
+    made = {item.name for item in state.resources}
+    for endpoint in outputs.endpoints:
+        kind = catalogue.get(endpoint.type)
+        if kind is None or kind.binding is None or not kind.binding.provisioner:
+            continue
+        place = f"{endpoint.namespace}/{endpoint.capability}"
+        if f"{endpoint.namespace}/{endpoint.admin_secret}" in made:
+            yield Server(outputs.cloud, state.stack, endpoint, kind, f"{place}-tls" in made)

@@ -1,0 +1,208 @@
+"""`leftovers`: what users that are gone have left in the city's capabilities, and its removal.
+
+The servers themselves are asked, by a Job beside each: they know accounts that no state has any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from wecityctl.engine.locks.run_locks import part_of_city
+from wecityctl.engine.removal import leaving
+from wecityctl.engine.removal.leaving import Account, planned_accounts
+from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
+from wecityctl.operations.account_servers import ProvisionedAccounts, Server, provisioned_accounts
+
+if TYPE_CHECKING:
+    from wecityctl.engine.state.backend import Backend
+    from wecityctl.inputs import Clusters
+    from wecityctl.model.events import Emit
+    from wecityctl.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """An account in a capability that nothing of the city uses. `name` is `<capability>/<account>`; `owner` is
+    `<tenant>/<app>/<binding>`, empty where the server does not know. `since` is when it was locked, in RFC 3339, empty
+    for an account that is open or whose time is not known. `planned`: the files have its user, who is not up."""
+
+    name: str
+    cloud: str
+    capability: str
+    account: str
+    owner: str
+    bytes: int
+    locked: bool
+    since: str = ""
+    planned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """What was found, and for each capability that could not be asked why."""
+
+    items: tuple[Leftover, ...]
+    failed: Mapping[str, WecityError]
+
+
+def list_leftovers(session: Session, emit: Emit) -> Leftovers:
+    """Ask the capabilities that are up for accounts that no state has. Changes nothing in them.
+
+    One that cannot be asked is in `failed`, with the error.
+    """
+    backend, clusters = _open(session, emit)
+    return _look(session, clusters, backend, provisioned_accounts(backend, session.catalogue))
+
+
+def delete_leftovers(
+    session: Session, names: Collection[str], emit: Emit, *, preview: bool = False
+) -> tuple[Leftover, ...]:
+    """Delete accounts with their data, or with `preview` only say which. `names` are those of `list_leftovers`.
+
+    Raises `ConfigurationError` for a name of nothing that is left, and for what the files still have; `LockedError`
+    while a run changes the city; and whatever keeps a capability from deleting: what others have deleted stays so.
+    """
+    backend, clusters = _open(session, emit)
+    found = _look(session, clusters, backend, provisioned_accounts(backend, session.catalogue))
+    chosen = _choose(found, names)
+    if preview:
+        return chosen
+    with part_of_city(backend, (), _stacks(backend, chosen)):
+        # A run that has ended meanwhile may have given an account back to its owner.
+        now = provisioned_accounts(backend, session.catalogue)
+        used = set(_used(now))
+        if taken := sorted(item.name for item in chosen if (item.cloud, item.capability, item.account) in used):
+            raise ConfigurationError(
+                f"in use again: {', '.join(taken)}", resolution="leave it, or remove its user first"
+            )
+        for (cloud, capability), items in _grouped(chosen).items():
+            server = now.servers.get((cloud, capability))
+            if server is None:
+                raise DeploymentError(f"{capability} has been taken down meanwhile")
+            pairs = [(item.account, item.owner or "-") for item in items]
+            server.run(session.city, clusters.found[cloud], "delete", pairs)
+            _forget_notes(backend, server, items)
+    return chosen
+
+
+def _open(session: Session, emit: Emit) -> tuple[Backend, Clusters]:
+    from wecityctl.clusters import open_clusters
+    from wecityctl.engine.state.backend import open_backend
+
+    backend = open_backend(session.city)
+    return backend, open_clusters(session.city, session.catalogue, emit, start=False, backend=backend)
+
+
+def _look(session: Session, clusters: Clusters, backend: Backend, now: ProvisionedAccounts) -> Leftovers:
+    used, failed, items = set(_used(now)), dict[str, WecityError](), list[Leftover]()
+    known = {item.account for items in leaving.noted(backend).values() for item in items} | now.accounts
+    planned = planned_accounts(session.plan.whole, session.catalogue)
+    for (cloud, capability), server in sorted(now.servers.items()):
+        cluster = clusters.found.get(cloud)
+        if not server.can("inventory"):
+            failed[capability] = DeploymentError(f"{capability} does not list its accounts")
+        elif cluster is None:
+            failed[capability] = clusters.failed.get(cloud) or DeploymentError(f"cloud {cloud} does not answer")
+        else:
+            try:
+                printed = server.run(session.city, cluster, "inventory")
+            except WecityError as error:
+                failed[capability] = error
+                continue
+            owners = {server.name_of(item): item.owner for item in known | planned if item.capability == capability}
+            expected = {server.name_of(item) for item in planned if item.capability == capability}
+            for item in parse_inventory(printed, server, owners, expected):
+                if (cloud, capability, item.account) not in used:
+                    items.append(item)
+    return Leftovers(tuple(items), failed)
+
+
+def parse_inventory(
+    text: str, server: Server, owners: Mapping[str, str], planned: Collection[str] = ()
+) -> Iterator[Leftover]:
+    """The accounts in what a capability's `inventory` prints. `owners` helps where the server records none."""
+    capability, separator = server.endpoint.capability, server.binding.separator
+    for line in text.splitlines():
+        match line.split():
+            case ["account", name, owner, size, "open" | "locked" as state, since] if size.isdecimal():
+                if owner == "-":
+                    parts = name.split(separator)
+                    owner = owners.get(name) or ("/".join(parts) if separator == "." and len(parts) == 3 else "")
+                time = datetime.fromtimestamp(int(since), UTC).isoformat() if since.isdecimal() else ""
+                yield Leftover(
+                    f"{capability}/{name}",
+                    server.cloud,
+                    capability,
+                    name,
+                    owner,
+                    int(size),
+                    state == "locked",
+                    time,
+                    name in planned,
+                )
+
+
+def _used(now: ProvisionedAccounts) -> Iterator[tuple[str, str, str]]:
+    """Cloud, capability and name of each account that a state has."""
+    for item in now.accounts:
+        server = now.servers.get((item.cloud, item.capability))
+        if server is not None:
+            yield item.cloud, item.capability, server.name_of(item)
+
+
+def _choose(found: Leftovers, names: Collection[str]) -> tuple[Leftover, ...]:
+    by_name = {item.name: item for item in found.items}
+    unknown = [name for name in names if name not in by_name]
+    if unknown:
+        details = "left over: " + (", ".join(by_name) or "nothing")
+        details += "".join(f"\nnot asked: {name}: {error.message}" for name, error in found.failed.items())
+        raise ConfigurationError(
+            f"nothing that is left over has the name {unknown[0]!r}",
+            details=details,
+            resolution="write it as `wecityctl leftovers list` shows it",
+        )
+    chosen = tuple(by_name[name] for name in dict.fromkeys(names))
+    if kept := [item for item in chosen if item.planned]:
+        raise ConfigurationError(
+            f"the files still have {kept[0].owner}, to which {kept[0].name} belongs",
+            resolution="remove it from the files first, or take its tenant down with `destroy --only TENANT "
+            "--delete-data`",
+        )
+    return chosen
+
+
+def _grouped(items: Iterable[Leftover]) -> dict[tuple[str, str], list[Leftover]]:
+    found: dict[tuple[str, str], list[Leftover]] = {}
+    for item in items:
+        found.setdefault((item.cloud, item.capability), []).append(item)
+    return found
+
+
+def _stacks(backend: Backend, chosen: Collection[Leftover]) -> tuple[str, ...]:
+    """What nobody may change meanwhile: the platforms' stacks, and those of the owners."""
+    from wecityctl.model.stacknames import StackName
+
+    groups = {item.owner.partition("/")[0] for item in chosen}
+    names = [(stack, StackName.parse(stack)) for stack in backend.list_stacks()]
+    own = {
+        stack
+        for stack, name in names
+        if name.city == backend.city and (name.layer == "platform" or name.subject in groups)
+    }
+    return tuple(sorted(own | set(leaving.noted(backend))))
+
+
+def _forget_notes(backend: Backend, server: Server, items: Collection[Leftover]) -> None:
+    """What was deleted has not to be locked any more; its credentials are still to be forgotten."""
+    gone = {item.account for item in items}
+    for stack, noted in leaving.noted(backend).items():
+        done: dict[Account, bool] = {
+            entry.account: True
+            for entry in noted
+            if (entry.account.cloud, entry.account.capability) == (server.cloud, server.endpoint.capability)
+            and server.name_of(entry.account) in gone
+        }
+        leaving.settle(backend, stack, done)
