@@ -121,7 +121,7 @@ class UpdateTask:
         self._pending_clouds = pending_clouds
         self._open_provisioned = open_provisioned
         self._keeping = Keeping(context)
-        self._territory = StateOwnership(context)
+        self._ownership = StateOwnership(context)
         self.reports: dict[str, Report] = {}
         # Only in a preview: deployments that include the retained resources which an `up` would restore to the state.
         self.with_kept: dict[str, Deployment] = {}
@@ -222,7 +222,7 @@ class UpdateTask:
         if self._operation == "up":
             # A landing zone may have replaced its cluster in this run.
             forget_old_cluster(context, stack, self._emit)
-        self._territory.require_own(stack)
+        self._ownership.require_own(stack)
         if planned.layer == "secrets":
             return self._maker.make(stack, self._operation, state=context.state(stack), values=context.secrets())
         begun = time.monotonic()
@@ -418,7 +418,7 @@ class DestroyTask:
         self._up_to_date = up_to_date
         self._emit = emit
         self._keeping = keeping
-        self._territory = StateOwnership(context)
+        self._ownership = StateOwnership(context)
         self._kept: dict[str, tuple[KeptObject, ...]] = {}
         self._beside = Beside()
         self.deleted: set[str] = set()
@@ -505,7 +505,7 @@ class DestroyTask:
             planned = context.stacks.get(stack)
             require_for_state(made, context.plan.city.cloud(planned.cloud) if planned is not None else None)
         clear_the_way(context, stack, self._emit)
-        self._territory.require_own(stack)
+        self._ownership.require_own(stack)
         self._up_to_date.forget(stack)
         state = context.state(stack)
         assert state is not None

@@ -1,7 +1,7 @@
 """The parts of the engine's service protocol shared by the service of one run and the state server for teams.
 
 Protocol: pulumi/pkg backend/httpstate/client and sdk apitype, v3.259.0. Authorisation, and when an update begins and
-ends, is left to the two services: `state.service` and `serve`.
+ends, is left to the two services: `service` and `engine.serve`.
 """
 
 from __future__ import annotations
