@@ -1,6 +1,6 @@
 """The lock of an image: all packages that it is built from, with version and SHA-256.
 
-Reads and writes locks as values. Which lock is used for an image is decided by `identity` and `builder`.
+Reads and writes locks as values. Which lock is used for an image is decided by `image_names` and `builder`.
 """
 
 from __future__ import annotations

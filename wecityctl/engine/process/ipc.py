@@ -16,7 +16,6 @@ from types import MappingProxyType
 from typing import Any
 
 from wecityctl.engine.secrets.sealing import Seal
-from wecityctl.engine.state.checkpoint import Deployment
 from wecityctl.inputs import StackInputs
 from wecityctl.model.events import Event, Operation, ResourceChange
 
@@ -160,13 +159,13 @@ class Opened:
 class OpenState:
     """Serve a stack of the back end at `url` to the engine, for a preview or a change.
 
-    `shown` replaces the stack's own state. `seal` encrypts and decrypts its secrets.
+    `shown` is a deployment that replaces the stack's own state. `seal` encrypts and decrypts its secrets.
     """
 
     url: str = field(repr=False)
     stack: str
     previews: bool
-    shown: Deployment | None = field(default=None, repr=False)
+    shown: dict[str, Any] | None = field(default=None, repr=False)
     seal: Seal | None = None
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wecityctl.engine.secrets.crypto import SECRET, SIGNATURE, PassphraseCrypter
-from wecityctl.engine.state.checkpoint import Deployment
 
 _PROVIDER = "secrets_providers"
 _IN_ENTRY = "secretsProvider"
@@ -27,7 +26,7 @@ class Seal:
     salt: str
     crypter: PassphraseCrypter = field(repr=False)
 
-    def shown(self, deployment: Deployment, service: Mapping[str, Any]) -> Deployment:
+    def shown(self, deployment: dict[str, Any], service: Mapping[str, Any]) -> dict[str, Any]:
         """Return the deployment for the engine: with `service`, a secrets provider's state, in place of the passphrase
         provider.
         """
