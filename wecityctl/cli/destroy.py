@@ -9,6 +9,7 @@ import typer
 from wecityctl.cli import _options as o
 from wecityctl.cli._common import EPILOG, HERE, CityPath, note
 from wecityctl.errors import ConfigurationError
+from wecityctl.model.parallelism import PARALLELISM
 
 SUMMARY = "Take a city down, in reverse order."
 ORDER = 50
@@ -26,7 +27,7 @@ def destroy(
     path: CityPath = HERE,
     confirm: o.Confirm = "",
     only: o.Only = None,
-    parallelism: o.Parallelism = o.PARALLELISM,
+    parallelism: o.Parallelism = PARALLELISM,
     keep_going: o.KeepGoing = False,
     delete_data: o.DeleteData = False,
     stop_clouds: Annotated[

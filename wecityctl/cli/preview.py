@@ -8,6 +8,7 @@ import typer
 
 from wecityctl.cli import _options as o
 from wecityctl.cli._common import EPILOG, HERE, CityPath
+from wecityctl.model.parallelism import PARALLELISM
 
 SUMMARY = "Show what `up` would change."
 ORDER = 20
@@ -31,7 +32,7 @@ def preview(
     ] = False,
     new_cluster: o.NewCluster = None,
     take_over: o.TakeOver = False,
-    parallelism: o.Parallelism = o.PARALLELISM,
+    parallelism: o.Parallelism = PARALLELISM,
     detailed_exitcode: o.DetailedExitCode = False,
     timeout: o.Timeout = None,
     output: o.Stream = o.StreamFormat.TEXT,

@@ -6,6 +6,7 @@ import typer
 
 from wecityctl.cli import _options as o
 from wecityctl.cli._common import EPILOG, HERE, CityPath
+from wecityctl.model.parallelism import PARALLELISM
 
 SUMMARY = "Read the real state of a city's resources into its state."
 ORDER = 40
@@ -16,7 +17,7 @@ app = typer.Typer()
 def refresh(
     path: CityPath = HERE,
     only: o.Only = None,
-    parallelism: o.Parallelism = o.PARALLELISM,
+    parallelism: o.Parallelism = PARALLELISM,
     timeout: o.Timeout = None,
     lock_timeout: o.LockTimeout = None,
     output: o.Stream = o.StreamFormat.TEXT,

@@ -6,6 +6,7 @@ import typer
 
 from wecityctl.cli import _options as o
 from wecityctl.cli._common import EPILOG, HERE, CityPath
+from wecityctl.model.parallelism import PARALLELISM
 
 SUMMARY = "Bring a city up, or what has changed in its files."
 ORDER = 30
@@ -23,7 +24,7 @@ app = typer.Typer()
 def up(
     path: CityPath = HERE,
     only: o.Only = None,
-    parallelism: o.Parallelism = o.PARALLELISM,
+    parallelism: o.Parallelism = PARALLELISM,
     keep_going: o.KeepGoing = False,
     fail_fast: o.FailFast = False,
     no_skip: o.NoSkip = False,
