@@ -35,7 +35,7 @@ class Cancellation:
     """Ends what runs within its block; `cancel` is called from any thread, also before the block begins.
 
     The block is entered by the thread of the operation: `with cancellation: up(session, options, emit)`. The first
-    `cancel` works as Ctrl-C does: running stacks end in order, and the operation returns its result with exit code 7;
+    `cancel` works as Ctrl-C does: running stacks end in order, and the operation returns its result with exit code 8;
     builds, starts of clouds and waits before or after that end at once, and the block raises `CancelledError`. After
     the second one engines and clusters are not waited for. A cancellation is used once.
     """

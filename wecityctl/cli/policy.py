@@ -186,9 +186,8 @@ def refresh(
     """
     from wecityctl.cli._approval import ask, require_can_ask
     from wecityctl.cli._run import Presentation, carry_out, exit_code
-    from wecityctl.engine.run.options import Timeouts
     from wecityctl.operations.current_placement import current_placement
-    from wecityctl.operations.options import PreviewOptions, UpOptions
+    from wecityctl.operations.options import PreviewOptions, Timeouts, UpOptions
     from wecityctl.operations.policy import base_stacks
     from wecityctl.operations.preview import preview
     from wecityctl.operations.up import up

@@ -49,11 +49,10 @@ def up(
     """
     from wecityctl.cli._approval import ask, require_can_ask
     from wecityctl.cli._run import Presentation, carry_out, check_confirmation, exit_code, replaced_clusters
-    from wecityctl.engine.run.options import Timeouts
     from wecityctl.operations import preview
     from wecityctl.operations import up as operation
     from wecityctl.operations.current_placement import current_placement
-    from wecityctl.operations.options import PreviewOptions, UpOptions
+    from wecityctl.operations.options import PreviewOptions, Timeouts, UpOptions
     from wecityctl.session import open_session
 
     session = open_session(path, current_placement)

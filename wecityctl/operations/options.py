@@ -8,6 +8,16 @@ from wecityctl.engine.run.options import DEFAULT_PROGRAM, RunOptions, Timeouts
 from wecityctl.model.events import Operation
 from wecityctl.model.parallelism import PARALLELISM
 
+__all__ = [
+    "DestroyOptions",
+    "PreviewOptions",
+    "RefreshOptions",
+    "StackOptions",
+    "Timeouts",
+    "UpOptions",
+    "run_options",
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackOptions:
