@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar, copy_context
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,7 @@ Reason = Literal["cancelled", "time"]
 Listener = Callable[[Reason], None]
 Command = Sequence[str | os.PathLike[str]]
 _POLL_SECONDS: Final = 0.2
+_LOOK_SECONDS: Final = 0.02
 # For a program that was interrupted, until it is killed.
 _GRACE_SECONDS: Final = 5.0
 
@@ -126,6 +127,10 @@ def check() -> None:
             raise OutOfTimeError
 
 
+# Where an argument has that name.
+_check = check
+
+
 @contextlib.contextmanager
 def shielded() -> Iterator[None]:
     """Hide the cancellation within the block, for clean-up that must come to its end."""
@@ -175,6 +180,7 @@ def run(
     """
     if _current.get() is None:
         return subprocess.run(command, timeout=timeout, check=check, **options)
+    _check()
     given = options.pop("input", None)
     if options.pop("capture_output", False):
         options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -185,7 +191,7 @@ def run(
         try:
             output, errors = _communicate(process, given, until)
         except subprocess.TimeoutExpired:
-            _signal_all(process.pid, signal.SIGKILL)
+            _signal_all((process.pid, *descendants(process.pid)), signal.SIGKILL)
             assert timeout is not None
             raise subprocess.TimeoutExpired(process.args, timeout) from None
         except BaseException:
@@ -198,7 +204,7 @@ def run(
 
 def _communicate(process: subprocess.Popen[Any], given: Any, until: float | None) -> tuple[Any, Any]:
     while True:
-        check()
+        _check()
         left = _POLL_SECONDS if until is None else min(_POLL_SECONDS, max(until - time.monotonic(), 0.0))
         try:
             return process.communicate(given, timeout=left)
@@ -210,18 +216,31 @@ def _communicate(process: subprocess.Popen[Any], given: Any, until: float | None
 
 
 def _end(process: subprocess.Popen[Any]) -> None:
-    _signal_all(process.pid, signal.SIGINT)
-    try:
-        process.wait(_GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        _signal_all(process.pid, signal.SIGKILL)
+    """Interrupt a child that was not waited for yet and all processes below it; kill those that go on."""
+    # Taken before: what loses its parent is not below the child any more.
+    running = {pid: _started(pid) for pid in (process.pid, *descendants(process.pid))}
+    _signal_all(running, signal.SIGINT)
+    until = time.monotonic() + _GRACE_SECONDS
+    while (running := {pid: began for pid, began in running.items() if began and _started(pid) == began}) and (
+        time.monotonic() < until
+    ):
+        time.sleep(_LOOK_SECONDS)
+    _signal_all(running, signal.SIGKILL)
 
 
-def _signal_all(pid: int, number: signal.Signals) -> None:
-    """Signal a child that was not waited for yet, and all processes below it."""
-    for each in (pid, *descendants(pid)):
+def _signal_all(pids: Iterable[int], number: signal.Signals) -> None:
+    for each in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(each, number)
+
+
+def _started(pid: int) -> str:
+    """Return the start time of a process in ticks, which tells it from a later one; empty if it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]
 
 
 def descendants(ancestor: int, *, group: int | None = None) -> list[int]:
