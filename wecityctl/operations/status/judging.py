@@ -70,59 +70,50 @@ def _stack_status(
     stack = next((item for item in plan.stacks if item.name == name), None)
     layer = stack.layer if stack else StackName.parse(name).layer
     cloud = stack.cloud if stack and stack.layer != "landing" else ""
+    known = StackStatus(name, layer, 0, "", planned=stack is not None, cloud=cloud, drift=drift)
     state = backend.read_state(name)
     if state is None or not state.last_update:
-        judged: StackState = "never-made" if stack else "not-in-files"
-        reason, last = "", _last(backend, name) if state is not None else ("", "")
-        if layer == "secrets" and not needed(plan):
-            judged = "ok"
-        elif stack and last[1] not in ("", "succeeded"):
-            judged, reason = "failed", f"its last `{last[0]}` failed before it made anything"
-        elif stack and taken_down:
-            when = datetime.fromtimestamp(taken_down, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            judged, reason = "taken-down", f"made, and taken down at {when}"
-        if kept:
-            judged, reason = "kept", f"taken down, {counted(len(kept), 'object')} kept"
-            if altered := _drifted(drift):
-                judged, reason = "drifted", f"{reason}; {altered}"
-        elif judged == "failed" and (lacking := _drifted(drift)):
-            reason = f"{reason}; {lacking}"
-        elif stack and (altered := _drifted(drift)):
-            # Its state is lost, but the objects that it created exist.
-            judged, reason = "drifted", altered
-        return StackStatus(
-            name,
-            layer,
-            0,
-            "",
-            planned=stack is not None,
-            state=judged,
-            reason=reason,
-            cloud=cloud,
-            last_run=last[0],
-            last_result=last[1],
-            drift=drift,
-            kept=kept,
-        )
+        last_run, last_result = _last(backend, name) if state is not None else ("", "")
+        known = replace(known, last_run=last_run, last_result=last_result, kept=kept)
+        judged, reason = _without_resources(known, taken_down, is_needed=layer != "secrets" or bool(needed(plan)))
+        return replace(known, state=judged, reason=reason)
     objects = [item for item in state.resources if item.custom and not item.is_provider]
     update = backend.last_update(name) or {}
-    known = StackStatus(
-        name,
-        layer,
-        len(objects),
-        state.last_update,
-        len(state.pending),
-        tuple(error for item in objects for error in item.init_errors),
-        planned=stack is not None,
-        cloud=cloud,
+    known = replace(
+        known,
+        resources=len(objects),
+        last_update=state.last_update,
+        pending=len(state.pending),
+        errors=tuple(error for item in objects for error in item.init_errors),
         last_run=_command(update),
         last_result=str(update.get("result") or ""),
-        drift=drift,
     )
     ended = float(update.get("endTime") or 0)
     troubles = (*_troubles(known, ended, away), *(_ended_waivers(plan.city, state) if layer == "base" else ()))
     reason = "; ".join(text for _, text in troubles)
     return replace(known, state=troubles[0][0] if troubles else "ok", reason=reason)
+
+
+def _without_resources(known: StackStatus, taken_down: float, *, is_needed: bool) -> tuple[StackState, str]:
+    """Return the state of a stack without resources, and why. `taken_down` is when it was destroyed, in seconds since
+    1970; 0 if it was not. `is_needed`: the city needs it.
+    """
+    altered = _drifted(known.drift)
+    if known.kept:
+        reason = f"taken down, {counted(len(known.kept), 'object')} kept"
+        return ("drifted", f"{reason}; {altered}") if altered else ("kept", reason)
+    if is_needed and known.planned and known.last_result not in ("", "succeeded"):
+        reason = f"its last `{known.last_run}` failed before it made anything"
+        return "failed", f"{reason}; {altered}" if altered else reason
+    if known.planned and altered:
+        # Its state is lost, but the objects that it created exist.
+        return "drifted", altered
+    if not is_needed:
+        return "ok", ""
+    if known.planned and taken_down:
+        when = datetime.fromtimestamp(taken_down, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return "taken-down", f"made, and taken down at {when}"
+    return ("never-made" if known.planned else "not-in-files"), ""
 
 
 def _command(update: Mapping[str, Any]) -> str:
