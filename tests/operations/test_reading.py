@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 
 from tests.operations.conftest import ADOPTED, SIMULATED, write_city
-from wecityctl.errors import ConfigurationError, NoSuchStackError, WecityError
+from wecityctl.errors import ConfigurationError, InvalidCityError, NoSuchStackError, WecityError
 from wecityctl.model.vendors import vendors
 from wecityctl.operations.clouds import clouds
 from wecityctl.operations.images import list_images, load_images
 from wecityctl.operations.importing import CloudRequest, Named, import_cluster, import_landing
 from wecityctl.operations.local import StartOptions, cloud_names, describe_clouds, existing_cloud, start_cloud
 from wecityctl.operations.logs import LogsOptions, find_app, logs
+from wecityctl.operations.migrate import migrate
+from wecityctl.operations.policy import check_city
 from wecityctl.operations.render import as_one_document, write_manifests
+from wecityctl.operations.validate import validate
 from wecityctl.session import open_session
 from wecityctl.spec import load_city
 
@@ -120,3 +123,23 @@ def test_embedded_clouds_are_named_only_if_they_exist(tmp_path: Path, monkeypatc
         existing_cloud("", damaged=True)
     with pytest.raises(ConfigurationError):
         start_cloud(StartOptions(name="No Name"), lambda event: None)
+
+
+def test_files_are_validated_and_migrated(tmp_path: Path) -> None:
+    files = write_city(tmp_path, "older", SIMULATED)
+    assert validate(files).counts["Tenant"] == 1
+    files.write_text(files.read_text().replace("  area: ", "  domain: "))
+    with pytest.raises(InvalidCityError):
+        validate(files)
+    [foreseen] = migrate(files, dry_run=True)
+    assert [(item.old, item.new) for item in foreseen.renamings] == [("domain", "area")]
+    assert "  domain: city-governance" in files.read_text()
+    assert migrate(files) == (foreseen,)
+    assert validate(files).city.name == "older"
+
+
+def test_a_city_is_checked_against_the_policy_rules() -> None:
+    cases = ROOT / "tests" / "policy" / "cases" / "data-class"
+    found = check_city(cases / "fail-internet-zone.yaml")
+    assert "data-class" in {item.rule for item in found.report.mandatory}
+    assert (found.unseen, found.unplaced) == (None, None)
