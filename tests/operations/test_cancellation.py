@@ -18,8 +18,8 @@ from tests.operations.conftest import SIMULATED, write_city
 from tests.support.processes import matching
 from wecityctl import cancellation
 from wecityctl.cancellation import Cancellation
-from wecityctl.engine.run.interrupts import time_limit
-from wecityctl.engine.run.options import Timeouts
+from wecityctl.engine.context.options import Timeouts
+from wecityctl.engine.process.interrupts import time_limit
 from wecityctl.errors import CancelledError, ExitCode, TimedOutError
 from wecityctl.model.events import Event, Progress, RunResult, StackStarted
 from wecityctl.operations.images import ImageEvent, Locking, build_images

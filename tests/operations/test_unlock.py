@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.locks.test_abandoned import dead_process
-from wecityctl.engine.locks.engine_lock import LockedError, lock_content
+from tests.engine.state.test_abandoned_locks import dead_process
 from wecityctl.engine.process.identity import Owner
 from wecityctl.engine.state import layout
+from wecityctl.engine.state.engine_lock import LockedError, lock_content
 from wecityctl.operations.unlock import find_locks, unlock
 from wecityctl.paths import write_private
 from wecityctl.session import Session

@@ -11,7 +11,7 @@ from wecityctl.errors import NoSuchStackError
 from wecityctl.model.naming import WHO
 
 if TYPE_CHECKING:
-    from wecityctl.engine.run.activity import Activity, Touched
+    from wecityctl.engine.state.activity import Activity, Touched
     from wecityctl.session import Session
 
 
@@ -35,7 +35,7 @@ class Update:
 
 def history(session: Session) -> tuple[Update, ...]:
     """Return the runs on the city's stacks, newest first. Raises `NoSuchStackError` if there are none."""
-    from wecityctl.engine.run import activity
+    from wecityctl.engine.state import activity
     from wecityctl.engine.state.backend import open_backend
 
     backend = open_backend(session.city)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wecityctl.errors import ConfigurationError
-from wecityctl.importing.adopted import ImportOptions, Named, adopt_cluster, adopt_landing
+from wecityctl.importing.cloud_document import ImportOptions, Named, adopt_cluster, adopt_landing
 from wecityctl.importing.document import Imported, as_mapping, as_text
 from wecityctl.importing.files import refuse_known_cloud, write_new, zones_of
 from wecityctl.importing.inventory import inventory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from wecityctl.engine.run.options import DEFAULT_PROGRAM, RunOptions, Timeouts
+from wecityctl.engine.context.options import DEFAULT_PROGRAM, RunOptions, Timeouts
 from wecityctl.model.events import Operation
 from wecityctl.model.parallelism import PARALLELISM
 

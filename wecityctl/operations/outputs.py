@@ -25,7 +25,7 @@ def outputs(session: Session, options: OutputsOptions) -> Mapping[str, Mapping[s
 
     Raises `NoSuchStackError` if there are none, and what a selection raises for a name that matches no stack.
     """
-    from wecityctl.engine.run.landing_outputs import redacted
+    from wecityctl.engine.context.landing_outputs import redacted
     from wecityctl.engine.state.backend import open_backend
 
     plan, stack = session.plan, options.stack

@@ -60,7 +60,7 @@ def secrets_of(city: City) -> list[str]:
 
 def list_secrets(session: Session) -> SecretNames:
     """Return the names in the store and those that are missing; no values. Changes nothing."""
-    from wecityctl.engine.secrets.secret_store import SecretStore, needed
+    from wecityctl.engine.context.secret_store import SecretStore, needed
     from wecityctl.engine.state.backend import open_backend
 
     kept = SecretStore(open_backend(session.city)).names()
@@ -75,11 +75,11 @@ def set_secret(session: Session, key: str, value: str) -> SecretSet:
 
     Raises `LockedError` while a run changes the city, `CancelledError` and `DeploymentError`.
     """
-    from wecityctl.engine.secrets import secret_write
+    from wecityctl.engine.run import edit_secrets
     from wecityctl.engine.state.backend import open_backend
     from wecityctl.spec.fields import nearest
 
-    secret_write.set_secret(open_backend(session.city), key, value)
+    edit_secrets.set_secret(open_backend(session.city), key, value)
     name, used = key.removeprefix(TENANT_KEYS), secrets_of(session.city)
     if name in used:
         return SecretSet(name, is_used=True)
@@ -90,7 +90,7 @@ def set_secret(session: Session, key: str, value: str) -> SecretSet:
 
 def remove_secret(session: Session, name: str) -> None:
     """Remove the value of `tenant/name` from the store. Raises as `set_secret` does, and if there is none."""
-    from wecityctl.engine.secrets import secret_write
+    from wecityctl.engine.run import edit_secrets
     from wecityctl.engine.state.backend import open_backend
 
-    secret_write.remove_secret(open_backend(session.city), secret_key(session, name))
+    edit_secrets.remove_secret(open_backend(session.city), secret_key(session, name))

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from wecityctl.engine.state import care
+from wecityctl.engine.state import maintenance
 from wecityctl.engine.state.backend import Backend, open_backend
-from wecityctl.engine.state.care import Copy, Health, Mending, states_of
+from wecityctl.engine.state.maintenance import Copy, Health, Mending, states_of
 from wecityctl.engine.state.move import Move, move, planned, undo
 from wecityctl.errors import ConfigurationError
 from wecityctl.session import open_session
@@ -88,7 +88,7 @@ def open_states(path: Path, *, moving: bool = False) -> Backend:
 def list_states(backend: Backend) -> tuple[Health, ...]:
     """Return the condition of each stack's state."""
     states = states_of(backend)
-    return tuple(care.health(states, stack) for stack in backend.list_stacks())
+    return tuple(maintenance.health(states, stack) for stack in backend.list_stacks())
 
 
 def needs_repair(found: Sequence[Health]) -> bool:
@@ -99,7 +99,7 @@ def needs_repair(found: Sequence[Health]) -> bool:
 def export_state(backend: Backend, part: str) -> Exported:
     """Export the state of the one stack that `part` names. Raises `ConfigurationError` if it names none or several."""
     stack = _only(backend.list_stacks(), part)
-    return Exported(stack, json.dumps(care.exported(backend, stack), indent=4, ensure_ascii=False) + "\n")
+    return Exported(stack, json.dumps(maintenance.exported(backend, stack), indent=4, ensure_ascii=False) + "\n")
 
 
 def plan_import(backend: Backend, part: str, read: Callable[[], bytes]) -> Replacement:
@@ -109,13 +109,13 @@ def plan_import(backend: Backend, part: str, read: Callable[[], bytes]) -> Repla
     """
     states = states_of(backend)
     stack = _only(backend.list_stacks(), part)
-    deployment, judged = care.imported(read(), stack), care.seen(states, stack)
+    deployment, judged = maintenance.imported(read(), stack), maintenance.seen(states, stack)
     return Replacement(
         stack,
-        care.health(states, stack),
+        maintenance.health(states, stack),
         len(deployment.get("resources") or ()),
         "",
-        partial(care.replace, backend, stack, deployment, judged=judged),
+        partial(maintenance.replace, backend, stack, deployment, judged=judged),
     )
 
 
@@ -129,7 +129,7 @@ def back_up(backend: Backend, parts: Sequence[str] = (), file: Path | None = Non
     if target.exists():
         raise ConfigurationError(f"{target} is there already", resolution="name another file")
     stacks = _matching(backend.list_stacks(), parts)
-    return Backup(target, care.back_up(states_of(backend), backend.city, stacks, target.absolute()))
+    return Backup(target, maintenance.back_up(states_of(backend), backend.city, stacks, target.absolute()))
 
 
 def plan_restore(backend: Backend, file: Path, parts: Sequence[str] = ()) -> tuple[Replacement, ...]:
@@ -138,16 +138,16 @@ def plan_restore(backend: Backend, file: Path, parts: Sequence[str] = ()) -> tup
     Raises `ConfigurationError` if the archive is damaged or another city's, or if no stack of it matches.
     """
     states = states_of(backend)
-    copies = {item.stack: item for item in care.read_backup(file, backend.city)}
+    copies = {item.stack: item for item in maintenance.read_backup(file, backend.city)}
     wanted = _matching(tuple(copies), parts)
-    judged = {name: care.seen(states, name) for name in wanted}
+    judged = {name: maintenance.seen(states, name) for name in wanted}
     return tuple(
         Replacement(
             name,
-            care.health(states, name) if states.exists(name) else None,
+            maintenance.health(states, name) if states.exists(name) else None,
             copies[name].resources,
             copies[name].updated,
-            partial(care.restore, backend, copies[name], judged=judged[name]),
+            partial(maintenance.restore, backend, copies[name], judged=judged[name]),
         )
         for name in wanted
     )
@@ -159,7 +159,7 @@ def plan_repair(backend: Backend, parts: Sequence[str] = ()) -> tuple[Mending, .
     Raises `ConfigurationError` if no stack matches, and `DeploymentError` for a state without an earlier version.
     """
     stacks = _matching(backend.list_stacks(), parts)
-    return tuple(item for name in stacks if (item := care.mending(backend, name)) is not None)
+    return tuple(item for name in stacks if (item := maintenance.mending(backend, name)) is not None)
 
 
 def _matching(names: Sequence[str], parts: Sequence[str]) -> tuple[str, ...]:

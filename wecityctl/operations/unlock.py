@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wecityctl.engine.locks.engine_lock import Lock
-    from wecityctl.engine.locks.stored_locks import Held
     from wecityctl.engine.state.backend import Backend
+    from wecityctl.engine.state.engine_lock import Lock
+    from wecityctl.engine.state.stored_locks import Held
     from wecityctl.session import Session
 
 
@@ -30,7 +30,7 @@ class FoundLocks:
 
 def find_locks(session: Session, stack: str = "") -> FoundLocks:
     """Return the locks on the city and its stacks, or on the stacks with `stack` in their name."""
-    from wecityctl.engine.locks.abandoned import locks_of, run_locks_on
+    from wecityctl.engine.state.abandoned_locks import locks_of, run_locks_on
     from wecityctl.engine.state.backend import open_backend
 
     backend = open_backend(session.city)
@@ -47,9 +47,11 @@ def unlock(found: FoundLocks) -> tuple[str, ...]:
     The caller knows that the runs which took them are dead. Raises `LockedError` for one whose owner runs on this
     machine, and `DeploymentError` if a dead run's journal cannot be replayed.
     """
-    from wecityctl.engine.locks import abandoned
+    from wecityctl.engine.state import abandoned_locks
 
     for held in found.runs:
-        abandoned.break_run_lock(found.backend, held)
-    removed = [line for name, locks in found.stacks.items() for line in abandoned.unlock(found.backend, name, locks)]
+        abandoned_locks.break_run_lock(found.backend, held)
+    removed = [
+        line for name, locks in found.stacks.items() for line in abandoned_locks.unlock(found.backend, name, locks)
+    ]
     return (*map(str, found.runs), *removed)

@@ -82,7 +82,7 @@ def find_lacking(
     `record` runs the stacks' programs offline. Clusters that do not answer are skipped, because that is reported
     already.
     """
-    from wecityctl.engine.run.unmade import find_unmade
+    from wecityctl.engine.cluster.never_created import find_never_created
 
     undone = [item for item in stacks if item.state in ("failed", "incomplete") and item.cloud in clusters]
     if not undone:
@@ -93,7 +93,9 @@ def find_lacking(
         here = {item.stack for item in undone if item.cloud == cloud}
         states = {name: state for name in here if (state := backend.read_state(name)) is not None}
         try:
-            found += find_unmade(cluster, backend.city, [item for item in recordings if item.stack in here], states)
+            found += find_never_created(
+                cluster, backend.city, [item for item in recordings if item.stack in here], states
+            )
         except WecityError:
             continue
     return tuple(found)

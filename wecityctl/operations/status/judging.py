@@ -42,7 +42,7 @@ def stack_statuses(
     `found` has the differences between clusters and states, `kept` the objects retained by earlier runs, by stack.
     Clouds in `away` were not examined.
     """
-    from wecityctl.engine.run import activity
+    from wecityctl.engine.state import activity
 
     taken_down = activity.taken_down(activity.read(backend))
     planned = {stack.name: stack for stack in plan.stacks}
@@ -65,7 +65,7 @@ def _stack_status(
     kept: tuple[KeptObject, ...],
     taken_down: float,
 ) -> StackStatus:
-    from wecityctl.engine.secrets.secret_store import needed
+    from wecityctl.engine.context.secret_store import needed
 
     stack = next((item for item in plan.stacks if item.name == name), None)
     layer = stack.layer if stack else StackName.parse(name).layer
