@@ -22,9 +22,9 @@ from benchmarks.placement import CLOUDS, growth, measure_placement
 from benchmarks.policy import measure as measure_policy
 from benchmarks.script import apply_layers, write_layers
 from benchmarks.sdk import measure_patches
-from wecityctl.cli._options import PARALLELISM
 from wecityctl.inputs import Cluster
-from wecityctl.operations.offline import render_city
+from wecityctl.model.parallelism import PARALLELISM
+from wecityctl.operations.render import render
 from wecityctl.session import open_session
 
 PROGRAM = str(Path(sys.executable).with_name("wecityctl"))
@@ -249,7 +249,7 @@ class Bench:
         self.drop(f"round{number}-main")
         name = f"script{number}"
         session = open_session(write_city(self.directory / name, name, SMALL))
-        layers = write_layers(render_city(session), self.directory / f"layers-{name}")
+        layers = write_layers(render(session), self.directory / f"layers-{name}")
         self.start(name)
         kubeconfig = self.directory / f"{name}.kubeconfig"
         kubeconfig.write_text(self.call("local", "kubeconfig", "--name", name).stdout)
@@ -262,7 +262,7 @@ class Bench:
         """The first `up` of a generated city on a running control plane."""
         city = write_city(self.directory / name, name, tenants)
         session = open_session(city)
-        objects = len(render_city(session))
+        objects = len(render(session))
         # The cloud is started by a first look at the city's base alone, whose objects are then counted out.
         self.start_for(city, name)
         return {

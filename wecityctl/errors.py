@@ -88,6 +88,10 @@ class OutOfTimeError(KeyboardInterrupt):
     """
 
 
+class CancellationError(KeyboardInterrupt):
+    """An operation was cancelled by its caller; ends every wait as `OutOfTimeError` does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One problem in a city's files. Lines and columns count from 1; line 0 stands for the whole file."""

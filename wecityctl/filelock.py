@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from wecityctl.cancellation import check
 from wecityctl.errors import TimedOutError
 from wecityctl.paths import private_dir
 
@@ -27,7 +28,7 @@ def hold(descriptor: int, *, seconds: float, what: str, waiting: Callable[[], No
     """Lock an open file exclusively; the lock is held until the descriptor is closed.
 
     `waiting` is called on each attempt that finds the file locked by another process. Raises `TimedOutError` after
-    `seconds`; its message names `what` the other process is working on.
+    `seconds`; its message names `what` the other process is working on. A cancelled operation waits no longer.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -42,6 +43,7 @@ def hold(descriptor: int, *, seconds: float, what: str, waiting: Callable[[], No
                 f"another command has been working on {what} for {seconds:g} s",
                 resolution="wait for it, or end it, and try again",
             )
+        check()
         time.sleep(_POLL_SECONDS)
 
 

@@ -11,7 +11,8 @@ import pytest
 from tests.capacity.live import deployment, many, reach, silence
 from tests.support.control_plane import ControlPlane, make_kubeconfig
 from wecityctl.errors import ExitCode
-from wecityctl.operations.city_status import Away, workload_statuses
+from wecityctl.operations.status.values import Away
+from wecityctl.operations.status.workloads import workload_statuses
 
 pytestmark = pytest.mark.cluster
 

@@ -26,7 +26,7 @@ from wecityctl.kube.errors import Unreachable
 from wecityctl.kube.identify import VARIABLE
 from wecityctl.model.city import City, Cloud, KubernetesSettings
 from wecityctl.model.outputs import LandingOutputs, to_json
-from wecityctl.operations.city_status import balancer_statuses
+from wecityctl.operations.status.examination import balancer_statuses
 
 TOKEN = {"token": "root-token"}
 

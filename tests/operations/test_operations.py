@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.engine.drive import go, make_city
-from tests.support.control_plane import ControlPlane
 from wecityctl.engine.context.options import Timeouts
 from wecityctl.engine.process.interrupts import time_limit
 from wecityctl.errors import ExitCode
@@ -26,48 +25,6 @@ from wecityctl.session import Session, open_session
 
 PROGRAM = "tests.engine.programs:objects"
 TIME = Timeouts(run=200)
-FILES = """
-apiVersion: wecity.dev/v1alpha1
-kind: City
-metadata: {{name: {name}}}
-spec:
-  domain: {name}.example
-  zones: [{{name: internet, kind: internet}}]
-  engine: {{kubernetesProvider: builtin}}
----
-apiVersion: wecity.dev/v1alpha1
-kind: Cloud
-metadata: {{name: main}}
-spec:
-  provider: kubernetes
-  kubernetes: {{kubeconfig: {kubeconfig}}}
-  zones: [internet]
----
-apiVersion: wecity.dev/v1alpha1
-kind: Tenant
-metadata: {{name: health}}
-spec:
-  title: Health
-  area: city-governance
-  quota: {{cpu: "1", memory: 1Gi, storage: 1Gi}}
-"""
-
-
-@pytest.fixture
-def open_city(home: Path, cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Session]]:
-    """Opens a small city on the session's control plane, by name."""
-    names: list[str] = []
-    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "test")
-
-    def opened(name: str) -> Session:
-        names.append(name)
-        files = home / f"{name}.yaml"
-        files.write_text(FILES.format(name=name, kubeconfig=cluster.kubeconfig))
-        return open_session(files)
-
-    yield opened
-    for name in names:
-        cluster.kubectl("delete", "namespace", "--wait=false", "-l", f"wecity.dev/city={name}")
 
 
 def of_process() -> tuple[object, ...]:

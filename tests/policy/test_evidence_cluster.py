@@ -23,7 +23,8 @@ from wecityctl import oci
 from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.city import Expected, Images, ImageSource
 from wecityctl.operations.compliance import collect
-from wecityctl.operations.offline import record_session, render_city
+from wecityctl.operations.offline import record_session
+from wecityctl.operations.render import render
 from wecityctl.policy.evidence import ComplianceReport, Observation
 from wecityctl.policy.rules import RULES
 from wecityctl.report.evidence import cloud_line
@@ -60,7 +61,7 @@ class Assessed:
 
     def manifests(self) -> list[dict[str, Any]]:
         """What the stacks would register, as `render` writes it."""
-        return [yaml.safe_load(text) for text in render_city(self.session).values()]
+        return [yaml.safe_load(text) for text in render(self.session).values()]
 
     def tried(self) -> dict[str, str]:
         """What is told of the trials, by rule."""
@@ -93,7 +94,7 @@ class Assessed:
 @pytest.fixture(scope="module")
 def assessed(api_server: ControlPlane) -> Iterator[Assessed]:
     session = open_session(EXAMPLE)
-    manifests = [yaml.safe_load(text) for text in render_city(session).values()]
+    manifests = [yaml.safe_load(text) for text in render(session).values()]
     wanted = [item for item in manifests if item["kind"] in ENFORCING]
     wanted.sort(key=lambda item: item["kind"] != "Namespace")
     api_server.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=as_list(wanted))

@@ -8,8 +8,8 @@ import pytest
 
 from tests.engine.drive import go, make_city
 from tests.serve.conftest import Server
-from wecityctl.cli.history import _row
 from wecityctl.engine.state.backend import open_backend
+from wecityctl.operations.history import update_of
 
 pytestmark = [pytest.mark.engine]
 
@@ -29,8 +29,8 @@ def test_a_city_is_brought_up_through_the_server(
     assert brought.exit_code == 0
     assert {result.outcome for result in brought.results} == {"succeeded"}
     backend = open_backend(city)
-    rows = [_row(name, item) for name in backend.list_stacks() for item in backend.history(name)]
-    assert {row["who"] for row in rows} == {"uma"}
+    rows = [update_of(name, item) for name in backend.list_stacks() for item in backend.history(name)]
+    assert {row.who for row in rows} == {"uma"}
     # Whoever may only preview changes nothing.
     monkeypatch.setenv("PULUMI_ACCESS_TOKEN", server.tokens["pia"])
     refused = go(make_city("one", ("health", "traffic"), backend=server.url), "up")

@@ -20,7 +20,7 @@ from wecityctl.kube.client import KubeClient
 from wecityctl.kube.config import load_access
 from wecityctl.kube.transport import HttpPool
 from wecityctl.model.city import Images, ImageSource
-from wecityctl.operations.offline import render_city
+from wecityctl.operations.render import render
 from wecityctl.session import Session, open_session
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "xingcheng"
@@ -31,7 +31,7 @@ def rendered(source: ImageSource) -> list[dict[str, Any]]:
     session = open_session(EXAMPLE)
     city = replace(session.city, images=Images(source=source))
     images = {name: oci.reference(name, source=source) for name in session.images}
-    return [yaml.safe_load(text) for text in render_city(replace_city(session, city, images)).values()]
+    return [yaml.safe_load(text) for text in render(replace_city(session, city, images)).values()]
 
 
 def replace_city(session: Session, city: Any, images: dict[str, str]) -> Session:

@@ -31,6 +31,8 @@ def complete_app(context: typer.Context, incomplete: str) -> list[str]:
 
 def complete_secret(context: typer.Context, incomplete: str) -> list[str]:
     """Return the secrets that the city's apps use, as `TENANT/NAME`."""
+    from wecityctl.operations.secrets import secrets_of
+
     return _complete(context, incomplete, secrets_of)
 
 
@@ -50,12 +52,6 @@ def _credentials(city: City) -> Iterable[str]:
 
     yield from (credential_key("password", app.tenant, app.name, use.alias) for app in city.apps for use in app.uses)
     yield from (naming.admin_key(item.name) for item in city.capabilities if not item.is_entry)
-
-
-def secrets_of(city: City) -> list[str]:
-    """Return every secret that an app or an entry point of the city uses, as `TENANT/NAME`."""
-    named = {f"{app.tenant}/{name}" for app in city.apps for part in app.components for name in part.secrets}
-    return sorted({*named, *city.entry.tls.certificates.values()})
 
 
 def _stack_parts(city: City) -> list[str]:

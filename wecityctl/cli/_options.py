@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -63,8 +62,6 @@ Only = Annotated[
         autocompletion=complete_stack,
     ),
 ]
-# Stacks wait for their workloads about half of the time, so twice the number of processors keeps these busy.
-PARALLELISM = min(8, 2 * (os.cpu_count() or 1))
 Parallelism = Annotated[
     int,
     typer.Option(

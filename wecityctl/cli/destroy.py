@@ -9,6 +9,7 @@ import typer
 from wecityctl.cli import _options as o
 from wecityctl.cli._common import EPILOG, HERE, CityPath, note
 from wecityctl.errors import ConfigurationError
+from wecityctl.model.parallelism import PARALLELISM
 
 SUMMARY = "Take a city down, in reverse order."
 ORDER = 50
@@ -26,7 +27,7 @@ def destroy(
     path: CityPath = HERE,
     confirm: o.Confirm = "",
     only: o.Only = None,
-    parallelism: o.Parallelism = o.PARALLELISM,
+    parallelism: o.Parallelism = PARALLELISM,
     keep_going: o.KeepGoing = False,
     delete_data: o.DeleteData = False,
     stop_clouds: Annotated[
@@ -45,10 +46,9 @@ def destroy(
     With --preview nothing is changed: the state says what would be removed.
     """
     from wecityctl.cli._run import Presentation, carry_out, check_confirmation, exit_code
-    from wecityctl.engine.context.options import Timeouts
     from wecityctl.operations import destroy as operation
     from wecityctl.operations.current_placement import current_placement
-    from wecityctl.operations.options import DestroyOptions
+    from wecityctl.operations.options import DestroyOptions, Timeouts
     from wecityctl.session import open_session
 
     session = open_session(path, current_placement)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, say_json
-from wecityctl.errors import NoSuchStackError
-from wecityctl.model.naming import WHO
 
 if TYPE_CHECKING:
-    from wecityctl.engine.state.activity import Activity
+    from wecityctl.operations.history import Update
 
 SUMMARY = "Show what was done to a city, and when."
 ORDER = 100
@@ -32,65 +29,33 @@ def history(
     They are the engine's own records, with what runs have done beside them: security objects put back, undeclared
     objects removed, stacks taken down.
     """
-    from wecityctl.engine.state import activity
-    from wecityctl.engine.state.backend import open_backend
+    from wecityctl.operations import history as operation
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
 
     session = open_session(path, current_placement)
-    backend = open_backend(session.city)
-    updates = [_row(name, item) for name in backend.list_stacks() for item in backend.history(name)]
-    updates += [_row_of_activity(item) for item in activity.read(backend)]
-    updates.sort(key=lambda item: str(item["started"]), reverse=True)
-    if not updates:
-        raise NoSuchStackError(
-            f"nothing was ever done to {session.city.name}", resolution=f"bring it up first: wecityctl up {path}"
-        )
+    updates = operation.history(session)[:count]
     if output is Output.JSON:
-        say_json({"city": session.city.name, "updates": updates[:count]})
+        say_json({"city": session.city.name, "updates": [_as_json(item) for item in updates]})
         return
-    _print(updates[:count])
+    _print(updates)
 
 
-def _row(stack: str, update: Mapping[str, Any]) -> dict[str, Any]:
-    started, ended = int(update.get("startTime") or 0), int(update.get("endTime") or 0)
-    changes = {key: value for key, value in (update.get("resourceChanges") or {}).items() if value}
-    return {
-        "stack": stack,
-        "operation": str(update.get("kind") or ""),
-        "result": str(update.get("result") or ""),
-        "started": datetime.fromtimestamp(started, UTC).isoformat() if started else "",
-        "seconds": max(0, ended - started),
-        "changes": changes,
-        "objects": [],
-        # Noted by a state server: whose token it was.
-        "who": str((update.get("environment") or {}).get(WHO) or ""),
-    }
+def _as_json(update: Update) -> dict[str, Any]:
+    objects = [{**asdict(item), "text": str(item)} for item in update.objects]
+    return {**asdict(update), "objects": objects}
 
 
-def _row_of_activity(done: Activity) -> dict[str, Any]:
-    return {
-        "stack": done.stack,
-        "operation": done.operation,
-        "result": done.result,
-        "started": datetime.fromtimestamp(int(done.started), UTC).isoformat(),
-        "seconds": round(done.seconds),
-        "changes": {"delete": done.deleted} if done.deleted else {},
-        "objects": [{**asdict(item), "text": str(item)} for item in done.objects],
-        "who": "",
-    }
-
-
-def _print(updates: list[dict[str, Any]]) -> None:
+def _print(updates: Sequence[Update]) -> None:
     from wecityctl.report.tables import new_table, print_table
 
     # Only where somebody noted it: files and objects of a state have no users.
-    has_who = any(item["who"] for item in updates)
+    has_who = any(item.who for item in updates)
     columns = ("STARTED", "STACK", "OPERATION", "RESULT", *(("WHO",) if has_who else ()), "CHANGES")
     table = new_table(columns, prose=("CHANGES",))
     for item in updates:
-        counts = " ".join(f"{key} {value}" for key, value in item["changes"].items())
-        changes = "; ".join(filter(None, (counts, *(each["text"] for each in item["objects"])))) or "–"
-        who = (item["who"] or "–",) if has_who else ()
-        table.add_row(item["started"][:19], item["stack"], item["operation"], item["result"], *who, changes)
+        counts = " ".join(f"{key} {value}" for key, value in item.changes.items())
+        changes = "; ".join(filter(None, (counts, *map(str, item.objects)))) or "–"
+        who = (item.who or "–",) if has_who else ()
+        table.add_row(item.started[:19], item.stack, item.operation, item.result, *who, changes)
     print_table(console(), table)

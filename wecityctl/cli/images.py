@@ -1,20 +1,21 @@
 """`wecityctl images`: builds images from package registries, lists them, and loads them into an embedded cloud's node.
 
-A thin layer over `wecityctl.oci` and `wecityctl.local`: results on stdout, progress on stderr; errors are handled in
+Results on stdout, progress on stderr; errors are handled in
 `cli.main`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wecityctl import oci
 from wecityctl.cli._common import EPILOG, Output, OutputOption, note, say, say_json
 from wecityctl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from wecityctl.operations.images import BuiltImage, ImageEvent
 
 SUMMARY = "Build, list and load container images."
 ORDER = 260
@@ -52,39 +53,40 @@ def build(
     """
     if update_lock and locked:
         raise ConfigurationError("--update-lock and --locked exclude each other")
-    locking = oci.Locking.UPDATE if update_lock else oci.Locking.REQUIRE if locked else oci.Locking.PREFER
-    wanted = names or [recipe.name for recipe in oci.catalogue()]
-    _show(oci.ensure(wanted, _progress, locking=locking).values(), output)
+    from wecityctl.operations.images import Locking, build_images
+
+    locking = Locking.UPDATE if update_lock else Locking.REQUIRE if locked else Locking.PREFER
+    _show(build_images(names or (), locking, _progress), output)
 
 
 @app.command("list", epilog=EPILOG.format("wecityctl images list", "wecityctl images list -o json"))
 def list_images(output: OutputOption = Output.TEXT) -> None:
     """Show every image: its recipe's version, and whether it is built."""
-    built = {image.reference: image for image in oci.stored()}
-    rows = [(recipe, oci.reference(recipe.name, source="built")) for recipe in oci.catalogue()]
+    from wecityctl.operations import images as operation
+
+    rows = operation.list_images()
     if output is Output.JSON:
         say_json(
             {
                 "images": [
                     {
-                        "name": recipe.name,
-                        "title": recipe.title,
-                        "version": recipe.version,
-                        "licence": recipe.licence,
-                        "upstream": recipe.upstream,
-                        "reference": reference,
-                        "built": _document(built[reference]) if reference in built else None,
+                        "name": item.recipe.name,
+                        "title": item.recipe.title,
+                        "version": item.recipe.version,
+                        "licence": item.recipe.licence,
+                        "upstream": item.recipe.upstream,
+                        "reference": item.reference,
+                        "built": _document(item.built) if item.built else None,
                     }
-                    for recipe, reference in rows
+                    for item in rows
                 ]
             }
         )
         return
-    for recipe, reference in rows:
-        image = built.get(reference)
-        state = f"{image.size / MIB:7.1f} MiB" if image else "  not built"
-        remark = "  (not the locked versions)" if image and not image.locked else ""
-        say(f"{recipe.name:<11} {recipe.version:<7} {state}  {reference}{remark}")
+    for item in rows:
+        state = f"{item.built.size / MIB:7.1f} MiB" if item.built else "  not built"
+        remark = "  (not the locked versions)" if item.built and not item.built.locked else ""
+        say(f"{item.recipe.name:<11} {item.recipe.version:<7} {state}  {item.reference}{remark}")
 
 
 @app.command(
@@ -97,40 +99,21 @@ def load(
     names: Names = None,
 ) -> None:
     """Load images into the real node of a running embedded cloud, built first where they are not."""
-    socket = _containerd_of(cloud)
-    from wecityctl.local.node.images import load as import_images
-    from wecityctl.local.spec import ImageRef
+    from wecityctl.operations.images import load_images
 
-    wanted = names or [recipe.name for recipe in oci.catalogue()]
-    images = oci.ensure(wanted, _progress).values()
-    imported = import_images(socket, [ImageRef(image.reference, image.archive, image.digest) for image in images])
+    imported = load_images(cloud, names or (), _progress)
     for reference in imported:
         say(reference)
     if not imported:
         note(f"the node of {cloud} has them all")
 
 
-def _containerd_of(name: str) -> Path:
-    """Return the containerd socket of the cloud's real node. Raises `ConfigurationError` if it has none."""
-    from wecityctl.local import assembly
-    from wecityctl.local import cloud as clouds
-    from wecityctl.local.node.configure import Node
-    from wecityctl.local.spec import silent
-
-    found = assembly.load(name, silent)
-    if not clouds.is_running(name):
-        raise ConfigurationError(f"cloud {name} does not run", resolution=f"wecityctl local start --name {name}")
-    if found.state.spec.nodes != "real":
-        raise ConfigurationError(f"the nodes of cloud {name} are simulated: they hold no images")
-    return Node.of(found.context).layout.containerd_socket
-
-
-def _progress(event: oci.ImageEvent) -> None:
+def _progress(event: ImageEvent) -> None:
     time = f" ({event.seconds:.1f} s)" if event.seconds else ""
     note(f"{event.image:<11} {event.phase:<9} {event.message}{time}".rstrip())
 
 
-def _show(images: Iterable[oci.BuiltImage], output: Output) -> None:
+def _show(images: Iterable[BuiltImage], output: Output) -> None:
     if output is Output.JSON:
         say_json({"images": [_document(image) for image in images]})
         return
@@ -138,7 +121,7 @@ def _show(images: Iterable[oci.BuiltImage], output: Output) -> None:
         say(f"{image.name:<11} {image.size / MIB:7.1f} MiB  {image.reference}  {image.digest}")
 
 
-def _document(image: oci.BuiltImage) -> dict[str, object]:
+def _document(image: BuiltImage) -> dict[str, object]:
     return {
         "name": image.name,
         "reference": image.reference,

@@ -6,9 +6,7 @@ Changes nothing in any cloud. The document goes to stdout, or into a new file; r
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,10 +18,8 @@ from wecityctl.errors import ConfigurationError
 from wecityctl.model.vendors import Vendor, vendors
 
 if TYPE_CHECKING:
-    from wecityctl.importing.cloud_document import ImportOptions, Named
-    from wecityctl.importing.document import Imported
-    from wecityctl.importing.inventory import ClusterInventory
-    from wecityctl.importing.vendors import DiscoveredFacts
+    from wecityctl.model.events import Event
+    from wecityctl.operations.importing import CloudDocument
 
 SUMMARY = "Write the Cloud document for what exists already."
 ORDER = 250
@@ -150,25 +146,6 @@ Read = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """Where the document goes: a directory's file, a file, or stdout."""
-
-    directory: Path | None
-    file: Path | None
-    format: DocumentFormat
-
-    def path(self, imported: Imported) -> Path | None:
-        return self.directory / imported.file_name if self.directory is not None else self.file
-
-    def path_in_document(self, path: str) -> str:
-        """A path of the command line as the document has to say it: relative to where it is written, else absolute."""
-        if not path or path.startswith("~") or Path(path).is_absolute():
-            return path
-        folder = self.directory or (self.file.parent if self.file is not None else None)
-        return os.path.relpath(path, folder) if folder is not None else str(Path(path).absolute())
-
-
 @app.command(
     epilog=EPILOG.format(
         "wecityctl import kubernetes --context prod --name main --zone internet",
@@ -191,12 +168,20 @@ def kubernetes(
 
     Its nodes become pools by architecture, size, accelerators, availability zone and instance type.
     """
-    from wecityctl.importing.cloud_document import adopt_cluster
-    from wecityctl.importing.inventory import inventory
+    from wecityctl.operations.importing import CloudRequest, import_cluster
 
-    target = _Target(directory, file, output)
-    wanted = _wanted(target, name, zone, storage_class, ingress_class)
-    _write(adopt_cluster(wanted, target.path_in_document(kubeconfig), inventory(kubeconfig, context)), target)
+    _refuse_both(directory, file)
+    request = CloudRequest(
+        name=name,
+        zones=tuple(zone or ()),
+        storage_class=storage_class,
+        ingress_class=ingress_class,
+        kubeconfig=kubeconfig,
+        context=context,
+        directory=directory,
+        file=file,
+    )
+    _show(import_cluster(request), directory, output)
 
 
 def _register(vendor: Vendor) -> None:
@@ -226,42 +211,30 @@ def _register(vendor: Vendor) -> None:
         file: File = None,
         output: Format = DocumentFormat.YAML,
     ) -> None:
-        from wecityctl.importing.cloud_document import Named, adopt_landing
+        from wecityctl.operations.importing import CloudRequest, Named, import_landing
 
-        target = _Target(directory, file, output)
         named = Named(region, network, _pairs("--subnet", subnet), cluster, _pairs("--set", settings), cidr)
-        wanted = _wanted(target, name, zone, storage_class, ingress_class, has_zones=bool(named.subnets))
-        facts = _facts(vendor, named, name, read)
-        inventory = _inventory(kubeconfig, context)
-        _write(adopt_landing(wanted, vendor, named, facts, inventory), target)
+        _refuse_both(directory, file)
+        request = CloudRequest(
+            name=name,
+            zones=tuple(zone or ()),
+            storage_class=storage_class,
+            ingress_class=ingress_class,
+            kubeconfig=kubeconfig,
+            context=context,
+            directory=directory,
+            file=file,
+        )
+        _show(import_landing(request, vendor, named, _tell, read=read), directory, output)
 
 
 for _vendor in vendors().values():
     _register(_vendor)
 
 
-def _wanted(
-    target: _Target,
-    name: str,
-    zones: list[str] | None,
-    storage_class: str,
-    ingress_class: str,
-    *,
-    has_zones: bool = False,
-) -> ImportOptions:
-    """Return the options of the user; without zones among them, the city's own are used."""
-    from wecityctl.importing.cloud_document import ImportOptions
-    from wecityctl.importing.files import refuse_known_cloud, zones_of
-
-    if target.directory is not None and target.file is not None:
+def _refuse_both(directory: Path | None, file: Path | None) -> None:
+    if directory is not None and file is not None:
         raise ConfigurationError("--directory and --file exclude each other")
-    chosen = tuple(dict.fromkeys(zones or ()))
-    if target.directory is not None:
-        if not target.directory.is_dir():
-            raise ConfigurationError(f"{target.directory} is not a directory", resolution="make it, or use --file")
-        refuse_known_cloud(target.directory, name)
-        chosen = chosen or (() if has_zones else zones_of(target.directory))
-    return ImportOptions(name, chosen, storage_class, ingress_class)
 
 
 def _pairs(option: str, given: list[str] | None) -> Mapping[str, str]:
@@ -277,45 +250,20 @@ def _pairs(option: str, given: list[str] | None) -> Mapping[str, str]:
     return found
 
 
-def _facts(vendor: Vendor, named: Named, name: str, read: bool | None) -> DiscoveredFacts | None:
-    """Return what the plug-in reads; `None` if it must not or cannot read, with the reasons on stderr."""
-    from wecityctl.importing import reading
+def _tell(event: Event) -> None:
+    from wecityctl.model.events import Diagnostic
 
-    if read is False:
-        return None
-    missing_prerequisites = reading.missing_prerequisites(vendor, name)
-    if missing_prerequisites and read:
-        raise missing_prerequisites[0]
-    for lack in missing_prerequisites:
-        note(f"not looked at: {lack.message}" + (f"\n  → {lack.resolution}" if lack.resolution else ""))
-    return None if missing_prerequisites else reading.read(vendor, named)
+    if isinstance(event, Diagnostic):
+        note(event.message)
 
 
-def _inventory(kubeconfig: str, context: str) -> ClusterInventory | None:
-    from wecityctl.importing.inventory import inventory
-
-    return inventory(kubeconfig, context) if kubeconfig or context else None
-
-
-def _write(imported: Imported, target: _Target) -> None:
-    from wecityctl.importing.document import as_mapping, as_text
-    from wecityctl.importing.files import write_new
-
-    text = as_text(imported)
-    path = target.path(imported)
-    if path is not None:
-        write_new(path, text)
-    if target.format is DocumentFormat.JSON:
-        say_json(
-            {
-                "document": as_mapping(imported.cloud),
-                "file": str(path) if path is not None else None,
-                "notes": list(imported.notes),
-            }
-        )
-    elif path is None:
-        say(text.rstrip())
-    for remark in imported.notes:
+def _show(found: CloudDocument, directory: Path | None, output: DocumentFormat) -> None:
+    if output is DocumentFormat.JSON:
+        file = str(found.file) if found.file is not None else None
+        say_json({"document": found.document, "file": file, "notes": list(found.notes)})
+    elif found.file is None:
+        say(found.text.rstrip())
+    for remark in found.notes:
         note(remark)
-    if path is not None:
-        note(f"wrote {path}; then: wecityctl validate {target.directory or path.parent}")
+    if found.file is not None:
+        note(f"wrote {found.file}; then: wecityctl validate {directory or found.file.parent}")

@@ -1,11 +1,10 @@
 """`wecityctl local`: starts, stops, lists and resets embedded clouds.
 
-A thin layer over `wecityctl.local`: results on stdout, progress on stderr; errors are handled in `cli.main`.
+Results on stdout, progress on stderr; errors are handled in `cli.main`.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict
 from enum import StrEnum
@@ -16,12 +15,15 @@ import typer
 
 from wecityctl.cli._approval import ask
 from wecityctl.cli._common import EPILOG, Output, OutputOption, note, say, say_json, settings
-from wecityctl.errors import ConfigurationError, WecityError
+from wecityctl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from wecityctl.local.spec import CloudSpec, CloudStatus, LocalEvent, RunningCloud
+    from collections.abc import Callable
 
-DEFAULT_NAME = "default"
+    from wecityctl.model.events import Diagnostic
+    from wecityctl.operations.images import ImageEvent
+    from wecityctl.operations.local import CloudEvent, CloudStatus, LocalEvent, RunningCloud
+
 _ALWAYS_TOLD = frozenset({"death", "warning"})
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
@@ -44,9 +46,9 @@ class Nodes(StrEnum):
 
 
 def _complete_name(incomplete: str) -> list[str]:
-    from wecityctl.local import store
+    from wecityctl.operations.local import cloud_names
 
-    return [name for name in store.names() if name.startswith(incomplete)]
+    return [name for name in cloud_names() if name.startswith(incomplete)]
 
 
 Name = Annotated[
@@ -75,11 +77,9 @@ def start(
 
     A cloud that exists starts as it was, with its data; a new one gets one pool of three nodes.
     """
-    from wecityctl.local import cloud
+    from wecityctl.operations.local import StartOptions, start_cloud
 
-    spec = _spec(name, nodes)
-    _provide(spec)
-    running = cloud.start(spec, _progress, timeout=timeout)
+    running = start_cloud(StartOptions(name=name, nodes=nodes.value, timeout=timeout), _start_progress())
     if output is Output.JSON:
         say_json({"cloud": _running_document(running)})
         return
@@ -94,20 +94,20 @@ def stop(
     every: Annotated[bool, typer.Option("--all", help="Stop every cloud of this user.")] = False,
 ) -> None:
     """Stop an embedded cloud; its data is kept. No process, mount, interface or firewall rule is left."""
-    from wecityctl.local import cloud
+    from wecityctl.operations.local import cloud_names, existing_cloud, stop_cloud
 
     if every and name:
         raise ConfigurationError("--all and --name exclude each other")
-    for each in cloud.names() if every else (_existing(name),):
-        say(f"cloud {each} {'stopped' if cloud.stop(each, _progress) else 'does not run'}")
+    for each in cloud_names() if every else (existing_cloud(name),):
+        say(f"cloud {each} {'stopped' if stop_cloud(each, _progress) else 'does not run'}")
 
 
 @app.command(epilog=EPILOG.format("wecityctl local status", "wecityctl local status --name lab -o json"))
 def status(name: Name = "", output: OutputOption = Output.TEXT) -> None:
     """Show embedded clouds: health, processes, versions, ports, and whether their nodes are real or simulated."""
-    from wecityctl.local import cloud
+    from wecityctl.operations.local import describe_clouds
 
-    found = [cloud.status(each) for each in ((name,) if name else cloud.names())]
+    found = describe_clouds(name)
     if output is Output.JSON:
         say_json({"clouds": [_status_document(each) for each in found]})
         return
@@ -129,14 +129,12 @@ def kubeconfig(
     ] = None,
 ) -> None:
     """Print the admin's kubeconfig of an embedded cloud. It is a secret: files are written 0600."""
-    from wecityctl.local import cloud
-    from wecityctl.local import kubeconfig as kubeconfigs
+    from wecityctl.operations.local import kubeconfig_of, merge_kubeconfig
     from wecityctl.paths import write_private
 
-    text = cloud.kubeconfig(_existing(name))
+    text = kubeconfig_of(name)
     if merge:
-        target = file or kubeconfigs.user_file(os.environ)
-        context = kubeconfigs.merge(text, target)
+        target, context = merge_kubeconfig(text, file)
         note(f"{target} has the context {context}: kubectl --context {context} get nodes")
     elif file is not None:
         write_private(file.absolute(), text.encode())
@@ -154,84 +152,16 @@ def reset(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Stop an embedded cloud and delete all it has kept: objects, volumes, certificates, logs."""
-    from wecityctl.local import cloud
-    from wecityctl.local import kubeconfig as kubeconfigs
+    from wecityctl.operations.local import existing_cloud, reset_cloud
 
-    chosen = _existing(name, damaged=True)
+    chosen = existing_cloud(name, damaged=True)
     _confirm(chosen, confirm, yes=yes)
-    cloud.reset(chosen, _progress)
-    target = kubeconfigs.user_file(os.environ)
-    try:
-        if kubeconfigs.unmerge(chosen, target):
-            note(f"its context is taken out of {target}")
-    except WecityError as error:
-        # The file is the user's; the cloud is gone whatever state that is in.
-        note(f"warning: {error.message}")
+    done = reset_cloud(chosen, _progress)
+    if done.context_removed_from is not None:
+        note(f"its context is taken out of {done.context_removed_from}")
+    if done.problem:
+        note(f"warning: {done.problem}")
     say(f"cloud {chosen} is gone")
-
-
-def _existing(name: str, *, damaged: bool = False) -> str:
-    """Return `name`, or the name of the only cloud. `damaged`: also accept a cloud whose state cannot be read."""
-    from wecityctl.local import store
-
-    if name:
-        return store.Store.of(name).name
-    known = store.names()
-    if damaged and not known and store.clouds_dir().is_dir():
-        known = tuple(sorted(path.name for path in store.clouds_dir().iterdir() if path.is_dir()))
-    if len(known) == 1:
-        return known[0]
-    if not known:
-        raise ConfigurationError("there is no embedded cloud", resolution="wecityctl local start")
-    raise ConfigurationError("there are several embedded clouds", details=", ".join(known), resolution="give --name")
-
-
-def _spec(name: str, nodes: Nodes) -> CloudSpec:
-    """Return the specification of the existing cloud, or that of a new one of the requested kind."""
-    from wecityctl.local import store
-    from wecityctl.local.spec import CloudSpec, PoolSpec
-
-    known = store.names()
-    chosen = name or (known[0] if len(known) == 1 else DEFAULT_NAME)
-    if not name and len(known) > 1:
-        _existing("")
-    state = store.Store.of(chosen).load()
-    if state is not None:
-        if nodes not in (Nodes.AUTO, state.spec.nodes):
-            raise ConfigurationError(
-                f"cloud {chosen} was made with {state.spec.nodes} nodes",
-                resolution=f"to begin anew: wecityctl local reset --name {chosen} --confirm={chosen}",
-            )
-        return state.spec
-    real = nodes is Nodes.REAL or (nodes is Nodes.AUTO and _can_be_real())
-    return CloudSpec(chosen, "real" if real else "simulated", (), (PoolSpec("general"),))
-
-
-def _can_be_real() -> bool:
-    from wecityctl.local.drivers import node_driver
-
-    try:
-        node_driver().check()
-    except WecityError as error:
-        note(f"nodes are simulated: {error.message}")
-        return False
-    return True
-
-
-def _provide(spec: CloudSpec) -> None:
-    """Install the programs and images that the cloud needs, and show the progress if some are missing."""
-    from wecityctl import toolchain
-    from wecityctl.cli.engine import ProgressLines
-    from wecityctl.clusters import embedded
-
-    kind = embedded.SIMULATED_NODE_PARTS if spec.simulated else embedded.REAL_NODE_PARTS
-    wanted = embedded.CONTROL_PLANE_PARTS + kind
-    if any(each.part in wanted and each.state != "ok" for each in toolchain.status(hashed=False)):
-        toolchain.ensure(wanted, ProgressLines())
-    if not spec.simulated:
-        from wecityctl import oci
-
-        oci.ensure(sorted(embedded.NODE_IMAGES), lambda event: note(str(event)) if settings().verbosity > 0 else None)
 
 
 def _confirm(name: str, confirm: str, *, yes: bool) -> None:
@@ -246,7 +176,31 @@ def _confirm(name: str, confirm: str, *, yes: bool) -> None:
     ask(f"Delete cloud {name} with all its data?")
 
 
-def _progress(event: LocalEvent) -> None:
+def _start_progress() -> Callable[[CloudEvent | ImageEvent], None]:
+    """Return what shows the events of a start: of the cloud, and of the programs and images that it needs."""
+    from wecityctl.cli.engine import ProgressLines
+    from wecityctl.operations.images import ImageEvent
+    from wecityctl.toolchain import PartEvent
+
+    parts = ProgressLines()
+
+    def tell(event: CloudEvent | ImageEvent) -> None:
+        if isinstance(event, PartEvent):
+            parts(event)
+        elif not isinstance(event, ImageEvent):
+            _progress(event)
+        elif settings().verbosity > 0:
+            note(str(event))
+
+    return tell
+
+
+def _progress(event: LocalEvent | Diagnostic) -> None:
+    from wecityctl.model.events import Diagnostic
+
+    if isinstance(event, Diagnostic):
+        note(event.message)
+        return
     if settings().verbosity < 0 and event.kind not in _ALWAYS_TOLD:
         return
     note(f"{event.seconds:6.1f}s  {event.message}")

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, say, say_json
-from wecityctl.errors import ConfigurationError
 from wecityctl.model.words import counted
 
 SUMMARY = "Rename fields that an earlier release called otherwise."
@@ -30,19 +29,9 @@ def migrate(
 
     Comments and layout stay. Each file is replaced in one step and keeps its permissions.
     """
-    from wecityctl.paths import replace_text
-    from wecityctl.spec.migrate import migrate as migrated_files
+    from wecityctl.operations import migrate as operation
 
-    migrated = migrated_files(path)
-    if not dry_run:
-        for changed in migrated:
-            try:
-                replace_text(changed.path, changed.text)
-            except OSError as error:
-                raise ConfigurationError(
-                    f"{changed.file.name} cannot be written: {error.strerror or error}",
-                    resolution="make the file and its directory writable, and run it again",
-                ) from error
+    migrated = operation.migrate(path, dry_run=dry_run)
     renamings = [item for file in migrated for item in file.renamings]
     if output is Output.JSON:
         say_json(

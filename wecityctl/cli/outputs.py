@@ -9,7 +9,6 @@ import typer
 
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, say, say_json
 from wecityctl.cli._options import Stack
-from wecityctl.errors import NoSuchStackError
 
 SUMMARY = "Show the stacks' outputs, such as addresses."
 ORDER = 90
@@ -28,25 +27,12 @@ def outputs(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Show the outputs of the city's stacks. The secret store's values are never shown, others' only when asked for."""
-    from wecityctl.engine.context.landing_outputs import redacted
-    from wecityctl.engine.state.backend import open_backend
+    from wecityctl.operations import outputs as operation
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
 
     session = open_session(path, current_placement)
-    plan = session.plan
-    wanted = plan.stacks if not stack else [item for item in plan.only([stack]).stacks if stack in item.name]
-    backend = open_backend(session.city)
-    found = {}
-    for item in wanted:
-        state = backend.read_state(item.name) if item.layer != "secrets" else None
-        if state is not None and state.outputs is not None:
-            found[item.name] = dict(state.outputs) if show_secrets else redacted(state.outputs)
-    if not found:
-        raise NoSuchStackError(
-            f"{session.city.name} has no outputs" + (f" of {stack!r}" if stack else ""),
-            resolution=f"bring it up first: wecityctl up {path}",
-        )
+    found = operation.outputs(session, operation.OutputsOptions(stack=stack, show_secrets=show_secrets))
     if output is Output.JSON:
         say_json({"city": session.city.name, "outputs": found})
         return

@@ -46,30 +46,20 @@ def check(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     Exits with 5 when a mandatory rule is broken and not waived; advisory findings are shown and exit with 0. A city
     that cannot be placed is judged by its files alone, and exits with 2 when those break no mandatory rule.
     """
-    from wecityctl.operations.policy import check_policies, check_unplaced
-    from wecityctl.placement import InfeasiblePlacementError
+    from wecityctl.operations.policy import check_city
     from wecityctl.report.policy import policy_report_json, print_policy_report
-    from wecityctl.session import open_session
 
-    unplaced = ""
-    try:
-        session = open_session(path)
-        (policy_report, unseen), positions = check_policies(session), session.positions
-        if unseen is not None:
-            if not policy_report.mandatory:
-                raise unseen
-            note(f"{unseen.message}; {unseen.details}\n{unseen.resolution}")
-    except InfeasiblePlacementError as error:
-        policy_report, positions = check_unplaced(path)
-        if not policy_report.mandatory:
-            raise
-        unplaced = error.message
-        note(f"{error.message}; only its files were judged\n{error.details}")
+    found = check_city(path)
+    if found.unseen is not None:
+        note(f"{found.unseen.message}; {found.unseen.details}\n{found.unseen.resolution}")
+    if found.unplaced is not None:
+        note(f"{found.unplaced.message}; only its files were judged\n{found.unplaced.details}")
     if output is Output.JSON:
-        say_json({**policy_report_json(policy_report, positions), "unplaced": unplaced})
+        unplaced = found.unplaced.message if found.unplaced is not None else ""
+        say_json({**policy_report_json(found.report, found.positions), "unplaced": unplaced})
     else:
-        print_policy_report(console(), policy_report, positions, evidence=True)
-    raise typer.Exit(policy_report.exit_code)
+        print_policy_report(console(), found.report, found.positions, evidence=True)
+    raise typer.Exit(found.report.exit_code)
 
 
 @app.command("list", epilog=EPILOG.format("wecityctl policy list", "wecityctl policy list -o json"))
@@ -186,9 +176,8 @@ def refresh(
     """
     from wecityctl.cli._approval import ask, require_can_ask
     from wecityctl.cli._run import Presentation, carry_out, exit_code
-    from wecityctl.engine.context.options import Timeouts
     from wecityctl.operations.current_placement import current_placement
-    from wecityctl.operations.options import PreviewOptions, UpOptions
+    from wecityctl.operations.options import PreviewOptions, Timeouts, UpOptions
     from wecityctl.operations.policy import base_stacks
     from wecityctl.operations.preview import preview
     from wecityctl.operations.up import up

@@ -8,6 +8,7 @@ import typer
 
 from wecityctl.cli import _options as o
 from wecityctl.cli._common import EPILOG, HERE, CityPath
+from wecityctl.model.parallelism import PARALLELISM
 
 SUMMARY = "Show what `up` would change."
 ORDER = 20
@@ -31,7 +32,7 @@ def preview(
     ] = False,
     new_cluster: o.NewCluster = None,
     take_over: o.TakeOver = False,
-    parallelism: o.Parallelism = o.PARALLELISM,
+    parallelism: o.Parallelism = PARALLELISM,
     detailed_exitcode: o.DetailedExitCode = False,
     timeout: o.Timeout = None,
     output: o.Stream = o.StreamFormat.TEXT,
@@ -44,10 +45,9 @@ def preview(
     all above it.
     """
     from wecityctl.cli._run import Presentation, carry_out, exit_code, replaced_clusters
-    from wecityctl.engine.context.options import Timeouts
     from wecityctl.operations import preview as operation
     from wecityctl.operations.current_placement import current_placement
-    from wecityctl.operations.options import PreviewOptions
+    from wecityctl.operations.options import PreviewOptions, Timeouts
     from wecityctl.session import open_session
 
     session = open_session(path, None if offline else current_placement)

@@ -6,6 +6,7 @@ import typer
 
 from wecityctl.cli import _options as o
 from wecityctl.cli._common import EPILOG, HERE, CityPath
+from wecityctl.model.parallelism import PARALLELISM
 
 SUMMARY = "Read the real state of a city's resources into its state."
 ORDER = 40
@@ -16,7 +17,7 @@ app = typer.Typer()
 def refresh(
     path: CityPath = HERE,
     only: o.Only = None,
-    parallelism: o.Parallelism = o.PARALLELISM,
+    parallelism: o.Parallelism = PARALLELISM,
     timeout: o.Timeout = None,
     lock_timeout: o.LockTimeout = None,
     output: o.Stream = o.StreamFormat.TEXT,
@@ -24,10 +25,9 @@ def refresh(
 ) -> None:
     """Read every object from its cloud into the state; the clouds are not changed. The next `up` mends what drifted."""
     from wecityctl.cli._run import Presentation, carry_out, exit_code
-    from wecityctl.engine.context.options import Timeouts
     from wecityctl.operations import refresh as operation
     from wecityctl.operations.current_placement import current_placement
-    from wecityctl.operations.options import RefreshOptions
+    from wecityctl.operations.options import RefreshOptions, Timeouts
     from wecityctl.session import open_session
 
     session = open_session(path, current_placement)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,10 +16,9 @@ from wecityctl.cli._complete import (
     complete_capability,
     complete_credential,
     complete_secret,
-    secrets_of,
 )
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.naming import CITY_KEYS, TENANT_KEYS
+from wecityctl.model.naming import TENANT_KEYS
 
 if TYPE_CHECKING:
     from wecityctl.session import Session
@@ -30,7 +28,6 @@ ORDER = 190
 app = typer.Typer(help="The city's secret store: values that apps name and nobody writes into files.")
 
 _LONGEST = 64 * 1024
-_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 Name = Annotated[
     str,
     typer.Argument(
@@ -59,37 +56,32 @@ def set_(
     ] = None,
 ) -> None:
     """Keep a value, read from stdin or a file and never from the command line. The next `up` hands it to the apps."""
-    from wecityctl.engine.run.edit_secrets import set_secret
-    from wecityctl.engine.state.backend import open_backend
+    from wecityctl.operations import secrets as operation
 
     session = _session(path)
-    key = _key(session, name)
-    set_secret(open_backend(session.city), key, _value(from_file))
-    unused = _unused(session, key)
-    if unused:
-        note(unused)
-    else:
+    key = operation.secret_key(session, name)
+    done = operation.set_secret(session, key, _value(from_file))
+    if done.is_used:
         note(f"{name} is kept; `wecityctl up {path}` hands it to the apps that name it")
+    else:
+        hint = f"; did you mean {done.nearest}?" if done.nearest else ""
+        note(f"warning: {done.name} is kept, but no app of {session.city.name} names it{hint}")
 
 
 @app.command("list", epilog=EPILOG.format("wecityctl secrets list examples/xingcheng"))
 def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     """List the names in the store and those that apps name and nobody has set; values are never shown."""
-    from wecityctl.engine.context.secret_store import SecretStore, needed
-    from wecityctl.engine.state.backend import open_backend
+    from wecityctl.operations.secrets import list_secrets
 
     session = _session(path)
-    kept = SecretStore(open_backend(session.city)).names()
-    # What begins so is the city's own: what stacks are given is made with it.
-    wanted = (*needed(session.plan), *(name for name in kept if name.startswith(CITY_KEYS)))
-    missing = [name for name in wanted if name.startswith(TENANT_KEYS) and name not in kept]
+    found = list_secrets(session)
     if output is Output.JSON:
-        unused = [name for name in kept if name not in wanted]
-        say_json({"city": session.city.name, "names": list(kept), "missing": missing, "unused": unused})
+        names = {"names": list(found.kept), "missing": list(found.missing), "unused": list(found.unused)}
+        say_json({"city": session.city.name, **names})
         return
-    for name in kept:
-        say(name if name in wanted else f"{name}  (no app uses it)")
-    for name in missing:
+    for name in found.kept:
+        say(f"{name}  (no app uses it)" if name in found.unused else name)
+    for name in found.missing:
         say(f"{name}  (missing: wecityctl secrets set {path} {name.removeprefix(TENANT_KEYS)})")
 
 
@@ -100,11 +92,9 @@ def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
 )
 def remove(path: CityPath = HERE, *, name: Name) -> None:
     """Forget a value that somebody has set."""
-    from wecityctl.engine.run.edit_secrets import remove_secret
-    from wecityctl.engine.state.backend import open_backend
+    from wecityctl.operations.secrets import remove_secret
 
-    session = _session(path)
-    remove_secret(open_backend(session.city), _key(session, name))
+    remove_secret(_session(path), name)
     note(f"{name} is forgotten")
 
 
@@ -168,37 +158,6 @@ def _session(path: Path) -> Session:
     from wecityctl.session import open_session
 
     return open_session(path)
-
-
-def _key(session: Session, name: str) -> str:
-    """Return the store's key for `tenant/name`. Raises `ConfigurationError` if the city has no such tenant."""
-    tenant, _, short = name.removeprefix(TENANT_KEYS).partition("/")
-    known = [item.name for item in session.city.tenants]
-    if not short or tenant not in known:
-        raise ConfigurationError(
-            f"{name!r} does not name a tenant's secret",
-            details="tenants: " + (", ".join(known) or "none"),
-            resolution="write it as TENANT/NAME",
-        )
-    if not _NAME.fullmatch(short):
-        raise ConfigurationError(
-            f"{short!r} cannot be a secret's name",
-            resolution="use at most 63 lower-case letters, digits and '-', with a letter or digit at both ends",
-        )
-    return f"{TENANT_KEYS}{tenant}/{short}"
-
-
-def _unused(session: Session, key: str) -> str:
-    """Return a warning for a secret that no app uses, with the closest name in use; empty if it is used."""
-    from wecityctl.spec.fields import nearest
-
-    name, used = key.removeprefix(TENANT_KEYS), secrets_of(session.city)
-    if name in used:
-        return ""
-    tenant = name.partition("/")[0]
-    near = nearest(name, [other for other in used if other.startswith(f"{tenant}/")] or used)
-    hint = f"; did you mean {near}?" if near else ""
-    return f"warning: {name} is kept, but no app of {session.city.name} names it{hint}"
 
 
 def _value(source: Path | None) -> str:

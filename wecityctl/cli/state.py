@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,8 +19,7 @@ from wecityctl.errors import ConfigurationError, ExitCode
 from wecityctl.model.words import counted
 
 if TYPE_CHECKING:
-    from wecityctl.engine.state.backend import Backend
-    from wecityctl.engine.state.maintenance import Health
+    from wecityctl.operations.state import Backend, Health
 
 SUMMARY = "Look after the states of a city's stacks: check, copy, mend."
 ORDER = 200
@@ -42,22 +40,20 @@ _SomeStacks = Annotated[
         "--stack", metavar="NAME", help="Only stacks with this in their name; may be repeated.", show_default=False
     ),
 ]
-_DEFAULT_NAME = "{}-state-{:%Y%m%dT%H%M%SZ}.tar.gz"
 
 
 @app.command("list", epilog=EPILOG.format("wecityctl state list examples/xingcheng"))
 def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     """Show each stack's state and whether it is sound; ends with 4 where one is not."""
-    from wecityctl.engine.state.maintenance import health, states_of
+    from wecityctl.operations.state import list_states, needs_repair
 
     backend = _backend(path)
-    states = states_of(backend)
-    found = [health(states, stack) for stack in backend.list_stacks()]
+    found = list_states(backend)
     if output is Output.JSON:
         say_json({"city": backend.city, "states": [asdict(item) for item in found]})
     else:
         _print(found)
-    if any(item.condition in ("unsound", "damaged") for item in found):
+    if needs_repair(found):
         note(f"mend them with: wecityctl state repair {path}")
         raise typer.Exit(ExitCode.DEPLOYMENT)
 
@@ -79,22 +75,18 @@ def export(
     ] = None,
 ) -> None:
     """Write a stack's state as `pulumi stack export` does, its secrets encrypted."""
-    import json
-
-    from wecityctl.engine.state.maintenance import exported
+    from wecityctl.operations.state import export_state
     from wecityctl.paths import write_private
 
-    backend = _backend(path)
-    stack = _only(backend.list_stacks(), name)
-    text = json.dumps(exported(backend, stack), indent=4, ensure_ascii=False) + "\n"
+    found = export_state(_backend(path), name)
     if file is None:
-        sys.stdout.write(text)
+        sys.stdout.write(found.text)
         return
     try:
-        write_private(file.absolute(), text.encode())
+        write_private(file.absolute(), found.text.encode())
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be written", details=str(error.strerror)) from error
-    note(f"{stack}: {file}")
+    note(f"{found.stack}: {file}")
 
 
 @app.command(
@@ -111,16 +103,13 @@ def import_(
 ) -> None:
     """Give a stack an exported state. The one before is put aside first; a state that the engine would refuse is not
     taken."""
-    from wecityctl.engine.state.maintenance import health, imported, replace, seen, states_of
+    from wecityctl.operations.state import plan_import
 
-    backend = _backend(path)
-    states = states_of(backend)
-    stack = _only(backend.list_stacks(), name)
-    deployment, judged = imported(_read(file), stack), seen(states, stack)
-    now, then = health(states, stack).resources, len(deployment.get("resources") or ())
-    _approve(yes, f"replacing the state of {stack}", f"{now} resources now, {then} then")
-    aside = replace(backend, stack, deployment, judged=judged)
-    note(f"{stack} has the state of {file}" + (f"; the one before: {aside}" if aside else ""))
+    planned = plan_import(_backend(path), name, lambda: _read(file))
+    now = planned.now.resources if planned.now is not None else 0
+    _approve(yes, f"replacing the state of {planned.stack}", f"{now} resources now, {planned.resources} then")
+    aside = planned.apply()
+    note(f"{planned.stack} has the state of {file}" + (f"; the one before: {aside}" if aside else ""))
 
 
 @app.command(
@@ -139,20 +128,17 @@ def backup(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Write the states of a city's stacks into an archive, secrets encrypted. Their passphrase is not in it."""
-    from wecityctl.engine.state.maintenance import back_up, states_of
+    from wecityctl.operations.state import back_up
 
     backend = _backend(path)
-    target = file or Path(_DEFAULT_NAME.format(backend.city, datetime.now(UTC)))
-    if target.exists():
-        raise ConfigurationError(f"{target} is there already", resolution="name another file")
-    copies = back_up(states_of(backend), backend.city, _chosen(backend.list_stacks(), stack), target.absolute())
+    done = back_up(backend, stack or (), file)
     if output is Output.JSON:
-        stacks = [{"stack": item.stack, "resources": item.resources, "updated": item.updated} for item in copies]
-        say_json({"city": backend.city, "file": str(target), "states": stacks})
+        stacks = [{"stack": item.stack, "resources": item.resources, "updated": item.updated} for item in done.copies]
+        say_json({"city": backend.city, "file": str(done.file), "states": stacks})
         return
-    for item in copies:
+    for item in done.copies:
         say(f"{item.stack}: {item.resources} resources")
-    note(f"{target}; whoever restores it needs the passphrase too")
+    note(f"{done.file}; whoever restores it needs the passphrase too")
 
 
 @app.command(
@@ -170,24 +156,18 @@ def restore(
     yes: Yes = False,
 ) -> None:
     """Put states of an archive in their place; those of now are put aside first. `up` then compares with the clouds."""
-    from wecityctl.engine.state.maintenance import health, read_backup, seen, states_of
-    from wecityctl.engine.state.maintenance import restore as put_back
+    from wecityctl.operations.state import plan_restore
 
     backend = _backend(path)
-    states = states_of(backend)
-    copies = {item.stack: item for item in read_backup(file, backend.city)}
-    wanted = _chosen(tuple(copies), stack)
-    judged = {name: seen(states, name) for name in wanted}
-    now = {name: health(states, name) if states.exists(name) else None for name in wanted}
+    planned = plan_restore(backend, file, stack or ())
     lines = []
-    for name in wanted:
-        item, present = copies[name], now[name]
-        today = f"{present.resources} resources of {present.updated or '?'}" if present is not None else "nothing"
-        lines.append(f"{name}: {today} → {item.resources} resources of {item.updated or '?'}")
+    for item in planned:
+        now = f"{item.now.resources} resources of {item.now.updated or '?'}" if item.now is not None else "nothing"
+        lines.append(f"{item.stack}: {now} → {item.resources} resources of {item.updated or '?'}")
     _approve(yes, f"restoring states of {backend.city}", *lines)
-    for name in wanted:
-        aside = put_back(backend, copies[name], judged=judged[name])
-        note(f"{name} is restored" + (f"; the one before: {aside}" if aside else ""))
+    for item in planned:
+        aside = item.apply()
+        note(f"{item.stack} is restored" + (f"; the one before: {aside}" if aside else ""))
 
 
 @app.command(
@@ -206,10 +186,10 @@ def repair(
 
     What is there is put aside and never overwritten. A run that was cut off needs no repair: the next `up` goes on.
     """
-    from wecityctl.engine.state.maintenance import mending
+    from wecityctl.operations.state import plan_repair
 
     backend = _backend(path)
-    found = [item for name in _chosen(backend.list_stacks(), stack) if (item := mending(backend, name)) is not None]
+    found = plan_repair(backend, stack or ())
     if not found:
         note("every state is sound")
         return
@@ -244,18 +224,17 @@ def move(
     Afterwards name the place in the city's file, in spec.state.backend; whoever has files without it is refused. What
     was moved is kept at the old place, out of sight. Cut off, the same command goes on; moving back works as well.
     """
-    from wecityctl.engine.state.move import move as carry_out
-    from wecityctl.engine.state.move import planned
+    from wecityctl.operations import state as operation
 
     backend = _backend(path, moving=True)
     if undo:
         _take_back(backend, to, yes=yes, dry_run=dry_run, output=output)
         return
-    found = planned(backend, to)
+    found = operation.planned(backend, to)
     what = f"{counted(len(found.stacks), 'stack')}, {counted(len(found.keys), 'object')}, {found.size:,} bytes"
     if not dry_run:
         _approve(yes, f"moving the states of {backend.city}", f"{found.source} → {found.target}", what)
-        found = carry_out(backend, to)
+        found = operation.move(backend, to)
     if output is Output.JSON:
         say_json({**asdict(found), "moved": not dry_run})
         return
@@ -271,7 +250,7 @@ def move(
 
 
 def _take_back(backend: Backend, to: str, *, yes: bool, dry_run: bool, output: Output) -> None:
-    from wecityctl.engine.state.move import undo
+    from wecityctl.operations.state import undo
 
     if dry_run:
         raise ConfigurationError("--undo and --dry-run do not go together", resolution="give one of them")
@@ -294,36 +273,9 @@ app.add_typer(token, name="token")
 
 
 def _backend(path: Path, *, moving: bool = False) -> Backend:
-    from wecityctl.engine.state.backend import open_backend
-    from wecityctl.session import open_session
+    from wecityctl.operations.state import open_states
 
-    return open_backend(open_session(path).city, moving=moving)
-
-
-def _chosen(names: Sequence[str], parts: list[str] | None) -> tuple[str, ...]:
-    """Return the stacks with one of `parts` in their name; all stacks if it is empty.
-
-    Raises `ConfigurationError` if none matches.
-    """
-    for part in parts or ():
-        if not any(part in name for name in names):
-            raise ConfigurationError(f"no stack matches {part!r}", details="stacks: " + (", ".join(names) or "none"))
-    return tuple(name for name in names if not parts or any(part in name for part in parts))
-
-
-def _only(names: Sequence[str], part: str) -> str:
-    """Return the one stack of that name, or with that text in its name.
-
-    Raises `ConfigurationError` if none or several match.
-    """
-    found = [name for name in names if name == part] or [name for name in names if part in name]
-    if len(found) != 1:
-        raise ConfigurationError(
-            f"{part!r} names {'several stacks' if found else 'no stack'}",
-            details="stacks: " + (", ".join(found or names) or "none"),
-            resolution="give a whole name",
-        )
-    return found[0]
+    return open_states(path, moving=moving)
 
 
 def _approve(yes: bool, what: str, *lines: str) -> None:

@@ -11,7 +11,7 @@ import typer
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say_json
 
 if TYPE_CHECKING:
-    from wecityctl.operations.city_status import BalancerStatus, StackStatus, WorkloadStatus
+    from wecityctl.operations.status.values import BalancerStatus, StackStatus, WorkloadStatus
 
 # A stack that failed at its beginning lacks everything.
 _MOST_UNMADE = 20

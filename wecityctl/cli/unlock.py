@@ -33,30 +33,19 @@ def unlock(
     A lock whose owner lives on this machine is never released; one whose owner died here is released by the next run.
     """
     from wecityctl.cli._approval import ask, require_can_ask
-    from wecityctl.engine.state.abandoned_locks import break_run_lock, locks_of, run_locks_on
-    from wecityctl.engine.state.abandoned_locks import unlock as break_locks
-    from wecityctl.engine.state.backend import open_backend
+    from wecityctl.operations import unlock as operation
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
 
     session = open_session(path, current_placement)
-    backend = open_backend(session.city)
-    wanted = session.plan.matching([stack]) if stack else set(backend.list_stacks())
-    # Where only the engine knows them, any stack may have some.
-    known = {name: locks_of(backend, name) for name in sorted(wanted)}
-    found = [str(lock) for name, locks in known.items() for lock in ([name] if locks is None else locks)]
-    # A run of a part of the city has locks of the city too: they are its own.
-    runs = run_locks_on(backend) if not stack else []
-    found += map(str, runs)
-    if found and not yes:
+    found = operation.find_locks(session, stack)
+    if found.lines and not yes:
         require_can_ask(f"releasing locks of {session.city.name}")
-        for line in sorted(found):
+        for line in found.lines:
             note(line)
         ask("Is every run that took these locks dead?")
-    for held in runs:
-        break_run_lock(backend, held)
     # What was taken meanwhile nobody was asked about.
-    released = [*map(str, runs), *(line for name, locks in known.items() for line in break_locks(backend, name, locks))]
+    released = operation.unlock(found)
     for line in released:
         say(f"released {line}")
     if not released:

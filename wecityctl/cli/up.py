@@ -6,6 +6,7 @@ import typer
 
 from wecityctl.cli import _options as o
 from wecityctl.cli._common import EPILOG, HERE, CityPath
+from wecityctl.model.parallelism import PARALLELISM
 
 SUMMARY = "Bring a city up, or what has changed in its files."
 ORDER = 30
@@ -23,7 +24,7 @@ app = typer.Typer()
 def up(
     path: CityPath = HERE,
     only: o.Only = None,
-    parallelism: o.Parallelism = o.PARALLELISM,
+    parallelism: o.Parallelism = PARALLELISM,
     keep_going: o.KeepGoing = False,
     fail_fast: o.FailFast = False,
     no_skip: o.NoSkip = False,
@@ -48,11 +49,10 @@ def up(
     """
     from wecityctl.cli._approval import ask, require_can_ask
     from wecityctl.cli._run import Presentation, carry_out, check_confirmation, exit_code, replaced_clusters
-    from wecityctl.engine.context.options import Timeouts
     from wecityctl.operations import preview
     from wecityctl.operations import up as operation
     from wecityctl.operations.current_placement import current_placement
-    from wecityctl.operations.options import PreviewOptions, UpOptions
+    from wecityctl.operations.options import PreviewOptions, Timeouts, UpOptions
     from wecityctl.session import open_session
 
     session = open_session(path, current_placement)

@@ -25,27 +25,17 @@ def validate(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     Exits with 0 when they are valid and with 2 when they are not; problems are listed on stderr, or with -o json on
     stdout.
     """
-    from stacks.catalogue import load_catalogue
     from wecityctl.cli._problems import problem_as_json
-    from wecityctl.placement import InfeasiblePlacementError
-    from wecityctl.plan import make_plan
-    from wecityctl.session import located
-    from wecityctl.spec import load_city
+    from wecityctl.operations import validate as operation
 
-    catalogue = load_catalogue()
     try:
-        loaded = load_city(path, catalogue)
+        loaded = operation.validate(path)
     except InvalidCityError as error:
         if output is Output.TEXT:
             raise
         problems = [problem_as_json(problem) for problem in error.problems]
         say_json({"valid": False, "path": str(path), "problems": problems})
         raise typer.Exit(error.exit_code) from None
-    # Files that are well in themselves may still ask for what no placement can give.
-    try:
-        make_plan(loaded.city, catalogue)
-    except InfeasiblePlacementError as error:
-        raise located(error, loaded.positions) from None
     if output is Output.JSON:
         files = [file.name for file in loaded.files]
         say_json(

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from wecityctl.cancellation import check, in_context
 from wecityctl.clusters.progress import cloud_progress, image_progress, part_progress
 from wecityctl.errors import WecityError
 from wecityctl.image_references import image_names
@@ -55,7 +56,8 @@ def start_simulated(city: City, catalogue: Catalogue, emit: Emit) -> Mapping[str
         _ensure_parts(real=False, emit=emit)
     with ThreadPoolExecutor(_STARTS, thread_name_prefix="start") as starters:
         starts = {
-            cloud.name: starters.submit(open_embedded, city, cloud, catalogue, emit, start=True) for cloud in clouds
+            cloud.name: starters.submit(in_context(open_embedded), city, cloud, catalogue, emit, start=True)
+            for cloud in clouds
         }
         try:
             wait(starts.values())
@@ -98,6 +100,7 @@ def _local_cluster(cloud: Cloud, running: RunningCloud) -> Cluster:
 def _start_local(city: City, cloud: Cloud, catalogue: Catalogue, emit: Emit) -> RunningCloud:
     from wecityctl.local import cloud as local_cloud
 
+    check()
     name = local_name(city, cloud)
     nodes = node_kind(cloud, emit)
     _ensure_parts(nodes == "real", emit)

@@ -10,6 +10,7 @@ import os
 import time
 from dataclasses import dataclass
 
+from wecityctl import cancellation
 from wecityctl.errors import ConfigurationError
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.config import Access
@@ -66,6 +67,7 @@ def identify_new(access: Access, seconds: float, total: float) -> Identity:
         except Unreachable:
             if time.monotonic() + _PAUSE >= deadline:
                 raise
+            cancellation.check()
             time.sleep(_PAUSE)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from wecityctl import cancellation
 from wecityctl.errors import DeploymentError
 
 _RETRIED = frozenset({429, 500, 503, 504})
@@ -109,6 +110,7 @@ class Api:
             if status not in {*_RETRIED, 0} or time.monotonic() > deadline:
                 text = _message(answer)
                 raise ApiError(f"{method} {path}: {text}", status=status, details=f"API server {self.server}")
+            cancellation.check()
             time.sleep(0.2)
 
     def _exchange(self, method: str, target: str, data: bytes | None, headers: dict[str, str]) -> tuple[int, str]:

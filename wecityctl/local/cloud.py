@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from wecityctl import cancellation
 from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.local import assembly, store
 from wecityctl.local import kubeconfig as kubeconfigs
@@ -65,7 +66,8 @@ def start(spec: CloudSpec, report: Report = silent, *, timeout: float = 120.0) -
             return _bring_up(cloud, client.launch(place.directory, cloud.context.run), teller, timeout)
         except BaseException:
             teller.tell("step", "taking down what was started")
-            _take_down(cloud, teller)
+            with cancellation.shielded():
+                _take_down(cloud, teller)
             raise
 
 
@@ -238,6 +240,7 @@ def _wait_for_default_account(api: Api, deadline: float) -> None:
     """Wait for the default service account, without which the first pod of a new cluster would be rejected."""
     path = "/api/v1/namespaces/default/serviceaccounts/default"
     while api.find(path) is None and time.monotonic() < deadline:
+        cancellation.check()
         time.sleep(_POLL_SECONDS)
 
 

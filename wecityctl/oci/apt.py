@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wecityctl import cancellation
 from wecityctl.filelock import BUILD_SECONDS, hold
 from wecityctl.oci.lock import DebianPackage
 from wecityctl.oci.tree import ImageBuildError, UnavailableError
@@ -162,7 +163,7 @@ class Apt:
         self.root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.root, prefix="apt-") as scratch:
             configuration = self._configure(Path(scratch), suite, installed, lists or self._lists())
-            return subprocess.run(
+            return cancellation.run(
                 [program, "-c", str(configuration), "-q", *command[1:]],
                 env={**self.environment, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
                 cwd=cwd,

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
+from wecityctl import cancellation
 from wecityctl.errors import WecityError
 from wecityctl.oci import layout, steps
 from wecityctl.oci import lock as locks
@@ -88,7 +89,10 @@ class Builder:
         built: dict[str, BuiltImage] = {}
         for wave in _waves(with_bases(self.catalogue.recipes, wanted)):
             with ThreadPoolExecutor(PARALLEL_BUILDS) as pool:
-                jobs = {recipe.name: pool.submit(self._ensure_one, recipe, built, report) for recipe in wave}
+                jobs = {
+                    recipe.name: pool.submit(cancellation.in_context(self._ensure_one), recipe, built, report)
+                    for recipe in wave
+                }
                 try:
                     wait(jobs.values())
                 except BaseException:
@@ -99,6 +103,7 @@ class Builder:
         return {name: built[name] for name in wanted}
 
     def _ensure_one(self, recipe: Recipe, built: Mapping[str, BuiltImage], report: Report) -> BuiltImage:
+        cancellation.check()
         if self.locking is not Locking.UPDATE and (found := self._stored(recipe)):
             report(ImageEvent(recipe.name, Phase.CACHED, found.reference))
             return found

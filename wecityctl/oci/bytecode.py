@@ -5,11 +5,11 @@ The image's own interpreter compiles, run through the image's own dynamic linker
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from wecityctl import cancellation
 from wecityctl.oci.elf import TRIPLETS
 from wecityctl.oci.tree import ImageBuildError, Tree, regular
 
@@ -44,7 +44,7 @@ def compile_sources(tree: Tree, python: str, places: Sequence[str], architecture
             "-s",
             str(root),
         ]
-        done = subprocess.run(
+        done = cancellation.run(
             [*interpreter, *arguments, *(str(root / place.lstrip("/")) for place in places)],
             env={"PYTHONHOME": str(root / "usr"), "PYTHONSAFEPATH": "1", "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
             capture_output=True,

@@ -11,6 +11,7 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from wecityctl import cancellation
 from wecityctl.oci.tree import Entry, ImageBuildError, Tree, merged
 
 # Documentation that a container does not need. Copyright files are kept, because licences require them.
@@ -40,6 +41,7 @@ def unpack(tree: Tree, package: Path, drop: Sequence[str], only: Sequence[str] |
     With `only` (absolute paths after the merge of /usr), just these files and the copyright file are added. Raises
     `ImageBuildError` if the package cannot be read or lacks one of them.
     """
+    cancellation.check()
     seen: set[str] = set()
     command = ["dpkg-deb", "--fsys-tarfile", str(package)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -64,7 +66,7 @@ def unpack(tree: Tree, package: Path, drop: Sequence[str], only: Sequence[str] |
 
 def control(package: Path) -> bytes:
     """The package's control fields, in the form that image scanners expect under /var/lib/dpkg/status.d."""
-    done = subprocess.run(
+    done = cancellation.run(
         ["dpkg-deb", "--field", str(package)], capture_output=True, check=False, timeout=UNPACK_SECONDS
     )
     if done.returncode != 0:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from wecityctl import cancellation
 from wecityctl.oci.tree import ImageBuildError, UnavailableError
 
 MAX_BYTES = 2 << 30
@@ -65,6 +66,7 @@ class Downloads:
                 if attempt == ATTEMPTS or urlsplit(url).scheme == "file":
                     reason = str(getattr(error, "reason", error))
                     raise UnavailableError(f"cannot be downloaded: {_file(url)}", details=reason) from error
+            cancellation.check()
             time.sleep(attempt)
         raise AssertionError("unreachable")
 
@@ -86,6 +88,7 @@ class Downloads:
                 urllib.request.urlopen(request, timeout=SECONDS) as source,  # noqa: S310
             ):
                 while chunk := source.read(_CHUNK):
+                    cancellation.check()
                     size += len(chunk)
                     if size > MAX_BYTES:
                         raise ImageBuildError(f"{_file(url)} is larger than {MAX_BYTES >> 20} MiB")

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from wecityctl import cancellation
 from wecityctl.oci import deb
 from wecityctl.oci.fetching import Downloads
 from wecityctl.oci.lock import MavenArtifact
@@ -75,7 +76,7 @@ class Maven:
             (Path(scratch) / "pom.xml").write_text(_project(wanted), encoding="utf-8")
             listed = Path(scratch) / "list"
             command = [program, "-B", "-q", "dependency:list", "-DincludeScope=runtime", f"-DoutputFile={listed}"]
-            done = subprocess.run(
+            done = cancellation.run(
                 command,
                 cwd=scratch,
                 env=dict(self.environment),

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wecityctl import cancellation
 from wecityctl.oci import archives
 from wecityctl.oci.fetching import Downloads
 from wecityctl.oci.lock import NpmPackage
@@ -95,7 +96,7 @@ class Npm:
                 "npm is not installed, which finds out what packages need when a lock is written",
                 resolution="install npm; building from a lock does not need it",
             )
-        done = subprocess.run(
+        done = cancellation.run(
             [program, *arguments],
             cwd=cwd,
             env={**self.environment, "NO_UPDATE_NOTIFIER": "1"},

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from wecityctl import toolchain
+from wecityctl import cancellation, toolchain
 from wecityctl.oci.recipe import GO_SOURCES, Go, Part
 from wecityctl.oci.tree import ImageBuildError
 from wecityctl.toolchain.gobuild import GO_PLACES
@@ -23,7 +23,7 @@ def build(go: Go, directory: Path, architecture: str, scratch: Path, environment
     if program is None:
         raise ImageBuildError("Go is not installed", resolution="install Go, or put it on PATH")
     target = scratch / "program"
-    done = subprocess.run(
+    done = cancellation.run(
         [
             str(program),
             "build",

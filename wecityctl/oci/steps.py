@@ -19,6 +19,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from wecityctl import cancellation
 from wecityctl.oci.lock import Lock
 from wecityctl.oci.recipe import Recipe, Run
 from wecityctl.oci.tree import EPOCH, ImageBuildError, Tree, regular
@@ -135,7 +136,7 @@ def _run(run: Run, root: Path, environment: Mapping[str, str]) -> None:
     if unshare is None:
         raise ImageBuildError("unshare is not installed", resolution="install util-linux")
     isolation = ["--user", "--map-root-user", "--mount", "--net", "--ipc", "--uts", "--pid", "--fork", "--kill-child"]
-    done = subprocess.run(
+    done = cancellation.run(
         [unshare, *isolation, "sh", "-c", _ENTER, "sh", str(root), *run.command],
         env={"PATH": os.defpath, "HOME": "/tmp", **environment, **run.environment},  # noqa: S108 - the image's own
         stdout=subprocess.PIPE,

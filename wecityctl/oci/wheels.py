@@ -11,7 +11,6 @@ import email
 import hashlib
 import json
 import re
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
 
+from wecityctl import cancellation
 from wecityctl.oci import archives
 from wecityctl.oci.lock import Wheel
 from wecityctl.oci.recipe import Python
@@ -96,7 +96,7 @@ class Pip:
         if self.offline:
             raise ImageBuildError("offline, and not all Python distributions are in the cache")
         command = [sys.executable, "-c", _PIP, json.dumps(dict(markers)), "download", "--quiet", "--dest", str(target)]
-        done = subprocess.run(
+        done = cancellation.run(
             [*command, *arguments],
             env=dict(self.environment),
             capture_output=True,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wecityctl.engine.context.options import RunOptions
-from wecityctl.operations.options import DestroyOptions
+from wecityctl.operations.options import DestroyOptions, run_options
 from wecityctl.operations.stack_operation import begin
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ def destroy(session: Session, options: DestroyOptions, emit: Emit) -> RunResult:
     The caller has obtained confirmation. Raises `WecityError` for errors that stop the run before it begins.
     """
     chosen = session.needing(options.only)
-    with begin(chosen, _run_options(options), emit) as work:
+    with begin(chosen, run_options("destroy", options), emit) as work:
         work.open_clusters()
         work.find_given_stacks(options.only)
         work.require_a_cloud()
@@ -48,15 +47,3 @@ def stop_clouds(session: Session, *, delete_data: bool) -> tuple[str, ...]:
     for name in found:
         (embedded.reset if delete_data else embedded.stop)(name)
     return found
-
-
-def _run_options(options: DestroyOptions) -> RunOptions:
-    return RunOptions(
-        "destroy",
-        parallelism=options.parallelism,
-        keep_going=options.keep_going,
-        confirm_all=True,
-        delete_data=options.delete_data,
-        program=options.program,
-        timeouts=options.timeouts,
-    )

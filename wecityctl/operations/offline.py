@@ -11,7 +11,6 @@ from wecityctl.engine.process.home import SDK_VERSION
 from wecityctl.engine.process.outcome import describe
 from wecityctl.engine.sdk.parallel import record_each
 from wecityctl.engine.sdk.recorder import record
-from wecityctl.engine.sdk.render import render
 from wecityctl.engine.workers.forecast import creations
 from wecityctl.errors import ExitCode, WecityError
 from wecityctl.inputs import Cluster, StackInputs
@@ -81,13 +80,6 @@ def _waves(plan: Plan) -> Iterator[tuple[Stack, ...]]:
         depth[stack.name] = max((depth[name] + 1 for name in stack.depends_on if name in depth), default=0)
     for level in sorted(set(depth.values())):
         yield tuple(stack for stack in plan.stacks if depth[stack.name] == level)
-
-
-def render_city(session: Session, only: tuple[str, ...] = ()) -> dict[str, str]:
-    """Return the city's manifests by file name; with `only`, just those of the matching stacks."""
-    recordings = record_session(session, only)
-    wanted = session.plan.matching(only) if only else {item.stack for item in recordings}
-    return render(item for item in recordings if item.stack in wanted)
 
 
 def preview_from_files(session: Session, emit: Emit) -> RunResult:

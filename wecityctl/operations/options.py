@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from wecityctl.engine.context.options import DEFAULT_PROGRAM, Timeouts
+from wecityctl.engine.context.options import DEFAULT_PROGRAM, RunOptions, Timeouts
+from wecityctl.model.events import Operation
+from wecityctl.model.parallelism import PARALLELISM
+
+__all__ = [
+    "DestroyOptions",
+    "PreviewOptions",
+    "RefreshOptions",
+    "StackOptions",
+    "Timeouts",
+    "UpOptions",
+    "run_options",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +28,7 @@ class StackOptions:
     """
 
     only: tuple[str, ...] = ()
-    parallelism: int = 2
+    parallelism: int = PARALLELISM
     timeouts: Timeouts = field(default_factory=Timeouts)
     program: str = DEFAULT_PROGRAM
 
@@ -33,16 +45,13 @@ class PreviewOptions(StackOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UpOptions(StackOptions):
+class UpOptions(PreviewOptions):
     """`confirmed` allows deletions and moves between clouds. Of the undeclared objects, only those in `removable` are
     then removed (UIDs; `None`: all that are found). `advice_shown`: a preview has already shown the advisory findings.
     Without `check_policies`, no policy can stop the run, for a run that only creates what enforces them. Without
-    `skip`, every stack goes through the engine. The others are as in `PreviewOptions` and `RunOptions`.
+    `skip`, every stack goes through the engine. The others are as in `RunOptions`.
     """
 
-    new_clusters: frozenset[str] = frozenset()
-    take_over: bool = False
-    check_policies: bool = True
     advice_shown: bool = False
     keep_going: bool = False
     fail_fast: bool = False
@@ -66,3 +75,23 @@ class DestroyOptions(StackOptions):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshOptions(StackOptions):
     """A refresh has no options of its own."""
+
+
+def run_options(operation: Operation, options: StackOptions) -> RunOptions:
+    """Return the options of the engine's run, with everything that the operation's options have alike."""
+    chosen = RunOptions(operation, parallelism=options.parallelism, program=options.program, timeouts=options.timeouts)
+    if isinstance(options, PreviewOptions):
+        chosen = replace(chosen, new_clusters=options.new_clusters, take_over=options.take_over)
+    if isinstance(options, UpOptions):
+        chosen = replace(
+            chosen,
+            keep_going=options.keep_going,
+            fail_fast=options.fail_fast,
+            skip=options.skip,
+            confirm_all=options.confirmed,
+            delete_data=options.delete_data,
+            shown=options.removable,
+        )
+    if isinstance(options, DestroyOptions):
+        chosen = replace(chosen, keep_going=options.keep_going, confirm_all=True, delete_data=options.delete_data)
+    return chosen

@@ -13,6 +13,7 @@ from wecityctl.session import Session
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from wecityctl.placement import InfeasiblePlacementError
     from wecityctl.policy.check import PolicyReport
     from wecityctl.policy.evidence import ComplianceReport
     from wecityctl.spec.loaded import Positions
@@ -26,6 +27,41 @@ class ReportOptions:
     trying: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyCheck:
+    """The policy report on a city's files, and the positions in these.
+
+    `unseen` is the error that kept stacks from being evaluated, `unplaced` that of a city without a feasible placement,
+    of which the files alone were evaluated.
+    """
+
+    report: PolicyReport
+    positions: Positions
+    unseen: ConfigurationError | None = None
+    unplaced: InfeasiblePlacementError | None = None
+
+
+def check_city(path: Path) -> PolicyCheck:
+    """Evaluate the policy rules on the city at `path` as its files are now; nothing is taken from the cache.
+
+    Raises the error that keeps something from being evaluated, unless a mandatory rule is violated by the rest.
+    """
+    from wecityctl.placement import InfeasiblePlacementError
+    from wecityctl.session import open_session
+
+    try:
+        session = open_session(path)
+    except InfeasiblePlacementError as error:
+        found = _check_unplaced(path, error)
+        if not found.report.mandatory:
+            raise
+        return found
+    report, unseen = check_policies(session)
+    if unseen is not None and not report.mandatory:
+        raise unseen
+    return PolicyCheck(report, session.positions, unseen)
+
+
 def check_policies(session: Session) -> tuple[PolicyReport, ConfigurationError | None]:
     """Return the policy report on the city's current files, and the error that keeps stacks from being evaluated, if
     any.
@@ -37,15 +73,14 @@ def check_policies(session: Session) -> tuple[PolicyReport, ConfigurationError |
     return judge_what_can_be(session, date.today())
 
 
-def check_unplaced(path: Path) -> tuple[PolicyReport, Positions]:
-    """Return what can be evaluated of a city that has no feasible placement, and the positions in its files."""
+def _check_unplaced(path: Path, error: InfeasiblePlacementError) -> PolicyCheck:
     from stacks.catalogue import load_catalogue
     from wecityctl.operations.policy_evaluation.evaluate import judge_unplaced
     from wecityctl.spec import load_city
 
     catalogue = load_catalogue()
     loaded = load_city(path, catalogue)
-    return judge_unplaced(loaded, catalogue, date.today()), loaded.positions
+    return PolicyCheck(judge_unplaced(loaded, catalogue, date.today()), loaded.positions, unplaced=error)
 
 
 def collect_evidence(session: Session, options: ReportOptions, emit: Emit) -> ComplianceReport:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wecityctl.engine.context.options import RunOptions
 from wecityctl.model.events import Event, RunFinished
-from wecityctl.operations.options import PreviewOptions
+from wecityctl.operations.options import PreviewOptions, run_options
 from wecityctl.operations.stack_operation import begin
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ def preview(session: Session, options: PreviewOptions, emit: Emit) -> RunResult:
     `WecityError` for errors that stop the run before it begins.
     """
     chosen = session.only(options.only)
-    with begin(chosen, _run_options(options), emit, check_policies=options.check_policies) as work:
+    with begin(chosen, run_options("preview", options), emit, check_policies=options.check_policies) as work:
         work.find_moves()
         work.require_volumes_kept()
         work.open_clusters()
@@ -53,14 +52,3 @@ def preview_offline(session: Session, options: PreviewOptions, emit: Emit) -> Ru
             return policies.in_result(preview_from_files(chosen, tell))
         finally:
             policies.close()
-
-
-def _run_options(options: PreviewOptions) -> RunOptions:
-    return RunOptions(
-        "preview",
-        parallelism=options.parallelism,
-        new_clusters=options.new_clusters,
-        take_over=options.take_over,
-        program=options.program,
-        timeouts=options.timeouts,
-    )

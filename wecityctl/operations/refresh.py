@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wecityctl.engine.context.options import RunOptions
-from wecityctl.operations.options import RefreshOptions
+from wecityctl.operations.options import RefreshOptions, run_options
 from wecityctl.operations.stack_operation import begin
 
 if TYPE_CHECKING:
@@ -19,10 +18,7 @@ def refresh(session: Session, options: RefreshOptions, emit: Emit) -> RunResult:
     Raises `WecityError` for errors that stop the run before it begins.
     """
     chosen = session.only(options.only)
-    run_options = RunOptions(
-        "refresh", parallelism=options.parallelism, program=options.program, timeouts=options.timeouts
-    )
-    with begin(chosen, run_options, emit) as work:
+    with begin(chosen, run_options("refresh", options), emit) as work:
         work.open_clusters()
         work.find_given_stacks(options.only)
         work.require_a_cloud()

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from wecityctl import cancellation
 from wecityctl.clusters import must_start, open_clusters, open_provisioned, told_of_their_clouds
 from wecityctl.engine.context.options import RunOptions
-from wecityctl.engine.process.interrupts import require_time, time_limit
+from wecityctl.engine.process.interrupts import time_limit
 from wecityctl.engine.run.execution import run
 from wecityctl.engine.state.backend import Backend, open_backend
 from wecityctl.engine.workers.engine import Engine
@@ -65,7 +66,7 @@ class StackOperation:
         if start and must_start(city):
             self.policies.hold(self.emit)
         self.clusters = open_clusters(city, self.session.catalogue, self.emit, start=start, backend=self.backend)
-        require_time()
+        cancellation.check()
 
     def exclude_namespace_conflicts(self) -> None:
         """Mark clusters as failed on which somebody else has one of the city's namespaces."""
@@ -111,7 +112,7 @@ class StackOperation:
 
     def run_stacks(self) -> RunResult:
         """Run the selected stacks after the policy evaluation; return the result with this host's additions."""
-        require_time()
+        cancellation.check()
         result = run(
             self.session,
             self.options,

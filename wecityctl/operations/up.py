@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wecityctl.engine.context.options import RunOptions
-from wecityctl.operations.options import UpOptions
+from wecityctl.operations.options import UpOptions, run_options
 from wecityctl.operations.stack_operation import begin
 
 if TYPE_CHECKING:
@@ -21,9 +20,8 @@ def up(session: Session, options: UpOptions, emit: Emit) -> RunResult:
     rights, `TimedOutError`.
     """
     chosen = session.only(options.only)
-    with begin(
-        chosen, _run_options(options), emit, check_policies=options.check_policies, advice_shown=options.advice_shown
-    ) as work:
+    checks, shown = options.check_policies, options.advice_shown
+    with begin(chosen, run_options("up", options), emit, check_policies=checks, advice_shown=shown) as work:
         work.find_moves()
         work.require_volumes_kept()
         work.open_clusters(start=options.start_clouds)
@@ -34,20 +32,3 @@ def up(session: Session, options: UpOptions, emit: Emit) -> RunResult:
             work.link_clouds()
         work.require_rights()
         return work.run_stacks()
-
-
-def _run_options(options: UpOptions) -> RunOptions:
-    return RunOptions(
-        "up",
-        parallelism=options.parallelism,
-        keep_going=options.keep_going,
-        fail_fast=options.fail_fast,
-        skip=options.skip,
-        new_clusters=options.new_clusters,
-        confirm_all=options.confirmed,
-        delete_data=options.delete_data,
-        take_over=options.take_over,
-        shown=options.removable,
-        program=options.program,
-        timeouts=options.timeouts,
-    )

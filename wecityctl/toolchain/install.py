@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wecityctl import cancellation
 from wecityctl.model.words import counted
 from wecityctl.toolchain import receipt as receipts
 from wecityctl.toolchain import sources, system
@@ -99,13 +100,13 @@ class _Run:
         packaged = [part for part in parts if isinstance(part, SystemPart)]
         failures: dict[str, str] = {}
         with ThreadPoolExecutor(WORKERS) as pool:
-            futures = {part.name: pool.submit(self._ensure_placed, part) for part in placed}
+            futures = {part.name: pool.submit(cancellation.in_context(self._ensure_placed), part) for part in placed}
             if packaged:
                 # apt-get cannot run concurrently.
-                futures["system packages"] = pool.submit(self._ensure_packaged, packaged)
+                futures["system packages"] = pool.submit(cancellation.in_context(self._ensure_packaged), packaged)
             try:
                 while wait(futures.values(), timeout=POLL_SECONDS).not_done:
-                    pass
+                    cancellation.check()
             except BaseException:
                 self._cancelled.set()
                 raise

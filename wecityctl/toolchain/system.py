@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from wecityctl import cancellation
 from wecityctl.toolchain.model import CBuild, PartState, PartStatus, SourceName, SystemPart
 from wecityctl.toolchain.path_source import find
 from wecityctl.toolchain.settings import Settings
@@ -90,7 +91,7 @@ def _line(packages: Iterable[str]) -> str:
 def _run(command: list[str], environment: dict[str, str], seconds: float = APT_SECONDS) -> str:
     """Run a command; returns the last lines of its output if it failed, otherwise an empty string."""
     try:
-        done = subprocess.run(
+        done = cancellation.run(
             command,
             env=environment,
             capture_output=True,

@@ -17,7 +17,9 @@ from wecityctl.engine.state.backend import open_backend
 from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.city import City
 from wecityctl.model.events import Event, RunResult
-from wecityctl.operations.city_status import Away, examine_clouds, stack_statuses
+from wecityctl.operations.status.examination import examine_clouds
+from wecityctl.operations.status.judging import stack_statuses
+from wecityctl.operations.status.values import Away
 
 pytestmark = pytest.mark.cluster
 

@@ -34,7 +34,8 @@ from wecityctl.engine.workers.environment import plain_environment
 from wecityctl.errors import AuthenticationError, ConfigurationError, ExitCode, TimedOutError, WecityError
 from wecityctl.filelock import hold
 from wecityctl.model.events import Diagnostic, Event, RunFinished, RunResult, RunStarted, StackFinished, StackStarted
-from wecityctl.operations.city_status import Away, stack_statuses
+from wecityctl.operations.status.judging import stack_statuses
+from wecityctl.operations.status.values import Away
 
 pytestmark = pytest.mark.engine
 

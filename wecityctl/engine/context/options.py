@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from wecityctl.model.city import KubernetesProvider
 from wecityctl.model.events import Operation
+from wecityctl.model.parallelism import PARALLELISM
 
 DEFAULT_PROGRAM = "stacks.program:run"
 DAY = 24 * 3600.0
@@ -45,7 +46,7 @@ class RunOptions:
     """
 
     operation: Operation
-    parallelism: int = 2
+    parallelism: int = PARALLELISM
     resource_parallelism: int = 64
     keep_going: bool = False
     fail_fast: bool = False

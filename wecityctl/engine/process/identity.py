@@ -47,6 +47,18 @@ class Owner:
         return f"process {self.pid} of {self.user} on {self.host}"
 
 
+class Owned:
+    """What a process holds, such as a lock. `owner` is `None` if that process is not known."""
+
+    __slots__ = ()
+    owner: Owner | None
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the owner has certainly ended."""
+        return self.owner is not None and self.owner.is_dead()
+
+
 def _started(pid: int) -> int:
     """Return the start time in clock ticks since boot; 0 for a process that has ended or is a zombie."""
     try:

@@ -1,4 +1,4 @@
-"""Turns Ctrl-C, SIGTERM and the time limit of a run into an event that the run's loop can wait for."""
+"""Turns Ctrl-C, SIGTERM, a cancellation and the time limit of a run into an event that the run's loop can wait for."""
 
 from __future__ import annotations
 
@@ -9,39 +9,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar, Token
-from pathlib import Path
+from contextvars import ContextVar
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
+from wecityctl import cancellation
+from wecityctl.cancellation import Cancellation, Reason, descendants
 from wecityctl.errors import CancelledError, OutOfTimeError, TimedOutError, WecityError
 
-
-class _Alarm:
-    """The time limit of a run outside the main thread, where signals are not delivered."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._interrupts: Interrupts | None = None
-        self.is_over = False
-
-    def ring(self) -> None:
-        """Mark the time as over and interrupt the running stacks. All other code finds out through `require_time`."""
-        with self._lock:
-            self.is_over = True
-            if self._interrupts is not None:
-                self._interrupts.end_time()
-
-    def attach(self, interrupts: Interrupts | None) -> None:
-        """Interrupt `interrupts` when the time is over; at once if it already is."""
-        with self._lock:
-            self._interrupts = interrupts
-            if interrupts is not None and self.is_over:
-                interrupts.end_time()
-
-
-# Belong to the run of this thread, or of a thread that works for it with a copy of its context.
-_alarm: ContextVar[_Alarm | None] = ContextVar("alarm", default=None)
+# Belongs to the run of this thread, or of a thread that works for it with a copy of its context.
 _current: ContextVar[Interrupts | None] = ContextVar("interrupts", default=None)
 
 
@@ -50,8 +26,8 @@ def time_limit(seconds: float, waited_for: Callable[[], str]) -> Iterator[None]:
     """Limit the block to `seconds` (0: no limit).
 
     Within `Interrupts` the end of the time counts as an interrupt. Elsewhere it ends the block as Ctrl-C would, and
-    `TimedOutError` is raised with the text that `waited_for` returns. A block outside the main thread cannot be
-    interrupted: it ends when it contacts a cluster, begins to run stacks, or calls `require_time`.
+    `TimedOutError` is raised with the text that `waited_for` returns. Outside the main thread the block is ended as by
+    its caller's `Cancellation`.
     """
     if not seconds:
         yield
@@ -68,17 +44,11 @@ def time_limit(seconds: float, waited_for: Callable[[], str]) -> Iterator[None]:
         ) from error
 
 
-def require_time() -> None:
-    """Raise `OutOfTimeError` if the time of this thread's run is over."""
-    alarm = _alarm.get()
-    if alarm is not None and alarm.is_over:
-        raise OutOfTimeError
-
-
 @contextlib.contextmanager
 def _signal_limit(seconds: float) -> Iterator[None]:
     def over(number: int, frame: FrameType | None) -> NoReturn:
-        for child in _programs_of_this_run():
+        for child in descendants(os.getpid(), group=os.getpgrp()):
+            # Such as builds: a terminal's Ctrl-C reaches those.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(child, signal.SIGINT)
         raise OutOfTimeError
@@ -97,56 +67,35 @@ def _signal_limit(seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _thread_limit(seconds: float) -> Iterator[None]:
-    alarm = _Alarm()
-    timer = threading.Timer(seconds, alarm.ring)
+    limit = Cancellation()
+    timer = threading.Timer(seconds, limit.end, ["time"])
     timer.daemon = True
-    token = _alarm.set(alarm)
     timer.start()
     try:
-        yield
+        with limit.ends_block():
+            yield
     finally:
         timer.cancel()
-        _alarm.reset(token)
-
-
-def _programs_of_this_run() -> list[int]:
-    """Return the PIDs of this process's descendants in its process group, such as builds: a terminal's Ctrl-C reaches
-    those.
-    """
-    parents: dict[int, int] = {}
-    mine = os.getpgrp()
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(ValueError, OSError, IndexError):
-            pid = int(entry.name)
-            _, parent, group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-            if int(group) == mine:
-                parents[pid] = int(parent)
-    return [pid for pid in parents if _is_below(pid, os.getpid(), parents)]
-
-
-def _is_below(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
-    while (parent := parents.get(pid)) is not None:
-        if parent == ancestor:
-            return True
-        pid = parent
-    return False
 
 
 def end_of_waiting() -> WecityError | None:
-    """Return why all waiting ends: the run's time is over, or the user has pressed Ctrl-C twice; otherwise `None`."""
-    current, alarm = _current.get(), _alarm.get()
-    if (current is not None and current.timed_out) or (alarm is not None and alarm.is_over):
+    """Return why all waiting ends; otherwise `None`.
+
+    It ends when the run's time is over or the user has pressed Ctrl-C twice, and outside `Interrupts` when the
+    operation was cancelled.
+    """
+    current, reason = _current.get(), cancellation.reason()
+    if (current is not None and current.timed_out) or reason == "time":
         return TimedOutError("not waited for any longer: the time of the run is over")
-    if current is not None and current.count > 1:
+    if (current is not None and current.count > 1) or reason is not None:
         return CancelledError("not waited for any longer: the run was interrupted")
     return None
 
 
 class Interrupts:
-    """Counts signals within the block instead of raising exceptions.
+    """Counts signals and cancellations within the block instead of raising exceptions.
 
-    Outside the main thread no signals arrive; only the end of the run's time is counted. `timed_out` says that the
-    first interrupt was the end of the run's time.
+    Outside the main thread no signals arrive. `timed_out` says that the first interrupt was the end of the run's time.
     """
 
     def __init__(self) -> None:
@@ -154,24 +103,22 @@ class Interrupts:
         self.timed_out = False
         self._read, self._write = socket.socketpair()
         self._before: dict[int, Any] = {}
-        self._token: Token[Interrupts | None] | None = None
+        self._blocks = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        self._token = _current.set(self)
+        token = _current.set(self)
+        self._blocks.callback(_current.reset, token)
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
                 self._before[number] = signal.signal(number, self._take)
-        elif (alarm := _alarm.get()) is not None:
-            alarm.attach(self)
+        self._blocks.enter_context(cancellation.heard_by(self._hear))
+        self._blocks.enter_context(cancellation.shielded())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if (alarm := _alarm.get()) is not None:
-            alarm.attach(None)
-        if self._token is not None:
-            _current.reset(self._token)
+        self._blocks.close()
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._read.close()
@@ -190,14 +137,18 @@ class Interrupts:
     def end_time(self) -> None:
         """Count the end of the run's time as an interrupt."""
         self.timed_out = self.timed_out or not self.count
-        self.count += 1
-        with contextlib.suppress(OSError):
-            self._write.send(b"!")
+        self._interrupt()
+
+    def _hear(self, reason: Reason) -> None:
+        if reason == "time":
+            self.end_time()
+        else:
+            self._interrupt()
 
     def _take(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGALRM:
-            self.end_time()
-            return
+        self._hear("time" if number == signal.SIGALRM else "cancelled")
+
+    def _interrupt(self) -> None:
         self.count += 1
         with contextlib.suppress(OSError):
             self._write.send(b"!")

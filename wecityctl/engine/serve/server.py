@@ -34,15 +34,6 @@ from wecityctl.engine.serve.tokens import Role, Token, TokenFile
 from wecityctl.engine.serve.unserved import unserved
 from wecityctl.engine.state.engine_lock import LockedError
 from wecityctl.engine.state_service import service_protocol as protocol
-from wecityctl.engine.state_service.service_protocol import (
-    BODY,
-    ORGANIZATION,
-    SESSION,
-    STACK_PATH,
-    UPDATE_PATH,
-    Handler,
-    Session,
-)
 from wecityctl.errors import ConfigurationError, WecityError
 
 # Maximum size of a request body: with a state or journal entries, and of any other.
@@ -106,7 +97,7 @@ class StateServer:
         """Return the web application; `seen` is called with the connection of each request."""
 
         @web.middleware
-        async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        async def gate(request: web.Request, handler: protocol.Handler) -> web.StreamResponse:
             seen(request.protocol)
             return await self._gate(request, handler)
 
@@ -116,7 +107,7 @@ class StateServer:
 
     # -- the gate
 
-    async def _gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _gate(self, request: web.Request, handler: protocol.Handler) -> web.StreamResponse:
         started, entry = self.clock(), _Entry()
         request[_ENTRY] = entry
         rule = _RULES.get(getattr(handler, "__func__", handler), _Rule(_UNKNOWN))
@@ -149,7 +140,7 @@ class StateServer:
             error=entry.error,
         )
 
-    async def _admit(self, rule: _Rule, handler: Handler, request: web.Request) -> web.StreamResponse:
+    async def _admit(self, rule: _Rule, handler: protocol.Handler, request: web.Request) -> web.StreamResponse:
         """Authenticate the request, wait for its turn, and handle it."""
         self._authenticate(request, rule)
         try:
@@ -167,12 +158,12 @@ class StateServer:
             raise web.HTTPServiceUnavailable(text="the place of the states does not answer")
         return task.result()
 
-    async def _handle(self, rule: _Rule, handler: Handler, request: web.Request) -> web.StreamResponse:
+    async def _handle(self, rule: _Rule, handler: protocol.Handler, request: web.Request) -> web.StreamResponse:
         if not rule.of_update and rule.name != _UNKNOWN and "stack" in request.match_info:
             stack = _stack(request)
             if request.method != "HEAD" and rule.name != "create-stack":
                 await asyncio.to_thread(self.stacks.require, stack)
-            request[SESSION] = Session(self.stacks.open(stack))
+            request[protocol.SESSION] = protocol.Session(self.stacks.open(stack))
         if rule.name == _UNKNOWN:
             raise web.HTTPNotFound(text=unserved(request.path))
         limit = rule.limit
@@ -207,14 +198,14 @@ class StateServer:
         self._check(request, lease.holder)
         if not self.tokens.holds(lease.holder):
             raise web.HTTPForbidden(text=f"the token of {lease.who} was removed")
-        request[SESSION] = request[_LEASE] = lease
+        request[protocol.SESSION] = request[_LEASE] = lease
 
     def _check(self, request: web.Request, token: Token) -> None:
         """Record the token's owner, and check that the token allows the stack in the path."""
         entry, names = request[_ENTRY], request.match_info
         entry.who, entry.role = token.name, token.role
-        if names.get("organization", ORGANIZATION) != ORGANIZATION:
-            raise web.HTTPNotFound(text=f"this server has one organization, which is called {ORGANIZATION}")
+        if names.get("organization", protocol.ORGANIZATION) != protocol.ORGANIZATION:
+            raise web.HTTPNotFound(text=f"this server has one organization, which is called {protocol.ORGANIZATION}")
         if "stack" in names:
             self._require_stack(token, _stack(request))
 
@@ -248,7 +239,7 @@ class StateServer:
 
     async def _list(self, request: web.Request) -> web.Response:
         token, query = request[_WHO], request.query
-        ours, project = query.get("organization", ORGANIZATION) == ORGANIZATION, query.get("project")
+        ours, project = query.get("organization", protocol.ORGANIZATION) == protocol.ORGANIZATION, query.get("project")
         names = await asyncio.to_thread(self.stacks.names) if ours else []
         after = query.get("continuationToken", "")
         if project is not None:
@@ -283,7 +274,7 @@ class StateServer:
         return web.Response(status=200 if is_there else 404)
 
     async def _create_stack(self, request: web.Request) -> web.Response:
-        token, body = request[_WHO], request[BODY]
+        token, body = request[_WHO], request[protocol.BODY]
         stack = named(request.match_info["project"], str(body.get("stackName") or ""))
         self._require_stack(token, stack)
         if body.get("config"):
@@ -318,7 +309,7 @@ class StateServer:
 
     async def _tags(self, request: web.Request) -> web.Response:
         """Replace the stack's tags with those in the body."""
-        stack, tags = _stack(request), checked_tags(request[BODY])
+        stack, tags = _stack(request), checked_tags(request[protocol.BODY])
         await asyncio.to_thread(self.stacks.set_tags, stack, tags)
         return web.json_response({})
 
@@ -334,7 +325,7 @@ class StateServer:
 
     async def _import(self, request: web.Request) -> web.Response:
         stack, who = _stack(request), request[_WHO].name
-        deployment = request[BODY]["deployment"]
+        deployment = request[protocol.BODY]["deployment"]
         _refuse_own_secrets(deployment.get("secrets_providers"))
         async with self.leases.turn_of(stack):
             await self.leases.make_room(stack)
@@ -361,7 +352,7 @@ class StateServer:
 
     async def _create(self, request: web.Request) -> web.Response:
         """Register an update and return its id; a separate request starts it."""
-        token, body, kind = request[_WHO], request[BODY], request.match_info["kind"]
+        token, body, kind = request[_WHO], request[protocol.BODY], request.match_info["kind"]
         previews = kind == "preview" or bool((body.get("options") or {}).get("dryRun"))
         if not previews:
             self._require_role(token, Role.UPDATE, kind)
@@ -395,7 +386,7 @@ class StateServer:
 
     async def _renew(self, request: web.Request) -> web.Response:
         lease = self._going_on(request)
-        seconds = request[BODY].get("duration")
+        seconds = request[protocol.BODY].get("duration")
         return protocol.renewed(
             lease.update_token, self.leases.renew(lease, seconds if isinstance(seconds, int) else LEASE_SECONDS)
         )
@@ -415,14 +406,14 @@ class StateServer:
             raise
 
     async def _keep(self, request: web.Request) -> web.StreamResponse:
-        for entry in request[BODY].get("entries") or ():
+        for entry in request[protocol.BODY].get("entries") or ():
             if isinstance(entry, dict):
                 _refuse_own_secrets(entry.get("secretsProvider"))
         return await protocol.append(request)
 
     async def _checkpoint(self, request: web.Request) -> web.StreamResponse:
         self._going_on(request)
-        _refuse_own_secrets((request[BODY].get("deployment") or {}).get("secrets_providers"))
+        _refuse_own_secrets((request[protocol.BODY].get("deployment") or {}).get("secrets_providers"))
         return await protocol.checkpoint(request)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
@@ -433,7 +424,7 @@ class StateServer:
         lease = request[_LEASE]
         if not lease.is_completed:
             self._going_on(request)
-        succeeded = request[BODY].get("status") == "succeeded"
+        succeeded = request[protocol.BODY].get("status") == "succeeded"
         return protocol.completed(await self.leases.complete(lease, succeeded=succeeded))
 
     @staticmethod
@@ -498,7 +489,7 @@ class StateServer:
 
     def _routes(self) -> list[web.RouteDef]:
         project = "/api/stacks/{organization}/{project}"
-        update = UPDATE_PATH + "/{id}"
+        update = protocol.UPDATE_PATH + "/{id}"
         return [
             web.patch(update + "/journalentries", self._append),
             web.get("/api/user", self._user),
@@ -507,13 +498,13 @@ class StateServer:
             web.head(project, self._project),
             web.post(project, self._create_stack),
             *protocol.STACK_ROUTES,
-            web.get(STACK_PATH, self._show),
-            web.delete(STACK_PATH, self._remove),
-            web.post(STACK_PATH + "/import", self._import),
-            web.patch(STACK_PATH + "/tags", self._tags),
-            web.get(STACK_PATH + "/updates", self._history),
-            web.get(STACK_PATH + "/updates/latest", self._latest),
-            web.post(UPDATE_PATH, self._create),
+            web.get(protocol.STACK_PATH, self._show),
+            web.delete(protocol.STACK_PATH, self._remove),
+            web.post(protocol.STACK_PATH + "/import", self._import),
+            web.patch(protocol.STACK_PATH + "/tags", self._tags),
+            web.get(protocol.STACK_PATH + "/updates", self._history),
+            web.get(protocol.STACK_PATH + "/updates/latest", self._latest),
+            web.post(protocol.UPDATE_PATH, self._create),
             web.post(update, self._start),
             web.get(update, self._status),
             web.patch(update + "/checkpoint", self._checkpoint),

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from wecityctl.engine.process.identity import Owner
+from wecityctl.engine.process.identity import Owned, Owner
 from wecityctl.engine.state import layout
 from wecityctl.errors import WecityError
 
@@ -39,7 +39,7 @@ class Place(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(Owned):
     """An engine lock on a stack. `owner` is known if one of our runs took it."""
 
     stack: str
@@ -49,11 +49,6 @@ class Lock:
     user: str
     since: str
     owner: Owner | None
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether the owner is certainly dead."""
-        return self.owner is not None and self.owner.is_dead()
 
     @property
     def is_alive_here(self) -> bool:

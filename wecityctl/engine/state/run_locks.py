@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
+from wecityctl import cancellation
 from wecityctl.engine.state.backend import Backend
 from wecityctl.engine.state.engine_lock import LockedError, held_in_engine
 from wecityctl.engine.state.kernel_locks import KernelLocks
@@ -93,6 +94,7 @@ class RunLocks:
                         details=holders,
                         resolution="wait until it has ended: up, refresh and destroy do so with --lock-timeout",
                     )
+                cancellation.check()
                 time.sleep(_LOOK_SECONDS)
 
     def claim(self, stacks: Collection[str]) -> None:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from wecityctl.engine.process.identity import Owner
+from wecityctl.engine.process.identity import Owned, Owner
 from wecityctl.engine.state import layout
 from wecityctl.errors import WecityError
 from wecityctl.objects import Objects
@@ -25,17 +25,13 @@ _ALONE = "alone.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Held(Owned):
     """A stored lock. `owner` is `None` if it cannot be read."""
 
     key: str
     number: str
     since: str
     owner: Owner | None
-
-    @property
-    def is_dead(self) -> bool:
-        return self.owner is not None and self.owner.is_dead()
 
     @property
     def is_alive(self) -> bool:

@@ -25,15 +25,6 @@ from wecityctl.engine.state.backend import open_states
 from wecityctl.engine.state.integrity import UNSOUND
 from wecityctl.engine.state.store import StateStore
 from wecityctl.engine.state_service import service_protocol as protocol
-from wecityctl.engine.state_service.service_protocol import (
-    BODY,
-    ORGANIZATION,
-    SESSION,
-    STACK_PATH,
-    UPDATE_PATH,
-    Handler,
-    Session,
-)
 from wecityctl.engine.state_service.updates import OpenStack
 from wecityctl.errors import WecityError
 from wecityctl.model.naming import PROJECT
@@ -45,7 +36,7 @@ _NO_EXPIRY = 4102444800
 
 
 @dataclass(slots=True)
-class _Served(Session):
+class _Served(protocol.Session):
     """A served stack. `token` grants access to it."""
 
     token: str = field(default="", repr=False)
@@ -93,11 +84,11 @@ class StateService:
 
 
 @web.middleware
-async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _answers(request: web.Request, handler: protocol.Handler) -> web.StreamResponse:
     """Reject requests without a token, and return every failure in the format that the engine shows."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        request[SESSION] = _admitted(request)
+        request[protocol.SESSION] = _admitted(request)
         return await protocol.in_session(request, handler, MAX_BODY)
 
     return await protocol.answered(request, handle)
@@ -120,7 +111,7 @@ def _admitted(request: web.Request) -> _Served:
 
 
 async def _user(request: web.Request) -> web.Response:
-    return protocol.user(ORGANIZATION)
+    return protocol.user(protocol.ORGANIZATION)
 
 
 async def _capabilities(request: web.Request) -> web.Response:
@@ -128,14 +119,14 @@ async def _capabilities(request: web.Request) -> web.Response:
 
 
 async def _show(request: web.Request) -> web.Response:
-    names = protocol.names_of(request[SESSION].item.stack)
+    names = protocol.names_of(request[protocol.SESSION].item.stack)
     return web.json_response({**names, "tags": {}, "version": 0, "activeUpdate": ""})
 
 
 async def _create(request: web.Request) -> web.Response:
     """Begin an update; the engine starts it with a separate request."""
-    session = request[SESSION]
-    about = protocol.about(request.match_info["kind"], request[BODY])
+    session = request[protocol.SESSION]
+    about = protocol.about(request.match_info["kind"], request[protocol.BODY])
     async with session.turn:
         update = await asyncio.to_thread(session.item.begin, about)
         session.update_token = secrets.token_urlsafe(32)
@@ -143,15 +134,15 @@ async def _create(request: web.Request) -> web.Response:
 
 
 async def _start(request: web.Request) -> web.Response:
-    return protocol.begun(request[SESSION].update_token, 1, _NO_EXPIRY)
+    return protocol.begun(request[protocol.SESSION].update_token, 1, _NO_EXPIRY)
 
 
 async def _renew(request: web.Request) -> web.Response:
-    return protocol.renewed(request[SESSION].update_token, _NO_EXPIRY)
+    return protocol.renewed(request[protocol.SESSION].update_token, _NO_EXPIRY)
 
 
 async def _complete(request: web.Request) -> web.Response:
-    session, succeeded = request[SESSION], request[BODY].get("status") == "succeeded"
+    session, succeeded = request[protocol.SESSION], request[protocol.BODY].get("status") == "succeeded"
     async with session.turn:
         return protocol.completed(await asyncio.to_thread(session.item.end, succeeded=succeeded))
 
@@ -161,13 +152,13 @@ _ROUTES = (
     web.get("/api/user", _user),
     web.get("/api/capabilities", _capabilities),
     *protocol.STACK_ROUTES,
-    web.get(STACK_PATH, _show),
-    web.patch(STACK_PATH + "/tags", protocol.nothing),
-    web.post(UPDATE_PATH, _create),
-    web.post(UPDATE_PATH + "/{id}", _start),
+    web.get(protocol.STACK_PATH, _show),
+    web.patch(protocol.STACK_PATH + "/tags", protocol.nothing),
+    web.post(protocol.UPDATE_PATH, _create),
+    web.post(protocol.UPDATE_PATH + "/{id}", _start),
     *protocol.UPDATE_ROUTES,
-    web.post(UPDATE_PATH + "/{id}/renew_lease", _renew),
-    web.post(UPDATE_PATH + "/{id}/complete", _complete),
+    web.post(protocol.UPDATE_PATH + "/{id}/renew_lease", _renew),
+    web.post(protocol.UPDATE_PATH + "/{id}/complete", _complete),
 )
 
 

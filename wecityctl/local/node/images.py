@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from wecityctl import cancellation
 from wecityctl.errors import DeploymentError
 from wecityctl.local.spec import ImageRef
 from wecityctl.toolchain import locate
@@ -105,7 +106,7 @@ def _import(socket: Path, name: str, image: ImageRef, origin: str) -> None:
 def _ctr(socket: Path, *arguments: str) -> str:
     command = [str(locate("ctr")), "--address", str(socket), "--namespace", NAMESPACE, *arguments]
     try:
-        done = subprocess.run(
+        done = cancellation.run(
             command, capture_output=True, text=True, timeout=300, check=True, env={**os.environ, "HOME": "/nonexistent"}
         )
     except subprocess.SubprocessError as error:

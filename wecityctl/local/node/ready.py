@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from wecityctl import cancellation
 from wecityctl.errors import DeploymentError, TimedOutError
 from wecityctl.local.api import Api, ApiError
 from wecityctl.local.node.configure import Node
@@ -98,6 +99,7 @@ def wait(what: str, done: Callable[[], bool], timeout: float) -> None:
             problem = ""
         except ApiError as error:
             problem = error.message
+        cancellation.check()
         time.sleep(0.1)
     raise TimedOutError(
         f"{what} did not come in {timeout:.0f} s", details=problem, resolution="wecityctl local status says more"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wecityctl.cancellation import check, heard_by
 from wecityctl.errors import DeploymentError
 from wecityctl.local import logs
 from wecityctl.local.proctable import Identity, is_stopped
@@ -132,16 +134,26 @@ def stream(found: Found, request: dict[str, Any], *, seconds: float) -> Iterator
             connection.connect(str(path))
             connection.sendall(json.dumps(request).encode() + b"\n")
             connection.shutdown(socket.SHUT_WR)
-            with connection.makefile("r", encoding="utf-8") as lines:
+            with (
+                heard_by(lambda reason: _end_answers(connection)),
+                connection.makefile("r", encoding="utf-8") as lines,
+            ):
                 for line in lines:
                     value: dict[str, Any] = json.loads(line)
                     if "error" in value:
                         raise SupervisorError(f"the cloud's supervisor refused a request: {value['error']}")
                     yield value
+                # Somebody who cancels the operation ends the answers.
+                check()
     except (OSError, ValueError) as error:
         raise SupervisorError(
             "the cloud's supervisor does not answer", details=f"{path}: {error}", resolution="wecityctl local stop"
         ) from error
+
+
+def _end_answers(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RD)
 
 
 def apply(found: Found, services: Iterable[Service]) -> tuple[str, ...]:

@@ -4,10 +4,12 @@ has the SDKs loaded.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from datetime import date
 from multiprocessing.connection import Connection
 
+from wecityctl.cancellation import check
 from wecityctl.engine.workers.engine import ANSWER_SECONDS, Engine
 from wecityctl.errors import TimedOutError, WecityError
 from wecityctl.operations.policy_evaluation import cache
@@ -15,6 +17,7 @@ from wecityctl.policy.check import PolicyReport
 from wecityctl.session import Session
 from wecityctl.spec.loaded import Positions
 
+_LOOK_SECONDS = 0.5
 JUDGE = "wecityctl.operations.policy_evaluation.process"
 
 
@@ -37,8 +40,11 @@ class Pending:
     def _receive(self) -> PolicyReport:
         assert self._connection is not None
         try:
-            if not self._connection.poll(ANSWER_SECONDS):
-                raise TimedOutError(f"waited {ANSWER_SECONDS:.0f} s for the policy rules to be checked")
+            until = time.monotonic() + ANSWER_SECONDS
+            while not self._connection.poll(_LOOK_SECONDS):
+                check()
+                if time.monotonic() >= until:
+                    raise TimedOutError(f"waited {ANSWER_SECONDS:.0f} s for the policy rules to be checked")
             answer = self._connection.recv()
         except (EOFError, OSError) as error:
             raise WecityError(

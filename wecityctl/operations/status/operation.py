@@ -1,4 +1,4 @@
-"""`status`: reports on a city's stacks, clouds and workloads. Changes nothing."""
+"""The steps of `status`: collects from clusters and states, and judges what was found."""
 
 from __future__ import annotations
 
@@ -8,18 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from wecityctl.errors import WecityError
-from wecityctl.operations.city_status import (
-    Away,
-    BalancerStatus,
-    StackStatus,
-    WorkloadStatus,
-    balancer_statuses,
-    examine_clouds,
-    exit_code,
-    find_lacking,
-    stack_statuses,
-    workload_statuses,
-)
+from wecityctl.operations.status.examination import balancer_statuses, examine_clouds, find_lacking
+from wecityctl.operations.status.judging import exit_code, stack_statuses
+from wecityctl.operations.status.values import Away, BalancerStatus, StackStatus, WorkloadStatus
+from wecityctl.operations.status.workloads import workload_statuses
 
 if TYPE_CHECKING:
     from wecityctl.inputs import Clusters

@@ -1,0 +1,96 @@
+"""`secrets`: sets, lists and removes values of a city's secret store. `rotate` renews those that are generated."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wecityctl.errors import ConfigurationError
+from wecityctl.model.naming import CITY_KEYS, TENANT_KEYS
+
+if TYPE_CHECKING:
+    from wecityctl.model.city import City
+    from wecityctl.session import Session
+
+_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class SecretNames:
+    """The names in a store (`kept`), those of them that nothing uses, and those that apps name and nobody has set."""
+
+    kept: tuple[str, ...]
+    unused: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSet:
+    """A value that was stored. `nearest` is the most similar name that apps use, if no app uses this one."""
+
+    name: str
+    is_used: bool
+    nearest: str = ""
+
+
+def secret_key(session: Session, name: str) -> str:
+    """Return the store's key for `tenant/name`. Raises `ConfigurationError` if the city has no such tenant."""
+    tenant, _, short = name.removeprefix(TENANT_KEYS).partition("/")
+    known = [item.name for item in session.city.tenants]
+    if not short or tenant not in known:
+        raise ConfigurationError(
+            f"{name!r} does not name a tenant's secret",
+            details="tenants: " + (", ".join(known) or "none"),
+            resolution="write it as TENANT/NAME",
+        )
+    if not _NAME.fullmatch(short):
+        raise ConfigurationError(
+            f"{short!r} cannot be a secret's name",
+            resolution="use at most 63 lower-case letters, digits and '-', with a letter or digit at both ends",
+        )
+    return f"{TENANT_KEYS}{tenant}/{short}"
+
+
+def secrets_of(city: City) -> list[str]:
+    """Return every secret that an app or an entry point of the city uses, as `TENANT/NAME`."""
+    named = {f"{app.tenant}/{name}" for app in city.apps for part in app.components for name in part.secrets}
+    return sorted({*named, *city.entry.tls.certificates.values()})
+
+
+def list_secrets(session: Session) -> SecretNames:
+    """Return the names in the store and those that are missing; no values. Changes nothing."""
+    from wecityctl.engine.context.secret_store import SecretStore, needed
+    from wecityctl.engine.state.backend import open_backend
+
+    kept = SecretStore(open_backend(session.city)).names()
+    # What begins so is the city's own: what stacks are given is made with it.
+    wanted = (*needed(session.plan), *(name for name in kept if name.startswith(CITY_KEYS)))
+    missing = tuple(name for name in wanted if name.startswith(TENANT_KEYS) and name not in kept)
+    return SecretNames(tuple(kept), tuple(name for name in kept if name not in wanted), missing)
+
+
+def set_secret(session: Session, key: str, value: str) -> SecretSet:
+    """Store a value under a key of `secret_key`. The next `up` hands it to the apps.
+
+    Raises `LockedError` while a run changes the city, `CancelledError` and `DeploymentError`.
+    """
+    from wecityctl.engine.run import edit_secrets
+    from wecityctl.engine.state.backend import open_backend
+    from wecityctl.spec.fields import nearest
+
+    edit_secrets.set_secret(open_backend(session.city), key, value)
+    name, used = key.removeprefix(TENANT_KEYS), secrets_of(session.city)
+    if name in used:
+        return SecretSet(name, is_used=True)
+    tenant = name.partition("/")[0]
+    near = nearest(name, [other for other in used if other.startswith(f"{tenant}/")] or used)
+    return SecretSet(name, is_used=False, nearest=near or "")
+
+
+def remove_secret(session: Session, name: str) -> None:
+    """Remove the value of `tenant/name` from the store. Raises as `set_secret` does, and if there is none."""
+    from wecityctl.engine.run import edit_secrets
+    from wecityctl.engine.state.backend import open_backend
+
+    edit_secrets.remove_secret(open_backend(session.city), secret_key(session, name))
