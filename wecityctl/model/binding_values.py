@@ -1,6 +1,6 @@
-"""References to entries of bindings in the values of environment variables: `${ALIAS.KEY}`, and `$${` for `${`.
+"""References to entries of bindings in the values of environment variables: `${ALIAS.KEY}`.
 
-Pure functions, shared by the checks of the files and by the stacks.
+What has no dot between the braces, such as `${HOME}`, is text; `$${` is `${` wherever it stands. Pure functions, shared by the checks of the files and by the stacks.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from wecityctl.model.catalogue import CapabilityType
 
-# A reference, a doubled dollar before a brace, or a brace that begins neither.
-_TOKEN = re.compile(r"\$\$\{|\$\{(?P<inside>[^}]*)\}|\$\{")
+# A doubled dollar before a brace, or what has a dot between braces.
+_TOKEN = re.compile(r"\$\$\{|\$\{(?P<inside>[^}.]*\.[^}]*)\}")
 _REFERENCE = re.compile(r"(?P<alias>[a-z0-9][-a-z0-9]*)\.(?P<key>[A-Za-z0-9][-A-Za-z0-9._]*)")
 
 
@@ -26,7 +26,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """A `${` that begins no reference; `text` is what the file has there."""
+    """What looks like a reference and is none; `text` is what the file has there."""
 
     text: str
 
@@ -41,7 +41,7 @@ def parts(value: str) -> Iterator[str | Reference | Invalid]:
         if match[0] == "$${":
             yield "${"
             continue
-        found = _REFERENCE.fullmatch(match["inside"] or "")
+        found = _REFERENCE.fullmatch(match["inside"])
         yield Reference(found["alias"], found["key"]) if found is not None else Invalid(match[0])
     if end < len(value):
         yield value[end:]

@@ -43,23 +43,26 @@ FIELDS: Mapping[str, str] = MappingProxyType(
                 "capAdd",
                 "cap_add",
                 "security_opt",
+                "user",
                 "runAsUser",
             ),
             _RESTRICTED,
         ),
-        **dict.fromkeys(("livenessProbe", "readinessProbe", "startupProbe", "healthcheck"), _PROBES),
+        **dict.fromkeys(("livenessProbe", "readinessProbe", "startupProbe", "healthcheck", "probes"), _PROBES),
         **dict.fromkeys(
-            ("cron", "cronJob", "cronjob", "jobTemplate", "job", "jobs", "activeDeadlineSeconds"), _SCHEDULE
+            ("schedule", "cron", "cronJob", "cronjob", "jobTemplate", "job", "jobs", "activeDeadlineSeconds"), _SCHEDULE
         ),
         **dict.fromkeys(("initContainers", "sidecars", "extraContainers"), _SIDECAR),
         **dict.fromkeys(("containers", "services"), "`components` of an app"),
         **dict.fromkeys(("environment", "envFrom", "env_file", "variables"), _VARIABLES),
-        **dict.fromkeys(("requests", "mem_limit", "cpus"), _RESOURCES),
+        **dict.fromkeys(("requests", "limits", "mem_limit", "cpus"), _RESOURCES),
         **dict.fromkeys(("ingress", "hosts", "hostname", "tls", "virtualHost"), _ROUTE),
         **dict.fromkeys(("networkPolicy", "networks", "egressRules", "links"), _NETWORK),
-        **dict.fromkeys(("entrypoint",), _COMMAND),
+        **dict.fromkeys(("args", "entrypoint"), _COMMAND),
         **dict.fromkeys(("hpa", "autoscaling", "horizontalPodAutoscaler", "minReplicas", "maxReplicas"), _SCALE),
-        **dict.fromkeys(("containerPort", "targetPort", "expose"), "`port` of a component, or `ports` by name"),
+        **dict.fromkeys(
+            ("ports", "containerPort", "targetPort", "expose"), "`port` of a component, or `ports` by name"
+        ),
         **dict.fromkeys(("depends_on", "dependsOn", "dependencies"), "`uses`, for which an app waits"),
         **dict.fromkeys(("namespace", "namespaces"), "nothing: a tenant has one for each zone of its apps"),
         **dict.fromkeys(("annotations",), "`labels` under metadata; there are no annotations"),
