@@ -143,7 +143,11 @@ def _app(number: int, databases: int, chance: random.Random) -> App:
         "published",
         zone,
         chance.choices(["L1", "L2", "L3"], (4, 4, 2))[0],
-        (Component("web", "registry.example/app:1", chance.randint(1, 6), 8080, size, architectures=architectures),),
+        (
+            Component(
+                "web", "registry.example/app:1", chance.randint(1, 6), {"http": 8080}, size, architectures=architectures
+            ),
+        ),
         uses,
         placement=PlacementRules(
             domestic=zone == "internet" and "arm64" in architectures and chance.random() < 0.1,

@@ -32,6 +32,7 @@ def container(
     image: pulumi.Input[str],
     *,
     command: Sequence[str] = (),
+    args: Sequence[str] = (),
     env: Sequence[Manifest] = (),
     ports: Mapping[str, int] | None = None,
     mounts: Sequence[Manifest] = (),
@@ -41,6 +42,7 @@ def container(
     liveness: Manifest | None = None,
     startup: Manifest | None = None,
     temporary: bool = True,
+    read_only_root: bool = True,
 ) -> Manifest:
     """A container with the restricted security context and a writable /tmp."""
     result: Manifest = {
@@ -48,11 +50,12 @@ def container(
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "resources": {"requests": dict(requests), "limits": dict(limits or {"memory": requests["memory"]})},
-        "securityContext": RESTRICTED,
+        "securityContext": {**RESTRICTED, "readOnlyRootFilesystem": read_only_root},
         "volumeMounts": [*([{"name": "tmp", "mountPath": TEMPORARY}] if temporary else []), *mounts],
     }
     optional: Manifest = {
         "command": list(command),
+        "args": list(args),
         "env": list(env),
         "ports": [{"name": key, "containerPort": port, "protocol": "TCP"} for key, port in (ports or {}).items()],
         "readinessProbe": readiness,

@@ -179,8 +179,8 @@ def _routes(city: City, placement: Placement, refused: list[str]) -> Iterator[Ro
         return
     for app in city.apps:
         target = placement.apps.get((app.tenant, app.name), "")
-        web = app.web_component
-        if not app.is_routed or web is None or web.port is None or target == placement.entry:
+        port = app.web_port
+        if not app.is_routed or port is None or target == placement.entry:
             continue
         who = f"app {app.tenant}/{app.name} on cloud {target} is routed from the entry point on {placement.entry}"
         if gateway is None:
@@ -190,7 +190,7 @@ def _routes(city: City, placement: Placement, refused: list[str]) -> Iterator[Ro
         elif not serves_entry(city, city.cloud(placement.entry), app.zone):
             refused.append(f"{who}, and that cloud does not serve zone {app.zone}, whose entry point would be there")
         elif (flow := route_flow(city, app)) is None:
-            refused.append(f"{who}: {_needed(app.zone, app.zone, web.port)}")
+            refused.append(f"{who}: {_needed(app.zone, app.zone, port)}")
         else:
             yield RouteInterconnect(app, placement.entry, target, flow)
 

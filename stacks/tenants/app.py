@@ -21,8 +21,11 @@ from stacks.objects import KubernetesObject, Manifest, Scope, secret_value
 from stacks.platforms import tls
 from stacks.provisioning import Binding, bind, provision
 from stacks.stack_references import KnownEndpoint, endpoint, entry_endpoint
+from stacks.tenants import jobs
+from stacks.tenants.probes import probes_of
 from stacks.tenants.scaling import is_autoscaled, stated_replicas
 from wecityctl.model import naming
+from wecityctl.model.binding_values import Reference, parts
 from wecityctl.model.city import App, Component, Use
 from wecityctl.model.entries import entry_of
 from wecityctl.model.naming import COMPONENT_LABEL, DATA_CLASS_LABEL, NAME_LABEL, PART_OF_LABEL
@@ -67,8 +70,11 @@ class Application(pulumi.ComponentResource):
         flows = home.add_all([*self._inner_flows(), *self._flows()])
         bindings = [bind(home, Consumer.of(app), use, self.namespace, self._endpoints[use.alias]) for use in app.uses]
         ready = home.after(*guardrails, account, *flows, *(binding.secret for binding in bindings), *self._rooms)
+        before = [part for part in app.components if part.run == "before-release"]
+        released = ready.after(*(job for part in before for job in self._add_component(home, ready, part, bindings)))
         for component in app.components:
-            self._add_component(home, ready, component, bindings)
+            if component not in before:
+                self._add_component(home, released, component, bindings)
         self.register_outputs({})
 
     def _room(self, use: Use) -> tuple[KubernetesObject, ...]:
@@ -97,7 +103,7 @@ class Application(pulumi.ComponentResource):
 
     def _inner_flows(self) -> Iterator[Manifest]:
         """Yield network policies between the app's own components, and from the gateway to the routed component."""
-        ports = sorted({component.port for component in self.app.components if component.port is not None})
+        ports = sorted({number for component in self.app.components for number in component.ports.values()})
         if len(self.app.components) > 1 and ports:
             own = {"podSelector": {"matchLabels": self.pod_labels}}
             yield network_policies.policy(
@@ -107,9 +113,9 @@ class Application(pulumi.ComponentResource):
                 ingress=[network_policies.from_peer(own, ports)],
                 egress=[network_policies.to_peer(own, ports)],
             )
-        web = self.app.web_component
-        if self.app.is_routed and web is not None and web.port is not None:
-            rules = self._gateway_rules(web.port)
+        web, port = self.app.web_component, self.app.web_port
+        if self.app.is_routed and web is not None and port is not None:
+            rules = self._gateway_rules(port)
             name = naming.fit(f"{self.app.name}-from-entry")
             yield network_policies.policy(self.namespace, name, self._component_labels(web), ingress=rules)
 
@@ -151,13 +157,14 @@ class Application(pulumi.ComponentResource):
                 ingress=[network_policies.from_peer(source, [known.port])],
             )
 
-    def _add_component(self, home: Scope, ready: Scope, component: Component, bindings: list[Binding]) -> None:
-        """Register the objects of one component.
+    def _add_component(
+        self, home: Scope, ready: Scope, component: Component, bindings: list[Binding]
+    ) -> list[KubernetesObject]:
+        """Register the objects of one component; return those that a release waits for.
 
         Pods, and the objects that scale them, depend on all that `ready` has.
         """
         workload = naming.component_workload(self.app.name, component.name)
-        labels = self._component_labels(component)
         content: dict[str, Any] = {binding.alias: binding.content for binding in bindings}
         before: list[KubernetesObject] = []
         if component.files:
@@ -173,23 +180,47 @@ class Application(pulumi.ComponentResource):
             before.append(home.add(secret))
             content["certificate"] = certificate
         template = self._template(home.labels, component, workload, bindings, content)
+        if component.schedule:
+            suspended = self.app.stage == "suspended"
+            ready.after(*before).add(jobs.cron_job(self.namespace, workload, component, template, suspended=suspended))
+            return []
+        if component.run == "before-release":
+            # A suspended app runs nothing; the next release runs it.
+            return (
+                []
+                if self.app.stage == "suspended"
+                else [self._release_job(ready.after(*before), workload, component, template)]
+            )
         ready.after(*before).add(self._deployment(component, workload, template))
-        if component.port is not None:
-            services = [pods.service(self.namespace, workload, labels, {"http": component.port})]
-            if self._node_port and component is self.app.web_component:
-                name = naming.fit(f"{workload}-crossing")
-                services.append(
-                    pods.node_port_service(self.namespace, name, labels, component.port, "http", self._node_port)
-                )
-            for service in services:
-                if not is_autoscaled(self.app, component) and not stated_replicas(self.app, component):
-                    # A Service without pods never becomes ready, and the official plug-in would wait for it.
-                    service["metadata"]["annotations"] = {"pulumi.com/skipAwait": "true"}
-                home.add(service)
+        for service in self._services(component, workload):
+            home.add(service)
         if is_autoscaled(self.app, component):
             ready.add(autoscaler(self.namespace, workload, component))
         if max(component.replicas, component.autoscale.min if component.autoscale else 1) > 1:
-            home.add(pods.disruption_budget(self.namespace, workload, labels))
+            home.add(pods.disruption_budget(self.namespace, workload, self._component_labels(component)))
+        return []
+
+    def _services(self, component: Component, workload: str) -> Iterator[Manifest]:
+        """Yield the Service of a component with ports, and that for a gateway on another cloud."""
+        if not component.ports:
+            return
+        labels = self._component_labels(component)
+        services = [pods.service(self.namespace, workload, labels, component.ports)]
+        if self._node_port and component is self.app.web_component:
+            name, port = naming.fit(f"{workload}-crossing"), self.app.web_port
+            assert port is not None
+            target = next(key for key, number in component.ports.items() if number == port)
+            services.append(pods.node_port_service(self.namespace, name, labels, port, target, self._node_port))
+        for service in services:
+            if not is_autoscaled(self.app, component) and not stated_replicas(self.app, component):
+                # A Service without pods never becomes ready, and the official plug-in would wait for it.
+                service["metadata"]["annotations"] = {"pulumi.com/skipAwait": "true"}
+            yield service
+
+    def _release_job(self, ready: Scope, workload: str, component: Component, template: Manifest) -> KubernetesObject:
+        """Register the Job that must succeed before the app's other components change."""
+        name = jobs.release_name(workload, self.app, self.scope.inputs.images, template)
+        return ready.add(jobs.release_job(self.namespace, name, component, template), name=workload)
 
     def _deployment(self, component: Component, workload: str, template: Manifest) -> Manifest:
         spec: Manifest = {
@@ -237,13 +268,14 @@ class Application(pulumi.ComponentResource):
             component.name,
             resolve_image(component.image, inputs.images, inputs.city.images.registry),
             command=[literal(text) for text in component.command],
+            args=[literal(text) for text in component.args],
             env=self._environment(component, workload),
-            ports={"http": component.port} if component.port is not None else None,
+            ports=component.ports,
             mounts=mounts,
             requests={"cpu": component.resources.cpu, "memory": component.resources.memory, **accelerators},
-            # For extended resources the API server requires limits equal to the requests.
-            limits={"memory": component.resources.memory, **accelerators},
-            **_probes(component, tls=self._serves_tls(component)),
+            limits=_limits(component, accelerators),
+            read_only_root=component.read_only_root,
+            **probes_of(component, tls=self._serves_tls(component)),
         )
         spec = pods.pod(
             [runner],
@@ -251,12 +283,15 @@ class Application(pulumi.ComponentResource):
             service_account=self.app.name,
             volumes=volumes,
             priority_class=priority_class(inputs.city.name, "tenant"),
+            restart="Never" if component.is_job else "",
         )
         where = node_affinity.affinity(inputs.city.cloud(inputs.stack.cloud), self.app, component)
         if where is not None:
             spec["affinity"] = where
         # The group that may read the bindings. Kubernetes assigns the volumes to it and adds it to every process.
         spec["securityContext"] = {**spec["securityContext"], "fsGroup": 2000}
+        if component.user is not None:
+            spec["securityContext"] |= {"runAsUser": component.user, "runAsGroup": component.user}
         labels = {**common, **self._component_labels(component)}
         if not content:
             return pods.template(labels, spec)
@@ -266,10 +301,32 @@ class Application(pulumi.ComponentResource):
 
     def _environment(self, component: Component, workload: str) -> list[Manifest]:
         values = {**own_variables(self.app, component), **component.env}
-        plain = [{"name": name, "value": literal(value)} for name, value in values.items()]
-        return plain + [
+        entries = [entry for name, value in values.items() for entry in self._variables(name, value)]
+        # Kubernetes puts into a value only what comes before it.
+        entries = list({entry["name"]: entry for entry in entries}.values())
+        return entries + [
             pods.from_secret(secret_variable(name), f"{workload}-secrets", name) for name in component.secrets
         ]
+
+    def _variables(self, name: str, value: str) -> Iterator[Manifest]:
+        """Yield the variable, after those with the entries of bindings that it is put together from."""
+        found = list(parts(value))
+        if len(found) == 1 and isinstance(found[0], Reference):
+            yield self._entry(name, found[0])
+            return
+        text = ""
+        for part in found:
+            if isinstance(part, Reference):
+                variable = f"BINDING_{secret_variable(part.alias)}_{secret_variable(part.key)}"
+                yield self._entry(variable, part)
+                text += f"$({variable})"
+            else:
+                assert isinstance(part, str), f"{part} has passed the checks"
+                text += literal(part)
+        yield {"name": name, "value": text}
+
+    def _entry(self, variable: str, entry: Reference) -> Manifest:
+        return pods.from_secret(variable, naming.binding_secret(self.app.name, entry.alias), entry.key)
 
     def _serves_tls(self, component: Component) -> bool:
         return self.app.serves_tls and component is self.app.web_component
@@ -288,13 +345,13 @@ class Application(pulumi.ComponentResource):
         return secret_value(self.scope.inputs, naming.DIGEST_KEY)
 
     def _routes(self) -> tuple[RouteTarget, ...]:
-        web, route = self.app.web_component, self.app.route
-        if not self.app.is_routed or web is None or web.port is None or route is None:
+        web, port, route = self.app.web_component, self.app.web_port, self.app.route
+        if not self.app.is_routed or web is None or port is None or route is None:
             return ()
         host = naming.entry_host(route.host, self.scope.inputs.city.domain)
         workload = naming.component_workload(self.app.name, web.name)
         target = RouteTarget(
-            self.app.tenant, self.app.name, host, route.path, self.namespace, workload, web.port, tls=route.tls
+            self.app.tenant, self.app.name, host, route.path, self.namespace, workload, port, tls=route.tls
         )
         if not self._node_port:
             return (target,)
@@ -323,6 +380,12 @@ def file_key(path: str) -> str:
     return f"{naming.digest(path)}-{name[:244]}"
 
 
+def _limits(component: Component, accelerators: Mapping[str, str]) -> Mapping[str, str]:
+    """For extended resources the API server requires limits equal to the requests."""
+    cpu = {"cpu": component.cpu_limit} if component.cpu_limit else {}
+    return {**cpu, "memory": component.resources.memory, **accelerators}
+
+
 def autoscaler(namespace: str, workload: str, component: Component) -> Manifest:
     """A HorizontalPodAutoscaler on CPU utilisation."""
     scale = component.autoscale
@@ -344,21 +407,6 @@ def autoscaler(namespace: str, workload: str, component: Component) -> Manifest:
 def tls_secret(workload: str) -> str:
     """The name of the Secret with the certificate and key of a component that serves TLS."""
     return naming.fit(f"{workload}-tls")
-
-
-def _probes(component: Component, *, tls: bool) -> dict[str, Any]:
-    if component.port is None:
-        return {}
-    if not component.health_path:
-        return {"readiness": {"tcpSocket": {"port": "http"}, "periodSeconds": 2}}
-    # The kubelet does not verify certificates. Source: "HTTP probes" in the Kubernetes documentation.
-    scheme = {"scheme": "HTTPS"} if tls else {}
-    check: Manifest = {"httpGet": {"path": component.health_path, "port": "http", **scheme}}
-    return {
-        "readiness": {**check, "periodSeconds": 2},
-        "liveness": {**check, "periodSeconds": 10},
-        "startup": {**check, "periodSeconds": 1, "failureThreshold": 120},
-    }
 
 
 def _keyed(values: list[Any]) -> str:

@@ -179,7 +179,7 @@ def _component(draw: st.DrawFn) -> Component:
         "web",
         "web:1",
         draw(st.integers(1, 3)),
-        8080,
+        {"http": 8080},
         Resources(draw(st.sampled_from(["500m", "1", "2", "3"])), draw(st.sampled_from(["512Mi", "1Gi", "2Gi"])), gpu),
         architectures=draw(st.sampled_from([("amd64",), ("arm64",), ("amd64", "arm64")])),
     )

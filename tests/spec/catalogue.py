@@ -27,7 +27,7 @@ def _type(
         ports=(Port("http", 80),),
         images=(name,) if name in ("gateway", "postgresql", "cache") else (),
         pods=(Pods(max_replicas=max_replicas),),
-        binding=Binding(binding, stores_data=binding != "http") if binding else None,
+        binding=(Binding(binding, ("username", "password", "uri"), stores_data=binding != "http") if binding else None),
         uses=tuple(CapabilityUse(item, item) for item in requires),
         entry=name == "gateway",
         limits=limits or UseLimits(),

@@ -34,7 +34,7 @@ IMAGES = {
 }
 CLUSTER = Cluster("main", "KUBECONFIG", "admin", "uid-1", address="192.0.2.10")
 
-WEB = Component(name="web", image="catalogue:sample-app", replicas=2, port=8080, health_path="/healthz")
+WEB = Component(name="web", image="catalogue:sample-app", replicas=2, ports={"http": 8080}, health_path="/healthz")
 
 
 def application(*extra: Capability) -> Platform:

@@ -36,7 +36,9 @@ PLURALS = {
 
 def _deployed() -> City:
     """An app with all that an app may have, of a tenant with a deployer."""
-    web = Component("web", "catalogue:sample-app", replicas=2, port=8080, files={"/etc/x": "y"}, secrets=("TOKEN",))
+    web = Component(
+        "web", "catalogue:sample-app", replicas=2, ports={"http": 8080}, files={"/etc/x": "y"}, secrets=("TOKEN",)
+    )
     scaled = Component("worker", "catalogue:sample-app", autoscale=Autoscale(1, 3, 70))
     whole = city(app("code", components=(web, scaled), uses=(Use("postgresql", "db"),)))
     return replace(whole, tenants=tuple(replace(each, deployers=(WHO,)) for each in whole.tenants))

@@ -290,7 +290,7 @@ def test_a_gateway_tied_to_a_zone_serves_that_one_and_others_have_their_own() ->
 
 
 def test_an_app_that_serves_tls_has_a_certificate_which_the_gateway_asks_for() -> None:
-    parts = (replace(WEB, health_path="/healthz"), replace(WEB, name="worker", port=9090))
+    parts = (replace(WEB, health_path="/healthz"), replace(WEB, name="worker", ports={"http": 9090}))
     secure = app("code", route=Route("code", tls=True), components=parts)
     whole = city(secure, app("plain"))
     recorded = record_city(whole)

@@ -25,6 +25,8 @@ Stage = Literal["draft", "reviewed", "published", "suspended", "retired"]
 DataClass = Literal["L1", "L2", "L3", "L4"]
 Size = Literal["small", "medium", "large"]
 TenantType = Literal["department", "partner"]
+Concurrency = Literal["allow", "forbid", "replace"]
+JobRun = Literal["before-release"]
 Settings = TypeVar("Settings", bound=VendorSettings)
 
 
@@ -418,13 +420,48 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """A check of a container: `GET path`, or only a connection if `path` is empty.
+
+    `port` names a port of the component (empty: its first one). `every` and `timeout` are seconds; the check has failed
+    after `failures` failures in a row.
+    """
+
+    path: str = ""
+    port: str = ""
+    every: int = 10
+    timeout: int = 1
+    failures: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """The checks of a container: whether it gets requests (`ready`), and whether it is restarted (`live`).
+
+    `start_seconds` is how long it may take until the first success; meanwhile `live` is not asked.
+    """
+
+    ready: Probe | None = None
+    live: Probe | None = None
+    start_seconds: int = 120
+
+
+@dataclass(frozen=True, slots=True)
 class Component:
-    """A container that an app runs. `image` may be `catalogue:<name>`, an image that wecityctl builds from a recipe."""
+    """A container that an app runs, always, at set times, or before each new version.
+
+    `image` may be `catalogue:<name>`, an image that wecityctl builds from a recipe. `ports` are TCP ports by name; the
+    first one is the main port. `cpu_limit` is a quantity (empty: no limit), `user` the numeric user (`None`: that of
+    the image). Values of `env` may refer to bindings (`model.references`).
+
+    `schedule` is a cron expression in `time_zone`; `run` is when a job runs that has no schedule. `timeout` is the
+    longest time of one run, as a duration such as `1h30m`.
+    """
 
     name: str
     image: str
     replicas: int = 1
-    port: int | None = None
+    ports: Mapping[str, int] = field(default_factory=dict)
     resources: Resources = Resources()
     health_path: str = ""
     autoscale: Autoscale | None = None
@@ -433,6 +470,26 @@ class Component:
     files: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ("amd64",)
+    args: tuple[str, ...] = ()
+    probes: Probes | None = None
+    cpu_limit: str = ""
+    user: int | None = None
+    read_only_root: bool = True
+    schedule: str = ""
+    time_zone: str = "Asia/Shanghai"
+    concurrency: Concurrency = "forbid"
+    run: JobRun | None = None
+    timeout: str = "1h"
+
+    @property
+    def port(self) -> int | None:
+        """The main port; `None` for a component that serves none."""
+        return next(iter(self.ports.values()), None)
+
+    @property
+    def is_job(self) -> bool:
+        """Whether its container ends by itself: it has a schedule, or runs before each new version."""
+        return bool(self.schedule) or self.run is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -452,11 +509,16 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where the entry point serves the app: `<host>.<city domain><path>`. `tls`: the app itself serves TLS."""
+    """Where the entry point serves the app: `<host>.<city domain><path>`. `tls`: the app itself serves TLS.
+
+    `component` and `port` are names; empty: the app's only component with ports, and its first port.
+    """
 
     host: str
     path: str = "/"
     tls: bool = False
+    component: str = ""
+    port: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,8 +553,18 @@ class App:
 
     @property
     def web_component(self) -> Component | None:
-        """The component that the route leads to: the first one with a port; `None` without any."""
-        return next((component for component in self.components if component.port is not None), None)
+        """The component that the route leads to; `None` without any."""
+        wanted = self.route.component if self.route is not None else ""
+        serving = (part for part in self.components if part.ports)
+        return next((part for part in serving if wanted in ("", part.name)), None)
+
+    @property
+    def web_port(self) -> int | None:
+        """The port that the route leads to; `None` if it leads nowhere."""
+        web = self.web_component
+        wanted = self.route.port if self.route is not None else ""
+        ports = web.ports.items() if web is not None else ()
+        return next((number for name, number in ports if wanted in ("", name)), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,3 +40,15 @@ def format_bytes(value: Decimal) -> str:
         if count and count % 1024**power == 0:
             return f"{count // 1024**power}{unit}"
     return str(count)
+
+
+DURATION = re.compile(r"(?:(?P<hours>[0-9]{1,4})h)?(?:(?P<minutes>[0-9]{1,5})m)?(?:(?P<seconds>[0-9]{1,7})s)?")
+
+
+def parse_duration(text: str) -> int:
+    """The seconds of a duration such as `1h30m`. Raises `ValueError` for anything else."""
+    match = DURATION.fullmatch(text)
+    if match is None or not text:
+        raise ValueError(f"{text!r} is not a duration")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds

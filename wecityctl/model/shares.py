@@ -38,7 +38,8 @@ def surge_of(app: App) -> Demand:
 
     With several replicas one may be unavailable during an update, so no surge pod is needed.
     """
-    parts = [part for part in app.components if part.replicas == 1 and app.runs and app.stage != "suspended"]
+    serving = [part for part in app.components if not part.is_job]
+    parts = [part for part in serving if part.replicas == 1 and app.runs and app.stage != "suspended"]
     return Demand(
         max((parse_quantity(part.resources.cpu) for part in parts), default=Decimal(0)),
         max((parse_quantity(part.resources.memory) for part in parts), default=Decimal(0)),

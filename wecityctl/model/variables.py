@@ -23,6 +23,8 @@ def own_variables(app: App, component: Component) -> Mapping[str, str]:
     variables = {"APP_NAME": app.name, "APP_TENANT": app.tenant}
     if component.port is not None:
         variables["PORT"] = str(component.port)
+    if len(component.ports) > 1:
+        variables |= {f"PORT_{secret_variable(name)}": str(number) for name, number in component.ports.items()}
     if app.serves_tls and component is app.web_component:
         variables["TLS_DIRECTORY"] = TLS_DIRECTORY
     if app.uses:

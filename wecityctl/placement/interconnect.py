@@ -29,10 +29,9 @@ def route_flow(city: City, app: App) -> Flow | None:
 
     The entry point is in the app's zone, so crossing clouds needs a flow from that zone to itself.
     """
-    web = app.web_component
-    if gateway_of(city) is None or web is None or web.port is None:
+    if gateway_of(city) is None or app.web_port is None:
         return None
-    return _flow(city, app.zone, app.zone, web.port)
+    return _flow(city, app.zone, app.zone, app.web_port)
 
 
 def serves_entry(city: City, cloud: Cloud, zone: str) -> bool:

@@ -147,7 +147,7 @@ class _Colocations:
         if gateway is None:
             return
         flow = route_flow(self._city, app)
-        port = app.web_component.port or 0
+        port = app.web_port or 0
         private = is_private(app, gateway, encrypted=route_is_encrypted(app))
         why = self._shut(app.zone, app.zone, port, open_=flow is not None, private=private)
         text = f"the entry point (capability {gateway.name}) leads to {item.subject}, and {why}"

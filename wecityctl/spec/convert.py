@@ -171,4 +171,10 @@ def _use(item: apps.Use) -> model.Use:
 
 
 def _component(part: apps.Component) -> model.Component:
-    return from_shape(model.Component, part, health_path=part.health.path if part.health is not None else "")
+    return from_shape(
+        model.Component,
+        part,
+        ports=({"http": part.port} if part.port is not None else {}) | part.ports,
+        health_path=part.health.path if part.health is not None else "",
+        cpu_limit=part.limits.cpu if part.limits is not None else "",
+    )

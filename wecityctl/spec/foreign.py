@@ -12,15 +12,19 @@ _FILES = "`files` of a component for texts; data belongs in a capability under `
 _IDENTITY = "nothing: every app has an account without rights of its own, and tenants' roles are made from `admins`"
 _NODES = "`zone`, `cloud`, `placement` or `architectures`; which node it is, the scheduler decides"
 _PULL = "nothing: nodes pull with their own credentials; `images.registry` of the City names a mirror"
-_RESTRICTED = "nothing: every pod is held to the restricted Pod Security Standard"
-_PROBES = "`health: {path: /healthz}`, from which all probes are made"
-_SCHEDULE = "nothing: jobs at set times cannot be described; let a component keep the time itself"
+_RESTRICTED = (
+    "`user` and `readOnlyRoot` of a component; for the rest, every pod is held to the restricted Pod Security Standard"
+)
+_PROBES = "`health: {path: /healthz}`, from which all probes are made, or `probes` with `ready` and `live`"
+_SCHEDULE = '`schedule: "0 3 * * *"` of a component, or `run: before-release`'
 _SIDECAR = "another entry under `components`; each is a pod of its own"
 _VARIABLES = "`env`, a mapping of names to values, and `secrets`, a list of names"
-_RESOURCES = "`resources: {cpu: 500m, memory: 512Mi}`: both are requested, and memory is limited too"
+_RESOURCES = (
+    "`resources: {cpu: 500m, memory: 512Mi}`: both are requested, and memory is limited too; `limits: {cpu: 2}`"
+)
 _ROUTE = "`route: {host: ..., path: /}` of the app; the city's entry point serves it"
 _NETWORK = "`uses` of an app for capabilities and `flows` of the City for zones; everything else is closed"
-_COMMAND = "`command`, which has the arguments too"
+_COMMAND = "`command` and `args`"
 _SCALE = "`autoscale: {min: 2, max: 20, cpu: 70}` of a component"
 
 FIELDS: Mapping[str, str] = MappingProxyType(
@@ -31,11 +35,23 @@ FIELDS: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("nodeSelector", "nodeName", "tolerations", "topologySpreadConstraints"), _NODES),
         **dict.fromkeys(("imagePullSecrets", "imagePullPolicy", "pullPolicy", "pull_policy"), _PULL),
         **dict.fromkeys(
-            ("securityContext", "privileged", "hostNetwork", "hostPID", "capAdd", "cap_add", "security_opt", "user"),
+            (
+                "securityContext",
+                "privileged",
+                "hostNetwork",
+                "hostPID",
+                "capAdd",
+                "cap_add",
+                "security_opt",
+                "user",
+                "runAsUser",
+            ),
             _RESTRICTED,
         ),
         **dict.fromkeys(("livenessProbe", "readinessProbe", "startupProbe", "healthcheck", "probes"), _PROBES),
-        **dict.fromkeys(("schedule", "cron", "cronJob", "cronjob", "jobTemplate", "job", "jobs"), _SCHEDULE),
+        **dict.fromkeys(
+            ("schedule", "cron", "cronJob", "cronjob", "jobTemplate", "job", "jobs", "activeDeadlineSeconds"), _SCHEDULE
+        ),
         **dict.fromkeys(("initContainers", "sidecars", "extraContainers"), _SIDECAR),
         **dict.fromkeys(("containers", "services"), "`components` of an app"),
         **dict.fromkeys(("environment", "envFrom", "env_file", "variables"), _VARIABLES),
@@ -44,7 +60,9 @@ FIELDS: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("networkPolicy", "networks", "egressRules", "links"), _NETWORK),
         **dict.fromkeys(("args", "entrypoint"), _COMMAND),
         **dict.fromkeys(("hpa", "autoscaling", "horizontalPodAutoscaler", "minReplicas", "maxReplicas"), _SCALE),
-        **dict.fromkeys(("ports", "containerPort", "targetPort", "expose"), "`port`, the one TCP port of a component"),
+        **dict.fromkeys(
+            ("ports", "containerPort", "targetPort", "expose"), "`port` of a component, or `ports` by name"
+        ),
         **dict.fromkeys(("depends_on", "dependsOn", "dependencies"), "`uses`, for which an app waits"),
         **dict.fromkeys(("namespace", "namespaces"), "nothing: a tenant has one for each zone of its apps"),
         **dict.fromkeys(("annotations",), "`labels` under metadata; there are no annotations"),
@@ -64,8 +82,10 @@ _APP = "App: its components, routes and what it uses"
 KINDS: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(("Deployment", "StatefulSet", "DaemonSet", "Pod", "ReplicaSet", "Workload"), _APP),
-        **dict.fromkeys(("Service", "Ingress", "HTTPRoute", "Gateway"), "App: `port` of a component, and its `route`"),
-        **dict.fromkeys(("Job", "CronJob"), "App; jobs at set times cannot be described"),
+        **dict.fromkeys(
+            ("Service", "Ingress", "HTTPRoute", "Gateway"), "App: `port` or `ports` of a component, and its `route`"
+        ),
+        **dict.fromkeys(("Job", "CronJob"), "App: `schedule` or `run` of a component"),
         **dict.fromkeys(("ConfigMap",), "App: `files` and `env` of a component"),
         **dict.fromkeys(("Secret",), "App: `secrets` of a component names them; `wecityctl secrets set` gives values"),
         **dict.fromkeys(("Namespace", "ResourceQuota", "LimitRange"), "Tenant: its namespaces, and its `quota`"),

@@ -100,6 +100,18 @@ class Document:
                 break
         return SourceLocation(self.file, mark.line, mark.column)
 
+    def has(self, path: Sequence[PathItem]) -> bool:
+        """Whether the file itself has a value at `path`, so that it is no default."""
+        node = self.value
+        for item in path:
+            if isinstance(node, Map) and item in node.keys_at:
+                node = node[str(item)]
+            elif isinstance(node, Seq) and isinstance(item, int) and item < len(node):
+                node = node[item]
+            else:
+                return False
+        return True
+
     @property
     def kind(self) -> str:
         return self._text("kind")

@@ -25,6 +25,10 @@ class Sourced(Generic[Part]):
     def place(self, *path: PathItem, on_key: bool = False) -> SourceLocation:
         return self.document.place(path, on_key=on_key)
 
+    def has(self, *path: PathItem) -> bool:
+        """Whether the document itself has a value at `path`."""
+        return self.document.has(path)
+
     def problem(
         self,
         path: tuple[PathItem, ...],

@@ -82,7 +82,7 @@ def files_within_files(parsed_city: ParsedCity) -> Iterator[Problem]:
 def texts_fit(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Variables and command fit into the app's Deployment."""
     for app, path, part in _components(parsed_city):
-        texts = [*part.command, *part.env, *part.env.values()]
+        texts = [*part.command, *part.args, *part.env, *part.env.values()]
         size = sum(len(text.encode(errors="replace")) for text in texts)
         if size > MAX_TEXTS_BYTES:
             field = "env" if part.env else "command"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from wecityctl.errors import Problem
+from wecityctl.model.binding_values import references
 from wecityctl.model.disclosure import (
     file_holds_a_secret,
     holds_a_secret,
@@ -72,22 +73,23 @@ def secrets_in_clear(parsed_city: ParsedCity) -> Iterator[Problem]:
             if not isinstance(value, str) or not value:
                 continue
             is_env = len(path) >= 2 and path[-2] == "env"
-            if is_env and names_a_secret(str(path[-1]), value):
+            if is_env and names_a_secret(str(path[-1]), value) and not references(value):
                 yield _at(document, mark, path, f"{shorten(str(path[-1]))!r} looks like a secret in clear", expected)
             elif _holds_a_secret(path, value):
                 yield _at(document, mark, path, "has a password or private key in clear", expected)
     for app in parsed_city.apps:
         for index, component in enumerate(app.value.components):
-            if options_hold_a_secret(component.command):
-                path = ("spec", "components", index, "command")
-                yield app.problem(path, "has an option with a secret in clear", expected)
+            for field, words in (("command", component.command), ("args", component.args)):
+                if options_hold_a_secret(words):
+                    path = ("spec", "components", index, field)
+                    yield app.problem(path, "has an option with a secret in clear", expected)
 
 
 def _holds_a_secret(path: tuple[PathItem, ...], value: str) -> bool:
     """Whether the value contains a secret. The rules differ for `files`, `env` and `command`."""
     if len(path) >= 2 and path[-2] == "files":
         return file_holds_a_secret(str(path[-1]), value)
-    if "command" in path or (len(path) >= 2 and path[-2] == "env"):
+    if "command" in path or "args" in path or (len(path) >= 2 and path[-2] == "env"):
         return value_holds_a_secret(value)
     return holds_a_secret(value)
 

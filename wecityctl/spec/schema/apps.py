@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, ConfigDict
 
 from wecityctl.model import city as model
 from wecityctl.model.vendors import Architecture
-from wecityctl.spec.schema import amounts, names
+from wecityctl.spec.schema import amounts, names, schedules
 from wecityctl.spec.schema.base import Schema, options
 
 
@@ -149,6 +149,32 @@ class Health(Schema):
     path: names.HealthPath = options("A path that answers 200 on the component's port.", "/healthz")
 
 
+class Probe(Schema):
+    """A check of the container: an HTTP request, or only a connection if it has no path."""
+
+    path: names.HealthPath | None = options("A path that answers with 200 to 399.", "/ready", default=None)
+    port: names.PortName | None = options("The port's name; by default the first.", "http", default=None)
+    every: amounts.Seconds | None = options("Seconds between two checks.", 10, default=None)
+    timeout: amounts.Seconds | None = options("Seconds within which it answers.", 3, default=None)
+    failures: amounts.Replicas | None = options("How many failures in a row count.", 3, default=None)
+
+
+class Probes(Schema):
+    """How to find out that a replica works, check by check, where `health` is too coarse."""
+
+    ready: Probe | None = options("Whether it gets requests; by default a connection to its port.", default=None)
+    live: Probe | None = options("Whether it is left running; by default it is as long as it runs.", default=None)
+    start_seconds: amounts.StatementSeconds | None = options(
+        "How long it may take to start before it is stopped.", 120, default=None
+    )
+
+
+class Limits(Schema):
+    """What one replica is limited to beside memory, whose limit is what it asks for."""
+
+    cpu: amounts.CpuQuantity = options("CPUs.", "2")
+
+
 class Autoscale(Schema):
     """Bounds of the number of replicas; it then replaces `replicas`."""
 
@@ -158,20 +184,29 @@ class Autoscale(Schema):
 
 
 class Component(Schema):
-    """A container that the app runs."""
+    """A container that the app runs: always, at set times (`schedule`), or before each new version (`run`)."""
 
     name: names.ComponentName = options("The component's name, unique in the app.", "web")
     image: names.ImageReference = options(
         "An image reference, or catalogue:<name> for an image of our own recipes.", "registry.example/health/web:1.4.2"
     )
     replicas: amounts.Replicas = options("How many replicas.", 2, default=1)
-    port: amounts.Port | None = options("The TCP port it serves; by default none.", 8080, default=None)
+    port: amounts.Port | None = options(
+        "The TCP port it serves, named http; by default none. Several are under `ports`.", 8080, default=None
+    )
+    ports: dict[names.PortName, amounts.Port] = options(
+        "The TCP ports it serves, by name; the first is the main one.",
+        {"http": 8080, "grpc": 9090},
+        default_factory=dict,
+    )
     resources: Resources = options("What one replica may use.", default_factory=Resources)
+    limits: Limits | None = options("Limits beside that of memory; by default none.", default=None)
     health: Health | None = options("How to find out that a replica works.", default=None)
+    probes: Probes | None = options("The same in place of `health`, check by check.", default=None)
     autoscale: Autoscale | None = options("Bounds of automatic scaling.", default=None)
     env: dict[names.EnvName, names.EnvValue] = options(
-        "Environment variables, as they are written: nothing like $(NAME) is replaced.",
-        {"TZ": "Asia/Shanghai"},
+        "Environment variables. ${ALIAS.KEY} is an entry of a binding; nothing else is replaced. $${ is ${.",
+        {"TZ": "Asia/Shanghai", "DATABASE_URL": "${db.uri}"},
         default_factory=dict,
     )
     secrets: list[names.SecretName] = options(
@@ -183,9 +218,34 @@ class Component(Schema):
     command: list[names.CommandWord] = options(
         "Replaces the image's command; as it is written, without a shell.", ["/app/web"], default_factory=list
     )
+    args: list[names.CommandWord] = options(
+        "Replaces the arguments of the image's command, or follows `command`.", ["--verbose"], default_factory=list
+    )
     architectures: list[Architecture] = options(
         "CPU architectures the image exists for.", ["amd64"], default_factory=lambda: ["amd64"], min_length=1
     )
+    user: amounts.UserId | None = options(
+        "The numeric user of its processes; by default the image's, which must not be root.", 10001, default=None
+    )
+    read_only_root: bool = options(
+        "Whether the image's files cannot be changed while it runs; /tmp can always.", default=True
+    )
+    schedule: schedules.Schedule | None = options(
+        "When it runs, as minute, hour, day, month and weekday; it then ends by itself.", "0 3 * * *", default=None
+    )
+    time_zone: schedules.TimeZone | None = options("The time zone of `schedule`.", "Asia/Shanghai", default=None)
+    concurrency: model.Concurrency | None = options(
+        "What happens when it is due while the last run goes on: both run, the new one is skipped (`forbid`), or it "
+        "replaces the other.",
+        "forbid",
+        default=None,
+    )
+    run: model.JobRun | None = options(
+        "`before-release`: it runs once for each new version of the app, whose other components wait until it has "
+        "succeeded.",
+        default=None,
+    )
+    timeout: schedules.Duration | None = options("The longest that a run may take.", "30m", default=None)
 
 
 class Route(Schema):
@@ -198,6 +258,10 @@ class Route(Schema):
         "connects to nothing that does not show it.",
         default=False,
     )
+    component: names.ComponentName | None = options(
+        "The component it leads to; by default the only one with a port.", "web", default=None
+    )
+    port: names.PortName | None = options("The name of its port; by default the first.", "http", default=None)
 
 
 class AppSpec(Schema):

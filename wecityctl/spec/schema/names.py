@@ -79,6 +79,8 @@ ComponentName = _name_type(40)
 CapabilityName = _name_type(40, letter_first=True)
 AliasName = _name_type(40)
 SecretName = _name_type(63)
+# Ports of containers. Source: the Service names of RFC 6335.
+PortName = _name_type(15, letter_first=True)
 Word = _name_type(63)
 
 

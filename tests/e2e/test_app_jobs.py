@@ -1,0 +1,123 @@
+"""An app's jobs on a real node: one at set times, and one that must succeed before a version is released."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.e2e.files import CityFiles, app, document, tenant
+from tests.e2e.machine import Cluster, Machine, eventually
+from tests.support.real_node import require_real_node
+
+pytestmark = pytest.mark.node
+
+NAME = "jobs"
+SPACE = "parks-internet"
+# What the migration leaves: a line for each version, in a table of the app's database.
+MIGRATE = """
+import os, sys, urllib.parse
+print("migrating to", os.environ["VERSION"], "in", urllib.parse.urlsplit(os.environ["DATABASE_URL"]).path, flush=True)
+sys.exit(int(os.environ["CODE"]))
+"""
+
+
+@pytest.fixture(scope="module")
+def city(home: Machine) -> CityFiles:
+    require_real_node()
+    spec = {
+        "domain": f"{NAME}.gov.example",
+        "zones": [{"name": "internet", "kind": "internet"}],
+        "images": {"source": "built", "architectures": ["amd64"]},
+    }
+    trees = app("trees", "parks", uses=({"capability": "postgresql", "as": "db"},))
+    web = trees["spec"]["components"][0]
+    web["env"] = {"VERSION": "1", "DATABASE_URL": "${db.uri}"}
+    job = {"image": "catalogue:sample-app", "resources": {"cpu": "20m", "memory": "64Mi"}}
+    trees["spec"]["components"] += [
+        {
+            **job,
+            "name": "migrate",
+            "run": "before-release",
+            "timeout": "2m",
+            "command": ["python3", "-c", MIGRATE],
+            "env": {"VERSION": "1", "CODE": "0", "DATABASE_URL": "${db.uri}"},
+        },
+        {
+            **job,
+            "name": "report",
+            "schedule": "* * * * *",
+            "command": ["python3", "-c"],
+            "args": ["import time; print('reported in', time.localtime().tm_zone)"],
+        },
+    ]
+    documents = [
+        document("City", NAME, spec),
+        document("Cloud", "main", {"provider": "local", "zones": ["internet"], "local": {"nodes": "real"}}),
+        document("Platform", "application", {"capabilities": [{"name": "gateway"}, {"name": "postgresql"}]}),
+        tenant("parks"),
+        trees,
+    ]
+    return CityFiles(home.root / "city", {"city.yaml": documents}).save()
+
+
+@pytest.fixture(scope="module")
+def cluster(home: Machine) -> Cluster:
+    return Cluster(home.state / "clouds" / f"{NAME}-main" / "kubeconfig")
+
+
+def jobs(cluster: Cluster, name: str) -> list[dict[str, object]]:
+    """The Jobs whose names begin with `name`, oldest first."""
+    items = cluster.get("jobs", "-n", SPACE)["items"]
+    found = [item for item in items if item["metadata"]["name"].startswith(name)]
+    return sorted(found, key=lambda item: str(item["metadata"]["creationTimestamp"]))
+
+
+def version(cluster: Cluster) -> str:
+    """The version that the running pods have, by their environment."""
+    read = "import os; print(os.environ['VERSION'], os.environ['DATABASE_URL'][:13])"
+    return cluster.kubectl("exec", "-n", SPACE, "deploy/trees-web", "--", "python3", "-c", read).strip()
+
+
+def release(city: CityFiles, number: str, code: str = "0") -> None:
+    web, migrate, _ = city.one("App", "trees")["spec"]["components"]
+    web["env"]["VERSION"] = number
+    migrate["env"] |= {"VERSION": number, "CODE": code}
+    city.save()
+
+
+def test_the_migration_runs_before_the_first_version(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    home.run("up", city, "--yes")
+    assert version(cluster) == "1 postgresql://"
+    (job,) = jobs(cluster, "trees-migrate")
+    assert job["status"]["succeeded"] == 1  # type: ignore[index]
+    told = cluster.kubectl("logs", "-n", SPACE, f"job/{job['metadata']['name']}")  # type: ignore[index]
+    assert told.strip() == "migrating to 1 in /parks_trees_db"
+    home.run("preview", city, "--detailed-exitcode")
+
+
+def test_a_failing_migration_leaves_the_version_serving(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    release(city, "2", code="3")
+    done = home.run("up", city, "--yes", code=None)
+    assert done.code not in (0, 1), done
+    assert "trees-migrate" in done.text, done
+    assert version(cluster) == "1 postgresql://"
+    assert cluster.get("deployment", "trees-web", "-n", SPACE)["status"]["readyReplicas"] == 1
+
+
+def test_a_mended_migration_releases(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    release(city, "2")
+    home.run("up", city, "--yes")
+    eventually(lambda: version(cluster) == "2 postgresql://")
+
+
+def test_the_report_ran_at_its_time(cluster: Cluster) -> None:
+    found = eventually(lambda: [item for item in jobs(cluster, "trees-report") if _has_succeeded(item)], 90)
+    told = cluster.kubectl("logs", "-n", SPACE, f"job/{found[0]['metadata']['name']}")
+    assert told.startswith("reported in "), json.dumps(found[0])
+
+
+def _has_succeeded(job: dict[str, object]) -> bool:
+    status = job["status"]
+    assert isinstance(status, dict)
+    return status.get("succeeded") == 1
