@@ -1,6 +1,7 @@
 """References to entries of bindings in the values of environment variables: `${ALIAS.KEY}`.
 
-What has no dot between the braces, such as `${HOME}`, is text; `$${` is `${` wherever it stands. Pure functions, shared by the checks of the files and by the stacks.
+What has no dot between the braces, such as `${HOME}`, is text; `$${` is `${` wherever it stands. Pure functions, shared
+by the checks of the files and by the stacks.
 """
 
 from __future__ import annotations
