@@ -23,7 +23,6 @@ from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import speaks_tls
 from wecityctl.model.variables import BINDING_ROOT
 
-
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 
 

@@ -28,7 +28,6 @@ from wecityctl.model.catalogue import CapabilityType
 from wecityctl.model.city import City
 from wecityctl.model.outputs import Endpoint
 
-PROBES_LABEL = f"{naming.LABEL_PREFIX}/probes"
 USER = 999
 # Seconds after which a later probe removes what one that was killed has left.
 ABANDONED = 600
@@ -75,7 +74,7 @@ def _labels(city: City, endpoint: Endpoint) -> dict[str, str]:
         part_of=endpoint.pod_labels.get(naming.PART_OF_LABEL, ""),
         instance=city.name,
     )
-    return {**labels, PROBES_LABEL: naming.label_value(endpoint.capability)}
+    return {**labels, naming.PROBES_LABEL: naming.label_value(endpoint.capability)}
 
 
 def _template(city: City, probed: Probed, cluster: Cluster | None, *, attempts: int) -> Manifest:

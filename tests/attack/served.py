@@ -180,13 +180,15 @@ class Served:
         return said
 
     def probe(self, seconds: int = 20, **values: str) -> subprocess.CompletedProcess[str]:
-        """Run the command of the capability's probe as its Job of the platform's stack has it, once and for at most so many
-        seconds; `values` replace variables."""
+        """Run the command of the capability's probe as its Job of the platform's stack has it, once and for at most so
+        many seconds; `values` replace variables."""
         jobs = {job.inputs["metadata"]["labels"].get("wecity.dev/probes"): job for job in self._jobs()}
         (container,) = jobs[self.name].inputs["spec"]["template"]["spec"]["containers"]
         where = {"HOST": "127.0.0.1", "PORT": str(self.port), "ADMIN_PASSWORD": ADMIN, "ATTEMPTS": "1"}
         own = {item["name"]: item.get("value", "") for item in container["env"]}
-        words = [_replaced(text, *self.replacing, ("after=5 20", f"after=5 {seconds}")) for text in container["command"]]
+        words = [
+            _replaced(text, *self.replacing, ("after=5 20", f"after=5 {seconds}")) for text in container["command"]
+        ]
         return self.image.run(*words, **{**own, **where, **values})
 
     def _jobs(self) -> list[RecordedResource]:

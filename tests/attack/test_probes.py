@@ -158,4 +158,6 @@ def _script(store: Served, body: str) -> Callable[..., Any]:
 
     text = f"set -eu; cd /tmp; CURL='--cacert /etc/tls/ca.crt'\n{FUNCTIONS}\n{body}"
     where = f"server=https://127.0.0.1:{store.port}\n"
-    return lambda **values: store.image.run("/bin/sh", "-c", where + text, ADMIN_PASSWORD=ADMIN, **values).check_returncode()
+    return lambda **values: store.image.run(
+        "/bin/sh", "-c", where + text, ADMIN_PASSWORD=ADMIN, **values
+    ).check_returncode()

@@ -109,8 +109,8 @@ class Workload:
         """CPU and memory of a whole pod, sidecars included, as the scheduler counts it."""
         if not self.sidecars:
             return self.requests
-        cpu = sum(parse_quantity(item.cpu) for item in (self, *self.sidecars))
-        memory = sum(parse_quantity(item.memory) for item in (self, *self.sidecars))
+        cpu = sum((parse_quantity(item.cpu) for item in self.sidecars), parse_quantity(self.cpu))
+        memory = sum((parse_quantity(item.memory) for item in self.sidecars), parse_quantity(self.memory))
         return {"cpu": format_cpu(cpu), "memory": format_bytes(memory)}
 
     def sidecar(self, name: str) -> Sidecar:

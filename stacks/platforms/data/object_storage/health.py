@@ -25,7 +25,10 @@ call PUT "$server/$bucket" 200 < /dev/null
 trap 'remove "$bucket" > /dev/null 2>&1' EXIT
 echo "$id" | call PUT "$server/$bucket/object" 200
 call GET "$server/$bucket/object" 200 < /dev/null
-[ "$(cat answer)" = "$id" ] || {{ echo "an object that was written is read back as '$(head -c 200 answer)'" >&2; exit 1; }}
+if [ "$(cat answer)" != "$id" ]; then
+  echo "an object that was written is read back as '$(head -c 200 answer)'" >&2
+  exit 1
+fi
 remove "$bucket"
 trap - EXIT
 call GET "$server/$bucket/object" 404 < /dev/null
