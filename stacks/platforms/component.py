@@ -24,6 +24,9 @@ from wecityctl.model.service_tls import speaks_tls
 from wecityctl.model.variables import BINDING_ROOT
 
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
+# What a proxy or mesh could not know without being told. Plain TCP and HTTP are what it takes a port for by itself.
+# Source: the Kubernetes documentation of Services, application protocol.
+_APP_PROTOCOLS = {"https": "https", "grpc": "kubernetes.io/h2c"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,10 @@ class CapabilityScope:
 
     def service(self, name: str) -> Manifest:
         """A Service with the type's ports that selects the capability's pods."""
-        return pods.service(self.namespace, name, self.selector, self.ports)
+        protocols = {
+            port.name: _APP_PROTOCOLS[port.protocol] for port in self.type.ports if port.protocol in _APP_PROTOCOLS
+        }
+        return pods.service(self.namespace, name, self.selector, self.ports, protocols=protocols)
 
     @property
     def binding_volumes(self) -> list[Manifest]:

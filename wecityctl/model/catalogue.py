@@ -167,7 +167,7 @@ class CapabilityType:
     CPU architectures of all its images; the contract test holds both against the recipe and its lock.
     `health` describes the end-to-end probe in words, and `probe` is the `module:attribute` of its script
     (`stacks.platforms.probes`); without one nothing is known of an instance but that its pods are ready.
-    `encrypted`: its protocol is always encrypted. `tls`: its server can have a certificate of the city's CA, and then
+    `encrypted`: its protocol is always encrypted, even if none of its ports says `https`. `tls`: its server can have a certificate of the city's CA, and then
     refuses plain connections. `sm`: it offers SM2, SM3 and SM4 for what it stores and sends. `limits` apply to a use
     that states none. `connections` is the total for all users of an instance, by size (empty: not counted).
     """
@@ -199,6 +199,11 @@ class CapabilityType:
     def port(self) -> int:
         """The port that apps connect to."""
         return self.ports[0].number
+
+    @property
+    def is_always_encrypted(self) -> bool:
+        """Whether what apps speak with it is encrypted, whether or not the city gives it a certificate."""
+        return self.encrypted or self.ports[0].protocol == "https"
 
     @property
     def storage(self) -> str:

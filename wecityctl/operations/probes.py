@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Seconds for one Job, its image's pull included; and how many run at once.
 _SECONDS, _AT_ONCE = 320.0, 16
+# Lines of what a probe printed.
+_LINES = 2
 
 # `unknown`: the probe has not come to a result, or cannot; `not-run`: nothing is recorded.
 ProbeResult = Literal["passed", "failed", "running", "unknown", "simulated", "not-run", "not-supported"]
@@ -132,14 +134,16 @@ def _run(city: City, item: _Instance, cluster: Cluster) -> ProbeStatus:
         # A Job that printed nothing may have had no node or image: that is not the capability's failure.
         if not error.printed.strip():
             return item.told("unknown", f"{error.message} before its probe said anything", _now())
-        return item.told("failed", _last_line(error.printed), _now())
+        return item.told("failed", _told(error.printed), _now())
     except WecityError as error:
         return item.told("unknown", ": ".join(filter(None, (error.message, error.details))), _now())
-    return item.told("passed", _last_line(printed), _now())
+    return item.told("passed", _told(printed), _now())
 
 
-def _last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+def _told(text: str) -> str:
+    """The last lines that a probe printed, each once, as several attempts may say the same."""
+    lines = dict.fromkeys(line.strip() for line in reversed(text.splitlines()) if line.strip())
+    return " ".join(reversed(list(lines)[:_LINES]))
 
 
 def _now() -> str:
