@@ -20,7 +20,6 @@ from pathlib import Path
 import pytest
 
 from stacks.catalogue import load_catalogue
-from stacks.entry.nginx import render_routes
 from stacks.pem import certificates_of, key_of
 from stacks.platforms.application.gateway.health import PROBE
 from stacks.platforms.application.gateway.program import (
@@ -31,6 +30,7 @@ from stacks.platforms.application.gateway.program import (
     NOT_THE_CALLERS,
     RUN,
 )
+from stacks.platforms.application.gateway.routes import render_routes
 from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
 from tests.stacks.cities import app, city
 from wecityctl.engine.secrets.certificates import renewed

@@ -12,7 +12,7 @@ import pytest
 
 from stacks.catalogue import load_catalogue
 from stacks.clouds.openstack import OpenStackSettings
-from stacks.entry.nginx import render_routes
+from stacks.platforms.application.gateway.routes import render_routes
 from tests.stacks.cities import CLUSTER, WEB, app, application, city, full_city, inputs_for, objects, one, record_city
 from tests.support.some import some
 from wecityctl.engine.sdk.recorder import record

@@ -161,15 +161,16 @@ class CapabilityType:
 
     `title` is in English and Chinese; the first of `engines` is the default; `program` is the `module:attribute` of the
     component resource; `images` names recipes. `ports`, `pods`, `binding` and `uses` are described at their classes.
-    `provides` names other types that this one can replace. `entry`: it is the city's entry point, of which there is
-    one, with copies for zones that have an entry point of their own.
+    `provides` names other types that this one can replace. `entry` is the `module:attribute` of an `EntryInterface` of
+    a type that is the city's entry point; there is one, with copies for zones that have an entry point of their own.
     `versions` are those of the software in its images, the first that of the image that is built, `architectures` the
-    CPU architectures of all its images; the contract test holds both against the recipe and its lock.
+    CPU architectures of its images; the contract test compares both with the recipe and its lock.
     `health` describes the end-to-end probe in words, and `probe` is the `module:attribute` of its script
     (`stacks.platforms.probes`); without one nothing is known of an instance but that its pods are ready.
-    `encrypted`: its protocol is always encrypted, even if none of its ports says `https`. `tls`: its server can have a certificate of the city's CA, and then
-    refuses plain connections. `sm`: it offers SM2, SM3 and SM4 for what it stores and sends. `limits` apply to a use
-    that states none. `connections` is the total for all users of an instance, by size (empty: not counted).
+    `encrypted`: its protocol is always encrypted, even if none of its ports says `https`. `tls`: its server can have a
+    certificate of the city's CA, and then refuses plain connections. `sm`: it offers SM2, SM3 and SM4 for what it
+    stores and sends. `limits` apply to a use that states none. `connections` is the total for all users of an instance,
+    by size (empty: not counted).
     """
 
     name: str
@@ -184,7 +185,7 @@ class CapabilityType:
     binding: Binding | None = None
     uses: tuple[CapabilityUse, ...] = ()
     provides: tuple[str, ...] = ()
-    entry: bool = False
+    entry: str = ""
     versions: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ("amd64",)
     health: str = ""

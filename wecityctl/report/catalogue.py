@@ -54,7 +54,7 @@ def type_json(kind: CapabilityType) -> dict[str, Any]:
         "binding": {"type": binding.type, "keys": list(binding.keys)} if binding is not None else None,
         "stores_data": kind.stores_data,
         "limits": dict(_limits(kind)),
-        "entry": kind.entry,
+        "entry": bool(kind.entry),
         "tls": kind.tls,
         "sm": kind.sm,
         "health": kind.health,
@@ -101,7 +101,8 @@ def _facts(kind: CapabilityType) -> Iterator[tuple[str, str]]:
     for size in SIZE_FACTORS:
         pods = (
             f"{item.replicas} {'pod' if item.replicas == 1 else 'pods'}{f' {item.name}' if item.name else ''} of "
-            f"{item.total['cpu']} CPU and {item.total['memory']}{f', with a volume of {item.storage}' if item.storage else ''}"
+            f"{item.total['cpu']} CPU and {item.total['memory']}"
+            f"{f', with a volume of {item.storage}' if item.storage else ''}"
             for item in kind.workloads(size)
         )
         yield size, "; ".join(pods)

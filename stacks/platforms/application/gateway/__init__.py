@@ -12,7 +12,7 @@ TYPE = CapabilityType(
     ports=(Port("http", 8080, "http"),),
     images=("gateway",),
     pods=(Pods(max_replicas=8, sidecars=(Sidecar("loader", "10m", "32Mi"),)),),
-    entry=True,
+    entry=f"{__name__}.routes:INTERFACE",
     versions=("1.22", "1.30"),
     architectures=("amd64", "arm64"),
     health="GET /-/health on 8080 is answered by `ok`, and a host without a route by 404",
