@@ -124,20 +124,18 @@ def test_versions_and_architectures_are_those_of_the_recipe(name: str) -> None:
     recipe = next(recipe for recipe in oci.catalogue() if recipe.name == name)
     lock = json.loads((folder / "image" / "lock.json").read_text(encoding="utf-8"))
     packages = {item["package"]: item["version"] for item in chain.from_iterable(lock["debian"].values())}
+    names = recipe.debian.packages if recipe.debian is not None else ()
     # What Debian packages has the version of its upstream after an epoch; the recipe's packages are the software.
-    wanted = [packages[item].partition(":")[2] or packages[item] for item in recipe.debian.packages if item in packages]
+    wanted = [packages[item].partition(":")[2] or packages[item] for item in names if item in packages]
     built, *others = kind.versions
     assert _is_of(built, recipe.version) or _is_of(recipe.version, built)
     software = [recipe.version] if recipe.go or recipe.maven or recipe.npm or recipe.python else wanted
     assert any(_is_of(built, item) for item in software), (built, software)
     if recipe.go and recipe.go.package != ".":
-        module = next(
-            line.split()
-            for line in (folder / "image/go/go.mod").read_text(encoding="utf-8").splitlines()
-            if "// indirect" not in line
-            and recipe.go.package.startswith(f"{line.split()[-2]}/" if " v" in line else "?")
-        )
-        assert module[-1] == f"v{recipe.version}"
+        text = (folder / "image" / "go" / "go.mod").read_text(encoding="utf-8")
+        required = dict(re.findall(r"(?m)^(?:require )?\s*(\S+) (v[0-9]\S*)$", text))
+        own = [version for module, version in required.items() if recipe.go.package.startswith(f"{module}/")]
+        assert own == [f"v{recipe.version}"]
     if recipe.upstream:
         tag = recipe.upstream.rpartition(":")[2]
         assert any(_is_of(item, tag) for item in kind.versions), tag
