@@ -33,7 +33,7 @@ USER = 999
 ABANDONED = 600
 # Seconds for one attempt, and how many there are in `up` and in `status`: a Service may get its address a moment after
 # the pods are ready, while `status` tells what is wrong now.
-ATTEMPT, IN_UP, IN_STATUS = 20, 10, 2
+ATTEMPT, IN_UP, IN_STATUS = 20, 5, 2
 # Seconds until the cluster gives a Job up, image pulls included, and until it removes a finished one of `status`.
 DEADLINE, KEPT = 300, 600
 

@@ -99,8 +99,8 @@ def last_probes(
     for item in instances:
         if item.unsupported is not None:
             found.append(item.unsupported)
-        elif (jobs := read.get(item.cloud)) is not None:
-            found.append(_recorded(item, jobs, simulated=clusters[item.cloud].simulated))
+        elif (objects := read.get(item.cloud)) is not None:
+            found.append(_recorded(item, objects, simulated=clusters[item.cloud].simulated))
     return tuple(found)
 
 
@@ -187,7 +187,7 @@ def _has_job(endpoint: Endpoint, state: StackState) -> bool:
 async def _read_all(
     city: str, clusters: Mapping[str, Cluster], seconds: float | None
 ) -> dict[str, Sequence[Mapping[str, Any]]]:
-    """The Jobs of probes by cloud; clouds that do not answer are left out."""
+    """The Jobs of probes and their pods by cloud; clouds that do not answer are left out."""
     from wecityctl.kube.identify import patience
 
     limit = patience() if seconds is None else seconds
@@ -215,17 +215,22 @@ async def _jobs(city: str, cluster: Cluster, seconds: float) -> Sequence[Mapping
 
 
 async def _list(client: KubeClient, city: str) -> Sequence[Mapping[str, Any]]:
-    served = await client.resource("batch/v1", "Job")
-    return list(await client.list(served, label_selector=f"{PROBES_LABEL},{CITY_LABEL}={city}"))
+    found: list[Mapping[str, Any]] = []
+    for version, kind in (("batch/v1", "Job"), ("v1", "Pod")):
+        served = await client.resource(version, kind)
+        items = await client.list(served, label_selector=f"{PROBES_LABEL},{CITY_LABEL}={city}")
+        found += ({**item, "kind": kind} for item in items)
+    return found
 
 
-def _recorded(item: _Instance, jobs: Sequence[Mapping[str, Any]], *, simulated: bool) -> ProbeStatus:
+def _recorded(item: _Instance, objects: Sequence[Mapping[str, Any]], *, simulated: bool) -> ProbeStatus:
     """What the newest of an instance's Jobs of `up` says. Those that `status` makes expire, and are no record."""
     label = label_value(item.endpoint.capability)
     own = [
         job
-        for job in jobs
-        if job["metadata"].get("namespace") == item.endpoint.namespace
+        for job in objects
+        if job["kind"] == "Job"
+        and job["metadata"].get("namespace") == item.endpoint.namespace
         and job["metadata"]["labels"].get(PROBES_LABEL) == label
         and not job["spec"].get("ttlSecondsAfterFinished")
     ]
@@ -239,5 +244,23 @@ def _recorded(item: _Instance, jobs: Sequence[Mapping[str, Any]], *, simulated: 
             at = str(condition.get("lastTransitionTime") or "")
             if condition["type"] == "Complete":
                 return item.told("passed", "", at)
-            return item.told("failed", str(condition.get("message") or condition.get("reason") or ""), at)
+            why = str(condition.get("message") or condition.get("reason") or "")
+            return item.told("failed", _last_words(newest, objects) or why, at)
     return item.told("running", "its Job has not ended")
+
+
+def _last_words(job: Mapping[str, Any], objects: Sequence[Mapping[str, Any]]) -> str:
+    """What the pod of a failed probe ended with, as the cluster keeps it; empty if there is none any more."""
+    name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
+    own = [
+        item
+        for item in objects
+        if item["kind"] == "Pod"
+        and item["metadata"]["namespace"] == namespace
+        and item["metadata"]["labels"].get("job-name") == name
+    ]
+    for pod in sorted(own, key=lambda item: str(item["metadata"].get("creationTimestamp")), reverse=True):
+        for container in (pod.get("status") or {}).get("containerStatuses") or ():
+            if message := ((container.get("state") or {}).get("terminated") or {}).get("message"):
+                return _told(message)
+    return ""
