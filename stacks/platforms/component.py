@@ -191,7 +191,9 @@ class CapabilityComponent(pulumi.ComponentResource):
         if not kind.probe:
             return
         if kind.binding is None or not kind.binding.provisioner:
-            self.scope.add_all(provisioning_policies(context))
+            arrives, leaves = provisioning_policies(context)
+            # Everybody may connect to an entry point already.
+            self.scope.add_all([leaves] if kind.entry else [arrives, leaves])
         workloads = [manifest for manifest, _ in made if manifest["kind"] in _WORKLOADS]
         probed = probes.Probed(kind, self.endpoint, context.tls)
         manifest = probes.job(inputs.city, probed, inputs.cluster, workloads)
