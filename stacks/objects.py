@@ -47,6 +47,8 @@ def logical_name(manifest: Mapping[str, Any]) -> str:
 class Scope:
     """The context for registering objects: the stack's inputs, provider, parent component, common labels,
     dependencies.
+
+    `registered` collects what is registered in this scope and in those derived from it; `None` collects nothing.
     """
 
     inputs: StackInputs
@@ -54,6 +56,7 @@ class Scope:
     labels: Mapping[str, str]
     parent: pulumi.Resource | None = None
     depends_on: tuple[pulumi.Resource, ...] = ()
+    registered: list[tuple[Manifest, KubernetesObject]] | None = None
 
     def within(self, parent: pulumi.Resource, labels: Mapping[str, str], *after: pulumi.Resource) -> Scope:
         """A scope for a component: with its own parent and labels, and `after` as additional dependencies."""
@@ -90,7 +93,10 @@ class Scope:
             additional_secret_outputs=["data", "stringData"] if manifest["kind"] == "Secret" else None,
             custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout, delete=timeout),
         )
-        return KubernetesObject(type_token(manifest), name or logical_name(manifest), labelled, options)
+        made = KubernetesObject(type_token(manifest), name or logical_name(manifest), labelled, options)
+        if self.registered is not None:
+            self.registered.append((labelled, made))
+        return made
 
     def add_all(self, manifests: Sequence[Manifest]) -> list[KubernetesObject]:
         """Register objects; a binding depends on the object that it binds.

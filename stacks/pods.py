@@ -121,15 +121,27 @@ def content_digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def service(namespace: str, name: str, selector: Mapping[str, str], ports: Mapping[str, int], **extra: Any) -> Manifest:
-    """A Service with named ports that are the same as the containers'."""
+def service(
+    namespace: str,
+    name: str,
+    selector: Mapping[str, str],
+    ports: Mapping[str, int],
+    *,
+    protocols: Mapping[str, str] = {},
+    **extra: Any,
+) -> Manifest:
+    """A Service with named ports that are the same as the containers'. `protocols` has the `appProtocol` of some."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "selector": dict(selector),
-            "ports": [{"name": key, "port": port, "targetPort": key, "protocol": "TCP"} for key, port in ports.items()],
+            "ports": [
+                {"name": key, "port": port, "targetPort": key, "protocol": "TCP"}
+                | ({"appProtocol": protocols[key]} if key in protocols else {})
+                for key, port in ports.items()
+            ],
             **extra,
         },
     }

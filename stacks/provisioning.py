@@ -156,7 +156,7 @@ def _job(
         cluster=scope.inputs.cluster,
         volumes=[tls.authority_volume(use.capability)] if is_tls else [],
         user=USER,
-        architectures=scope.inputs.city.images.architectures,
+        architectures=scope.inputs.catalogue[endpoint.type].architectures_in(scope.inputs.city.images.architectures),
         restart="OnFailure",
     )
     return {

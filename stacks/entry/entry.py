@@ -15,10 +15,9 @@ from typing import Any
 import pulumi
 
 from stacks import network_policies, pods
-from stacks.entry.nginx import render_routes
 from stacks.objects import Manifest, Scope, open_scope, unknown
 from stacks.pem import certificates_of, key_of
-from stacks.platforms.application.gateway.program import APPS_AUTHORITY, routes_config_map, tls_secret
+from stacks.platforms.entry_interface import EntryInterface, entry_interface
 from stacks.stack_references import KnownEndpoint, entry_endpoint, landing_outputs
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
@@ -84,8 +83,9 @@ def _serve(scope: Scope, entry: EntryPoint, routes: Sequence[RouteTarget], compl
     known = entry_endpoint(inputs, entry)
     flows = scope.add_all([*gateway_flows(entry, known, routes)])
     key = certificate_key(city, city.cloud(inputs.stack.cloud), entry)
-    text = render_routes(city.domain, city.name, routes, tls=bool(key))
-    authority = _apps_authority(inputs, routes)
+    interface = entry_interface(inputs.catalogue[entry.gateway.type])
+    text = interface.render(city.domain, city.name, routes, tls=bool(key))
+    authority = _apps_authority(inputs, interface, routes)
     content = pods.content_digest({"routes": text, **authority})
     data: dict[str, Any] = {"routes.conf": text, "digest": content, **authority}
     before = list(flows)
@@ -95,11 +95,11 @@ def _serve(scope: Scope, entry: EntryPoint, routes: Sequence[RouteTarget], compl
             "certificate": certificate["digest"],
             "digest": pulumi.Output.concat(content, "-", certificate["digest"]),
         }
-        before.append(scope.add(pods.secret(namespace, tls_secret(gateway), certificate)))
+        before.append(scope.add(pods.secret(namespace, interface.tls_secret(gateway), certificate)))
     if pulumi.runtime.is_dry_run() and not complete:
         data |= {"routes.conf": unknown(), "digest": unknown()}
     configuration = scope.after(*before).add(
-        pods.config_map(namespace, routes_config_map(gateway), data), name="routes" if entry.is_main else ""
+        pods.config_map(namespace, interface.config_map(gateway), data), name="routes" if entry.is_main else ""
     )
     balancer = balancer_of(city, inputs.stack.cloud, entry)
     service = scope.add(_service(namespace, known, _at_balancer(inputs, balancer, bool(key)) if balancer else {}))
@@ -107,10 +107,10 @@ def _serve(scope: Scope, entry: EntryPoint, routes: Sequence[RouteTarget], compl
     return service.spec.apply(_node_port) if balancer is None else pulumi.Output.from_input(0)
 
 
-def _apps_authority(inputs: StackInputs, routes: Sequence[RouteTarget]) -> dict[str, str]:
+def _apps_authority(inputs: StackInputs, interface: EntryInterface, routes: Sequence[RouteTarget]) -> dict[str, str]:
     """The CA certificates with which the gateway verifies apps that serve TLS; empty if there are none."""
     text = inputs.secrets.get(SERVICE_AUTHORITY_KEY, "")
-    return {APPS_AUTHORITY: text} if text and any(route.tls for route in routes) else {}
+    return {interface.authority: text} if text and any(route.tls for route in routes) else {}
 
 
 def _certificate(inputs: StackInputs, key: str) -> dict[str, pulumi.Input[str]]:
@@ -195,7 +195,8 @@ def loading(
 
     `content` is part of the Job's name. `digest`, which also covers the certificate, is what the gateway must answer.
     """
-    namespace = entry.namespace
+    namespace, kind = entry.namespace, inputs.catalogue[entry.gateway.type]
+    interface = entry_interface(kind)
     labels = {f"{naming.LABEL_PREFIX}/checks": "entry"}
     target = {"podSelector": {"matchLabels": known.pod_labels}}
     yield network_policies.policy(
@@ -204,7 +205,7 @@ def loading(
     runner = pods.container(
         "check",
         known.image,
-        command=["/bin/bash", "-c", CHECK],
+        command=["/bin/bash", "-c", interface.check],
         env=[
             {"name": "HOST", "value": known.host},
             # The gateway of a single zone has only the Service for access from outside.
@@ -217,8 +218,8 @@ def loading(
     spec = pods.pod(
         [runner],
         cluster=inputs.cluster,
-        user=101,
-        architectures=inputs.city.images.architectures,
+        user=interface.user,
+        architectures=kind.architectures_in(inputs.city.images.architectures),
         restart="Never",
     )
     yield {
@@ -248,25 +249,6 @@ def ingress(route: RouteTarget, ingress_class: str) -> Manifest:
 # The port, within the cluster, of the Service for access from outside.
 _PORT = 80
 _TLS_PORT = 443
-
-
-# Requires twice as many matching answers in a row as there are gateway pods, because each pod answers some of them. The
-# images have no HTTP client, but bash can open a connection.
-CHECK = r"""set -u
-ask() {
-  exec 3<>"/dev/tcp/$HOST/$PORT" || return 1
-  printf 'GET /-/routes HTTP/1.0\r\nHost: check\r\n\r\n' >&3
-  timeout 2 tail -n 1 <&3
-  exec 3>&-
-}
-seen=0
-for attempt in $(seq 1 500); do
-  if [ "$(ask 2> /dev/null)" = "$DIGEST" ]; then seen=$((seen + 1)); else seen=0; sleep 0.5; fi
-  [ "$seen" -ge "$ANSWERS" ] && exit 0
-done
-echo "the gateway does not serve routes $DIGEST; see the log of its container loader" >&2
-exit 1
-"""
 
 
 def _node_port(spec: Any) -> int:

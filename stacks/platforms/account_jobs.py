@@ -83,7 +83,7 @@ def account_job(
         cluster=cluster,
         volumes=[tls.authority_volume(endpoint.capability)] if is_tls else [],
         user=USER,
-        architectures=city.images.architectures,
+        architectures=kind.architectures_in(city.images.architectures),
         restart="Never",
     )
     return {

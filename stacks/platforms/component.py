@@ -10,6 +10,8 @@ import pulumi
 from stacks import network_policies, pods
 from stacks.node_affinity import capability_affinity
 from stacks.objects import KubernetesObject, Manifest, Scope
+from stacks.platforms import probes
+from stacks.platforms.stateful import provisioning_policies
 from stacks.provisioning import Binding, bind, provision
 from stacks.stack_references import KnownEndpoint
 from wecityctl.inputs import StackInputs
@@ -20,6 +22,11 @@ from wecityctl.model.outputs import Endpoint
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import speaks_tls
 from wecityctl.model.variables import BINDING_ROOT
+
+_WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
+# What a proxy or mesh could not know without being told. Plain TCP and HTTP are what it takes a port for by itself.
+# Source: the Kubernetes documentation of Services, application protocol.
+_APP_PROTOCOLS = {"https": "https", "grpc": "kubernetes.io/h2c"}
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,10 @@ class CapabilityScope:
 
     def service(self, name: str) -> Manifest:
         """A Service with the type's ports that selects the capability's pods."""
-        return pods.service(self.namespace, name, self.selector, self.ports)
+        protocols = {
+            port.name: _APP_PROTOCOLS[port.protocol] for port in self.type.ports if port.protocol in _APP_PROTOCOLS
+        }
+        return pods.service(self.namespace, name, self.selector, self.ports, protocols=protocols)
 
     @property
     def binding_volumes(self) -> list[Manifest]:
@@ -113,7 +123,8 @@ class CapabilityScope:
         """The affinity to nodes of its image's architectures and, if the capability names a zone, of this zone."""
         inputs = self.scope.inputs
         cloud = inputs.city.cloud(inputs.stack.cloud)
-        return capability_affinity(cloud, self.capability, inputs.city.images.architectures)
+        architectures = self.type.architectures_in(inputs.city.images.architectures)
+        return capability_affinity(cloud, self.capability, architectures)
 
     def endpoint(self, *, service: str, admin_secret: str = "", image: str = "") -> Endpoint:
         return Endpoint(
@@ -136,8 +147,9 @@ class CapabilityComponent(pulumi.ComponentResource):
 
     def __init__(self, context: CapabilityScope, name: str, opts: pulumi.ResourceOptions) -> None:
         super().__init__(f"wecity:{context.type.platform}:{type(self).__name__}", name, {}, opts)
-        self.scope = context.scope.within(self, _labels(context, context.scope.inputs))
+        self.scope = replace(context.scope.within(self, _labels(context, context.scope.inputs)), registered=[])
         self.endpoint = self._across(context, self.build(self._bound(context)))
+        self._probed(context)
         self.register_outputs({"endpoint": asdict(self.endpoint)})
 
     def _bound(self, context: CapabilityScope) -> CapabilityScope:
@@ -168,6 +180,25 @@ class CapabilityComponent(pulumi.ComponentResource):
         self.scope.add(pods.node_port_service(context.namespace, name, context.selector, port, port, node_port))
         address = inputs.reach[inputs.stack.cloud].address
         return replace(endpoint, external_host=address, external_port=node_port)
+
+    def _probed(self, context: CapabilityScope) -> None:
+        """Register the Job that runs the type's probe, if it has one, after everything else of the capability.
+
+        What uses the capability depends on this component or its stack, and so waits until the probe has passed. A type
+        whose accounts are provisioned has network policies for such Jobs; others get them here.
+        """
+        kind, inputs, made = context.type, self.scope.inputs, self.scope.registered or []
+        if not kind.probe:
+            return
+        if kind.binding is None or not kind.binding.provisioner:
+            arrives, leaves = provisioning_policies(context)
+            # Everybody may connect to an entry point already.
+            self.scope.add_all([leaves] if kind.entry else [arrives, leaves])
+        workloads = [manifest for manifest, _ in made if manifest["kind"] in _WORKLOADS]
+        probed = probes.Probed(kind, self.endpoint, context.tls)
+        manifest = probes.job(inputs.city, probed, inputs.cluster, workloads)
+        after = self.scope.after(*(resource for _, resource in made))
+        after.add(manifest, name=probes.logical_name(self.endpoint))
 
     def also(self, context: CapabilityScope) -> Endpoint:
         """Register another instance of the capability, such as the gateway of another zone; returns its endpoint."""

@@ -31,7 +31,7 @@ from wecityctl.model import naming
 from wecityctl.model.city import App, Capability, Dedicated, Platform, Use
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, certificate_key
 from wecityctl.plan import Plan, make_plan
-from wecityctl.resource_graph import Recording
+from wecityctl.resource_graph import RecordedResource, Recording
 
 ADMIN = "administrators-password"
 PASSWORD = "apps-password"
@@ -85,6 +85,9 @@ class Served:
     log: list[str] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
     replacing: tuple[tuple[str, str], ...] = ()
+    # The groups of the containers' processes by name, and the directory of the volume where there is one.
+    groups: dict[str, int] = field(default_factory=dict)
+    data: Path | None = None
 
     @property
     def authority(self) -> str:
@@ -157,7 +160,8 @@ class Served:
         city = city or self.city
         for job in objects(city.recordings, "Job"):
             template = job.inputs["spec"]["template"]
-            if template["metadata"]["labels"].get("wecity.dev/provisions") != self.name:
+            labels = template["metadata"]["labels"]
+            if labels.get("wecity.dev/provisions") != self.name or "wecity.dev/probes" in labels:
                 continue
             (container,) = template["spec"]["containers"]
             # What comes from Secrets are the credentials of the app, but for what is said here.
@@ -175,6 +179,21 @@ class Served:
             assert (done.returncode != 0) == (code != 0), said
         return said
 
+    def probe(self, seconds: int = 20, **values: str) -> subprocess.CompletedProcess[str]:
+        """Run the command of the capability's probe as its Job of the platform's stack has it, once and for at most so
+        many seconds; `values` replace variables."""
+        jobs = {job.inputs["metadata"]["labels"].get("wecity.dev/probes"): job for job in self._jobs()}
+        (container,) = jobs[self.name].inputs["spec"]["template"]["spec"]["containers"]
+        where = {"HOST": "127.0.0.1", "PORT": str(self.port), "ADMIN_PASSWORD": ADMIN, "ATTEMPTS": "1"}
+        own = {item["name"]: item.get("value", "") for item in container["env"]}
+        words = [
+            _replaced(text, *self.replacing, ("after=5 20", f"after=5 {seconds}")) for text in container["command"]
+        ]
+        return self.image.run(*words, **{**own, **where, **values})
+
+    def _jobs(self) -> list[RecordedResource]:
+        return objects(self.city.recordings, "Job")
+
     @contextmanager
     def running(self, name: str, command: list[str], shared: list[Path] | None = None, **env: str) -> Iterator[None]:
         """A container's command for as long as the block lasts; a group of its own, so that no child outlives it."""
@@ -184,6 +203,7 @@ class Served:
         process = subprocess.Popen(
             words, env=values, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
+        self.groups[name] = process.pid
         reader = threading.Thread(target=self._read, args=(process,), daemon=True)
         reader.start()
         try:
@@ -247,7 +267,7 @@ def database_server(city: Attacked, image: RootFilesystem) -> Iterator[Served]:
     served.certify()
     with ExitStack() as stack:
         # Not under pytest's own directory, which other users may not enter.
-        data = Path(tempfile.mkdtemp(prefix="attacked-"))
+        data = served.data = Path(tempfile.mkdtemp(prefix="attacked-"))
         stack.callback(shutil.rmtree, data, ignore_errors=True)
         data.chmod(0o700)
         os.chown(data, 999, 999)
@@ -271,7 +291,7 @@ def object_store(city: Attacked, image: RootFilesystem) -> Iterator[Served]:
     served.certify()
     with ExitStack() as stack:
         # Not under pytest's own directory, which other users may not enter.
-        data = Path(tempfile.mkdtemp(prefix="attacked-"))
+        data = served.data = Path(tempfile.mkdtemp(prefix="attacked-"))
         stack.callback(shutil.rmtree, data, ignore_errors=True)
         os.chown(data, 65532, 65532)
         served.replacing += (("/data", f"/tmp{data}"),)

@@ -489,6 +489,30 @@ def test_status_has_every_workload_ready_on_real_nodes(real: RealCity) -> None:
     assert all(item["state"] == "ready" and not item["simulated"] for item in workloads)
 
 
+def test_probes_tell_what_capabilities_do(real: RealCity) -> None:
+    def probes(*flags: str, code: int = 0) -> dict[str, tuple[str, str]]:
+        found = real.home.run("status", real.files, *flags, "-o", "json", code=code).json()["probes"]
+        assert {item["run_by"] for item in found} == {"status" if flags else "up"}
+        assert all(item["at"] for item in found if item["result"] in ("passed", "failed"))
+        return {item["capability"]: (item["result"], item["message"]) for item in found}
+
+    own = {name: result for name, (result, _) in probes().items() if name in ("gateway", "postgresql", "cache")}
+    assert own == dict.fromkeys(own, "passed")
+    assert len(own) == 3
+    assert probes("--probe")["postgresql"] == ("passed", "a row was committed, read and removed")
+    # Its pod stays ready: nothing but a write tells.
+    [base] = (real.home.state / "clouds").glob("*/node/volumes/*/pgdata/base")
+    directory = base / real.sql("postgres", "SELECT oid FROM pg_database WHERE datname = 'postgres'")
+    directory.chmod(0o500)
+    try:
+        found = probes("--probe", code=4)
+    finally:
+        directory.chmod(0o700)
+    assert found["postgresql"][0] == "failed"
+    assert "Permission denied" in found["postgresql"][1]
+    assert found["cache"][0] == found["gateway"][0] == "passed"
+
+
 def test_the_second_up_changes_nothing_and_the_preview_agrees(real: RealCity) -> None:
     assert f"nothing to change: {NAME} is as its files say" in real.up().out
     real.home.run("preview", real.files, "--detailed-exitcode")

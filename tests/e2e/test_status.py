@@ -105,6 +105,10 @@ def test_a_city_that_is_up_is_ok(home: Machine, city: CityFiles) -> None:
     seen = measures(home, city)
     assert seen["network-policy", "default-deny"]["observations"][0]["state"] == "observed"
     assert seen["rule", "default-deny"]["observations"][0]["state"] == "observed"
+    # No program runs on simulated nodes: nothing is said of what it would have found.
+    for flags in ((), ("--probe",)):
+        probes = home.run("status", city, *flags, "-o", "json").json()["probes"]
+        assert [(item["capability"], item["result"], item["at"]) for item in probes] == [("gateway", "simulated", "")]
     crossed = {name for name, item in seen.items() for each in item["observations"] if each["state"] != "observed"}
     assert crossed == set()
 

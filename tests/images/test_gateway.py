@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 
 from stacks.catalogue import load_catalogue
-from stacks.entry.nginx import render_routes
 from stacks.pem import certificates_of, key_of
+from stacks.platforms.application.gateway.health import PROBE
 from stacks.platforms.application.gateway.program import (
     APPS_AUTHORITY,
     CONFIGURATION,
@@ -30,6 +30,7 @@ from stacks.platforms.application.gateway.program import (
     NOT_THE_CALLERS,
     RUN,
 )
+from stacks.platforms.application.gateway.routes import render_routes
 from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
 from tests.stacks.cities import app, city
 from wecityctl.engine.secrets.certificates import renewed
@@ -223,6 +224,20 @@ def test_a_configuration_waits_for_its_certificate(entry: Entry) -> None:
     assert entry.digest() == "plain"
     entry.certify("first")
     wait_until(lambda: entry.digest() == "first")
+
+
+def test_the_probe_passes_with_tls_and_fails_where_something_else_answers(
+    entry: Entry, unpacked: Callable[[str], RootFilesystem]
+) -> None:
+    def probe(port: int) -> subprocess.CompletedProcess[str]:
+        return unpacked("gateway").run("/bin/sh", "-c", PROBE, HOST="127.0.0.1", PORT=str(port))
+
+    done = probe(entry.port)
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 1, ""), done.stderr
+    for port in (entry.apps[0], 1):
+        done = probe(port)
+        assert done.returncode == 1
+        assert "GET /-/health of host health is not answered by 200" in done.stderr
 
 
 def test_what_callers_say_of_themselves_does_not_reach_an_app(entry: Entry) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import subprocess
 from collections.abc import Mapping
 from datetime import date
 from itertools import chain, pairwise
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from stacks.catalogue import Registered, registered
+from stacks.platforms.probes import script_of
 from stacks.platforms.provisioner import Provisioner
 from tests.stacks.cities import IMAGES, app, city, objects, record_city
 from tests.support.some import some
@@ -54,7 +57,7 @@ def whole(name: str) -> City:
 
 
 def _instance(kind: CapabilityType) -> Capability:
-    return Capability(kind.platform, kind.name, kind.name, is_entry=kind.entry)
+    return Capability(kind.platform, kind.name, kind.name, is_entry=bool(kind.entry))
 
 
 @pytest.fixture(scope="module", params=sorted(REGISTRY))
@@ -81,6 +84,90 @@ def test_a_type_says_what_people_need(name: str) -> None:
     assert len({port.name for port in kind.ports}) == len({port.number for port in kind.ports}) == len(kind.ports) > 0
     assert (folder / "program.py").is_file()
     assert f"\n## {name}\n" in (ROOT / "docs" / "reference" / "catalogue.md").read_text(encoding="utf-8")
+
+
+@every_type
+def test_a_type_has_a_probe_that_bounds_itself_and_cleans_up(name: str) -> None:
+    kind, folder = found(name)
+    assert kind.probe == f"{kind.program.rpartition('.')[0]}.health:PROBE", "what says that an instance really works?"
+    assert (folder / "health.py").is_file()
+    script = script_of(kind)
+    assert "$HOST" in script
+    assert "exit 1" in script, "it fails where what it reads is not what it wrote"
+    assert subprocess.run(["/bin/sh", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+def test_the_job_of_a_probe_follows_everything_of_its_capability(stacks: tuple[str, Mapping[str, Recording]]) -> None:
+    """And its pods are none of those that the capability's Service selects."""
+    name, recordings = stacks
+    items = objects({stack: item for stack, item in recordings.items() if ".platform." in stack})
+    [job] = [item for item in items if item.inputs["metadata"]["labels"].get("wecity.dev/probes") == name]
+    own = [item for item in items if item.parent == job.parent and item is not job]
+    made = {item.urn for item in own if item.inputs["metadata"]["name"] != f"{name}-provisioning-jobs"}
+    assert {item.urn for item in own if item.type.endswith((":Deployment", ":StatefulSet", ":Service"))} <= made
+    assert made <= set(job.depends_on)
+    template = job.inputs["spec"]["template"]
+    for service in (item for item in items if item.type.endswith(":Service")):
+        assert not service.inputs["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+    assert job.inputs["spec"]["activeDeadlineSeconds"] <= 300
+    [container] = template["spec"]["containers"]
+    assert not any(item["name"] == "ADMIN_PASSWORD" and "value" in item for item in container["env"])
+
+
+@every_type
+def test_versions_and_architectures_are_those_of_the_recipe(name: str) -> None:
+    kind, folder = found(name)
+    assert kind.versions
+    assert kind.architectures
+    if not (folder / "image").is_dir():
+        return
+    recipe = next(recipe for recipe in oci.catalogue() if recipe.name == name)
+    lock = json.loads((folder / "image" / "lock.json").read_text(encoding="utf-8"))
+    packages = {item["package"]: item["version"] for item in chain.from_iterable(lock["debian"].values())}
+    names = recipe.debian.packages if recipe.debian is not None else ()
+    # What Debian packages has the version of its upstream after an epoch; the recipe's packages are the software.
+    wanted = [packages[item].partition(":")[2] or packages[item] for item in names if item in packages]
+    built, *others = kind.versions
+    assert _is_of(built, recipe.version) or _is_of(recipe.version, built)
+    software = [recipe.version] if recipe.go or recipe.maven or recipe.npm or recipe.python else wanted
+    assert any(_is_of(built, item) for item in software), (built, software)
+    if recipe.go and recipe.go.package != ".":
+        text = (folder / "image" / "go" / "go.mod").read_text(encoding="utf-8")
+        required = dict(re.findall(r"(?m)^(?:require )?\s*(\S+) (v[0-9]\S*)$", text))
+        own = [version for module, version in required.items() if recipe.go.package.startswith(f"{module}/")]
+        assert own == [f"v{recipe.version}"]
+    if recipe.upstream:
+        tag = recipe.upstream.rpartition(":")[2]
+        assert any(_is_of(item, tag) for item in kind.versions), tag
+        assert all(_is_of(item, tag) for item in others)
+    else:
+        assert not others
+    # Public images may cover more than the lock, which is what can be built.
+    assert set(lock["debian"]) <= set(kind.architectures)
+    assert recipe.upstream or set(lock["debian"]) == set(kind.architectures)
+
+
+def _is_of(series: str, version: str) -> bool:
+    """Whether a version belongs to a series: `15` has `15.20-0+deb12u1`, and not `150`."""
+    return re.match(rf"{re.escape(series)}(?![0-9])", version) is not None
+
+
+@every_type
+def test_what_people_see_in_a_browser_speaks_http(name: str) -> None:
+    kind, _ = found(name)
+    assert all(port.protocol in ("http", "https") for port in kind.ports if port.ui or port.metrics)
+
+
+def test_placement_counts_what_pods_request(recorded: tuple[str, list[RecordedResource]]) -> None:
+    name, items = recorded
+    kind, _ = found(name)
+    for item in (item for item in items if item.type.endswith((":Deployment", ":StatefulSet"))):
+        if item.inputs["metadata"]["labels"]["app.kubernetes.io/name"] != name:
+            continue
+        requests = [each["resources"]["requests"] for each in item.inputs["spec"]["template"]["spec"]["containers"]]
+        asked = tuple(sum(parse_quantity(each[what]) for each in requests) for what in ("cpu", "memory"))
+        counted = [each.total for each in kind.workloads("small")]
+        assert asked in [(parse_quantity(each["cpu"]), parse_quantity(each["memory"])) for each in counted]
 
 
 @every_type

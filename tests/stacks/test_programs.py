@@ -12,7 +12,7 @@ import pytest
 
 from stacks.catalogue import load_catalogue
 from stacks.clouds.openstack import OpenStackSettings
-from stacks.entry.nginx import render_routes
+from stacks.platforms.application.gateway.routes import render_routes
 from tests.stacks.cities import CLUSTER, WEB, app, application, city, full_city, inputs_for, objects, one, record_city
 from tests.support.some import some
 from wecityctl.engine.sdk.recorder import record
@@ -538,4 +538,4 @@ def test_tls_can_be_turned_off_for_one_capability() -> None:
         assert ("port 0" in settings.splitlines()) == ("ssl=on" in pod["containers"][0]["command"][-1])
     # The Job is another: what it has made is made again over the other kind of connection.
     names = [{item.inputs["metadata"]["name"] for item in objects(found, "Job")} for found in (on, off)]
-    assert [len(names[0] - names[1]), len(names[1] - names[0])] == [2, 2]
+    assert [len(names[0] - names[1]), len(names[1] - names[0])] == [4, 4]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say_json
 
 if TYPE_CHECKING:
+    from wecityctl.operations.probes import ProbeStatus
     from wecityctl.operations.status.values import BalancerStatus, StackStatus, WorkloadStatus
 
 # A stack that failed at its beginning lacks everything.
@@ -20,13 +21,26 @@ ORDER = 60
 app = typer.Typer()
 
 
-@app.command(epilog=EPILOG.format("wecityctl status examples/xingcheng", "wecityctl status examples/xingcheng -o json"))
-def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
+@app.command(
+    epilog=EPILOG.format("wecityctl status examples/xingcheng", "wecityctl status examples/xingcheng --probe -o json")
+)
+def status(
+    path: CityPath = HERE,
+    *,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Run the capabilities' end-to-end probes now, in a Job beside each.")
+    ] = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
     """Show how the city's stacks are, what its clouds have otherwise than the last run left it, and its workloads.
+
+    Each capability that is up is shown with the result of its end-to-end probe, a write and a read for example: that of
+    the last `up`, or with --probe that of one that runs now.
 
     Workloads on simulated nodes say so: their pods run nowhere but in the books. Ends with 0 when everything is as the
     last run left it, with 6 when nothing was made yet or all was taken down, and with 4 when something failed, was
-    interrupted, is missing, was changed, was declared by nobody, is not ready or cannot be looked at. Where no cloud
+    interrupted, is missing, was changed, was declared by nobody, is not ready, did not pass its probe or cannot be
+    looked at. Where no cloud
     answers, it ends with the code of that error.
     """
     from wecityctl.operations import status as operation
@@ -34,7 +48,7 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     from wecityctl.session import open_session
 
     session = open_session(path, current_placement)
-    found = operation.status(session, lambda event: None)
+    found = operation.status(session, lambda event: None, probe=probe)
     stacks, away = found.stacks, found.away
     if output is Output.JSON:
         say_json(
@@ -42,6 +56,7 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
                 "city": session.city.name,
                 "stacks": [_stack_json(item) for item in stacks],
                 "workloads": [asdict(item) for item in found.workloads],
+                "probes": [asdict(item) for item in found.probes],
                 "balancers": [asdict(item) for item in found.balancers],
                 "stopped": sorted(away.stopped),
                 "unreachable": {**away.stopped, **away.unreachable},
@@ -51,6 +66,7 @@ def status(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
         )
     else:
         _print(stacks, found.workloads)
+        _print_probes(found.probes)
         _print_balancers(found.balancers)
         _print_kept(stacks, session.city.name)
         for reason in away.stopped.values():
@@ -93,6 +109,27 @@ def _print(stacks: tuple[StackStatus, ...], workloads: tuple[WorkloadStatus, ...
             f"{item.kind} {item.name}",
             f"{item.ready}/{item.wanted}",
             item.state + mark + why,
+        )
+    console().print()
+    print_table(console(), table)
+
+
+def _print_probes(probes: tuple[ProbeStatus, ...]) -> None:
+    from wecityctl.report.tables import new_table, print_table
+
+    if not probes:
+        return
+    several = len({item.cloud for item in probes}) > 1
+    titles = (*(("CLOUD",) if several else ()), "CAPABILITY", "PROBE", "ENDED", "MESSAGE")
+    table = new_table(titles, prose=("MESSAGE",))
+    for item in probes:
+        by = f" (by {item.run_by})" if item.at else ""
+        table.add_row(
+            *((item.cloud,) if several else ()),
+            item.capability,
+            item.result.replace("-", " "),
+            _utc(item.at) + by,
+            item.message,
         )
     console().print()
     print_table(console(), table)

@@ -6,12 +6,14 @@ Programs and provisioners are given as `module:attribute` and are imported only 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
+from typing import Literal
 
 from wecityctl.model import naming
 from wecityctl.model.city import PlatformName, Size, Use
+from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
 
 # Multiplies the requests of size `small`.
 SIZE_FACTORS: Mapping[Size, int] = MappingProxyType({"small": 1, "medium": 4, "large": 16})
@@ -31,24 +33,43 @@ class UseLimits:
     statement_seconds: int = 0
 
 
+Protocol = Literal["tcp", "http", "https", "grpc"]
+
+
 @dataclass(frozen=True, slots=True)
 class Port:
     """A TCP port of the capability's Service and pods. The first port of a type is the one that apps connect to.
 
-    `ui`: people use it in a browser; `metrics`: it serves metrics in the Prometheus format.
+    `protocol` is what is spoken on it: `http`, `https` and `grpc`, or `tcp` for anything else. `ui`: people use it in a
+    browser; `metrics`: it serves metrics in the Prometheus format.
     """
 
     name: str
     number: int
+    protocol: Protocol = "tcp"
     ui: bool = False
     metrics: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """A container beside the main one of a pod, with requests that are the same at every size, as quantities."""
+
+    name: str
+    cpu: str
+    memory: str
+
+    @property
+    def requests(self) -> dict[str, str]:
+        """CPU and memory in the form of a container's requests."""
+        return {"cpu": self.cpu, "memory": self.memory}
 
 
 @dataclass(frozen=True, slots=True)
 class Pods:
     """A kind of pod of a capability type.
 
-    `cpu` and `memory` are the requests of a replica at size `small`, as quantities.
+    `cpu` and `memory` are the requests of a replica at size `small`, as quantities. `sidecars` are added to them.
 
     `name` distinguishes several kinds; the first kind has none. `storage` is the size of each replica's volume at every
     size, unless the files give another; empty for no volume. `replicas` is the minimum and default, `max_replicas` the
@@ -61,22 +82,40 @@ class Pods:
     storage: str = ""
     replicas: int = 1
     max_replicas: int = 1
+    sidecars: tuple[Sidecar, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A kind of pod of one instance: the number of replicas, and the requests of each as quantities."""
+    """A kind of pod of one instance: the number of replicas, and the requests of each as quantities.
+
+    `cpu` and `memory` are those of all containers but the `sidecars`.
+    """
 
     name: str
     replicas: int
     cpu: str
     memory: str
     storage: str
+    sidecars: tuple[Sidecar, ...] = ()
 
     @property
     def requests(self) -> dict[str, str]:
-        """CPU and memory in the form of a container's requests."""
+        """CPU and memory in the form of a container's requests, without those of the sidecars."""
         return {"cpu": self.cpu, "memory": self.memory}
+
+    @property
+    def total(self) -> dict[str, str]:
+        """CPU and memory of a whole pod, sidecars included, as the scheduler counts it."""
+        if not self.sidecars:
+            return self.requests
+        cpu = sum((parse_quantity(item.cpu) for item in self.sidecars), parse_quantity(self.cpu))
+        memory = sum((parse_quantity(item.memory) for item in self.sidecars), parse_quantity(self.memory))
+        return {"cpu": format_cpu(cpu), "memory": format_bytes(memory)}
+
+    def sidecar(self, name: str) -> Sidecar:
+        """The sidecar called `name`."""
+        return next(item for item in self.sidecars if item.name == name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +161,16 @@ class CapabilityType:
 
     `title` is in English and Chinese; the first of `engines` is the default; `program` is the `module:attribute` of the
     component resource; `images` names recipes. `ports`, `pods`, `binding` and `uses` are described at their classes.
-    `provides` names other types that this one can replace. `entry`: it is the city's entry point, of which there is
-    one, with copies for zones that have an entry point of their own. `health` describes an end-to-end probe in words.
-    `encrypted`: its protocol is always encrypted. `tls`: its server can have a certificate of the city's CA, and then
-    refuses plain connections. `sm`: it offers SM2, SM3 and SM4 for what it stores and sends. `limits` apply to a use
-    that states none. `connections` is the total for all users of an instance, by size (empty: not counted).
+    `provides` names other types that this one can replace. `entry` is the `module:attribute` of an `EntryInterface` of
+    a type that is the city's entry point; there is one, with copies for zones that have an entry point of their own.
+    `versions` are those of the software in its images, the first that of the image that is built, `architectures` the
+    CPU architectures of its images; the contract test compares both with the recipe and its lock.
+    `health` describes the end-to-end probe in words, and `probe` is the `module:attribute` of its script
+    (`stacks.platforms.probes`); without one nothing is known of an instance but that its pods are ready.
+    `encrypted`: its protocol is always encrypted, even if none of its ports says `https`. `tls`: its server can have a
+    certificate of the city's CA, and then refuses plain connections. `sm`: it offers SM2, SM3 and SM4 for what it
+    stores and sends. `limits` apply to a use that states none. `connections` is the total for all users of an instance,
+    by size (empty: not counted).
     """
 
     name: str
@@ -141,8 +185,11 @@ class CapabilityType:
     binding: Binding | None = None
     uses: tuple[CapabilityUse, ...] = ()
     provides: tuple[str, ...] = ()
-    entry: bool = False
+    entry: str = ""
+    versions: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ("amd64",)
     health: str = ""
+    probe: str = ""
     encrypted: bool = False
     tls: bool = False
     sm: bool = False
@@ -153,6 +200,11 @@ class CapabilityType:
     def port(self) -> int:
         """The port that apps connect to."""
         return self.ports[0].number
+
+    @property
+    def is_always_encrypted(self) -> bool:
+        """Whether what apps speak with it is encrypted, whether or not the city gives it a certificate."""
+        return self.encrypted or self.ports[0].protocol == "https"
 
     @property
     def storage(self) -> str:
@@ -169,6 +221,14 @@ class CapabilityType:
         """Whether it stores data of its users: the binding says so, or the type has a binding and a volume."""
         return self.binding is not None and (self.binding.stores_data or bool(self.storage))
 
+    def architectures_in(self, wanted: Iterable[str]) -> tuple[str, ...]:
+        """The architectures that pods of the type may run on: those of its images that the city wants images for.
+
+        All of its images' if the city wants none of them, as there is nothing else to run.
+        """
+        own = tuple(item for item in wanted if item in self.architectures)
+        return own or self.architectures
+
     def workloads(self, size: Size, replicas: int | None = None, storage: str = "") -> tuple[Workload, ...]:
         """The pods of an instance, as placement counts them and its program creates them.
 
@@ -183,6 +243,7 @@ class CapabilityType:
                 _times(item.cpu, factor),
                 _times(item.memory, factor),
                 (storage or item.storage) if item.storage else "",
+                item.sidecars,
             )
             for item in self.pods
         )

@@ -21,6 +21,8 @@ ZONE_LABEL = f"{LABEL_PREFIX}/zone"
 PLATFORM_LABEL = f"{LABEL_PREFIX}/platform"
 DATA_CLASS_LABEL = f"{LABEL_PREFIX}/data-class"
 POOL_LABEL = f"{LABEL_PREFIX}/pool"
+# On Jobs of end-to-end probes and their pods: the capability.
+PROBES_LABEL = f"{LABEL_PREFIX}/probes"
 DOMESTIC_LABEL = f"{LABEL_PREFIX}/domestic"
 # On nodes, "true" or "false"; also the key of the taint of simulated nodes.
 SIMULATED_LABEL = f"{LABEL_PREFIX}/simulated"

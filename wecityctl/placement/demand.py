@@ -96,10 +96,10 @@ def _capabilities(city: City, catalogue: Catalogue, classes: Mapping[str, str], 
             kind = catalogue[item.type]
             source = Source("Platform", platform.name, ("spec", "capabilities", index))
             copies = entries if item.is_entry else 1
-            architectures = frozenset(city.images.architectures)
+            architectures = frozenset(kind.architectures_in(city.images.architectures))
             workloads = []
             for pods in kind.workloads(item.size, item.replicas, item.storage):
-                one = {CPU: read(CPU, pods.cpu), MEMORY: read(MEMORY, pods.memory)}
+                one = {CPU: read(CPU, pods.total["cpu"]), MEMORY: read(MEMORY, pods.total["memory"])}
                 if pods.storage:
                     one[STORAGE] = read(STORAGE, pods.storage)
                 total = {name: amount * pods.replicas * copies for name, amount in one.items()}

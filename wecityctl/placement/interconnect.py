@@ -68,7 +68,7 @@ def reaches(source: Cloud, target: Cloud) -> bool:
 
 def use_is_encrypted(capability: Capability, catalogue: Catalogue) -> bool:
     """Whether the capability's protocol always encrypts the traffic with its users."""
-    return catalogue[capability.type].encrypted or speaks_tls(capability, catalogue)
+    return catalogue[capability.type].is_always_encrypted or speaks_tls(capability, catalogue)
 
 
 def route_is_encrypted(app: App) -> bool:

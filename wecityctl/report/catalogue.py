@@ -28,13 +28,22 @@ def type_json(kind: CapabilityType) -> dict[str, Any]:
         "title": kind.title,
         "licence": kind.licence,
         "engines": list(kind.engines),
+        "versions": list(kind.versions),
+        "architectures": list(kind.architectures),
         "images": list(kind.images),
         "ports": [
-            {"name": port.name, "number": port.number, "ui": port.ui, "metrics": port.metrics} for port in kind.ports
+            {
+                "name": port.name,
+                "number": port.number,
+                "protocol": port.protocol,
+                "ui": port.ui,
+                "metrics": port.metrics,
+            }
+            for port in kind.ports
         ],
         "workloads": {
             size: [
-                {"name": item.name, "replicas": item.replicas, **item.requests, "storage": item.storage}
+                {"name": item.name, "replicas": item.replicas, **item.total, "storage": item.storage}
                 for item in kind.workloads(size)
             ]
             for size in SIZE_FACTORS
@@ -45,10 +54,11 @@ def type_json(kind: CapabilityType) -> dict[str, Any]:
         "binding": {"type": binding.type, "keys": list(binding.keys)} if binding is not None else None,
         "stores_data": kind.stores_data,
         "limits": dict(_limits(kind)),
-        "entry": kind.entry,
+        "entry": bool(kind.entry),
         "tls": kind.tls,
         "sm": kind.sm,
         "health": kind.health,
+        "probe": bool(kind.probe),
     }
 
 
@@ -84,13 +94,15 @@ def catalogue_page(kinds: Iterable[CapabilityType]) -> str:
 def _facts(kind: CapabilityType) -> Iterator[tuple[str, str]]:
     yield "platform", kind.platform
     yield "engines", ", ".join(kind.engines)
+    yield "versions", ", ".join(kind.versions)
     yield "licence", kind.licence
-    yield "images", ", ".join(kind.images)
+    yield "images", f"{', '.join(kind.images)} for {', '.join(kind.architectures)}"
     yield "ports", ", ".join(map(_port, kind.ports))
     for size in SIZE_FACTORS:
         pods = (
             f"{item.replicas} {'pod' if item.replicas == 1 else 'pods'}{f' {item.name}' if item.name else ''} of "
-            f"{item.cpu} CPU and {item.memory}{f', with a volume of {item.storage}' if item.storage else ''}"
+            f"{item.total['cpu']} CPU and {item.total['memory']}"
+            f"{f', with a volume of {item.storage}' if item.storage else ''}"
             for item in kind.workloads(size)
         )
         yield size, "; ".join(pods)
@@ -106,7 +118,7 @@ def _facts(kind: CapabilityType) -> Iterator[tuple[str, str]]:
         yield "binding", f"{kind.binding.type}: {', '.join(keys)}"
     if limits := ", ".join(f"{name} {value}" for name, value in _limits(kind)):
         yield "limits", f"{limits} for a use that states none"
-    yield "health", kind.health
+    yield "health", kind.health if kind.probe else f"{kind.health} (no probe)"
 
 
 def _limits(kind: CapabilityType) -> Iterator[tuple[str, Any]]:
@@ -117,7 +129,7 @@ def _limits(kind: CapabilityType) -> Iterator[tuple[str, Any]]:
 
 def _port(port: Port) -> str:
     marks = [mark for mark, is_marked in (("ui", port.ui), ("metrics", port.metrics)) if is_marked]
-    return f"{port.number} {port.name}" + (f" ({', '.join(marks)})" if marks else "")
+    return f"{port.number} {port.name} ({port.protocol})" + (f" ({', '.join(marks)})" if marks else "")
 
 
 def _uses(kind: CapabilityType) -> str:

@@ -162,7 +162,7 @@ def _capability(platform: model.PlatformName, item: apps.Capability, catalogue: 
         platform=platform,
         type=item.type or item.name,
         uses=tuple(map(_use, item.uses)),
-        is_entry=kind is not None and kind.entry,
+        is_entry=kind is not None and bool(kind.entry),
     )
 
 

@@ -19,10 +19,18 @@ if TYPE_CHECKING:
 _LOOK, _REMOVAL = 0.5, 60.0
 
 
+class JobFailedError(DeploymentError):
+    """A Job has failed. `printed` is what its last pod has printed; empty if it has printed nothing."""
+
+    def __init__(self, message: str, printed: str) -> None:
+        super().__init__(message, details="\n".join(printed.splitlines()[-5:]))
+        self.printed = printed
+
+
 def run_job(cluster: Cluster, manifest: Mapping[str, Any], seconds: float) -> str:
     """What the Job's pod prints, within `seconds`. One of that name that an earlier run has left is removed first.
 
-    On simulated nodes no program runs, and nothing is printed. Raises `DeploymentError` where the Job fails, with the
+    On simulated nodes no program runs, and nothing is printed. Raises `JobFailedError` where the Job fails, with the
     last lines of its pod, `TimedOutError`, and the Kubernetes client's errors.
     """
     return ask(cluster, lambda client: _run(client, dict(manifest), seconds, simulated=cluster.simulated))
@@ -43,7 +51,7 @@ async def _run(client: KubeClient, manifest: dict[str, Any], seconds: float, *, 
             await asyncio.sleep(_LOOK)
         text = "" if simulated else await _printed(client, name, namespace)
         if ended == "Failed":
-            raise DeploymentError(f"job {namespace}/{name} has failed", details="\n".join(text.splitlines()[-5:]))
+            raise JobFailedError(f"job {namespace}/{name} has failed", text)
         return text
     finally:
         await _remove(client, name, namespace)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wecityctl.errors import WecityError
+from wecityctl.errors import ExitCode, WecityError
+from wecityctl.operations.probes import ProbeStatus, is_alarming, last_probes, run_probes
 from wecityctl.operations.status.examination import balancer_statuses, examine_clouds, find_lacking
 from wecityctl.operations.status.judging import exit_code, stack_statuses
 from wecityctl.operations.status.values import Away, BalancerStatus, StackStatus, WorkloadStatus
@@ -30,10 +31,15 @@ class CityStatus:
     away: Away
     notes: tuple[str, ...]
     exit_code: int
+    probes: tuple[ProbeStatus, ...] = ()
 
 
-def status(session: Session, emit: Emit) -> CityStatus:
-    """Return the status of the city's stacks, and the differences between its clusters and the last run."""
+def status(session: Session, emit: Emit, *, probe: bool = False) -> CityStatus:
+    """Return the status of the city's stacks, and the differences between its clusters and the last run.
+
+    The results of the capabilities' end-to-end probes are those of the last `up`, or with `probe` those of probes that
+    run now.
+    """
     from wecityctl.clusters import open_clusters
     from wecityctl.engine.state.backend import open_backend
 
@@ -49,13 +55,21 @@ def status(session: Session, emit: Emit) -> CityStatus:
     lacking = find_lacking(stacks, partial(_recorded, session), backend, reached)
     if lacking:
         stacks = stack_statuses(session.plan, backend, away, (*examined.found, *lacking), examined.kept)
+    if probe:
+        probes = run_probes(session.city, backend, session.catalogue, reached)
+    else:
+        probes = last_probes(backend, session.catalogue, reached)
+    code = _exit_code(session, stacks, read.found, failed)
+    if code == ExitCode.OK and any(is_alarming(item) for item in probes):
+        code = ExitCode.DEPLOYMENT
     return CityStatus(
         stacks,
         read.found,
         balancer_statuses(clusters.provisioned),
         away,
         tuple(examined.notes),
-        _exit_code(session, stacks, read.found, failed),
+        code,
+        probes,
     )
 
 

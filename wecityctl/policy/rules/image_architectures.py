@@ -15,7 +15,8 @@ A city's pools mix architectures: amd64 beside the arm64 of domestic hardware ä¿
 an image was built for, so a pod that lands on a node of another architecture starts and fails at once, often only when
 a node is lost or a pool grows. Every image must therefore cover every architecture of the pools that its pods may land
 on: those of its cloud that serve its zone, less those that the pod's own node affinity excludes. An app's images cover
-what its components declare, the city's own images what images.architectures says. Where nodes are not declared and the
+what its components declare, the city's own images what images.architectures says, those of a capability as far as its
+type has images for them. Where nodes are not declared and the
 pod does not say where it may run, the answer is unknown, and unknown fails."""
 
 ARCHITECTURE_LABEL = "kubernetes.io/arch"
@@ -93,9 +94,18 @@ def _covered(policy_input: PolicyInput, app: App | None, image: str, container: 
     if part is None:
         # A container of the platform, or of a Job that serves the app: known only if the image is one of the city's
         # own.
-        return ours if image in policy_input.images.values() else frozenset()
+        return ours & _built_for(policy_input, image)
     declared = frozenset(part.architectures)
     return declared & ours if part.image.startswith("catalogue:") else declared
+
+
+def _built_for(policy_input: PolicyInput, image: str) -> frozenset[str]:
+    """The architectures for which an image of the city exists: those of the capability type whose image it is."""
+    names = {name for name, reference in policy_input.images.items() if reference == image}
+    types = [kind.architectures for kind in policy_input.catalogue.values() if names.intersection(kind.images)]
+    if types:
+        return frozenset.intersection(*map(frozenset, types))
+    return frozenset(policy_input.city.images.architectures) if names else frozenset()
 
 
 def _advice(policy_input: PolicyInput, app: App | None, image: str) -> str:

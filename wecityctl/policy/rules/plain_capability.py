@@ -35,7 +35,8 @@ def evidence(policy_input: PolicyInput) -> Iterator[str]:
         if kind.binding:
             is_tls = speaks_tls(item, policy_input.catalogue)
             how = "TLS with a certificate of the city's own authority" if is_tls else "in plain text"
-            yield f"capability {item.name}: {'encrypted by its protocol' if kind.encrypted and not is_tls else how}"
+            by_itself = kind.is_always_encrypted and not is_tls
+            yield f"capability {item.name}: {'encrypted by its protocol' if by_itself else how}"
 
 
 RULE = Rule(

@@ -19,7 +19,10 @@ TYPE = CapabilityType(
         provisioner=f"{__name__}.provision:PROVISIONER",
         stores_data=True,
     ),
-    health="PING on 6379 as a user that may do nothing else",
+    versions=("7.0", "7.2"),
+    architectures=("amd64", "arm64"),
+    health="a value is written, read and removed on 6379 as the administrator, and the access list is saved",
+    probe=f"{__name__}.health:PROBE",
     tls=True,
     limits=UseLimits(connections=100, memory="32Mi"),
 )

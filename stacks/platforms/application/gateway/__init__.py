@@ -1,6 +1,6 @@
 """The capability type `gateway`: the city's single entry point."""
 
-from wecityctl.model.catalogue import CapabilityType, Pods, Port
+from wecityctl.model.catalogue import CapabilityType, Pods, Port, Sidecar
 
 TYPE = CapabilityType(
     name="gateway",
@@ -9,9 +9,12 @@ TYPE = CapabilityType(
     engines=("nginx",),
     licence="BSD-2-Clause",
     program=f"{__name__}.program:Gateway",
-    ports=(Port("http", 8080),),
+    ports=(Port("http", 8080, "http"),),
     images=("gateway",),
-    pods=(Pods(max_replicas=8),),
-    entry=True,
-    health="GET /-/health on 8080 answers with the digest of the routes that are served",
+    pods=(Pods(max_replicas=8, sidecars=(Sidecar("loader", "10m", "32Mi"),)),),
+    entry=f"{__name__}.routes:INTERFACE",
+    versions=("1.22", "1.30"),
+    architectures=("amd64", "arm64"),
+    health="GET /-/health on 8080 is answered by `ok`, and a host without a route by 404",
+    probe=f"{__name__}.health:PROBE",
 )

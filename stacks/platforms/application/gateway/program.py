@@ -216,7 +216,7 @@ class Gateway(CapabilityComponent):
             image,
             command=["/bin/sh", f"{CONFIGURATION}/load.sh"],
             mounts=mounts,
-            requests={"cpu": "10m", "memory": "32Mi"},
+            requests=context.workload().sidecar("loader").requests,
         )
         name = context.capability.name
         spec = pods.pod(

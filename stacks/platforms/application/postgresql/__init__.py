@@ -20,7 +20,10 @@ TYPE = CapabilityType(
         separator="_",
         stores_data=True,
     ),
-    health="a provisioning Job signs in on 5432 and writes to the table of limits",
+    versions=("15",),
+    architectures=("amd64", "arm64"),
+    health="a table is made and a row committed on 5432, read in another session, and the table dropped",
+    probe=f"{__name__}.health:PROBE",
     tls=True,
     limits=UseLimits(connections=20, storage="2Gi", statement_seconds=600),
     # Each connection in use takes several megabytes of the server's memory.

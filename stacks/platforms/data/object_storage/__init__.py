@@ -10,7 +10,7 @@ TYPE = CapabilityType(
     licence="Apache-2.0",
     program=f"{__name__}.program:ObjectStorage",
     # The administrator's interface has a port of its own, which no use opens.
-    ports=(Port("s3", 7070), Port("admin", 7071)),
+    ports=(Port("s3", 7070, "http"), Port("admin", 7071, "http")),
     images=("object-storage",),
     pods=(Pods(memory="256Mi", storage="10Gi"),),
     binding=Binding(
@@ -20,7 +20,10 @@ TYPE = CapabilityType(
         provisioner=f"{__name__}.provision:PROVISIONER",
         stores_data=True,
     ),
-    health="a provisioning Job makes a bucket and stores a limit with signed requests; GET /health on 7070 answers",
+    versions=("1.8.0",),
+    architectures=("amd64",),
+    health="a bucket is made on 7070, an object written, read and deleted in it, and users are listed on 7071",
+    probe=f"{__name__}.health:PROBE",
     tls=True,
     limits=UseLimits(storage="2Gi"),
 )

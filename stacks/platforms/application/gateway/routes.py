@@ -1,6 +1,6 @@
 """Renders an entry point's routes as nginx configuration: a server per host, and the index page of the city's domain.
 
-Configuration that all routes share, such as headers and logs, is in `platforms.application.gateway`. Pure functions.
+Configuration that all routes share, such as headers and logs, is in `program`. `INTERFACE` is for the entry stack.
 """
 
 from __future__ import annotations
@@ -8,7 +8,15 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from stacks.platforms.application.gateway.program import APPS_AUTHORITY, ROUTES, TLS
+from stacks.platforms.application.gateway.program import (
+    APPS_AUTHORITY,
+    ROUTES,
+    TLS,
+    USER,
+    routes_config_map,
+    tls_secret,
+)
+from stacks.platforms.entry_interface import EntryInterface
 from wecityctl.model.outputs import RouteTarget
 
 # nginx accepts parameters of at most 4096 bytes. Source: NGX_CONF_BUFFER.
@@ -85,3 +93,24 @@ def _index(city: str, routes: Sequence[RouteTarget]) -> str:
         answer = "".join(f"set $index_{number} '{part}'; " for number, part in enumerate(parts))
         answer += f'return 200 "{names}";'
     return f"  default_type text/html;\n  location = / {{ {answer} }}\n"
+
+
+# Requires twice as many matching answers in a row as there are gateway pods, because each pod answers some of them. The
+# images have no HTTP client, but bash can open a connection.
+CHECK = r"""set -u
+ask() {
+  exec 3<>"/dev/tcp/$HOST/$PORT" || return 1
+  printf 'GET /-/routes HTTP/1.0\r\nHost: check\r\n\r\n' >&3
+  timeout 2 tail -n 1 <&3
+  exec 3>&-
+}
+seen=0
+for attempt in $(seq 1 500); do
+  if [ "$(ask 2> /dev/null)" = "$DIGEST" ]; then seen=$((seen + 1)); else seen=0; sleep 0.5; fi
+  [ "$seen" -ge "$ANSWERS" ] && exit 0
+done
+echo "the gateway does not serve routes $DIGEST; see the log of its container loader" >&2
+exit 1
+"""
+
+INTERFACE = EntryInterface(render_routes, CHECK, USER, APPS_AUTHORITY, routes_config_map, tls_secret)
