@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,7 @@ from wecityctl.resource_graph import Recording
 
 ADMIN = "administrators-password"
 PASSWORD = "apps-password"
+DATABASE_OF_IDENTITY = "capability_identity_db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +282,48 @@ def object_store(city: Attacked, image: RootFilesystem) -> Iterator[Served]:
         guard = {"ADMIN_PASSWORD": ADMIN, "SERVER": f"https://127.0.0.1:{served.port}"}
         stack.enter_context(served.running("guard", served.command("guard"), [data], **guard))
         try:
+            yield served
+        except BaseException:
+            print("\n".join(served.log[-40:]))
+            raise
+
+
+@contextmanager
+def identity_server(city: Attacked, image: RootFilesystem, database: Served) -> Iterator[Served]:
+    """The identity server of `city` over the `database` of the same city, where it has been provisioned."""
+    # As the pod: the image itself says the group of root, which may not read the certificate's key.
+    served = Served(city, "identity", replace(image, user="1000:1000"))
+    served.certify()
+    # Java asks for its own address, and a name server that is not there costs it half a minute.
+    (image.root / "etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
+    bound = {"host": "127.0.0.1", "port": str(database.port), "database": DATABASE_OF_IDENTITY}
+    bound |= {"username": DATABASE_OF_IDENTITY, "password": PASSWORD, "ca.crt": database.authority}
+    place = image.root / "bindings/db"
+    place.mkdir(parents=True, exist_ok=True)
+    for name, text in bound.items():
+        (place / name).write_text(text)
+    env = {item["name"]: item.get("value", ADMIN) for item in served.container("identity")["env"]}
+    management = free_port()
+    env |= {
+        "KC_BOOTSTRAP_ADMIN_USERNAME": "admin",
+        "KC_HTTP_HOST": "127.0.0.1",
+        "KC_HTTPS_PORT": str(served.port),
+        "KC_HTTP_MANAGEMENT_PORT": str(management),
+        "KC_HTTPS_CERTIFICATES_RELOAD_PERIOD": "1s",
+    }
+    path = served.container("identity")["readinessProbe"]["httpGet"]["path"]
+    context = ssl.create_default_context(cadata=served.authority)
+
+    def ready() -> bool:
+        try:
+            with urllib.request.urlopen(f"https://127.0.0.1:{management}{path}", timeout=10, context=context) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    with served.running("identity", served.command("identity"), **env):
+        try:
+            wait_until(ready, 300)
             yield served
         except BaseException:
             print("\n".join(served.log[-40:]))
