@@ -80,8 +80,8 @@ class Identity(CapabilityComponent):
                 "periodSeconds": 10,
                 "failureThreshold": 6,
             },
-            # The first start makes the database's tables, which took up to 137 s on a busy machine.
-            startup={**ready, "failureThreshold": 72},
+            # The first start makes the database's tables: half a minute, and minutes on a busy machine.
+            startup={**ready, "failureThreshold": 120},
         )
         spec = pods.pod(
             [server],
