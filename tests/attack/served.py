@@ -318,11 +318,14 @@ def identity_server(city: Attacked, image: RootFilesystem, database: Served) -> 
     context = ssl.create_default_context(cadata=served.authority)
 
     def ready() -> bool:
+        # Both: the server opens the port of its users a moment after it says that it is ready.
+        urls = (f"https://127.0.0.1:{management}{path}", f"https://127.0.0.1:{served.port}/auth/realms/master")
         try:
-            with urllib.request.urlopen(f"https://127.0.0.1:{management}{path}", timeout=10, context=context) as answer:
-                return bool(answer.status == 200)
+            for url in urls:
+                urllib.request.urlopen(url, timeout=10, context=context).close()
         except OSError:
             return False
+        return True
 
     with served.running("identity", served.command("identity"), **env):
         try:
