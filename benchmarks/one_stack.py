@@ -19,13 +19,13 @@ import pulumi
 from stacks.objects import KubernetesObject, type_token
 from tests.support.postgres_server import postgres_server
 from tests.support.s3_server import s3_server
-from wecityctl.engine.process.engine import cli_path
-from wecityctl.engine.process.environment import install_launcher
+from wecityctl.engine.context.options import RunOptions
 from wecityctl.engine.process.home import cli_environment, pulumi_home
 from wecityctl.engine.run.execution import run
-from wecityctl.engine.run.options import RunOptions
 from wecityctl.engine.state.backend import Backend, open_backend
 from wecityctl.engine.state.store_cli import CliStore
+from wecityctl.engine.workers.engine import cli_path
+from wecityctl.engine.workers.environment import install_launcher
 from wecityctl.inputs import Cluster, Clusters, StackInputs
 from wecityctl.model.city import City, Cloud, State, Zone
 from wecityctl.model.naming import PROJECT

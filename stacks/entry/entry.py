@@ -14,7 +14,7 @@ from typing import Any
 
 import pulumi
 
-from stacks import network, pods
+from stacks import network_policies, pods
 from stacks.entry.nginx import render_routes
 from stacks.objects import Manifest, Scope, open_scope, unknown
 from stacks.pem import certificates_of, key_of
@@ -173,17 +173,19 @@ def gateway_flows(entry: EntryPoint, known: KnownEndpoint, routes: Sequence[Rout
     if entry.is_main:
         for route, rule in leaves:
             name = naming.fit(f"{gateway}-to-{route.tenant}-{route.app}")
-            yield network.policy(namespace, name, known.pod_labels, egress=[rule])
+            yield network_policies.policy(namespace, name, known.pod_labels, egress=[rule])
         return
-    arrives = [network.from_anywhere([known.port])]
-    yield network.policy(namespace, gateway, known.pod_labels, ingress=arrives, egress=[rule for _, rule in leaves])
+    arrives = [network_policies.from_anywhere([known.port])]
+    yield network_policies.policy(
+        namespace, gateway, known.pod_labels, ingress=arrives, egress=[rule for _, rule in leaves]
+    )
 
 
 def _leaves(route: RouteTarget) -> Manifest:
     if route.external_host:
-        return network.to_outside(route.external_host, route.external_port)
+        return network_policies.to_outside(route.external_host, route.external_port)
     labels = {NAME_LABEL: route.app, PART_OF_LABEL: route.tenant}
-    return network.to_peer(network.pods_of(route.namespace, labels), [route.port])
+    return network_policies.to_peer(network_policies.pods_of(route.namespace, labels), [route.port])
 
 
 def loading(
@@ -196,7 +198,9 @@ def loading(
     namespace = entry.namespace
     labels = {f"{naming.LABEL_PREFIX}/checks": "entry"}
     target = {"podSelector": {"matchLabels": known.pod_labels}}
-    yield network.policy(namespace, "entry-check", labels, egress=[network.to_peer(target, [known.port])])
+    yield network_policies.policy(
+        namespace, "entry-check", labels, egress=[network_policies.to_peer(target, [known.port])]
+    )
     runner = pods.container(
         "check",
         known.image,

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 
 import pulumi
 
-from stacks import network, pods
+from stacks import network_policies, pods
+from stacks.node_affinity import capability_affinity
 from stacks.objects import KubernetesObject, Manifest, Scope
-from stacks.pools import capability_affinity
 from stacks.provisioning import Binding, bind, provision
 from stacks.stack_references import KnownEndpoint
 from wecityctl.inputs import StackInputs
@@ -182,11 +182,13 @@ class CapabilityComponent(pulumi.ComponentResource):
 def _flows(context: CapabilityScope, user: Consumer, item: Used) -> tuple[Manifest, Manifest]:
     """The two network policies of a use: egress of the capability's pods, and ingress of the used capability's pods."""
     known, name = item.endpoint, naming.fit(f"{context.capability.name}-to-{item.use.alias}")
-    leaves = network.to_peer(network.pods_of(known.namespace, known.pod_labels), [known.port])
-    arrives = network.from_peer(network.pods_of(context.namespace, context.selector), [known.port])
+    leaves = network_policies.to_peer(network_policies.pods_of(known.namespace, known.pod_labels), [known.port])
+    arrives = network_policies.from_peer(network_policies.pods_of(context.namespace, context.selector), [known.port])
     return (
-        network.policy(context.namespace, name, context.selector, egress=[leaves]),
-        network.policy(known.namespace, user.object_name("from", item.use), known.pod_labels, ingress=[arrives]),
+        network_policies.policy(context.namespace, name, context.selector, egress=[leaves]),
+        network_policies.policy(
+            known.namespace, user.object_name("from", item.use), known.pod_labels, ingress=[arrives]
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pulumi
 
-from stacks import admin_rbac, network, pods, stack_references
+from stacks import admin_rbac, network_policies, pods, stack_references
 from stacks.objects import Scope, open_scope
 from stacks.platforms.component import CapabilityComponent, CapabilityScope, Used
 from wecityctl.inputs import StackInputs
@@ -94,4 +94,6 @@ def _open_namespace(scope: Scope, platform: str, zone: str, *, retain: bool) -> 
     inside = scope.after(namespace)
     inside.add_all([*admin_rbac.bindings(scope.inputs.city, name)])
     # A retained namespace keeps its network policies too.
-    return inside.after(inside.add(network.default_deny(name), retain=retain), inside.add(network.allow_dns(name)))
+    return inside.after(
+        inside.add(network_policies.default_deny(name), retain=retain), inside.add(network_policies.allow_dns(name))
+    )

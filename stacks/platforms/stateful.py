@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from stacks import network
+from stacks import network_policies
 from stacks.objects import Manifest
 from wecityctl.model import naming
 from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
@@ -112,9 +112,9 @@ def provisioning_policies(context: CapabilityScope) -> list[Manifest]:
     """
     name, jobs = context.capability.name, provisioning_labels(context.capability.name)
     ports = list(context.ports.values())
-    arrives = network.from_peer({"podSelector": {"matchLabels": jobs}}, ports)
-    leaves = network.to_peer({"podSelector": {"matchLabels": context.selector}}, ports)
+    arrives = network_policies.from_peer({"podSelector": {"matchLabels": jobs}}, ports)
+    leaves = network_policies.to_peer({"podSelector": {"matchLabels": context.selector}}, ports)
     return [
-        network.policy(context.namespace, f"{name}-provisioning", context.selector, ingress=[arrives]),
-        network.policy(context.namespace, f"{name}-provisioning-jobs", jobs, egress=[leaves]),
+        network_policies.policy(context.namespace, f"{name}-provisioning", context.selector, ingress=[arrives]),
+        network_policies.policy(context.namespace, f"{name}-provisioning-jobs", jobs, egress=[leaves]),
     ]

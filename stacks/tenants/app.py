@@ -15,7 +15,7 @@ from typing import Any
 
 import pulumi
 
-from stacks import network, pods, pools
+from stacks import network_policies, node_affinity, pods
 from stacks.base.kubernetes import priority_class
 from stacks.objects import KubernetesObject, Manifest, Scope, secret_value
 from stacks.platforms import tls
@@ -100,30 +100,30 @@ class Application(pulumi.ComponentResource):
         ports = sorted({component.port for component in self.app.components if component.port is not None})
         if len(self.app.components) > 1 and ports:
             own = {"podSelector": {"matchLabels": self.pod_labels}}
-            yield network.policy(
+            yield network_policies.policy(
                 self.namespace,
                 naming.fit(f"{self.app.name}-within"),
                 self.pod_labels,
-                ingress=[network.from_peer(own, ports)],
-                egress=[network.to_peer(own, ports)],
+                ingress=[network_policies.from_peer(own, ports)],
+                egress=[network_policies.to_peer(own, ports)],
             )
         web = self.app.web_component
         if self.app.is_routed and web is not None and web.port is not None:
             rules = self._gateway_rules(web.port)
             name = naming.fit(f"{self.app.name}-from-entry")
-            yield network.policy(self.namespace, name, self._component_labels(web), ingress=rules)
+            yield network_policies.policy(self.namespace, name, self._component_labels(web), ingress=rules)
 
     def _gateway_rules(self, port: int) -> list[Manifest]:
         inputs = self.scope.inputs
         across = inputs.interconnects.route(self.app)
         if across is not None:
-            return network.from_outside(inputs.reach[across.source].sources, port)
+            return network_policies.from_outside(inputs.reach[across.source].sources, port)
         entry = entry_of(inputs.city, self.app.zone)
         if entry is None:
             # The ingress controller of an existing cluster serves the app, and its namespace is unknown.
-            return [network.from_anywhere([port])]
+            return [network_policies.from_anywhere([port])]
         known = entry_endpoint(inputs, entry)
-        return [network.from_peer(network.pods_of(known.namespace, known.pod_labels), [port])]
+        return [network_policies.from_peer(network_policies.pods_of(known.namespace, known.pod_labels), [port])]
 
     def _flows(self) -> Iterator[Manifest]:
         """Yield network policies for each use: from the app's pods to the capability's pods, on its port only.
@@ -133,22 +133,22 @@ class Application(pulumi.ComponentResource):
         for alias, known in self._endpoints.items():
             name = naming.fit(f"{self.app.name}-to-{alias}")
             if self._across[alias]:
-                leaves = network.to_outside(known.host, known.port)
-                yield network.policy(self.namespace, name, self.pod_labels, egress=[leaves])
+                leaves = network_policies.to_outside(known.host, known.port)
+                yield network_policies.policy(self.namespace, name, self.pod_labels, egress=[leaves])
                 continue
-            target = network.pods_of(known.namespace, known.pod_labels)
-            source = network.pods_of(self.namespace, self.pod_labels)
-            yield network.policy(
+            target = network_policies.pods_of(known.namespace, known.pod_labels)
+            source = network_policies.pods_of(self.namespace, self.pod_labels)
+            yield network_policies.policy(
                 self.namespace,
                 name,
                 self.pod_labels,
-                egress=[network.to_peer(target, [known.port])],
+                egress=[network_policies.to_peer(target, [known.port])],
             )
-            yield network.policy(
+            yield network_policies.policy(
                 known.namespace,
                 naming.fit(f"from-{self.app.tenant}-{self.app.name}-{alias}"),
                 known.pod_labels,
-                ingress=[network.from_peer(source, [known.port])],
+                ingress=[network_policies.from_peer(source, [known.port])],
             )
 
     def _add_component(self, home: Scope, ready: Scope, component: Component, bindings: list[Binding]) -> None:
@@ -252,7 +252,7 @@ class Application(pulumi.ComponentResource):
             volumes=volumes,
             priority_class=priority_class(inputs.city.name, "tenant"),
         )
-        where = pools.affinity(inputs.city.cloud(inputs.stack.cloud), self.app, component)
+        where = node_affinity.affinity(inputs.city.cloud(inputs.stack.cloud), self.app, component)
         if where is not None:
             spec["affinity"] = where
         # The group that may read the bindings. Kubernetes assigns the volumes to it and adds it to every process.

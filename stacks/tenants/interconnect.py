@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stacks import network
+from stacks import network_policies
 from stacks.objects import Scope, open_scope
 from stacks.provisioning import provision
 from stacks.stack_references import endpoint
@@ -44,6 +44,6 @@ def _open(scope: Scope, item: UseInterconnect) -> None:
     known = endpoint(inputs, item.capability.name)
     provision(scope, Consumer.of(app), item.use, known, PREFIX)
     # Policies apply after translation of the node port: to the capability's own port and the unchanged client address.
-    rules = network.from_outside(inputs.reach[item.source].sources, known.port)
+    rules = network_policies.from_outside(inputs.reach[item.source].sources, known.port)
     name = naming.fit(f"{PREFIX}-{app.tenant}-{app.name}-{item.use.alias}")
-    scope.add(network.policy(known.namespace, name, known.pod_labels, ingress=rules), name=name)
+    scope.add(network_policies.policy(known.namespace, name, known.pod_labels, ingress=rules), name=name)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stacks import admin_rbac, network, pods
+from stacks import admin_rbac, network_policies, pods
 from stacks.objects import KubernetesObject, Manifest, Scope, open_scope
 from stacks.tenants import deployers
 from stacks.tenants.app import Application
@@ -75,11 +75,11 @@ def zone_flows(city: City, cloud: str, zone: str, namespace: str) -> Iterator[Ma
             continue
         name = naming.fit(f"flow-{flow.source}-{flow.target}-{naming.digest(*map(str, flow.ports))}")
         if flow.source == zone:
-            rule = network.to_peer(network.zone_peer(city.name, flow.target), flow.ports)
-            yield network.policy(namespace, naming.fit(f"{name}-out"), None, egress=[rule])
+            rule = network_policies.to_peer(network_policies.zone_peer(city.name, flow.target), flow.ports)
+            yield network_policies.policy(namespace, naming.fit(f"{name}-out"), None, egress=[rule])
         if flow.target == zone:
-            rule = network.from_peer(network.zone_peer(city.name, flow.source), flow.ports)
-            yield network.policy(namespace, naming.fit(f"{name}-in"), None, ingress=[rule])
+            rule = network_policies.from_peer(network_policies.zone_peer(city.name, flow.source), flow.ports)
+            yield network_policies.policy(namespace, naming.fit(f"{name}-in"), None, ingress=[rule])
 
 
 def _is_here(inputs: StackInputs, app: App) -> bool:
@@ -110,8 +110,8 @@ def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[Kuberne
     namespace = scope.add(pods.namespace(place.namespace, labels, annotations), protect=True)
     inside = scope.after(namespace)
     guardrails = [
-        network.default_deny(place.namespace),
-        network.allow_dns(place.namespace),
+        network_policies.default_deny(place.namespace),
+        network_policies.allow_dns(place.namespace),
         *zone_flows(scope.inputs.city, scope.inputs.stack.cloud, place.zone, place.namespace),
         resource_quota(place),
         limit_range(place.namespace),

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from tests.support.control_plane import ControlPlane
 from wecityctl.drift.examine import Case, examine
-from wecityctl.drift.recorded import Recorded
+from wecityctl.drift.recorded_object import RecordedObject
 from wecityctl.drift.restore import own_again, restore, take_over
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.config import load_access
@@ -39,9 +39,11 @@ class Place:
     def __init__(self, client: KubeClient, name: str) -> None:
         self.client = client
         self.name = name
-        self.recorded: dict[str, Recorded] = {}
+        self.recorded: dict[str, RecordedObject] = {}
 
-    async def make(self, api_version: str, kind: str, name: str, namespaced: bool = True, **content: Any) -> Recorded:
+    async def make(
+        self, api_version: str, kind: str, name: str, namespaced: bool = True, **content: Any
+    ) -> RecordedObject:
         """Apply an object as a run does; what its state then has of it."""
         meta: Object = {"name": name, "labels": {**LABELS, "of": self.name}}
         if namespaced:
@@ -52,10 +54,10 @@ class Place:
         inputs = {"apiVersion": api_version, "kind": kind, "metadata": meta, **content}
         return await self.apply(inputs)
 
-    async def apply(self, inputs: Object) -> Recorded:
+    async def apply(self, inputs: Object) -> RecordedObject:
         live = await self.client.apply(inputs, field_manager=MANAGER)
         meta = inputs["metadata"]
-        found = Recorded(
+        found = RecordedObject(
             "stack",
             f"urn:{inputs['kind']}",
             inputs["apiVersion"],
@@ -70,7 +72,13 @@ class Place:
         return found
 
     async def patch(
-        self, item: Recorded, patch: Any, *, how: Any = "strategic", who: str = "kubectl-edit", subresource: str = ""
+        self,
+        item: RecordedObject,
+        patch: Any,
+        *,
+        how: Any = "strategic",
+        who: str = "kubectl-edit",
+        subresource: str = "",
     ) -> None:
         rt = await self.client.resource(item.api_version, item.kind)
         await self.client.patch(
@@ -83,15 +91,15 @@ class Place:
             subresource=subresource,
         )
 
-    async def live(self, item: Recorded) -> Object:
+    async def live(self, item: RecordedObject) -> Object:
         rt = await self.client.resource(item.api_version, item.kind)
         return await self.client.get(rt, item.name, item.namespace or None)
 
-    async def case(self, item: Recorded) -> Case:
+    async def case(self, item: RecordedObject) -> Case:
         (case,) = await examine(self.client, f"of={self.name}", [item])
         return case
 
-    async def applies(self, item: Recorded, **content: Any) -> Object:
+    async def applies(self, item: RecordedObject, **content: Any) -> Object:
         """Apply changed content without force, as the next run does; fails with a conflict where others own fields."""
         return await self.client.apply({**item.inputs, **content}, field_manager=MANAGER)
 
@@ -278,7 +286,7 @@ def pods(**more: Any) -> Object:
     return {"metadata": {"labels": {"app": "web"}}, "spec": spec}
 
 
-async def deployment(place: Place) -> Recorded:
+async def deployment(place: Place) -> RecordedObject:
     spec = {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": pods()}
     return await place.make("apps/v1", "Deployment", "web", spec=spec)
 
@@ -470,7 +478,7 @@ async def test_no_replicas_at_all_switch_an_autoscaler_off_and_are_told(place: P
 
 async def test_values_of_secrets_are_never_told(place: Place) -> None:
     item = await place.make("v1", "Secret", "key", data={"password": "b2xk"})
-    hidden = Recorded(
+    hidden = RecordedObject(
         *(getattr(item, name) for name in ("stack", "urn", "api_version", "kind", "namespace", "name", "manager")),
         item.inputs,
         item.outputs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wecityctl.drift import classify, fieldset
-from wecityctl.drift.recorded import Recorded
+from wecityctl.drift.recorded_object import RecordedObject
 
 OURS = {
     "f:metadata": {"f:labels": {"f:app.kubernetes.io/name": {}}},
@@ -113,10 +113,10 @@ def test_what_is_stated_as_a_set_has_the_structure_of_another() -> None:
 
 
 def test_a_state_without_a_record_of_owners_means_all_that_it_states() -> None:
-    def recorded(**metadata: object) -> Recorded:
+    def recorded(**metadata: object) -> RecordedObject:
         inputs = {"metadata": {"labels": {"a": "1"}}, "data": {"x": "1", "y": "2"}}
         outputs = {"metadata": {"name": "a", **metadata}}
-        return Recorded("s", "urn", "v1", "ConfigMap", "n", "a", "us", inputs, outputs)
+        return RecordedObject("s", "urn", "v1", "ConfigMap", "n", "a", "us", inputs, outputs)
 
     fields = {"f:data": {"f:x": {}, "f:y": {}}, "f:metadata": {"f:labels": {"f:a": {}}}}
     short = [{"manager": "us", "operation": "Apply"}]

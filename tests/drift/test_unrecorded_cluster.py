@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.drift.test_examine_cluster import Object, Place, client, deployment, place, pods, what
-from wecityctl.drift.recorded import Recorded
+from wecityctl.drift.recorded_object import RecordedObject
 from wecityctl.drift.restore import own_again, take_over
 
 __all__ = ["client", "place"]
@@ -54,7 +54,7 @@ KINDS: dict[str, tuple[str, Object]] = {
 }
 
 
-async def wipe(place: Place, item: Recorded, how: str) -> None:
+async def wipe(place: Place, item: RecordedObject, how: str) -> None:
     """Remove the record of everybody, or of everybody but the resource's own applies."""
     if how == "all":
         await place.patch(item, {"metadata": {"managedFields": [{}]}}, how="merge")

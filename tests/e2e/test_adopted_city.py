@@ -26,8 +26,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.e2e.files import CityFiles, app, document, hamlet, tenant
 from tests.e2e.machine import Cluster, Done, Machine, machine, objects_in_state
 from tests.support.some import some
-from wecityctl.engine.locks.kernel_locks import KernelLocks
-from wecityctl.engine.locks.run_locks import RunLocks
+from wecityctl.engine.state.kernel_locks import KernelLocks
+from wecityctl.engine.state.run_locks import RunLocks
 from wecityctl.engine.state.store_file import FileStore
 from wecityctl.model.naming import SIMULATED_LABEL
 

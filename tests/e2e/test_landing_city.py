@@ -19,7 +19,7 @@ from tests.e2e.files import CityFiles, Document, app, hamlet, tenant
 from tests.e2e.machine import Cluster, Done, Machine, machine
 from tests.support.some import some
 from tests.support.vendor_plugin import BALANCER_ADDRESS, launcher
-from wecityctl.engine.process.vendors import sdk_version
+from wecityctl.engine.workers.vendors import sdk_version
 from wecityctl.local.node.provisioner.volumes import STORAGE_CLASS
 from wecityctl.model.naming import SIMULATED_LABEL
 from wecityctl.model.vendors import vendors

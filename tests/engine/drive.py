@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from stacks.catalogue import load_catalogue
+from wecityctl.engine.context.options import RunOptions
 from wecityctl.engine.run.execution import run
-from wecityctl.engine.run.options import RunOptions
 from wecityctl.engine.state.backend import Backend, open_backend
 from wecityctl.engine.state.store_file import FileStore
 from wecityctl.inputs import Cluster, Clusters

@@ -19,8 +19,8 @@ from tests.engine.run.test_execution import outcomes
 from tests.support.control_plane import ControlPlane
 from tests.support.processes import below, command, left_of
 from tests.support.some import some
-from wecityctl.engine.run.interrupts import time_limit
-from wecityctl.engine.run.options import Timeouts
+from wecityctl.engine.context.options import Timeouts
+from wecityctl.engine.process.interrupts import time_limit
 from wecityctl.engine.state.backend import open_backend
 from wecityctl.errors import ExitCode
 from wecityctl.inputs import Cluster
@@ -107,8 +107,8 @@ def test_changed_files_change_just_what_they_say(home: Path, name: str, main_clu
 
 
 def test_secret_values_never_show(home: Path, name: str, main_cluster: Cluster) -> None:
-    from wecityctl.engine.secrets.secret_store import SecretStore
-    from wecityctl.engine.secrets.secret_write import set_secret
+    from wecityctl.engine.context.secret_store import SecretStore
+    from wecityctl.engine.run.edit_secrets import set_secret
 
     city = make_city(name, ("health",))
     events: list[Event] = []

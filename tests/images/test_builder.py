@@ -13,7 +13,7 @@ import pytest
 from tests.images.repository import SUITE, Repository
 from wecityctl.oci import lock as locks
 from wecityctl.oci.builder import Builder, ImageEvent, Locking, Phase
-from wecityctl.oci.identity import Catalogue
+from wecityctl.oci.image_names import Catalogue
 from wecityctl.oci.layout import read_layers
 from wecityctl.oci.recipe import load_recipe
 from wecityctl.oci.store import BuiltImage, Store

@@ -12,7 +12,7 @@ import pytest
 
 from wecityctl import oci
 from wecityctl.errors import ConfigurationError
-from wecityctl.oci.identity import Catalogue, rehost
+from wecityctl.oci.image_names import Catalogue, rehost
 from wecityctl.oci.recipe import load_catalogue, load_recipe
 
 

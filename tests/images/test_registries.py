@@ -13,7 +13,7 @@ import pytest
 from tests.images.rootfs import needs_root, unpack
 from wecityctl import oci
 from wecityctl.oci.builder import Builder, Phase
-from wecityctl.oci.identity import Catalogue
+from wecityctl.oci.image_names import Catalogue
 from wecityctl.oci.layout import read_layers
 from wecityctl.oci.recipe import load_recipe
 from wecityctl.oci.store import Store

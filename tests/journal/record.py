@@ -24,12 +24,12 @@ from google.protobuf import empty_pb2, struct_pb2
 from pulumi import ResourceOptions, automation
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from tests.engine.state.test_service import Served
-from wecityctl.engine.process.engine import cli_path
-from wecityctl.engine.run.updates import OpenStack, Running
+from tests.engine.state_service.test_service import Served
 from wecityctl.engine.secrets import crypto
 from wecityctl.engine.secrets.sealing import Seal
 from wecityctl.engine.state.store_file import FileStore
+from wecityctl.engine.state_service.updates import OpenStack, Running
+from wecityctl.engine.workers.engine import cli_path
 from wecityctl.model.naming import PROJECT
 
 RECORDED = Path(__file__).with_name("recorded.json.gz")

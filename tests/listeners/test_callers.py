@@ -16,7 +16,7 @@ from pulumi.runtime.proto import language_pb2, language_pb2_grpc, provider_pb2, 
 
 from tests.attack.stranger import answers_of, kubeconfig
 from tests.listeners.second_user import NEEDS_ROOT
-from wecityctl.engine.process.language_host import LanguageHost
+from wecityctl.engine.workers.language_host import LanguageHost
 from wecityctl.listeners.callers import is_own, is_served_by
 from wecityctl.provider.server import ProviderServer
 from wecityctl.provider.settings import digest

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stacks import network
+from stacks import network_policies
 from stacks.tenants.tenant import zone_flows
 from tests.netpol import interpreter, objects, reference, traffic
 from tests.netpol.interpreter import Packet
@@ -92,7 +92,7 @@ def test_a_declared_flow_joins_tenants_and_leaves_the_gateways_of_its_zones_out(
     found += [objects.pod("health-ex/hub", tenant, label), objects.pod("health-extranet/archive", target, label)]
     found.append(objects.pod(f"{platform}/gateway-ex", gateway, label))
     for name, zone in ends.items():
-        found += [network.default_deny(name), *zone_flows(whole, "main", zone, name)]
+        found += [network_policies.default_deny(name), *zone_flows(whole, "main", zone, name)]
     # What the gateway may do of its own accord is not in question.
     expected = {
         Packet(tenant, target, "tcp", 8080): True,

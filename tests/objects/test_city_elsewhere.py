@@ -10,10 +10,10 @@ import pytest
 from tests.engine.conftest import use_home
 from tests.engine.drive import go, make_city
 from tests.objects.conftest import SERVERS, Place
-from wecityctl.engine.locks.abandoned import unlock
-from wecityctl.engine.locks.engine_lock import LockedError
-from wecityctl.engine.secrets.secret_store import SecretStore
+from wecityctl.engine.context.secret_store import SecretStore
+from wecityctl.engine.state.abandoned_locks import unlock
 from wecityctl.engine.state.backend import open_backend
+from wecityctl.engine.state.engine_lock import LockedError
 from wecityctl.engine.state.layout import LOCKS
 from wecityctl.engine.state.store_objects import ObjectStore
 from wecityctl.errors import AuthenticationError, ExitCode

@@ -16,17 +16,17 @@ import pytest
 
 from tests.engine.conftest import use_home
 from tests.engine.drive import go, make_city
-from tests.engine.locks.test_abandoned import dead_process
-from tests.engine.state.test_service import Crash, begun, made
+from tests.engine.state.test_abandoned_locks import dead_process
+from tests.engine.state_service.test_service import Crash, begun, made
 from tests.objects.conftest import SERVERS, Place
-from wecityctl.engine.locks.abandoned import break_run_lock, is_left_behind, run_locks_on
-from wecityctl.engine.locks.engine_lock import LockedError, locks_on
-from wecityctl.engine.locks.run_locks import ContendedError, RunLocks, part_of_city, whole_city
-from wecityctl.engine.locks.stored_locks import StoredLocks
-from wecityctl.engine.run.updates import About, Running
 from wecityctl.engine.state import layout
+from wecityctl.engine.state.abandoned_locks import break_run_lock, is_left_behind, run_locks_on
 from wecityctl.engine.state.backend import open_backend
+from wecityctl.engine.state.engine_lock import LockedError, locks_on
+from wecityctl.engine.state.run_locks import ContendedError, RunLocks, part_of_city, whole_city
 from wecityctl.engine.state.store_objects import ObjectStore
+from wecityctl.engine.state.stored_locks import StoredLocks
+from wecityctl.engine.state_service.updates import About, Running
 from wecityctl.errors import DeploymentError
 from wecityctl.model.city import City
 from wecityctl.objects import Objects, open_objects

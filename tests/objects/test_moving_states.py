@@ -10,8 +10,8 @@ import pytest
 
 from tests.engine.drive import files_of, make_city
 from tests.objects.conftest import Place
-from wecityctl.engine.locks.engine_lock import LockedError
 from wecityctl.engine.state.backend import open_backend
+from wecityctl.engine.state.engine_lock import LockedError
 from wecityctl.engine.state.move import move
 from wecityctl.errors import ConfigurationError
 from wecityctl.objects import open_objects

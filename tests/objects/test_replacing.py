@@ -17,19 +17,18 @@ import pytest
 
 from tests.engine.conftest import use_home
 from tests.engine.drive import go, make_city
-from tests.engine.locks.test_abandoned import dead_process
-from tests.engine.state.test_service import made
+from tests.engine.state.test_abandoned_locks import dead_process
+from tests.engine.state_service.test_service import made
 from tests.objects.conftest import QUICK, SERVERS, Place, place_of
 from tests.objects.proxy import proxy
 from tests.objects.unconditional_s3 import unconditional_s3
-from wecityctl.engine.locks.engine_lock import LockedError, locks_on
-from wecityctl.engine.run import activity
-from wecityctl.engine.run.updates import About, Running
-from wecityctl.engine.state import layout
+from wecityctl.engine.state import activity, layout
 from wecityctl.engine.state.backend import open_backend
+from wecityctl.engine.state.engine_lock import LockedError, locks_on
 from wecityctl.engine.state.store import StateStore
 from wecityctl.engine.state.store_file import FileStore
 from wecityctl.engine.state.store_objects import ObjectStore
+from wecityctl.engine.state_service.updates import About, Running
 from wecityctl.errors import DeploymentError
 from wecityctl.journal.stored import StoredLines
 from wecityctl.objects import Entry, Limits, Objects, open_objects

@@ -11,13 +11,13 @@ import pytest
 
 from stacks.platforms.account_jobs import account_job
 from tests.engine.drive import CATALOGUE, make_city, plan_of, session_of
+from wecityctl.engine.context import ending_accounts
+from wecityctl.engine.context.context import Context
+from wecityctl.engine.context.ending_accounts import Account, accounts_in, planned_accounts
+from wecityctl.engine.context.options import RunOptions
+from wecityctl.engine.context.secret_store import needed
 from wecityctl.engine.process.provider_choice import choose_provider
-from wecityctl.engine.removal import leaving
-from wecityctl.engine.removal.leaving import Account, accounts_in, planned_accounts
-from wecityctl.engine.run.context import Context
-from wecityctl.engine.run.options import RunOptions
 from wecityctl.engine.run.tasks import note_leaving
-from wecityctl.engine.secrets.secret_store import needed
 from wecityctl.engine.state.backend import Backend, open_backend
 from wecityctl.errors import ExitCode
 from wecityctl.inputs import Cluster, Clusters
@@ -90,45 +90,45 @@ def test_the_files_tell_who_is_to_have_an_account() -> None:
 
 
 def test_notes_stay_until_they_are_settled(backend: Backend) -> None:
-    leaving.note(backend, "leave.tenant.health.main", [HEALTH])
-    leaving.note(backend, "leave.tenant.health.main", [TRAFFIC], delete=True)
-    [items] = leaving.noted(backend).values()
+    ending_accounts.note(backend, "leave.tenant.health.main", [HEALTH])
+    ending_accounts.note(backend, "leave.tenant.health.main", [TRAFFIC], delete=True)
+    [items] = ending_accounts.noted(backend).values()
     assert [(item.account, item.delete, item.done) for item in items] == [
         (HEALTH, False, False),
         (TRAFFIC, True, False),
     ]
-    leaving.settle(backend, "leave.tenant.health.main", {HEALTH: True})
-    assert [item.done for item in leaving.noted(backend)["leave.tenant.health.main"]] == [True, False]
-    leaving.settle(backend, "leave.tenant.health.main", {HEALTH: False, TRAFFIC: False})
-    assert leaving.noted(backend) == {}
+    ending_accounts.settle(backend, "leave.tenant.health.main", {HEALTH: True})
+    assert [item.done for item in ending_accounts.noted(backend)["leave.tenant.health.main"]] == [True, False]
+    ending_accounts.settle(backend, "leave.tenant.health.main", {HEALTH: False, TRAFFIC: False})
+    assert ending_accounts.noted(backend) == {}
     # Another city's, in the same place.
-    leaving.note(backend, "other.tenant.health.main", [HEALTH])
-    assert leaving.noted(backend) == {}
+    ending_accounts.note(backend, "other.tenant.health.main", [HEALTH])
+    assert ending_accounts.noted(backend) == {}
 
 
 def test_what_a_state_has_is_in_use_whatever_is_noted(backend: Backend) -> None:
     """A stack that failed, or an app that is back, perhaps from another stack."""
-    leaving.note(backend, "leave.tenant.health.main", [HEALTH])
+    ending_accounts.note(backend, "leave.tenant.health.main", [HEALTH])
     write(backend, "leave.crossing.health.main", job(HEALTH))
     result = end(backend)
     assert (result.exit_code, result.notes) == (0, ())
-    assert leaving.noted(backend) == {}
+    assert ending_accounts.noted(backend) == {}
 
 
 def test_a_cloud_that_does_not_answer_leaves_the_note_and_fails(backend: Backend) -> None:
-    leaving.note(backend, "leave.tenant.health.main", [HEALTH])
+    ending_accounts.note(backend, "leave.tenant.health.main", [HEALTH])
     result = end(backend)
     assert result.exit_code == ExitCode.DEPLOYMENT
     assert result.notes == ("not locked yet, as cloud main does not answer: health/app/db",)
-    assert [item.account for item in leaving.noted(backend)["leave.tenant.health.main"]] == [HEALTH]
+    assert [item.account for item in ending_accounts.noted(backend)["leave.tenant.health.main"]] == [HEALTH]
 
 
 def test_a_server_that_cannot_be_reached_leaves_the_note_and_fails(backend: Backend) -> None:
-    leaving.note(backend, "leave.tenant.health.main", [HEALTH])
+    ending_accounts.note(backend, "leave.tenant.health.main", [HEALTH])
     result = end(backend, clusters=Clusters(found={"main": replace(CLUSTER, kubeconfig="{}")}))
     assert result.exit_code == ExitCode.DEPLOYMENT
     assert "not locked yet in postgresql, the next run tries again: health/app/db: " in result.notes[0]
-    assert len(leaving.noted(backend)) == 1
+    assert len(ending_accounts.noted(backend)) == 1
 
 
 @pytest.mark.parametrize(
@@ -147,13 +147,13 @@ def test_a_run_notes_what_it_takes_away_and_no_more(
     write(backend, stack, job(HEALTH))
     session = session_of(make_city("leave", tenants, backend=backend.url))
     note_leaving(Context(session, options, Clusters(), backend, choose_provider("builtin")), stack)
-    found = leaving.noted(backend).get(stack, ())
+    found = ending_accounts.noted(backend).get(stack, ())
     assert [(item.account, item.delete) for item in found] == leaves
 
 
 def test_who_comes_back_gets_another_password(backend: Backend) -> None:
-    leaving.note(backend, "leave.tenant.health.main", [HEALTH, TRAFFIC])
-    leaving.settle(backend, "leave.tenant.health.main", {HEALTH: True})
+    ending_accounts.note(backend, "leave.tenant.health.main", [HEALTH, TRAFFIC])
+    ending_accounts.settle(backend, "leave.tenant.health.main", {HEALTH: True})
     session = session_of(make_city("leave", backend=backend.url))
     context = Context(session, RunOptions("up"), Clusters(), backend, choose_provider("builtin"))
     assert context.stale_secrets == {"binding/health/app/db"}
@@ -167,13 +167,13 @@ def test_who_comes_back_gets_another_password(backend: Backend) -> None:
 
 def test_accounts_of_a_server_that_was_taken_down_stay_noted_for_its_volume(backend: Backend) -> None:
     backend.delete_stack("leave.platform.application.main")
-    leaving.note(backend, "leave.tenant.health.main", [HEALTH])
+    ending_accounts.note(backend, "leave.tenant.health.main", [HEALTH])
     assert end(backend, "destroy").exit_code == 0
-    assert len(leaving.noted(backend)) == 1
+    assert len(ending_accounts.noted(backend)) == 1
     # Its volume went as well.
-    leaving.note(backend, "leave.tenant.health.main", [HEALTH], delete=True)
+    ending_accounts.note(backend, "leave.tenant.health.main", [HEALTH], delete=True)
     end(backend, "destroy")
-    assert leaving.noted(backend) == {}
+    assert ending_accounts.noted(backend) == {}
 
 
 def test_a_list_tells_owner_size_and_age() -> None:

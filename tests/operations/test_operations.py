@@ -13,8 +13,8 @@ import pytest
 
 from tests.engine.drive import go, make_city
 from tests.support.control_plane import ControlPlane
-from wecityctl.engine.run.interrupts import time_limit
-from wecityctl.engine.run.options import Timeouts
+from wecityctl.engine.context.options import Timeouts
+from wecityctl.engine.process.interrupts import time_limit
 from wecityctl.errors import ExitCode
 from wecityctl.model.events import Event, RunFinished, RunResult, RunStarted, StackFinished
 from wecityctl.operations.destroy import destroy, preview_destroy

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import children, command, left_of
-from wecityctl.engine.process.engine import Engine
-from wecityctl.engine.run.options import DEFAULT_PROGRAM
+from wecityctl.engine.context.options import DEFAULT_PROGRAM
+from wecityctl.engine.workers.engine import Engine
 from wecityctl.errors import WecityError
 from wecityctl.listeners.guard import lacking
 from wecityctl.local.proctable import Identity
@@ -99,7 +99,7 @@ def test_a_process_that_nobody_waits_for_ends_with_its_engine(session: Session) 
 
 def _processes() -> list[Identity]:
     """What judges, and all that is above it: the guard of its connections, where there can be one, and the zygote."""
-    found = [_only_child(os.getpid(), "wecityctl.engine.process.zygote")]
+    found = [_only_child(os.getpid(), "wecityctl.engine.workers.zygote")]
     for _ in range(1 if lacking() else 2):
         found.append(_only_child(found[-1].pid))
     return found

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.engine.drive import make_city, session_of
-from wecityctl.engine.secrets.secret_store import SecretStore
-from wecityctl.engine.secrets.secret_write import set_secret
+from wecityctl.engine.context.secret_store import SecretStore
+from wecityctl.engine.run.edit_secrets import set_secret
 from wecityctl.engine.state.backend import open_backend
 from wecityctl.errors import ConfigurationError
 from wecityctl.operations.rotate import chosen, credentials, rotate

@@ -26,7 +26,7 @@ from wecityctl.operations.offline import record_session
 from wecityctl.placement import Placement
 from wecityctl.plan import make_plan
 from wecityctl.policy.check import PolicyReport, judge
-from wecityctl.policy.lines import finding_line
+from wecityctl.policy.finding_text import finding_line
 from wecityctl.policy.model import PolicyInput
 from wecityctl.policy.rules import rule
 from wecityctl.resource_graph import RecordedResource, Recording

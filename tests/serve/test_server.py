@@ -19,17 +19,17 @@ from typing import Any
 
 import pytest
 
-from tests.engine.state.test_service import made
+from tests.engine.state_service.test_service import made
 from tests.serve.conftest import STATE, Client, Server
-from wecityctl.engine.locks.engine_lock import LockedError
-from wecityctl.engine.run.updates import About
 from wecityctl.engine.serve.leases import LEASE_SECONDS, LOST_SECONDS, Lease, Leases
 from wecityctl.engine.serve.listening import MAX_OF_ADDRESS, network_of, parse_address
 from wecityctl.engine.serve.log import FAILURE_SECONDS, FAILURES, Failures, ServerLog
 from wecityctl.engine.serve.shares import OF_ADDRESS, OF_TOKEN, Admission
 from wecityctl.engine.serve.stacks import Stacks, require_name
 from wecityctl.engine.serve.tokens import Role, add_token, read_tokens, remove_token
-from wecityctl.engine.state.service_protocol import GRACE_SECONDS
+from wecityctl.engine.state.engine_lock import LockedError
+from wecityctl.engine.state_service.service_protocol import GRACE_SECONDS
+from wecityctl.engine.state_service.updates import About
 from wecityctl.errors import ConfigurationError
 
 pytestmark = [pytest.mark.program]

@@ -15,7 +15,7 @@ from stacks.catalogue import load_catalogue, registered
 from tests.stacks.cities import IMAGES, app, city, objects, one, record_city
 from tests.stacks.partner import write_partner
 from wecityctl import oci
-from wecityctl.engine.run.broken import still_served
+from wecityctl.engine.run.partial_failure import still_served
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.city import Capability, City, Cloud, Platform, Use
 from wecityctl.model.requirements import Consumer, find_cycle, in_order, requirements, uses_of

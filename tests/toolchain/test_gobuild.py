@@ -21,7 +21,7 @@ from wecityctl.toolchain.gobuild import BuildSource
 from wecityctl.toolchain.install import Installer
 from wecityctl.toolchain.model import CBuild, PartInstallError, PartState, Phase, SourceName
 from wecityctl.toolchain.settings import Settings
-from wecityctl.toolchain.sourcing import NotOfferedError, StoppedError
+from wecityctl.toolchain.source_protocol import NotOfferedError, StoppedError
 
 pytestmark = pytest.mark.build
 PART = tiny(linker_values={"main.version": "v1.2.3"})

@@ -12,7 +12,7 @@ import pytest
 
 from tests.toolchain.helpers import PLATFORM, VERSION, Recorder, archive, catalogue, program, put, sha256, tiny
 from wecityctl.errors import ConfigurationError
-from wecityctl.toolchain import airgap, bundle, locate, onpath, system
+from wecityctl.toolchain import airgap, bundle, locate, path_source, system
 from wecityctl.toolchain.bundle import Content
 from wecityctl.toolchain.catalogue import Catalogue
 from wecityctl.toolchain.install import Installer
@@ -27,7 +27,7 @@ from wecityctl.toolchain.model import (
     SystemPart,
 )
 from wecityctl.toolchain.settings import Settings
-from wecityctl.toolchain.sourcing import SourceFailedError
+from wecityctl.toolchain.source_protocol import SourceFailedError
 
 MEMBER = f"tiny/v{VERSION}/bin/tiny"
 
@@ -305,4 +305,4 @@ def test_a_directory_of_path_that_may_not_be_entered_is_passed_over(
     access = os.access
     monkeypatch.setattr(os, "stat", denied)
     monkeypatch.setattr(os, "access", lambda path, mode: not str(path).startswith(f"{closed}/") and access(path, mode))
-    assert onpath.find("tiny", (closed, open_)) == open_ / "tiny"
+    assert path_source.find("tiny", (closed, open_)) == open_ / "tiny"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wecityctl.engine.process.vendors import missing_prerequisites, sdk_version
+from wecityctl.engine.workers.vendors import missing_prerequisites, sdk_version
 from wecityctl.model.city import Cloud
 from wecityctl.model.vendors import vendors
 from wecityctl.toolchain import airgap, vendor

@@ -45,7 +45,7 @@ def destroy(
     With --preview nothing is changed: the state says what would be removed.
     """
     from wecityctl.cli._run import Presentation, carry_out, check_confirmation, exit_code
-    from wecityctl.engine.run.options import Timeouts
+    from wecityctl.engine.context.options import Timeouts
     from wecityctl.operations import destroy as operation
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.operations.options import DestroyOptions

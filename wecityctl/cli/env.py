@@ -21,8 +21,8 @@ def env(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
 
     Read with it, and refresh or repair; changes to resources belong into the city's files.
     """
-    from wecityctl.engine.process.environment import plain_environment
     from wecityctl.engine.state.backend import open_backend
+    from wecityctl.engine.workers.environment import plain_environment
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
 

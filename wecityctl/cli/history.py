@@ -14,7 +14,7 @@ from wecityctl.errors import NoSuchStackError
 from wecityctl.model.naming import WHO
 
 if TYPE_CHECKING:
-    from wecityctl.engine.run.activity import Activity
+    from wecityctl.engine.state.activity import Activity
 
 SUMMARY = "Show what was done to a city, and when."
 ORDER = 100
@@ -32,7 +32,7 @@ def history(
     They are the engine's own records, with what runs have done beside them: security objects put back, undeclared
     objects removed, stacks taken down.
     """
-    from wecityctl.engine.run import activity
+    from wecityctl.engine.state import activity
     from wecityctl.engine.state.backend import open_backend
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session

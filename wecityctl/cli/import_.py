@@ -20,7 +20,7 @@ from wecityctl.errors import ConfigurationError
 from wecityctl.model.vendors import Vendor, vendors
 
 if TYPE_CHECKING:
-    from wecityctl.importing.adopted import ImportOptions, Named
+    from wecityctl.importing.cloud_document import ImportOptions, Named
     from wecityctl.importing.document import Imported
     from wecityctl.importing.inventory import ClusterInventory
     from wecityctl.importing.vendors import DiscoveredFacts
@@ -191,7 +191,7 @@ def kubernetes(
 
     Its nodes become pools by architecture, size, accelerators, availability zone and instance type.
     """
-    from wecityctl.importing.adopted import adopt_cluster
+    from wecityctl.importing.cloud_document import adopt_cluster
     from wecityctl.importing.inventory import inventory
 
     target = _Target(directory, file, output)
@@ -226,7 +226,7 @@ def _register(vendor: Vendor) -> None:
         file: File = None,
         output: Format = DocumentFormat.YAML,
     ) -> None:
-        from wecityctl.importing.adopted import Named, adopt_landing
+        from wecityctl.importing.cloud_document import Named, adopt_landing
 
         target = _Target(directory, file, output)
         named = Named(region, network, _pairs("--subnet", subnet), cluster, _pairs("--set", settings), cidr)
@@ -250,7 +250,7 @@ def _wanted(
     has_zones: bool = False,
 ) -> ImportOptions:
     """Return the options of the user; without zones among them, the city's own are used."""
-    from wecityctl.importing.adopted import ImportOptions
+    from wecityctl.importing.cloud_document import ImportOptions
     from wecityctl.importing.files import refuse_known_cloud, zones_of
 
     if target.directory is not None and target.file is not None:

@@ -28,7 +28,7 @@ def outputs(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Show the outputs of the city's stacks. The secret store's values are never shown, others' only when asked for."""
-    from wecityctl.engine.run.landing_outputs import redacted
+    from wecityctl.engine.context.landing_outputs import redacted
     from wecityctl.engine.state.backend import open_backend
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session

@@ -186,7 +186,7 @@ def refresh(
     """
     from wecityctl.cli._approval import ask, require_can_ask
     from wecityctl.cli._run import Presentation, carry_out, exit_code
-    from wecityctl.engine.run.options import Timeouts
+    from wecityctl.engine.context.options import Timeouts
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.operations.options import PreviewOptions, UpOptions
     from wecityctl.operations.policy import base_stacks

@@ -44,7 +44,7 @@ def preview(
     all above it.
     """
     from wecityctl.cli._run import Presentation, carry_out, exit_code, replaced_clusters
-    from wecityctl.engine.run.options import Timeouts
+    from wecityctl.engine.context.options import Timeouts
     from wecityctl.operations import preview as operation
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.operations.options import PreviewOptions

@@ -24,7 +24,7 @@ def refresh(
 ) -> None:
     """Read every object from its cloud into the state; the clouds are not changed. The next `up` mends what drifted."""
     from wecityctl.cli._run import Presentation, carry_out, exit_code
-    from wecityctl.engine.run.options import Timeouts
+    from wecityctl.engine.context.options import Timeouts
     from wecityctl.operations import refresh as operation
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.operations.options import RefreshOptions

@@ -59,7 +59,7 @@ def set_(
     ] = None,
 ) -> None:
     """Keep a value, read from stdin or a file and never from the command line. The next `up` hands it to the apps."""
-    from wecityctl.engine.secrets.secret_write import set_secret
+    from wecityctl.engine.run.edit_secrets import set_secret
     from wecityctl.engine.state.backend import open_backend
 
     session = _session(path)
@@ -75,7 +75,7 @@ def set_(
 @app.command("list", epilog=EPILOG.format("wecityctl secrets list examples/xingcheng"))
 def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     """List the names in the store and those that apps name and nobody has set; values are never shown."""
-    from wecityctl.engine.secrets.secret_store import SecretStore, needed
+    from wecityctl.engine.context.secret_store import SecretStore, needed
     from wecityctl.engine.state.backend import open_backend
 
     session = _session(path)
@@ -100,7 +100,7 @@ def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
 )
 def remove(path: CityPath = HERE, *, name: Name) -> None:
     """Forget a value that somebody has set."""
-    from wecityctl.engine.secrets.secret_write import remove_secret
+    from wecityctl.engine.run.edit_secrets import remove_secret
     from wecityctl.engine.state.backend import open_backend
 
     session = _session(path)

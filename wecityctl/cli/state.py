@@ -21,7 +21,7 @@ from wecityctl.model.words import counted
 
 if TYPE_CHECKING:
     from wecityctl.engine.state.backend import Backend
-    from wecityctl.engine.state.care import Health
+    from wecityctl.engine.state.maintenance import Health
 
 SUMMARY = "Look after the states of a city's stacks: check, copy, mend."
 ORDER = 200
@@ -48,7 +48,7 @@ _DEFAULT_NAME = "{}-state-{:%Y%m%dT%H%M%SZ}.tar.gz"
 @app.command("list", epilog=EPILOG.format("wecityctl state list examples/xingcheng"))
 def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     """Show each stack's state and whether it is sound; ends with 4 where one is not."""
-    from wecityctl.engine.state.care import health, states_of
+    from wecityctl.engine.state.maintenance import health, states_of
 
     backend = _backend(path)
     states = states_of(backend)
@@ -81,7 +81,7 @@ def export(
     """Write a stack's state as `pulumi stack export` does, its secrets encrypted."""
     import json
 
-    from wecityctl.engine.state.care import exported
+    from wecityctl.engine.state.maintenance import exported
     from wecityctl.paths import write_private
 
     backend = _backend(path)
@@ -111,7 +111,7 @@ def import_(
 ) -> None:
     """Give a stack an exported state. The one before is put aside first; a state that the engine would refuse is not
     taken."""
-    from wecityctl.engine.state.care import health, imported, replace, seen, states_of
+    from wecityctl.engine.state.maintenance import health, imported, replace, seen, states_of
 
     backend = _backend(path)
     states = states_of(backend)
@@ -139,7 +139,7 @@ def backup(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Write the states of a city's stacks into an archive, secrets encrypted. Their passphrase is not in it."""
-    from wecityctl.engine.state.care import back_up, states_of
+    from wecityctl.engine.state.maintenance import back_up, states_of
 
     backend = _backend(path)
     target = file or Path(_DEFAULT_NAME.format(backend.city, datetime.now(UTC)))
@@ -170,8 +170,8 @@ def restore(
     yes: Yes = False,
 ) -> None:
     """Put states of an archive in their place; those of now are put aside first. `up` then compares with the clouds."""
-    from wecityctl.engine.state.care import health, read_backup, seen, states_of
-    from wecityctl.engine.state.care import restore as put_back
+    from wecityctl.engine.state.maintenance import health, read_backup, seen, states_of
+    from wecityctl.engine.state.maintenance import restore as put_back
 
     backend = _backend(path)
     states = states_of(backend)
@@ -206,7 +206,7 @@ def repair(
 
     What is there is put aside and never overwritten. A run that was cut off needs no repair: the next `up` goes on.
     """
-    from wecityctl.engine.state.care import mending
+    from wecityctl.engine.state.maintenance import mending
 
     backend = _backend(path)
     found = [item for name in _chosen(backend.list_stacks(), stack) if (item := mending(backend, name)) is not None]

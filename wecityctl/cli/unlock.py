@@ -33,8 +33,8 @@ def unlock(
     A lock whose owner lives on this machine is never released; one whose owner died here is released by the next run.
     """
     from wecityctl.cli._approval import ask, require_can_ask
-    from wecityctl.engine.locks.abandoned import break_run_lock, locks_of, run_locks_on
-    from wecityctl.engine.locks.abandoned import unlock as break_locks
+    from wecityctl.engine.state.abandoned_locks import break_run_lock, locks_of, run_locks_on
+    from wecityctl.engine.state.abandoned_locks import unlock as break_locks
     from wecityctl.engine.state.backend import open_backend
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session

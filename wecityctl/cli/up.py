@@ -48,7 +48,7 @@ def up(
     """
     from wecityctl.cli._approval import ask, require_can_ask
     from wecityctl.cli._run import Presentation, carry_out, check_confirmation, exit_code, replaced_clusters
-    from wecityctl.engine.run.options import Timeouts
+    from wecityctl.engine.context.options import Timeouts
     from wecityctl.operations import preview
     from wecityctl.operations import up as operation
     from wecityctl.operations.current_placement import current_placement

@@ -50,7 +50,7 @@ class LandingZones:
 
     def kubeconfig(self, cloud: Cloud) -> str | None:
         """Return the kubeconfig for `cloud` in the state; `None` before its landing zone is up."""
-        from wecityctl.engine.run.landing_outputs import kept_outputs
+        from wecityctl.engine.context.landing_outputs import kept_outputs
         from wecityctl.engine.state.backend import open_backend
 
         with self._lock:

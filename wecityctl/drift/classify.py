@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from wecityctl.drift import controllers, fieldset
 from wecityctl.drift.fieldset import Fields, Path
-from wecityctl.drift.recorded import Recorded
+from wecityctl.drift.recorded_object import RecordedObject
 from wecityctl.model.findings import Drift, FieldDrift, Finding
 from wecityctl.model.naming import RETAINED_FOR, RETAINED_RECORD
 from wecityctl.model.security import group_of, is_security_label
@@ -115,7 +115,7 @@ def _foreign(live: Mapping[str, Any], manager: str) -> Iterator[dict[str, Any]]:
             yield entry
 
 
-def is_suspicious(recorded: Recorded, live: Mapping[str, Any]) -> bool:
+def is_suspicious(recorded: RecordedObject, live: Mapping[str, Any]) -> bool:
     """Whether a declared field may have been changed, so that a dry run on the API server is needed."""
     ours = owned(live, recorded.manager)
     # Fields that the resource's manager owns but does not declare: applied by a run that could not record it, or by
@@ -132,11 +132,11 @@ def _is_there(live: Mapping[str, Any], path: Path) -> bool:
     return fieldset.value_at(live, path) not in (None, "", [], {})
 
 
-def _unowned(recorded: Recorded, ours: Fields) -> list[Path]:
+def _unowned(recorded: RecordedObject, ours: Fields) -> list[Path]:
     return list(fieldset.unowned(_applied(recorded), ours)) if ours else [("f:metadata",)]
 
 
-def _applied(recorded: Recorded) -> dict[str, Any]:
+def _applied(recorded: RecordedObject) -> dict[str, Any]:
     """The declared fields that server-side apply gives an owner."""
     body = {key: value for key, value in recorded.body.items() if key not in ("apiVersion", "kind", "status")}
     body["metadata"] = {key: value for key, value in body["metadata"].items() if key in ("labels", "annotations")}
@@ -155,7 +155,7 @@ def _includes(live: Any, stated: Any) -> bool:
     return bool(live == stated) or (live is None and stated in (False, "", 0)) or same_amount(live, stated)
 
 
-def altered(recorded: Recorded, answer: Mapping[str, Any]) -> list[FieldDrift]:
+def altered(recorded: RecordedObject, answer: Mapping[str, Any]) -> list[FieldDrift]:
     """Declared fields that the resource's manager applies and that still differ in the API server's answer.
 
     Only admission can cause that, because ownership is determined before admission changes the object.
@@ -168,7 +168,7 @@ def altered(recorded: Recorded, answer: Mapping[str, Any]) -> list[FieldDrift]:
     return found
 
 
-def owned_then(recorded: Recorded, structure: Fields) -> Fields:
+def owned_then(recorded: RecordedObject, structure: Fields) -> Fields:
     """The fields that the resource owned when its state was written.
 
     A state omits the field sets if the resource owned everything that it declares. `structure` is a set of the object's
@@ -180,7 +180,7 @@ def owned_then(recorded: Recorded, structure: Fields) -> Fields:
     return owned(recorded.outputs, recorded.manager)
 
 
-def was_ours(recorded: Recorded, fields: Fields) -> bool:
+def was_ours(recorded: RecordedObject, fields: Fields) -> bool:
     """Whether the resource owned all of these fields when its state was written."""
     then = owned_then(recorded, fields)
     return all(fieldset.contains(then, path) for path in fieldset.paths(fields))
@@ -200,7 +200,7 @@ def meaningful(obj: Mapping[str, Any]) -> dict[str, Any]:
     return {"metadata": metadata, **rest}
 
 
-def without_additions(recorded: Recorded, live: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+def without_additions(recorded: RecordedObject, live: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
     """An answer without labels and annotations that admission added: those neither declared nor on the live object."""
     metadata = dict(answer.get("metadata") or {})
     for name in ("annotations", "labels"):
@@ -229,7 +229,7 @@ def differences(live: Any, wanted: Any, path: str = "") -> list[FieldDrift]:
     return [FieldDrift(path, live, wanted)]
 
 
-def namespace_labels(recorded: Recorded, live: Mapping[str, Any]) -> list[FieldDrift]:
+def namespace_labels(recorded: RecordedObject, live: Mapping[str, Any]) -> list[FieldDrift]:
     """The security labels of a namespace that differ from the declared ones."""
     stated = (recorded.body["metadata"].get("labels")) or {}
     there = (live.get("metadata") or {}).get("labels") or {}
@@ -240,7 +240,7 @@ def namespace_labels(recorded: Recorded, live: Mapping[str, Any]) -> list[FieldD
     )
 
 
-def security_labels(recorded: Recorded, live: Mapping[str, Any]) -> list[str]:
+def security_labels(recorded: RecordedObject, live: Mapping[str, Any]) -> list[str]:
     """The security labels that a namespace has or should have."""
     holders = (recorded.body["metadata"], live.get("metadata") or {})
     names = {name for holder in holders for name in holder.get("labels") or {}}
@@ -248,7 +248,7 @@ def security_labels(recorded: Recorded, live: Mapping[str, Any]) -> list[str]:
 
 
 def finding(
-    recorded: Recorded,
+    recorded: RecordedObject,
     what: Drift,
     managers: Sequence[str] = (),
     fields: Sequence[FieldDrift] = (),
@@ -275,7 +275,7 @@ def finding(
     )
 
 
-def gone(recorded: Recorded, live: Mapping[str, Any] | None) -> Finding:
+def gone(recorded: RecordedObject, live: Mapping[str, Any] | None) -> Finding:
     """The finding about an object that does not exist or is being deleted."""
     found = finding(recorded, "missing")
     if live is None:

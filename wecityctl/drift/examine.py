@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from wecityctl.drift import classify, fieldset, stated, unrecorded
 from wecityctl.drift.mutators import Mutators
-from wecityctl.drift.recorded import Recorded
+from wecityctl.drift.recorded_object import RecordedObject
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.errors import (
     ApiError,
@@ -45,7 +45,7 @@ class Case:
     added. `remake`: a field differs that cannot be changed back, so the object must be recreated.
     """
 
-    recorded: Recorded
+    recorded: RecordedObject
     live: Object | None = field(repr=False)
     findings: tuple[Finding, ...] = ()
     lost: Mapping[str, Any] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Case:
     remake: bool = False
 
 
-async def examine(client: KubeClient, selector: str, objects: Sequence[Recorded]) -> tuple[Case, ...]:
+async def examine(client: KubeClient, selector: str, objects: Sequence[RecordedObject]) -> tuple[Case, ...]:
     """Compare all `objects` with the cluster. Those that match the label selector are read with one list per kind.
 
     Raises the client's errors. Where dry runs are refused, security objects are compared with their recorded and
@@ -63,7 +63,7 @@ async def examine(client: KubeClient, selector: str, objects: Sequence[Recorded]
     return tuple(await asyncio.gather(*(_case(client, mutators, item, live.get(item.key)) for item in objects)))
 
 
-async def _read(client: KubeClient, selector: str, objects: Sequence[Recorded]) -> Live:
+async def _read(client: KubeClient, selector: str, objects: Sequence[RecordedObject]) -> Live:
     kinds = sorted({(item.api_version, item.kind) for item in objects})
     lists = await asyncio.gather(*(_list(client, *kind, selector) for kind in kinds))
     found = {key: item for items in lists for key, item in items.items()}
@@ -87,19 +87,19 @@ async def _list(client: KubeClient, api_version: str, kind: str, selector: str) 
     }
 
 
-async def _get(client: KubeClient, recorded: Recorded) -> Object | None:
+async def _get(client: KubeClient, recorded: RecordedObject) -> Object | None:
     try:
         return await client.get(await served(client, recorded), recorded.name, recorded.namespace or None)
     except (KindNotFound, NotFound):
         return None
 
 
-async def served(client: KubeClient, recorded: Recorded) -> ResourceType:
+async def served(client: KubeClient, recorded: RecordedObject) -> ResourceType:
     """The object's kind as the cluster serves it."""
     return await client.resource(recorded.api_version, recorded.kind)
 
 
-async def _case(client: KubeClient, mutators: Mutators, recorded: Recorded, live: Object | None) -> Case:
+async def _case(client: KubeClient, mutators: Mutators, recorded: RecordedObject, live: Object | None) -> Case:
     if live is None or live["metadata"].get("deletionTimestamp"):
         return Case(recorded, None, (classify.gone(recorded, live),))
     if recorded.is_security:
@@ -107,7 +107,7 @@ async def _case(client: KubeClient, mutators: Mutators, recorded: Recorded, live
     return await _ordinary(client, mutators, recorded, live)
 
 
-async def _security(client: KubeClient, mutators: Mutators, recorded: Recorded, live: Object) -> Case:
+async def _security(client: KubeClient, mutators: Mutators, recorded: RecordedObject, live: Object) -> Case:
     overruled: list[FieldDrift] = []
     for _ in range(_ATTEMPTS):
         try:
@@ -144,7 +144,7 @@ async def _security(client: KubeClient, mutators: Mutators, recorded: Recorded, 
     return Case(recorded, live, (classify.finding(recorded, "security", others, found),))
 
 
-async def put(client: KubeClient, recorded: Recorded, live: Object, *, dry_run: bool) -> Object:
+async def put(client: KubeClient, recorded: RecordedObject, live: Object, *, dry_run: bool) -> Object:
     """Replace the object by its declared form, unless it has changed since it was read."""
     body = recorded.body
     body["metadata"] = {**body["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}
@@ -155,7 +155,7 @@ async def put(client: KubeClient, recorded: Recorded, live: Object, *, dry_run: 
     return await client.replace(rt, recorded.name, place, body, field_manager=FIELD_MANAGER, dry_run=dry_run)
 
 
-async def _ordinary(client: KubeClient, mutators: Mutators, recorded: Recorded, live: Object) -> Case:
+async def _ordinary(client: KubeClient, mutators: Mutators, recorded: RecordedObject, live: Object) -> Case:
     findings: list[Finding] = []
     ours = classify.owned(live, recorded.manager)
     lost: Mapping[str, Any] = {}
@@ -212,7 +212,9 @@ async def _ordinary(client: KubeClient, mutators: Mutators, recorded: Recorded, 
     return Case(recorded, live, tuple(findings), lost, added)
 
 
-async def _unrecorded(client: KubeClient, recorded: Recorded, live: Object, ours: fieldset.Fields) -> dict[str, Any]:
+async def _unrecorded(
+    client: KubeClient, recorded: RecordedObject, live: Object, ours: fieldset.Fields
+) -> dict[str, Any]:
     """Additions without an owner. The API server is asked only if there may be any."""
     doubtful = unrecorded.doubtful(live, recorded.body, recorded.outputs, ours)
     if not doubtful:
@@ -227,7 +229,9 @@ async def _unrecorded(client: KubeClient, recorded: Recorded, live: Object, ours
     return unrecorded.added(live, doubtful, fresh)
 
 
-async def _label_causes(client: KubeClient, mutators: Mutators, recorded: Recorded, live: Object) -> tuple[str, ...]:
+async def _label_causes(
+    client: KubeClient, mutators: Mutators, recorded: RecordedObject, live: Object
+) -> tuple[str, ...]:
     """The admission plug-ins that change a namespace's security labels when they are written as declared."""
     try:
         answer = await put_labels(client, recorded, live, dry_run=True)
@@ -236,7 +240,7 @@ async def _label_causes(client: KubeClient, mutators: Mutators, recorded: Record
     return await mutators.of(await served(client, recorded)) if classify.namespace_labels(recorded, answer) else ()
 
 
-async def put_labels(client: KubeClient, recorded: Recorded, live: Object, *, dry_run: bool) -> Object:
+async def put_labels(client: KubeClient, recorded: RecordedObject, live: Object, *, dry_run: bool) -> Object:
     """Set a namespace's security labels to the declared values, unless it has changed since it was read."""
     stated_labels = recorded.body["metadata"].get("labels") or {}
     names = classify.security_labels(recorded, live)
@@ -250,7 +254,7 @@ async def put_labels(client: KubeClient, recorded: Recorded, live: Object, *, dr
     return await client.patch(rt, recorded.name, None, patch, field_manager=FIELD_MANAGER, dry_run=dry_run)
 
 
-async def _forced(client: KubeClient, recorded: Recorded) -> Object | None:
+async def _forced(client: KubeClient, recorded: RecordedObject) -> Object | None:
     """A dry run of applying the declared object over everybody's changes; `None` where that is refused.
 
     Raises `Invalid` for fields that cannot be changed back.
@@ -268,7 +272,7 @@ async def _tried(client: KubeClient, body: Object, manager: str) -> Object:
     return await client.apply(body, field_manager=manager, force=True, dry_run=True, field_validation="Ignore")
 
 
-async def put_replicas(client: KubeClient, recorded: Recorded, live: Object) -> Object:
+async def put_replicas(client: KubeClient, recorded: RecordedObject, live: Object) -> Object:
     """Set the replica count to the declared number, unless the object has changed since it was read."""
     patch = {
         "metadata": {"resourceVersion": live["metadata"]["resourceVersion"]},

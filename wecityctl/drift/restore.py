@@ -14,7 +14,7 @@ from typing import Any, Final
 from wecityctl.drift import classify, fieldset, stated
 from wecityctl.drift.examine import REPLICAS_FIELD, Case, put, put_labels, put_replicas, served
 from wecityctl.drift.mutators import Mutators
-from wecityctl.drift.recorded import Recorded
+from wecityctl.drift.recorded_object import RecordedObject
 from wecityctl.errors import DeploymentError
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.errors import Conflict, Invalid, NotFound
@@ -55,7 +55,7 @@ async def restore(client: KubeClient, case: Case) -> Object | None:
         return None
 
 
-async def make_again(client: KubeClient, recorded: Recorded) -> bool:
+async def make_again(client: KubeClient, recorded: RecordedObject) -> bool:
     """Recreate a missing namespaced security object from the state, under its resource's own manager.
 
     Returns False if there is nothing to do: an object of that name exists, or the namespace is gone or being deleted.
@@ -76,7 +76,7 @@ async def make_again(client: KubeClient, recorded: Recorded) -> bool:
     return False
 
 
-async def _replace(client: KubeClient, recorded: Recorded, live: Object) -> Object:
+async def _replace(client: KubeClient, recorded: RecordedObject, live: Object) -> Object:
     for attempt in range(_ATTEMPTS):
         try:
             await put(client, recorded, live, dry_run=False)
@@ -91,11 +91,11 @@ async def _replace(client: KubeClient, recorded: Recorded, live: Object) -> Obje
     return await _set_owners(client, recorded, lambda entries: [item for item in entries if _is_own(item, recorded)])
 
 
-def _is_own(entry: Mapping[str, Any], recorded: Recorded) -> bool:
+def _is_own(entry: Mapping[str, Any], recorded: RecordedObject) -> bool:
     return classify.is_ours(entry, recorded.manager) or entry.get("subresource") == "status"
 
 
-async def _require(client: KubeClient, recorded: Recorded, otherwise: Sequence[FieldDrift]) -> None:
+async def _require(client: KubeClient, recorded: RecordedObject, otherwise: Sequence[FieldDrift]) -> None:
     """Raise `DeploymentError` if a write had a result other than its dry run."""
     if otherwise:
         causes = await Mutators(client).of(await served(client, recorded))
@@ -103,7 +103,7 @@ async def _require(client: KubeClient, recorded: Recorded, otherwise: Sequence[F
         raise DeploymentError(str(found), resolution=f"remove or narrow {' or '.join(causes)}, then run `up` again")
 
 
-async def _restore_labels(client: KubeClient, recorded: Recorded, live: Object) -> Object:
+async def _restore_labels(client: KubeClient, recorded: RecordedObject, live: Object) -> Object:
     stated_labels = recorded.body["metadata"].get("labels") or {}
     if classify.namespace_labels(recorded, live):
         written = await put_labels(client, recorded, live, dry_run=False)
@@ -146,7 +146,7 @@ async def own_again(client: KubeClient, case: Case) -> Object:
     return await claim(client, recorded, case.lost)
 
 
-async def claim(client: KubeClient, recorded: Recorded, fields: Mapping[str, Any]) -> Object:
+async def claim(client: KubeClient, recorded: RecordedObject, fields: Mapping[str, Any]) -> Object:
     """Make the resource's manager the only owner of `fields`. Returns the object afterwards."""
 
     def claimed(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -177,7 +177,7 @@ async def claim(client: KubeClient, recorded: Recorded, fields: Mapping[str, Any
     return await _set_owners(client, recorded, claimed)
 
 
-async def _set_owners(client: KubeClient, recorded: Recorded, change: Any) -> Object:
+async def _set_owners(client: KubeClient, recorded: RecordedObject, change: Any) -> Object:
     """Rewrite all field ownership, only if nobody has written since. Returns the object afterwards."""
     rt = await served(client, recorded)
     for attempt in range(_ATTEMPTS):
@@ -201,5 +201,5 @@ async def _set_owners(client: KubeClient, recorded: Recorded, change: Any) -> Ob
     raise AssertionError("the last attempt returns or raises")
 
 
-async def _read(client: KubeClient, recorded: Recorded) -> Object:
+async def _read(client: KubeClient, recorded: RecordedObject) -> Object:
     return await client.get(await served(client, recorded), recorded.name, recorded.namespace or None)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wecityctl.errors import ConfigurationError, WecityError
-from wecityctl.importing.adopted import Named
+from wecityctl.importing.cloud_document import Named
 from wecityctl.importing.offers import compare
 from wecityctl.importing.vendors import DiscoveredFacts
 from wecityctl.model.city import Cloud
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def missing_prerequisites(vendor: Vendor, name: str) -> tuple[WecityError, ...]:
     """What is missing here to read with the plug-in (SDK, plug-in, credentials), each with how to get it."""
-    from wecityctl.engine.process import vendors as needs
+    from wecityctl.engine.workers import vendors as needs
 
     return needs.missing_prerequisites(Cloud(name, vendor.provider, ()))
 
@@ -59,7 +59,7 @@ def compare_offers(cloud: Cloud) -> Comparison:
 
 
 def _program(provider: str) -> Path:
-    from wecityctl.engine.process.vendors import sdk_version
+    from wecityctl.engine.workers.vendors import sdk_version
     from wecityctl.toolchain import find_vendor_plugin
 
     found, _ = find_vendor_plugin(provider, sdk_version(vendors()[provider]))

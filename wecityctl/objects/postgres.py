@@ -21,7 +21,14 @@ from datetime import UTC
 from typing import Any, Final, TypeVar
 
 from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError, WecityError
-from wecityctl.objects.attempts import LostAnswerError, create_once, new_token, repeat, replace_once, require_own
+from wecityctl.objects.idempotent_writes import (
+    LostAnswerError,
+    create_once,
+    new_token,
+    repeat,
+    replace_once,
+    require_own,
+)
 from wecityctl.objects.model import Entries, Entry, Limits, check_key, check_prefix, shown
 from wecityctl.objects.postgres_settings import PostgresSettings
 

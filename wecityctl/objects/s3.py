@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError, WecityError
-from wecityctl.objects.attempts import LostAnswerError, create_once, new_token, repeat, replace_once, require_own
+from wecityctl.objects.idempotent_writes import (
+    LostAnswerError,
+    create_once,
+    new_token,
+    repeat,
+    replace_once,
+    require_own,
+)
 from wecityctl.objects.model import Entries, Entry, Limits, check_key, check_prefix, hidden, shown
 from wecityctl.objects.s3_settings import S3Settings
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from stacks.catalogue import image_recipes
 from wecityctl.errors import ConfigurationError
 from wecityctl.oci.builder import Builder, ImageEvent, Locking, Phase, Report
-from wecityctl.oci.identity import Catalogue, Source, rehost
+from wecityctl.oci.image_names import Catalogue, Source, rehost
 from wecityctl.oci.recipe import Recipe, RecipeError, load_catalogue
 from wecityctl.oci.store import BuiltImage, Store
 from wecityctl.oci.tree import ImageBuildError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wecityctl.oci import archives, bytecode, certificates, deb, maven, npm, programs, steps, wheels
 from wecityctl.oci.elf import missing_libraries
-from wecityctl.oci.identity import source_files
+from wecityctl.oci.image_names import source_files
 from wecityctl.oci.lock import Lock, NpmPackage
 from wecityctl.oci.recipe import GENERATED_FILE, ROOTFS, Maven, Recipe, User
 from wecityctl.oci.tree import Entry, ImageBuildError, Tree, directory, merge_links, regular, symlink

@@ -24,7 +24,7 @@ from wecityctl.oci import lock as locks
 from wecityctl.oci.apt import Apt
 from wecityctl.oci.assemble import Ingredients, add_packages, assemble
 from wecityctl.oci.fetching import Downloads
-from wecityctl.oci.identity import Catalogue
+from wecityctl.oci.image_names import Catalogue
 from wecityctl.oci.lock import DebianPackage, Generated, Lock
 from wecityctl.oci.maven import DEFAULTS_PACKAGE, Maven
 from wecityctl.oci.npm import Npm

@@ -11,7 +11,7 @@ from wecityctl import toolchain
 from wecityctl.oci.recipe import GO_SOURCES, Go, Part
 from wecityctl.oci.tree import ImageBuildError
 from wecityctl.toolchain.gobuild import GO_PLACES
-from wecityctl.toolchain.onpath import find
+from wecityctl.toolchain.path_source import find
 
 GO_SECONDS = 1800
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wecityctl.engine.removal.leaving import Account, accounts_in
+from wecityctl.engine.context.ending_accounts import Account, accounts_in
 from wecityctl.model.catalogue import Binding, CapabilityType, Catalogue
 from wecityctl.model.naming import account_name
 from wecityctl.model.outputs import Endpoint, PlatformOutputs, outputs_from_json

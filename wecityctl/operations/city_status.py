@@ -135,7 +135,7 @@ def stack_statuses(
     `found` has the differences between clusters and states, `kept` the objects retained by earlier runs, by stack.
     Clouds in `away` were not examined.
     """
-    from wecityctl.engine.run import activity
+    from wecityctl.engine.state import activity
 
     taken_down = activity.taken_down(activity.read(backend))
     planned = {stack.name: stack for stack in plan.stacks}
@@ -158,7 +158,7 @@ def _stack_status(
     kept: tuple[KeptObject, ...],
     taken_down: float,
 ) -> StackStatus:
-    from wecityctl.engine.secrets.secret_store import needed
+    from wecityctl.engine.context.secret_store import needed
 
     stack = next((item for item in plan.stacks if item.name == name), None)
     layer = stack.layer if stack else StackName.parse(name).layer
@@ -392,7 +392,7 @@ def find_lacking(
     `record` runs the stacks' programs offline. Clusters that do not answer are skipped, because that is reported
     already.
     """
-    from wecityctl.engine.run.unmade import find_unmade
+    from wecityctl.engine.cluster.never_created import find_never_created
 
     undone = [item for item in stacks if item.state in ("failed", "incomplete") and item.cloud in clusters]
     if not undone:
@@ -403,7 +403,9 @@ def find_lacking(
         here = {item.stack for item in undone if item.cloud == cloud}
         states = {name: state for name in here if (state := backend.read_state(name)) is not None}
         try:
-            found += find_unmade(cluster, backend.city, [item for item in recordings if item.stack in here], states)
+            found += find_never_created(
+                cluster, backend.city, [item for item in recordings if item.stack in here], states
+            )
         except WecityError:
             continue
     return tuple(found)

@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from wecityctl.engine.locks.run_locks import part_of_city
-from wecityctl.engine.removal import leaving
-from wecityctl.engine.removal.leaving import Account, Leaving
+from wecityctl.engine.context import ending_accounts
+from wecityctl.engine.context.ending_accounts import Account, Leaving
+from wecityctl.engine.state.run_locks import part_of_city
 from wecityctl.errors import ExitCode, WecityError
 from wecityctl.model.events import Progress
 from wecityctl.model.requirements import CAPABILITY
@@ -48,7 +48,7 @@ def end_access(
     its user is back, who gets other credentials (`Context.stale_secrets`). `patience` is how many seconds to
     wait for another run.
     """
-    noted = leaving.noted(backend)
+    noted = ending_accounts.noted(backend)
     if not any(_is_open(item, result) for items in noted.values() for item in items):
         return result
     begun = time.monotonic()
@@ -56,10 +56,10 @@ def end_access(
     try:
         with part_of_city(backend, (), _stacks(backend, noted), patience):
             # What another run has settled meanwhile is not done again.
-            noted, now = leaving.noted(backend), provisioned_accounts(backend, session.catalogue)
+            noted, now = ending_accounts.noted(backend), provisioned_accounts(backend, session.catalogue)
             ended = _lock(session, clusters, noted, now, gone=_takes_all(result, noted))
             for stack in noted:
-                leaving.settle(backend, stack, ended.done)
+                ending_accounts.settle(backend, stack, ended.done)
     except WecityError as error:
         ended = _Ended({}, [f"accounts whose use has ended are not locked yet: {error.message}"], failed=True)
     emit(Progress("accounts", "lock", done=True, seconds=time.monotonic() - begun))

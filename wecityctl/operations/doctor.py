@@ -62,7 +62,7 @@ def check_clouds(city: City, ask: Callable[[Cloud], Comparison]) -> tuple[Findin
 
 
 def _landing_zone(cloud: Cloud, ask: Callable[[Cloud], Comparison]) -> Iterator[Finding]:
-    from wecityctl.engine.process.vendors import missing_prerequisites
+    from wecityctl.engine.workers.vendors import missing_prerequisites
 
     name = f"landing zone {cloud.name}"
     lacking = missing_prerequisites(cloud)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from wecityctl.engine.locks.run_locks import part_of_city
-from wecityctl.engine.removal import leaving
-from wecityctl.engine.removal.leaving import Account, planned_accounts
+from wecityctl.engine.context import ending_accounts
+from wecityctl.engine.context.ending_accounts import Account, planned_accounts
+from wecityctl.engine.state.run_locks import part_of_city
 from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
 from wecityctl.operations.account_servers import ProvisionedAccounts, Server, provisioned_accounts
 
@@ -98,7 +98,7 @@ def _open(session: Session, emit: Emit) -> tuple[Backend, Clusters]:
 
 def _look(session: Session, clusters: Clusters, backend: Backend, now: ProvisionedAccounts) -> Leftovers:
     used, failed, items = set(_used(now)), dict[str, WecityError](), list[Leftover]()
-    known = {item.account for items in leaving.noted(backend).values() for item in items} | now.accounts
+    known = {item.account for items in ending_accounts.noted(backend).values() for item in items} | now.accounts
     planned = planned_accounts(session.plan.whole, session.catalogue)
     for (cloud, capability), server in sorted(now.servers.items()):
         cluster = clusters.found.get(cloud)
@@ -192,17 +192,17 @@ def _stacks(backend: Backend, chosen: Collection[Leftover]) -> tuple[str, ...]:
         for stack, name in names
         if name.city == backend.city and (name.layer == "platform" or name.subject in groups)
     }
-    return tuple(sorted(own | set(leaving.noted(backend))))
+    return tuple(sorted(own | set(ending_accounts.noted(backend))))
 
 
 def _forget_notes(backend: Backend, server: Server, items: Collection[Leftover]) -> None:
     """What was deleted has not to be locked any more; its credentials are still to be forgotten."""
     gone = {item.account for item in items}
-    for stack, noted in leaving.noted(backend).items():
+    for stack, noted in ending_accounts.noted(backend).items():
         done: dict[Account, bool] = {
             entry.account: True
             for entry in noted
             if (entry.account.cloud, entry.account.capability) == (server.cloud, server.endpoint.capability)
             and server.name_of(entry.account) in gone
         }
-        leaving.settle(backend, stack, done)
+        ending_accounts.settle(backend, stack, done)

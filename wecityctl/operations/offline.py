@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from wecityctl.engine.process.event_log import is_shown
 from wecityctl.engine.process.home import SDK_VERSION
-from wecityctl.engine.run.forecast import creations
-from wecityctl.engine.run.outcome import describe
+from wecityctl.engine.process.outcome import describe
 from wecityctl.engine.sdk.parallel import record_each
 from wecityctl.engine.sdk.recorder import record
 from wecityctl.engine.sdk.render import render
+from wecityctl.engine.workers.forecast import creations
 from wecityctl.errors import ExitCode, WecityError
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.events import (

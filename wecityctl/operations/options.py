@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from wecityctl.engine.run.options import DEFAULT_PROGRAM, Timeouts
+from wecityctl.engine.context.options import DEFAULT_PROGRAM, Timeouts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wecityctl.engine.run.options import RunOptions
+from wecityctl.engine.context.options import RunOptions
 from wecityctl.model.events import Event, RunFinished
 from wecityctl.operations.options import PreviewOptions
 from wecityctl.operations.stack_operation import begin
@@ -33,9 +33,9 @@ def preview(session: Session, options: PreviewOptions, emit: Emit) -> RunResult:
 
 def preview_offline(session: Session, options: PreviewOptions, emit: Emit) -> RunResult:
     """Return what a first `up` would create, without access to clouds, credentials or states."""
-    from wecityctl.engine.process.engine import Engine
+    from wecityctl.engine.workers.engine import Engine
     from wecityctl.operations.offline import preview_from_files
-    from wecityctl.operations.policies import PolicyGate
+    from wecityctl.operations.policy_gate import PolicyGate
     from wecityctl.operations.stack_operation import bounded
 
     chosen = session.only(options.only)

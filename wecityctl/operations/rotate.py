@@ -67,8 +67,8 @@ def rotate(session: Session, wanted: Iterable[Credential]) -> tuple[Credential, 
 
     What the store has not yet is made by the next `up` anyway. Raises `LockedError` while a run changes the city.
     """
-    from wecityctl.engine.secrets.secret_store import SecretStore
-    from wecityctl.engine.secrets.secret_write import renew_generated
+    from wecityctl.engine.context.secret_store import SecretStore
+    from wecityctl.engine.run.edit_secrets import renew_generated
     from wecityctl.engine.state.backend import open_backend
 
     backend = open_backend(session.city)

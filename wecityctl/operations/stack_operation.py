@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from wecityctl.clusters import must_start, open_clusters, open_provisioned, told_of_their_clouds
-from wecityctl.engine.process.engine import Engine
+from wecityctl.engine.context.options import RunOptions
+from wecityctl.engine.process.interrupts import require_time, time_limit
 from wecityctl.engine.run.execution import run
-from wecityctl.engine.run.interrupts import require_time, time_limit
-from wecityctl.engine.run.options import RunOptions
 from wecityctl.engine.state.backend import Backend, open_backend
+from wecityctl.engine.workers.engine import Engine
 from wecityctl.errors import ExitCode
 from wecityctl.inputs import Clusters
 from wecityctl.model.events import Emit, Event, Progress, RunFinished, RunResult
@@ -22,7 +22,7 @@ from wecityctl.operations.deprovision import end_access
 from wecityctl.operations.entry_urls import entry_urls
 from wecityctl.operations.interconnect import link_clouds
 from wecityctl.operations.namespace_conflicts import without_namespace_conflicts
-from wecityctl.operations.policies import PolicyGate
+from wecityctl.operations.policy_gate import PolicyGate
 from wecityctl.operations.volume_changes import require_volumes_kept
 
 if TYPE_CHECKING:

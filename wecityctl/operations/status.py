@@ -90,7 +90,7 @@ def _recorded(session: Session, names: tuple[str, ...] = ()) -> Sequence[Recordi
 
 def _registered(session: Session) -> Iterator[str]:
     """Yield the URNs that the city's stacks would register; failing programs are left out."""
-    from wecityctl.engine.run.forecast import creations
+    from wecityctl.engine.workers.forecast import creations
 
     for recording in _recorded(session):
         yield from (change.urn for change in creations(recording))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wecityctl.engine.run.options import RunOptions
+from wecityctl.engine.context.options import RunOptions
 from wecityctl.operations.options import UpOptions
 from wecityctl.operations.stack_operation import begin
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from wecityctl.model.words import counted
 from wecityctl.policy.check import PolicyReport, Violation
-from wecityctl.policy.lines import finding_line, note_lines
+from wecityctl.policy.finding_text import finding_line, note_lines
 from wecityctl.policy.model import Rule
 from wecityctl.spec import Positions
 from wecityctl.spec.nodes import format_path

@@ -29,7 +29,7 @@ from wecityctl.toolchain.model import (
 )
 from wecityctl.toolchain.receipt import BinaryRecord
 from wecityctl.toolchain.settings import Settings
-from wecityctl.toolchain.sourcing import NotOfferedError, Progress, Provided, SourceFailedError
+from wecityctl.toolchain.source_protocol import NotOfferedError, Progress, Provided, SourceFailedError
 from wecityctl.toolchain.store import Store
 
 MANIFEST = "manifest.json"

@@ -19,7 +19,7 @@ from wecityctl.toolchain import lockfile
 from wecityctl.toolchain.archive import ArchiveError, extract
 from wecityctl.toolchain.model import Artifact, Part, Phase, SourceName
 from wecityctl.toolchain.settings import Settings
-from wecityctl.toolchain.sourcing import NotOfferedError, Progress, Provided, SourceFailedError, StoppedError
+from wecityctl.toolchain.source_protocol import NotOfferedError, Progress, Provided, SourceFailedError, StoppedError
 
 CHUNK = 1 << 18
 AGENT = "wecityctl"

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from wecityctl.toolchain import system
 from wecityctl.toolchain.model import CBuild, Part, Phase, SourceName
-from wecityctl.toolchain.onpath import find
+from wecityctl.toolchain.path_source import find
 from wecityctl.toolchain.settings import Settings
-from wecityctl.toolchain.sourcing import NotOfferedError, Progress, Provided, SourceFailedError, StoppedError
+from wecityctl.toolchain.source_protocol import NotOfferedError, Progress, Provided, SourceFailedError, StoppedError
 
 GO_PLACES = (Path("/usr/local/go/bin"), Path("/usr/lib/go/bin"))
 TICK_SECONDS = 1.0

@@ -27,7 +27,7 @@ from wecityctl.toolchain.model import (
 )
 from wecityctl.toolchain.receipt import BinaryRecord, Receipt
 from wecityctl.toolchain.settings import Settings
-from wecityctl.toolchain.sourcing import NotOfferedError, Progress, Provided, SourceFailedError, StoppedError
+from wecityctl.toolchain.source_protocol import NotOfferedError, Progress, Provided, SourceFailedError, StoppedError
 from wecityctl.toolchain.store import Store
 from wecityctl.toolchain.versions import VersionUnknownError, version_of
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wecityctl.listeners import guarded
-from wecityctl.toolchain import bundle, onpath
+from wecityctl.toolchain import bundle, path_source
 from wecityctl.toolchain.catalogue import (
     KUBERNETES_PLUGIN,
     KUBERNETES_PLUGIN_BINARY,
@@ -80,7 +80,7 @@ def _candidates(settings: Settings) -> Iterator[OfficialPlugin]:
     yield from _in_cache(settings)
     yield from _in_bundle(settings)
     yield from _in_pulumi_home(settings)
-    path = onpath.find(KUBERNETES_PLUGIN_BINARY, settings.search_path)
+    path = path_source.find(KUBERNETES_PLUGIN_BINARY, settings.search_path)
     if path is not None and is_program(path):
         version = ask_version(path)
         if version:

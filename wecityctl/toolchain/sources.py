@@ -13,9 +13,9 @@ from wecityctl.toolchain.bundle import BundleSource
 from wecityctl.toolchain.download import DownloadSource, Probe
 from wecityctl.toolchain.gobuild import BuildSource
 from wecityctl.toolchain.model import Part, SourceName
-from wecityctl.toolchain.onpath import PathSource
+from wecityctl.toolchain.path_source import PathSource
 from wecityctl.toolchain.settings import Settings
-from wecityctl.toolchain.sourcing import Progress, Provided
+from wecityctl.toolchain.source_protocol import Progress, Provided
 
 
 class Source(Protocol):

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from wecityctl.toolchain.model import CBuild, PartState, PartStatus, SourceName, SystemPart
-from wecityctl.toolchain.onpath import find
+from wecityctl.toolchain.path_source import find
 from wecityctl.toolchain.settings import Settings
-from wecityctl.toolchain.sourcing import SourceFailedError
+from wecityctl.toolchain.source_protocol import SourceFailedError
 
 APT_SECONDS = 900
 PKG_CONFIG_SECONDS = 15

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wecityctl import paths
-from wecityctl.toolchain import bundle, onpath
+from wecityctl.toolchain import bundle, path_source
 from wecityctl.toolchain.catalogue import Catalogue, vendor_part_name
 from wecityctl.toolchain.install import Installer
 from wecityctl.toolchain.model import silent
@@ -55,10 +55,10 @@ def _candidates(package: str, version: str, settings: Settings) -> Iterator[Path
     directory = settings.plugin_home / f"resource-{package}-v{version}" if settings.plugin_home is not None else None
     # Pulumi marks an incompletely installed plug-in with a `.partial` file beside it.
     if directory is not None and not directory.with_name(f"{directory.name}.partial").exists():
-        found = onpath.find(program, (directory,))
+        found = path_source.find(program, (directory,))
         if found is not None:
             yield found
-    on_path = onpath.find(program, settings.search_path)
+    on_path = path_source.find(program, settings.search_path)
     if on_path is not None and is_program(on_path) and ask_version(on_path) == version:
         yield on_path
 

@@ -19,7 +19,7 @@ from tests.engine.run.test_execution import outcomes
 from tests.support.control_plane import ControlPlane, free_ports
 from tests.support.processes import ENDING_WITH_PARENT
 from wecityctl.engine.cluster.examination import examine
-from wecityctl.engine.run.up_to_date import UpToDateCheck
+from wecityctl.engine.cluster.up_to_date import UpToDateCheck
 from wecityctl.engine.secrets import passphrase
 from wecityctl.engine.state.backend import open_backend
 from wecityctl.inputs import Cluster

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from wecityctl.engine.cluster.query import ask
-from wecityctl.engine.run.interrupts import Interrupts, time_limit
+from wecityctl.engine.process.interrupts import Interrupts, time_limit
 from wecityctl.errors import CancelledError, TimedOutError
 from wecityctl.inputs import Cluster
 

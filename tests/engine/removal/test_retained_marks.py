@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wecityctl.drift.recorded import Recorded
+from wecityctl.drift.recorded_object import RecordedObject
 from wecityctl.drift.stated import unlike
 from wecityctl.engine.removal.marks import Found, Retained, judge, read
 from wecityctl.engine.removal.takedown import kept_objects, kept_of
@@ -82,7 +82,7 @@ def use(kept: Retained) -> None:
     json.dumps(whole.deployment, allow_nan=False).encode()
     kept_objects(whole, None)
     place = (str(kept.live["apiVersion"]), str(kept.live["kind"]), SPACE, "data")
-    item = Recorded(whole.stack, kept.urn, *place, kept.manager, kept.inputs, kept.live)
+    item = RecordedObject(whole.stack, kept.urn, *place, kept.manager, kept.inputs, kept.live)
     assert item.only_closes in (True, False)
     if item.is_security:
         unlike(item.body, kept.live)

@@ -19,18 +19,18 @@ import pytest
 from tests.engine.conftest import use_home
 from tests.engine.drive import files_of, go, make_city, plan_of
 from tests.support.some import some
-from wecityctl.engine.locks.engine_lock import LockedError
-from wecityctl.engine.locks.run_locks import whole_city
-from wecityctl.engine.process.cli_process import CliProcess
-from wecityctl.engine.process.engine import cli_path
-from wecityctl.engine.process.environment import plain_environment
-from wecityctl.engine.run.interrupts import time_limit
-from wecityctl.engine.run.options import Timeouts
+from wecityctl.engine.context.options import Timeouts
+from wecityctl.engine.context.secret_store import SecretStore
+from wecityctl.engine.process.interrupts import time_limit
+from wecityctl.engine.run.edit_secrets import remove_secret, set_secret
 from wecityctl.engine.secrets import certificates, passphrase
-from wecityctl.engine.secrets.secret_store import SecretStore
-from wecityctl.engine.secrets.secret_write import remove_secret, set_secret
 from wecityctl.engine.state.backend import open_backend
+from wecityctl.engine.state.engine_lock import LockedError
+from wecityctl.engine.state.run_locks import whole_city
 from wecityctl.engine.state.store_cli import CliStore, run_cli
+from wecityctl.engine.workers.cli_process import CliProcess
+from wecityctl.engine.workers.engine import cli_path
+from wecityctl.engine.workers.environment import plain_environment
 from wecityctl.errors import AuthenticationError, ConfigurationError, ExitCode, TimedOutError, WecityError
 from wecityctl.filelock import hold
 from wecityctl.model.events import Diagnostic, Event, RunFinished, RunResult, RunStarted, StackFinished, StackStarted
@@ -64,7 +64,7 @@ def test_a_first_preview_shows_all_layers_and_writes_nothing(home: Path) -> None
 def test_a_run_without_a_guard_says_so_where_others_can_log_in(
     home: Path, monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr("wecityctl.engine.process.engine.Engine.unguarded", "the kernel is too old")
+    monkeypatch.setattr("wecityctl.engine.workers.engine.Engine.unguarded", "the kernel is too old")
     monkeypatch.setattr("wecityctl.engine.run.execution.other_users", lambda: others)
     events: list[Event] = []
     assert go(make_city("one", ()), "preview", events=events).exit_code == 0

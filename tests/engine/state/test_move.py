@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tests.engine.drive import files_of, go, make_city
-from wecityctl.engine.locks.engine_lock import LockedError, take
-from wecityctl.engine.secrets.secret_write import set_secret
+from wecityctl.engine.run.edit_secrets import set_secret
 from wecityctl.engine.state import layout
 from wecityctl.engine.state import move as state_move
 from wecityctl.engine.state.backend import Backend, open_backend
+from wecityctl.engine.state.engine_lock import LockedError, take
 from wecityctl.engine.state.move import move, planned, undo
 from wecityctl.engine.state.store_file import FileStore
 from wecityctl.errors import ConfigurationError, DeploymentError

@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 
 from tests.engine.drive import CATALOGUE, make_city, plan_of
+from wecityctl.engine.cluster import probe
+from wecityctl.engine.cluster.pending import UNFINISHED, Created, adopt, claimant
+from wecityctl.engine.context.fingerprint import fingerprint
+from wecityctl.engine.context.options import RunOptions
 from wecityctl.engine.process.provider_choice import ProviderChoice
 from wecityctl.engine.removal.marks import Retained
 from wecityctl.engine.removal.removal import confirmation_note, deletions, left_over, removal_order, require_confirmed
 from wecityctl.engine.removal.retained import restored
 from wecityctl.engine.removal.takedown import retained
-from wecityctl.engine.run import probe
-from wecityctl.engine.run.fingerprint import fingerprint
-from wecityctl.engine.run.options import RunOptions
 from wecityctl.engine.state.backend import quick_salt
 from wecityctl.engine.state.checkpoint import StackState, parse_state
 from wecityctl.engine.state.integrity import flaw, require_sound, with_what_is_lost
-from wecityctl.engine.state.pending import UNFINISHED, Created, adopt, claimant
 from wecityctl.engine.state.store_file import FileStore
 from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.inputs import Cluster, StackInputs

@@ -1,1 +1,1 @@
-"""Examines and corrects objects on clusters: drift, undeclared, lost and remaining objects."""
+"""Compares stacks with their clusters: unchanged, drifted, undeclared, lost and remaining objects."""

@@ -12,13 +12,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from wecityctl.drift.restored import Restored
+from wecityctl.drift.restore_counts import RestoreCounts
+from wecityctl.engine.cluster import probe
 from wecityctl.engine.cluster.examination import counted, examine_cases, key_of, written_otherwise
 from wecityctl.engine.cluster.query import ask
+from wecityctl.engine.context.context import Context
 from wecityctl.engine.process.event_log import is_conflict, name_of, type_of
-from wecityctl.engine.run import probe
-from wecityctl.engine.run.context import Context
-from wecityctl.engine.run.outcome import describe, first_line
+from wecityctl.engine.process.outcome import describe, first_line
 from wecityctl.engine.state.checkpoint import Deployment, StackState, StateResource
 from wecityctl.engine.state.edit import marked_finished, marked_unfinished, without_resources
 from wecityctl.errors import WecityError
@@ -31,7 +31,7 @@ from wecityctl.model.stacknames import LAYERS
 
 if TYPE_CHECKING:
     from wecityctl.drift.examine import Case
-    from wecityctl.drift.recorded import Recorded
+    from wecityctl.drift.recorded_object import RecordedObject
     from wecityctl.kube.client import KubeClient
 
 WAY_OUT = "`wecityctl up --take-over` changes it back"
@@ -152,7 +152,7 @@ class DriftControl:
     def __init__(self, context: Context, emit: Emit) -> None:
         self._context = context
         self._emit = emit
-        self._restored = Restored(context.backend.url, context.plan.city.name)
+        self._restored = RestoreCounts(context.backend.url, context.plan.city.name)
         self._cases: dict[str, tuple[Case, ...]] = {}
         self._failed: dict[str, WecityError] = {}
         self._settled: dict[str, Settled] = {}
@@ -519,7 +519,7 @@ def _created(urn: str) -> ResourceChange:
     return ResourceChange(urn, type_of(urn), name_of(urn), "create")
 
 
-def _kubectl(found: Finding | Recorded) -> str:
+def _kubectl(found: Finding | RecordedObject) -> str:
     place = f" -n {found.namespace}" if found.namespace else ""
     return f"kubectl delete {found.kind.lower()} {found.name}{place}"
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from wecityctl.drift.restored import Restored
+from wecityctl.drift.restore_counts import RestoreCounts
+from wecityctl.engine.cluster import probe
 from wecityctl.engine.cluster.query import ask
-from wecityctl.engine.run import probe
 from wecityctl.engine.secrets.crypto import has_secrets
 from wecityctl.engine.state.backend import Backend
 from wecityctl.engine.state.checkpoint import KUBERNETES_PROVIDER, StackState, StateResource
@@ -19,7 +19,7 @@ from wecityctl.model.security import is_security_kind
 
 if TYPE_CHECKING:
     from wecityctl.drift.examine import Case
-    from wecityctl.drift.recorded import Recorded
+    from wecityctl.drift.recorded_object import RecordedObject
     from wecityctl.kube.client import KubeClient
 
 
@@ -28,7 +28,7 @@ def examine(cluster: Cluster, backend: Backend, states: Sequence[StackState]) ->
 
     Raises the Kubernetes client's errors, and `AuthenticationError` if the passphrase does not decrypt the states.
     """
-    restored = Restored(backend.url, backend.city)
+    restored = RestoreCounts(backend.url, backend.city)
     return tuple(
         counted(finding, restored, cluster)
         for case in examine_cases(cluster, backend, states)
@@ -36,7 +36,7 @@ def examine(cluster: Cluster, backend: Backend, states: Sequence[StackState]) ->
     )
 
 
-def counted(finding: Finding, restored: Restored, cluster: Cluster) -> Finding:
+def counted(finding: Finding, restored: RestoreCounts, cluster: Cluster) -> Finding:
     """Return the finding with the number of times its object was already restored or created again."""
     is_gone = finding.what == "missing" and is_security_kind(finding.api_version, finding.kind)
     if finding.what != "security" and not is_gone:
@@ -44,7 +44,7 @@ def counted(finding: Finding, restored: Restored, cluster: Cluster) -> Finding:
     return replace(finding, restored=restored.count(cluster.identifier, key_of(finding)))
 
 
-def key_of(found: Finding | Recorded) -> str:
+def key_of(found: Finding | RecordedObject) -> str:
     """Return apiVersion, kind, namespace and name of an object as one string, in the probe's format."""
     return probe.SEPARATOR.join((found.api_version, found.kind, found.namespace, found.name))
 
@@ -101,7 +101,7 @@ def written_otherwise(
     )
 
 
-def recorded_objects(cluster: Cluster, backend: Backend, state: StackState) -> tuple[Recorded, ...]:
+def recorded_objects(cluster: Cluster, backend: Backend, state: StackState) -> tuple[RecordedObject, ...]:
     """Return the objects that the state has on this cluster; none if the state belongs to another cluster."""
     for resource in state.resources:
         known = resource.inputs.get("clusterIdentifier") if resource.type == KUBERNETES_PROVIDER else None
@@ -110,8 +110,8 @@ def recorded_objects(cluster: Cluster, backend: Backend, state: StackState) -> t
     return tuple(_recorded(backend, state))
 
 
-def _recorded(backend: Backend, state: StackState) -> Iterator[Recorded]:
-    from wecityctl.drift.recorded import Recorded
+def _recorded(backend: Backend, state: StackState) -> Iterator[RecordedObject]:
+    from wecityctl.drift.recorded_object import RecordedObject
 
     def clear(value: Mapping[str, Any]) -> dict[str, Any]:
         if not has_secrets(value):
@@ -124,7 +124,7 @@ def _recorded(backend: Backend, state: StackState) -> Iterator[Recorded]:
         # A resource whose creation was interrupted has no manager yet; the engine handles it.
         if not _is_object(resource) or not isinstance(meta, Mapping) or not isinstance(manager, str):
             continue
-        yield Recorded(
+        yield RecordedObject(
             state.stack,
             resource.urn,
             str(resource.outputs.get("apiVersion")),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from stacks.tenants.scaling import Workload, autoscaled_workloads
 from wecityctl.engine.cluster.query import ask
-from wecityctl.engine.run.context import Context
+from wecityctl.engine.context.context import Context
 from wecityctl.engine.state.checkpoint import StackState
 from wecityctl.model.events import Diagnostic, Emit
 

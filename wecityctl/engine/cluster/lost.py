@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from wecityctl.drift.recorded import PROVIDERS
+from wecityctl.drift.recorded_object import PROVIDERS
 from wecityctl.engine.process.event_log import name_of, type_of
 from wecityctl.inputs import Cluster
 from wecityctl.model.findings import Finding

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from wecityctl.engine.run.interrupts import end_of_waiting
+from wecityctl.engine.process.interrupts import end_of_waiting
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
 

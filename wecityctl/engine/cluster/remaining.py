@@ -10,8 +10,8 @@ from typing import Final
 
 from wecityctl.engine.cluster.lost import is_a_providers
 from wecityctl.engine.cluster.undeclared import look
-from wecityctl.engine.run.context import Context
-from wecityctl.engine.run.landing_outputs import LAYER as LANDING
+from wecityctl.engine.context.context import Context
+from wecityctl.engine.context.landing_outputs import LAYER as LANDING
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.model.events import StackResult

@@ -10,12 +10,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from wecityctl.engine.cluster import probe
 from wecityctl.engine.cluster.lost import Registered, is_a_providers, with_their_stacks
 from wecityctl.engine.cluster.query import ask
-from wecityctl.engine.run import probe
-from wecityctl.engine.run.context import Context
-from wecityctl.engine.run.outcome import describe
-from wecityctl.engine.run.up_to_date import UpToDateCheck
+from wecityctl.engine.cluster.up_to_date import UpToDateCheck
+from wecityctl.engine.context.context import Context
+from wecityctl.engine.process.outcome import describe
 from wecityctl.engine.state.checkpoint import KUBERNETES_PROVIDER, Deployment
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster

@@ -1,1 +1,1 @@
-"""The processes of a run: workers, the engine's CLI, the language host, the provider's host, and their messages."""
+"""What all processes of a run share: identity, the CLI's home, interrupts, messages, and the engine's events."""

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
+from wecityctl.engine.context.context import Context
 from wecityctl.engine.removal.marks import Found, Retained
 from wecityctl.engine.removal.retained import find, mark, namespaces_of, restored, unmark
 from wecityctl.engine.removal.takedown import kept_objects, with_kept
-from wecityctl.engine.run.context import Context
 from wecityctl.engine.state.checkpoint import Deployment, StackState
 from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster

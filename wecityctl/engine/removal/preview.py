@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-from wecityctl.engine.cluster.unmanaged import TakenDown, look_beside
 from wecityctl.engine.removal import removal
 from wecityctl.engine.removal.marks import Found
 from wecityctl.engine.removal.retained import find, namespaces_of
 from wecityctl.engine.removal.takedown import deletions, is_secrets, kept_objects, left_alone, untouched, with_kept
+from wecityctl.engine.removal.unmanaged import TakenDown, look_beside
 from wecityctl.engine.state.backend import Backend
 from wecityctl.engine.state.checkpoint import StackState
 from wecityctl.errors import WecityError

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from wecityctl.engine.run.options import RunOptions
+from wecityctl.engine.context.options import RunOptions
 from wecityctl.engine.sdk.resource_types import NAMESPACE, STATEFUL_SET, VOLUME, VOLUME_CLAIM
 from wecityctl.engine.state.checkpoint import ROOT_TYPE, StackState, StateResource
 from wecityctl.errors import ConfigurationError

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from wecityctl.engine.cluster.query import ask
+from wecityctl.engine.context.landing_outputs import DATA, holds_data
 from wecityctl.engine.removal.marks import Found, Retained
 from wecityctl.engine.removal.retained import restored
-from wecityctl.engine.run.landing_outputs import DATA, holds_data
 from wecityctl.engine.sdk.resource_types import NAMESPACE, VOLUME, VOLUME_CLAIM
 from wecityctl.engine.state.checkpoint import ROOT_TYPE, Deployment, StackState, StateResource, parse_state
 from wecityctl.inputs import Cluster

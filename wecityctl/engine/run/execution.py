@@ -15,32 +15,32 @@ from pathlib import Path
 from wecityctl.engine.cluster.drift import DriftControl
 from wecityctl.engine.cluster.remaining import remaining_notes
 from wecityctl.engine.cluster.undeclared import UndeclaredControl
-from wecityctl.engine.locks.abandoned import break_dead, is_left_behind
-from wecityctl.engine.locks.run_locks import ContendedError, RunLocks, part_of_city, whole_city
-from wecityctl.engine.process.engine import Engine, cli_path
+from wecityctl.engine.cluster.up_to_date import UpToDateCheck
+from wecityctl.engine.context import secret_store
+from wecityctl.engine.context.context import Context
+from wecityctl.engine.context.ending_accounts import accounts_in
+from wecityctl.engine.context.fingerprint import tools_digest
+from wecityctl.engine.context.options import RunOptions
+from wecityctl.engine.process.interrupts import Interrupts
 from wecityctl.engine.process.ipc import Report
+from wecityctl.engine.process.outcome import exit_code_of
 from wecityctl.engine.process.provider_choice import choose_provider
 from wecityctl.engine.removal import removal
 from wecityctl.engine.removal.keeping import Keeping
-from wecityctl.engine.removal.leaving import accounts_in
 from wecityctl.engine.removal.removal import guarded_urns
-from wecityctl.engine.run import activity
-from wecityctl.engine.run.context import Context
-from wecityctl.engine.run.fingerprint import tools_digest
-from wecityctl.engine.run.interrupts import Interrupts
 from wecityctl.engine.run.jobs import JobMaker
 from wecityctl.engine.run.loop import Loop
-from wecityctl.engine.run.options import RunOptions
-from wecityctl.engine.run.outcome import exit_code_of
 from wecityctl.engine.run.pending_clouds import PendingClouds
 from wecityctl.engine.run.replaced_clusters import forget_old_clusters, require_same_clusters
 from wecityctl.engine.run.schedule import Schedule
 from wecityctl.engine.run.tasks import DestroyTask, OpenProvisioned, UpdateTask
-from wecityctl.engine.run.up_to_date import UpToDateCheck
-from wecityctl.engine.secrets import secret_store
+from wecityctl.engine.state import activity
+from wecityctl.engine.state.abandoned_locks import break_dead, is_left_behind
 from wecityctl.engine.state.backend import Backend
 from wecityctl.engine.state.checkpoint import Deployment
+from wecityctl.engine.state.run_locks import ContendedError, RunLocks, part_of_city, whole_city
 from wecityctl.engine.state.store_file import disk_error
+from wecityctl.engine.workers.engine import Engine, cli_path
 from wecityctl.errors import AuthenticationError, WecityError
 from wecityctl.inputs import Clusters
 from wecityctl.listeners.users import other_users

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wecityctl.engine.process.engine import Engine, cli_path
+from wecityctl.engine.context.options import RunOptions
 from wecityctl.engine.process.ipc import Job, Lifted, OpenState
-from wecityctl.engine.run.options import RunOptions
 from wecityctl.engine.state.backend import Backend
 from wecityctl.engine.state.checkpoint import KUBERNETES_PROVIDER, Deployment, StackState
+from wecityctl.engine.workers.engine import Engine, cli_path
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.events import Operation
 

@@ -13,11 +13,11 @@ from multiprocessing.connection import Connection, wait
 from threading import Thread
 from typing import Protocol
 
-from wecityctl.engine.process.engine import Engine
+from wecityctl.engine.process.interrupts import Interrupts
 from wecityctl.engine.process.ipc import Cancel, Done, Job, PortRights, Report, Seen
-from wecityctl.engine.run.interrupts import Interrupts
-from wecityctl.engine.run.outcome import describe
+from wecityctl.engine.process.outcome import describe
 from wecityctl.engine.run.schedule import Schedule
+from wecityctl.engine.workers.engine import Engine
 from wecityctl.errors import WecityError
 from wecityctl.model.events import Emit, Outcome, StackFinished, StackResult, StackStarted
 

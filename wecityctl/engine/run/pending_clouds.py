@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from wecityctl.engine.context.context import Context
 from wecityctl.engine.process.event_log import is_shown
-from wecityctl.engine.run.context import Context
-from wecityctl.engine.run.forecast import Forecast
+from wecityctl.engine.workers.forecast import Forecast
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.events import StackResult
 from wecityctl.model.words import counted

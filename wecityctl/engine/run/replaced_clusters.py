@@ -12,7 +12,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from wecityctl.engine.run.context import Context
+from wecityctl.engine.context.context import Context
 from wecityctl.engine.state.backend import Backend
 from wecityctl.engine.state.checkpoint import Deployment, StackState
 from wecityctl.engine.state.edit import unlinked

@@ -10,30 +10,30 @@ from typing import Protocol
 
 from wecityctl.engine.cluster.drift import DriftControl, Settled
 from wecityctl.engine.cluster.handover import hand_over_replicas
-from wecityctl.engine.cluster.unmanaged import Beside, TakenDown, look_beside
-from wecityctl.engine.locks.abandoned import break_dead
+from wecityctl.engine.cluster.pending import resolve_pending, restore_named
+from wecityctl.engine.cluster.up_to_date import Look, UpToDateCheck
+from wecityctl.engine.context import ending_accounts
+from wecityctl.engine.context.context import Context
+from wecityctl.engine.context.kubeconfigs import known_kubeconfigs
+from wecityctl.engine.context.landing_outputs import LAYER as LANDING
+from wecityctl.engine.context.landing_outputs import is_landing, kubeconfig_of
+from wecityctl.engine.context.secret_store import has_certificates
+from wecityctl.engine.context.state_ownership import StateOwnership
 from wecityctl.engine.process.ipc import Job, PortRights, Report
-from wecityctl.engine.process.vendors import missing_prerequisites, require_for_cloud, require_for_state
-from wecityctl.engine.removal import leaving
+from wecityctl.engine.process.outcome import result_of
 from wecityctl.engine.removal.keeping import Keeping
 from wecityctl.engine.removal.protection import lifted_of, vendor_providers
 from wecityctl.engine.removal.removal import guarded_urns
 from wecityctl.engine.removal.takedown import is_secrets, kept_objects, left_alone, released, retained, untouched
-from wecityctl.engine.run.broken import still_served
-from wecityctl.engine.run.context import Context
+from wecityctl.engine.removal.unmanaged import Beside, TakenDown, look_beside
 from wecityctl.engine.run.jobs import JobMaker, provider_registrations
-from wecityctl.engine.run.landing_outputs import LAYER as LANDING
-from wecityctl.engine.run.landing_outputs import is_landing, kubeconfig_of
-from wecityctl.engine.run.outcome import result_of
+from wecityctl.engine.run.partial_failure import still_served
 from wecityctl.engine.run.pending_clouds import PendingClouds
 from wecityctl.engine.run.replaced_clusters import forget_old_cluster
-from wecityctl.engine.run.up_to_date import Look, UpToDateCheck
-from wecityctl.engine.secrets.secret_store import has_certificates
+from wecityctl.engine.state.abandoned_locks import break_dead
 from wecityctl.engine.state.checkpoint import Deployment, StackState
 from wecityctl.engine.state.integrity import UNSOUND
-from wecityctl.engine.state.kubeconfigs import known_kubeconfigs
-from wecityctl.engine.state.pending import resolve_pending, restore_named
-from wecityctl.engine.state.territory import Territory
+from wecityctl.engine.workers.vendors import missing_prerequisites, require_for_cloud, require_for_state
 from wecityctl.errors import AuthenticationError, WecityError
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.city import Cloud
@@ -76,10 +76,10 @@ def restore_lost(context: Context, stack: str, emit: Emit, before: StackState | 
 
 def note_leaving(context: Context, stack: str) -> None:
     """Note which accounts in capabilities a run of the stack takes away, before it does: they are locked after it."""
-    found = leaving.accounts_in(stack, context.state(stack))
+    found = ending_accounts.accounts_in(stack, context.state(stack))
     if found and context.options.operation == "up":
         found -= context.planned_accounts
-    leaving.note(context.backend, stack, found, delete=context.options.delete_data)
+    ending_accounts.note(context.backend, stack, found, delete=context.options.delete_data)
 
 
 def without_integrity_errors(report: Report) -> Report:
@@ -121,7 +121,7 @@ class UpdateTask:
         self._pending_clouds = pending_clouds
         self._open_provisioned = open_provisioned
         self._keeping = Keeping(context)
-        self._territory = Territory(context)
+        self._territory = StateOwnership(context)
         self.reports: dict[str, Report] = {}
         # Only in a preview: deployments that include the retained resources which an `up` would restore to the state.
         self.with_kept: dict[str, Deployment] = {}
@@ -418,7 +418,7 @@ class DestroyTask:
         self._up_to_date = up_to_date
         self._emit = emit
         self._keeping = keeping
-        self._territory = Territory(context)
+        self._territory = StateOwnership(context)
         self._kept: dict[str, tuple[KeptObject, ...]] = {}
         self._beside = Beside()
         self.deleted: set[str] = set()

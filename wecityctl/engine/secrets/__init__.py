@@ -1,1 +1,1 @@
-"""Secrets of a city's state: passphrase, encryption, the secret store, and certificates."""
+"""Encryption of a state's secrets, the passphrase, and the city's certificates."""

@@ -18,11 +18,11 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import uuid4
 
-from wecityctl.engine.locks.engine_lock import LockedError
-from wecityctl.engine.run.updates import About
 from wecityctl.engine.serve.stacks import KeptLease, Stacks, named
 from wecityctl.engine.serve.tokens import Token, hashed
-from wecityctl.engine.state.service_protocol import Session
+from wecityctl.engine.state.engine_lock import LockedError
+from wecityctl.engine.state_service.service_protocol import Session
+from wecityctl.engine.state_service.updates import About
 from wecityctl.errors import WecityError
 from wecityctl.model.naming import WHO
 

@@ -17,8 +17,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from wecityctl.engine.locks.engine_lock import LockedError
-from wecityctl.engine.run.outcome import describe
+from wecityctl.engine.process.outcome import describe
 from wecityctl.engine.serve.leases import LEASE_SECONDS, Lease, Leases
 from wecityctl.engine.serve.log import Failures, ServerLog
 from wecityctl.engine.serve.shares import Admission
@@ -33,8 +32,9 @@ from wecityctl.engine.serve.stacks import (
 )
 from wecityctl.engine.serve.tokens import Role, Token, TokenFile
 from wecityctl.engine.serve.unserved import unserved
-from wecityctl.engine.state import service_protocol as protocol
-from wecityctl.engine.state.service_protocol import (
+from wecityctl.engine.state.engine_lock import LockedError
+from wecityctl.engine.state_service import service_protocol as protocol
+from wecityctl.engine.state_service.service_protocol import (
     BODY,
     ORGANIZATION,
     SESSION,

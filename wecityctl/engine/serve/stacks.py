@@ -14,17 +14,17 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Final
 
-from wecityctl.engine.locks.abandoned import release, release_dead
-from wecityctl.engine.locks.engine_lock import Lock, LockedError, held_in_engine, locks_on, require_free
-from wecityctl.engine.locks.run_locks import locks_in
-from wecityctl.engine.run.updates import About, OpenStack, Running, Update
 from wecityctl.engine.state import layout
+from wecityctl.engine.state.abandoned_locks import release, release_dead
 from wecityctl.engine.state.backend import open_states
 from wecityctl.engine.state.checkpoint import ROOT_TYPE
+from wecityctl.engine.state.engine_lock import Lock, LockedError, held_in_engine, locks_on, require_free
 from wecityctl.engine.state.integrity import flaw
 from wecityctl.engine.state.moved import require_here
+from wecityctl.engine.state.run_locks import locks_in
 from wecityctl.engine.state.store import StateStore, compact
 from wecityctl.engine.state.store_project import ProjectStore
+from wecityctl.engine.state_service.updates import About, OpenStack, Running, Update
 from wecityctl.errors import ConfigurationError, NoSuchStackError, WecityError
 from wecityctl.journal.replay import require_known, whole
 from wecityctl.model.naming import PROJECT, WHO

@@ -1,1 +1,1 @@
-"""States and their storage: directories, S3, PostgreSQL, and the service to which the engine sends its journal."""
+"""States: what they contain, where they are stored, and the locks on them."""

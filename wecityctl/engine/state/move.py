@@ -13,15 +13,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from wecityctl.engine.locks.abandoned import break_dead
-from wecityctl.engine.locks.engine_lock import held_in_engine
-from wecityctl.engine.locks.run_locks import whole_city
 from wecityctl.engine.state import layout
+from wecityctl.engine.state.abandoned_locks import break_dead
 from wecityctl.engine.state.backend import Backend
-from wecityctl.engine.state.care import states_of
 from wecityctl.engine.state.checkpoint import deployment_in
+from wecityctl.engine.state.engine_lock import held_in_engine
 from wecityctl.engine.state.layout import BACKUPS, HISTORY, META, META_KEY, STACKS, states_in
+from wecityctl.engine.state.maintenance import states_of
 from wecityctl.engine.state.moved import Mark, left_key, read_mark, under_way_key
+from wecityctl.engine.state.run_locks import whole_city
 from wecityctl.engine.state.store import unpacked
 from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
 from wecityctl.model.fileurl import FileUrlError, file_path

@@ -20,9 +20,9 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
-from wecityctl.engine.locks.engine_lock import LockedError, held_in_engine
 from wecityctl.engine.state import layout
 from wecityctl.engine.state.checkpoint import Deployment, deployment_in, deployment_of
+from wecityctl.engine.state.engine_lock import LockedError, held_in_engine
 from wecityctl.engine.state.integrity import flaw, require_sound
 from wecityctl.engine.state.moved import Mark, read_mark
 from wecityctl.errors import DeploymentError, WecityError

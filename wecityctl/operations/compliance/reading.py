@@ -183,7 +183,7 @@ async def _compare(
     """
     from wecityctl.drift import classify, stated
     from wecityctl.drift.examine import examine, put
-    from wecityctl.drift.recorded import Recorded
+    from wecityctl.drift.recorded_object import RecordedObject
     from wecityctl.kube.errors import ApiError, Forbidden, WebhookUnreachable
 
     objects, found = [], {}
@@ -193,7 +193,7 @@ async def _compare(
         if there is None or not _is_known(item):
             continue
         version = str(item.get("apiVersion"))
-        one = Recorded("", "", version, kind, namespace, name, _applier(there), item, there)
+        one = RecordedObject("", "", version, kind, namespace, name, _applier(there), item, there)
         if one.is_security:
             objects.append(one)
             fields = stated.unlike(one.body, there)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from multiprocessing.connection import Connection
 
-from wecityctl.engine.process.engine import ANSWER_SECONDS, Engine
+from wecityctl.engine.workers.engine import ANSWER_SECONDS, Engine
 from wecityctl.errors import TimedOutError, WecityError
 from wecityctl.operations.policy_evaluation import cache
 from wecityctl.policy.check import PolicyReport

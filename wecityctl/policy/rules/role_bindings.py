@@ -10,7 +10,7 @@ from typing import Any
 
 from wecityctl.model import naming
 from wecityctl.model.city import City
-from wecityctl.model.people import person
+from wecityctl.model.identities import person
 from wecityctl.policy.admission import MANAGE, Validation, may, policy, quote, resources
 from wecityctl.policy.findings import about
 from wecityctl.policy.model import Finding, Manifest, PolicyInput, Rule

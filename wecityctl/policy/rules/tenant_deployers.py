@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from wecityctl.model import naming
 from wecityctl.model.city import City
-from wecityctl.model.people import person
+from wecityctl.model.identities import person
 from wecityctl.policy.admission import VARIABLES, Validation, deploys, policy, quote, resources
 from wecityctl.policy.model import Finding, Manifest, PolicyInput, Rule
 from wecityctl.policy.rules.role_bindings import DUTIES, people

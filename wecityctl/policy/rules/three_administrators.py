@@ -8,7 +8,7 @@ from itertools import combinations, permutations
 from typing import Any
 
 from wecityctl.model import naming
-from wecityctl.model.people import person
+from wecityctl.model.identities import person
 from wecityctl.policy.model import Finding, PolicyInput, Rule
 from wecityctl.policy.objects import name_of
 from wecityctl.resource_graph import RecordedResource

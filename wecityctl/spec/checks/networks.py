@@ -11,7 +11,7 @@ from wecityctl.model.addresses import PRIVATE, SMALLEST_SUBNET, NoSpaceError, po
 from wecityctl.model.city import Cloud
 from wecityctl.model.reserved import reserved_on
 from wecityctl.spec.checks.check import Check
-from wecityctl.spec.checks.landings import limits_of
+from wecityctl.spec.checks.landing_zones import limits_of
 from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
 

@@ -6,7 +6,7 @@ reloads nginx without dropping connections. An invalid configuration is never lo
 
 from __future__ import annotations
 
-from stacks import network, pods
+from stacks import network_policies, pods
 from stacks.base.kubernetes import priority_class
 from stacks.objects import Manifest
 from stacks.platforms.component import CapabilityComponent, CapabilityScope
@@ -175,8 +175,11 @@ class Gateway(CapabilityComponent):
         is_main = gateway_of(self.scope.inputs.city) == context.capability
         if is_main:
             self.scope.add(
-                network.policy(
-                    namespace, f"{name}-entry", context.selector, ingress=[network.from_anywhere([context.type.port])]
+                network_policies.policy(
+                    namespace,
+                    f"{name}-entry",
+                    context.selector,
+                    ingress=[network_policies.from_anywhere([context.type.port])],
                 )
             )
         configuration = self.scope.add(pods.config_map(namespace, f"{name}-configuration", files))
