@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,7 @@ from wecityctl.resource_graph import RecordedResource, Recording
 
 ADMIN = "administrators-password"
 PASSWORD = "apps-password"
+DATABASE_OF_IDENTITY = "capability_identity_db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,9 +308,57 @@ def object_store(city: Attacked, image: RootFilesystem) -> Iterator[Served]:
             raise
 
 
-def wait_until(check: Callable[[], bool], seconds: float = 40) -> None:
-    """Wait until `check` is true; fail when it is not within `seconds`."""
+@contextmanager
+def identity_server(city: Attacked, image: RootFilesystem, database: Served) -> Iterator[Served]:
+    """The identity server of `city` over the `database` of the same city, where it has been provisioned."""
+    # As the pod: the image itself says the group of root, which may not read the certificate's key.
+    served = Served(city, "identity", replace(image, user="1000:1000"))
+    served.certify()
+    # Java asks four times for its own address, by IPv6 as well: a name server that is not there costs ten seconds each.
+    (image.root / "etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
+    bound = {"host": "127.0.0.1", "port": str(database.port), "database": DATABASE_OF_IDENTITY}
+    bound |= {"username": DATABASE_OF_IDENTITY, "password": PASSWORD, "ca.crt": database.authority}
+    place = image.root / "bindings/db"
+    place.mkdir(parents=True, exist_ok=True)
+    for name, text in bound.items():
+        (place / name).write_text(text)
+    env = {item["name"]: item.get("value", ADMIN) for item in served.container("identity")["env"]}
+    management = free_port()
+    env |= {
+        "KC_BOOTSTRAP_ADMIN_USERNAME": "admin",
+        "KC_HTTP_HOST": "127.0.0.1",
+        "KC_HTTPS_PORT": str(served.port),
+        "KC_HTTP_MANAGEMENT_PORT": str(management),
+        # The least that it takes.
+        "KC_HTTPS_CERTIFICATES_RELOAD_PERIOD": "30s",
+        # A server that lives for a minute gains nothing from Java's second compiler, which takes half of its time.
+        "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1 -Djava.net.preferIPv4Stack=true",
+    }
+    path = served.container("identity")["readinessProbe"]["httpGet"]["path"]
+    context = ssl.create_default_context(cadata=served.authority)
+
+    def ready() -> bool:
+        # Both: the server opens the port of its users a moment after it says that it is ready.
+        urls = (f"https://127.0.0.1:{management}{path}", f"https://127.0.0.1:{served.port}/auth/realms/master")
+        try:
+            for url in urls:
+                urllib.request.urlopen(url, timeout=10, context=context).close()
+        except OSError:
+            return False
+        return True
+
+    with served.running("identity", served.command("identity"), **env):
+        try:
+            wait_until(ready, 360, period=1)
+            yield served
+        except BaseException:
+            print("\n".join(served.log[-40:]))
+            raise
+
+
+def wait_until(check: Callable[[], bool], seconds: float = 40, period: float = 0.1) -> None:
+    """Wait until `check` is true, and ask every `period`; fail when it is not within `seconds`."""
     deadline = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.1)
+        time.sleep(period)

@@ -33,7 +33,7 @@ def test_keycloak_starts_on_postgresql(
     for parent in (data, *data.parents[:3]):
         parent.chmod(parent.stat().st_mode | 0o055)
     database_port, port, management = free_port(), free_port(), free_port()
-    database, image = unpacked("postgresql"), unpacked("keycloak")
+    database, image = unpacked("postgresql"), unpacked("identity")
     settings = {
         "KC_DB_URL": f"jdbc:postgresql://127.0.0.1:{database_port}/keycloak",
         "KC_DB_USERNAME": "keycloak",
@@ -69,8 +69,8 @@ def test_keycloak_starts_on_postgresql(
 
 
 def test_licences_of_maven_artefacts_are_kept(built: Callable[..., dict[str, oci.BuiltImage]], tmp_path: Path) -> None:
-    _, entries = read_layers(built("keycloak")["keycloak"].archive, tmp_path)
-    (artefact,) = json.loads(entries["usr/share/doc/keycloak/artefacts.json"].read())["maven"]
+    _, entries = read_layers(built("identity")["identity"].archive, tmp_path)
+    (artefact,) = json.loads(entries["usr/share/doc/identity/artefacts.json"].read())["maven"]
     assert artefact["artifact"].startswith("org.keycloak:keycloak-quarkus-dist:")
     assert artefact["licence"] == "Apache License, Version 2.0"
     assert "opt/keycloak/LICENSE.txt" in entries

@@ -32,8 +32,8 @@ def write(directory: Path, text: str, name: str = "web") -> Path:
 def test_shipped_recipes_are_the_images_that_the_stacks_name() -> None:
     names = {recipe.name for recipe in oci.catalogue()}
     own = {name for item in registered().values() for name in item.type.images}
-    assert names == {"coredns", "debian", "keycloak", "pause", "sample-app"} | own
-    assert own >= {"cache", "gateway", "object-storage", "postgresql"}
+    assert names == {"coredns", "debian", "pause", "sample-app"} | own
+    assert own >= {"cache", "gateway", "identity", "object-storage", "postgresql"}
 
 
 @pytest.mark.parametrize("recipe", oci.catalogue(), ids=lambda recipe: recipe.name)
@@ -60,7 +60,7 @@ def test_numbers_of_users_are_upstreams() -> None:
         "cache": (999, 999),
         "gateway": (101, 101),
         "sample-app": (65532, 65532),
-        "keycloak": (1000, 0),
+        "identity": (1000, 0),
         "object-storage": (65532, 65532),
         # A base is no image to run, and the embedded cloud says as whom the other two run.
         "debian": None,

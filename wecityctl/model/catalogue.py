@@ -170,7 +170,8 @@ class CapabilityType:
     `encrypted`: its protocol is always encrypted, even if none of its ports says `https`. `tls`: its server can have a
     certificate of the city's CA, and then refuses plain connections. `sm`: it offers SM2, SM3 and SM4 for what it
     stores and sends. `limits` apply to a use that states none. `connections` is the total for all users of an instance,
-    by size (empty: not counted).
+    by size (empty: not counted). `admin_password_fixed`: its server takes the administrator's password at its first
+    start alone, so that `secrets rotate` leaves it.
     """
 
     name: str
@@ -193,6 +194,7 @@ class CapabilityType:
     encrypted: bool = False
     tls: bool = False
     sm: bool = False
+    admin_password_fixed: bool = False
     limits: UseLimits = UseLimits()
     connections: Mapping[Size, int] = field(default_factory=dict)
 

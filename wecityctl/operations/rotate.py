@@ -40,6 +40,12 @@ def chosen(session: Session, names: Iterable[str] = (), app: str = "", capabilit
     everything = credentials(session)
     by_name = {item.name: item for item in everything}
     unknown = [name for name in names if name not in by_name]
+    for item in session.city.capabilities:
+        if unknown and unknown[0] == naming.admin_key(item.name) and session.catalogue[item.type].admin_password_fixed:
+            raise ConfigurationError(
+                f"{item.name} takes its administrator's password at its first start alone",
+                resolution="change it in its own console; the city's jobs go on with the account that they have",
+            )
     if unknown:
         raise ConfigurationError(
             f"{unknown[0]!r} is no generated password of this city",
@@ -84,7 +90,8 @@ def _credentials(session: Session) -> Iterator[Credential]:
     city, catalogue = session.city, session.catalogue
     needed = {name for stack in session.plan.whole.stacks for name in stack.secrets}
     for item in city.capabilities:
-        if (name := naming.admin_key(item.name)) in needed and not item.is_entry:
+        fixed = item.is_entry or catalogue[item.type].admin_password_fixed
+        if (name := naming.admin_key(item.name)) in needed and not fixed:
             yield Credential(name, item.name, f"{item.name}'s administrator")
     users: list[tuple[App | Capability, tuple[Use, ...]]] = [(app, app.uses) for app in city.apps]
     users += [(item, uses_of(item, city.capabilities, catalogue)) for item in city.capabilities]

@@ -87,7 +87,9 @@ done
 printf '<Account><Access>%s</Access><Secret>%s</Secret><Role>user</Role></Account>' "$APP_ROLE" "$APP_SECRET_KEY" > user
 call PATCH "$admin/create-user" 201 409 < user
 if [ "$status" = 409 ]; then
-  printf '<MutableProps><Secret>%s</Secret><Role>user</Role></MutableProps>' "$APP_SECRET_KEY" > user
+  # A number is when the user was locked, see `deprovision`.
+  printf '<MutableProps><Secret>%s</Secret><Role>user</Role><UserID>0</UserID></MutableProps>' \
+    "$APP_SECRET_KEY" > user
   call PATCH "$admin/update-user?access=$APP_ROLE" 200 < user
 fi
 rm -f user

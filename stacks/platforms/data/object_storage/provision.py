@@ -9,6 +9,7 @@ import pulumi
 
 from stacks.platforms import tls
 from stacks.platforms.data.object_storage.access import PROVISION, REGION
+from stacks.platforms.data.object_storage.deprovision import DELETE, DEPROVISION, INVENTORY
 from stacks.platforms.provisioner import Provisioner, as_bytes
 from stacks.stack_references import KnownEndpoint
 from wecityctl.model.catalogue import UseLimits
@@ -36,4 +37,4 @@ def _connecting(is_tls: bool) -> Mapping[str, str]:
     return {"AUTHORITY": tls.AUTHORITY} if is_tls else {}
 
 
-PROVISIONER = Provisioner(PROVISION, _values, _settings, _connecting)
+PROVISIONER = Provisioner(PROVISION, _values, _settings, _connecting, DEPROVISION, DELETE, INVENTORY)

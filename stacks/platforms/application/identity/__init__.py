@@ -1,0 +1,29 @@
+"""The capability type `identity`: users and tokens by OpenID Connect; each use has a client in its tenant's realm."""
+
+from wecityctl.model.catalogue import Binding, CapabilityType, CapabilityUse, Pods, Port, UseLimits
+
+TYPE = CapabilityType(
+    name="identity",
+    platform="application",
+    title="identity and sign-in 统一身份认证",
+    engines=("keycloak",),
+    licence="Apache-2.0",
+    program=f"{__name__}.program:Identity",
+    ports=(Port("https", 8443, "https", ui=True), Port("management", 9000, "https", metrics=True)),
+    images=("identity",),
+    pods=(Pods(cpu="500m", memory="768Mi"),),
+    binding=Binding(
+        "oidc",
+        keys=("issuer", "client-id", "client-secret"),
+        credentials=("client-secret",),
+        provisioner=f"{__name__}.provision:PROVISIONER",
+        stores_data=True,
+    ),
+    uses=(CapabilityUse("postgresql", "db", UseLimits(connections=20)),),
+    versions=("26.7.3",),
+    architectures=("amd64",),
+    admin_password_fixed=True,
+    health="a client of the server's own gets a token and reads what the token opens",
+    probe=f"{__name__}.health:PROBE",
+    tls=True,
+)
