@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from wecityctl.engine.context import ending_accounts
 from wecityctl.engine.context.ending_accounts import Account, Leaving
 from wecityctl.engine.state.run_locks import part_of_city
-from wecityctl.errors import ExitCode, WecityError
+from wecityctl.errors import ExitCode, WecityError, error_text
 from wecityctl.model.events import Progress
 from wecityctl.model.naming import label_value
 from wecityctl.model.requirements import CAPABILITY
@@ -69,7 +69,7 @@ def end_access(
         finally:
             emit(Progress("accounts", "lock", done=True, seconds=time.monotonic() - begun))
     except (WecityError, OSError) as error:
-        own.fail(error.message if isinstance(error, WecityError) else str(error))
+        own.fail(error_text(error))
     code = ExitCode.DEPLOYMENT if own.failed and not result.exit_code else result.exit_code
     return replace(result, notes=(*result.notes, *own.notes, *others.notes), exit_code=code)
 
@@ -91,7 +91,7 @@ def _end_others(
     try:
         _end(session, clusters, backend, result, stacks, 0.0, ended)
     except (WecityError, OSError) as error:
-        ended.fail(error.message if isinstance(error, WecityError) else str(error), "that another run has noted")
+        ended.fail(error_text(error), "that another run has noted")
 
 
 def _end(
