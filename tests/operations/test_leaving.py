@@ -26,6 +26,7 @@ from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.city import City
 from wecityctl.model.events import Event, RunResult, StackResult
 from wecityctl.model.outputs import Endpoint, PlatformOutputs, to_json
+from wecityctl.operations import leftovers
 from wecityctl.operations.account_servers import Server, provisioned_accounts
 from wecityctl.operations.deprovision import end_access
 from wecityctl.operations.leftovers import parse_inventory
@@ -257,6 +258,37 @@ def test_a_list_tells_owner_size_and_age() -> None:
     cache = Server("main", "s", replace(ENDPOINT, capability="cache", type="cache"), CATALOGUE["cache"], is_tls=True)
     [found] = parse_inventory("account health.app.c - 5 open -", cache, {})
     assert found.owner == "health/app/c"
+
+
+def test_what_an_owner_left_under_the_name_of_another_is_listed_and_deleted(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`health/ap/p-db` and `health/ap-p/db` come to one role, and the Job of the second waits for the first to go."""
+    old, new = (Account("main", "postgresql", f"health/{owner}") for owner in ("ap/p-db", "ap-p/db"))
+    write(backend, "leave.tenant.health.main", job(new))
+    ending_accounts.note(backend, "leave.tenant.health.main", [old, HEALTH])
+    ran: list[tuple[str, Any]] = []
+
+    def run(server: Server, city: Any, cluster: Any, task: str, accounts: Any = ()) -> str:
+        ran.append((task, accounts))
+        return f"account health_ap_p_db {recorded} 7500000 locked 1700000000\n"
+
+    monkeypatch.setattr(Server, "run", run)
+    monkeypatch.setattr(
+        leftovers, "_open", lambda *_: (backend, Clusters(found={"main": replace(CLUSTER, kubeconfig="{}")}))
+    )
+    session, events = session_of(make_city("leave", backend=backend.url)), list[Event]()
+    # The server records no owner: it may be the one that is in use.
+    recorded = "-"
+    assert leftovers.list_leftovers(session, events.append).items == ()
+    recorded = new.owner
+    assert leftovers.list_leftovers(session, events.append).items == ()
+    recorded = old.owner
+    [found] = leftovers.list_leftovers(session, events.append).items
+    assert (found.name, found.owner, found.planned) == ("postgresql/health_ap_p_db", old.owner, False)
+    assert leftovers.delete_leftovers(session, [found.name], events.append) == (found,)
+    assert ran[-1] == ("delete", [("health_ap_p_db", old.owner)])
+    assert [item.done for item in ending_accounts.noted(backend)["leave.tenant.health.main"]] == [True, False]
 
 
 def test_the_job_is_one_of_those_that_may_reach_the_server_and_tells_no_password() -> None:

@@ -38,7 +38,7 @@ def unlock(
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
 
-    session = open_session(path, current_placement)
+    session = open_session(path, current_placement, lenient=True)
     found = operation.find_locks(session, stack)
     if found.lines and not yes:
         require_can_ask(f"releasing locks of {session.city.name}")
