@@ -25,8 +25,9 @@ class Provisioner:
 
     `script` is an idempotent shell script. A Job runs it in the capability's image, in its namespace and as its
     administrator, again whenever its input changes. Its environment has HOST, PORT, ADMIN_PASSWORD, APP_ROLE (the
-    account's name), APP_PASSWORD, APP_PASSWORD_SHA256, other generated credentials as APP_<NAME>, OWNER (whose account
-    it is), and the variables from `settings` and `connecting`.
+    account's name), APP_PASSWORD with APP_PASSWORD_SHA256 and APP_PASSWORD_SCRAM (`stacks.passwords`), other generated
+    credentials as APP_<NAME>, OWNER (whose account it is), and the variables from `settings` and `connecting`. Put
+    no secret on a command line, or into a statement that the server may log.
 
     `values` returns the binding's entries; its arguments are the account's name, the credentials, the endpoint, and the
     path of the CA certificates in the user's pods (empty for a plain connection). `settings` returns the variables with

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from stacks.passwords import scram_verifier
 from tests.attack.conftest import Unpacked
 from tests.attack.served import ADMIN, PASSWORD, Attacked, Served, attacked, database_server, wait_until
 from tests.images.rootfs import needs_root
@@ -150,6 +151,27 @@ def test_a_role_gets_its_connections_and_leaves_the_others_theirs(connect: Conne
         for each in held:
             with contextlib.suppress(Exception):
                 each.close()
+
+
+def test_no_password_or_data_of_an_app_is_in_the_servers_log(connect: Connect, served: Served) -> None:
+    with contextlib.closing(connect(EVE)) as eve:
+        # Provisioning waits for this in vain, and what it sent would be logged.
+        eve.run("BEGIN")
+        eve.run(f"ALTER ROLE {EVE} PASSWORD '{PASSWORD}'")
+        assert "lock timeout" in served.provision(code=3, password="the-next-password", only=EVE)
+        eve.run("ROLLBACK")
+        for statement in ("ALTER ROLE nobody PASSWORD 'of-a-statement'", "DO $$ BEGIN RAISE 'an error' USING DETAIL = "
+                          "'of-a-detail'; END $$", "SELECT 'of-a-statement'::integer / 0"):  # fmt: skip
+            with pytest.raises(Exception, match=r"exist|denied|error|invalid"):
+                eve.run(statement)
+    wait_until(lambda: served.logged("canceling statement due to lock timeout"))
+    wait_until(lambda: served.logged("an error"))
+    for word in ("the-next-password", "SCRAM-SHA-256$", "STATEMENT", "of-a-detail"):
+        assert not served.logged(word), word
+    served.provision()
+    with contextlib.closing(connect("postgres", ADMIN)) as admin:
+        (stored,) = admin.run("SELECT rolpassword FROM pg_authid WHERE rolname = :role", role=EVE)
+        assert stored == [scram_verifier(EVE, PASSWORD)]
 
 
 def test_a_role_may_not_write_more_temporary_files(connect: Connect) -> None:

@@ -48,10 +48,14 @@ END
 $owned$;
 """
 
-# psql reads the password from its environment (`getenv`), so that it is on no command line.
+# Sent with the connection, as statements that fail are logged with their text by default.
+QUIET = "-c log_min_error_statement=panic -c log_statement=none -c log_min_duration_statement=-1"
+
+# psql reads the verifier from its environment (`getenv`), so that it is on no command line. The server never sees the
+# password: it logs statements that fail, and who reads its log must not learn it.
 _SQL = rf"""
 \getenv role APP_ROLE
-\getenv password APP_PASSWORD
+\getenv verifier APP_PASSWORD_SCRAM
 \getenv connections CONNECTIONS
 \getenv statement_seconds STATEMENT_SECONDS
 \getenv storage STORAGE
@@ -64,7 +68,7 @@ SET lock_timeout = '5s';
 REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC;
 {TABLE}{_OWNED}
 SELECT format('CREATE ROLE %I', :'role') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \gexec
-ALTER ROLE :"role" WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'password'
+ALTER ROLE :"role" WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'verifier'
   CONNECTION LIMIT :connections;
 ALTER ROLE :"role" SET temp_file_limit = '{TEMPORARY_FILES_OF_A_SESSION}';
 ALTER ROLE :"role" SET statement_timeout = :'statement_timeout';
@@ -88,11 +92,12 @@ INSERT INTO wecity.limits AS old (role, connections, statement_seconds, storage,
     state = 'open';
 """  # noqa: S608 - what goes in are constants of this module
 
-# Runs as the administrator in a Job. Environment: APP_ROLE, APP_PASSWORD, CONNECTIONS, STATEMENT_SECONDS, STORAGE
+# Runs as the administrator in a Job. Environment: APP_ROLE, APP_PASSWORD_SCRAM, CONNECTIONS, STATEMENT_SECONDS, STORAGE
 # (bytes), STORAGE_STATED (yes, no) and OWNER (tenant, app and binding); PGSSLMODE and PGSSLROOTCERT, which psql itself
 # reads, say how to verify the server.
 PROVISION = f"""set -eu
 export PGPASSWORD="$ADMIN_PASSWORD" PGUSER=postgres PGHOST="$HOST" PGPORT="$PORT" PGCONNECT_TIMEOUT=5
+export PGOPTIONS='{QUIET}'
 tries=0
 # Whether somebody answers; who it is, psql checks.
 until {BINARIES}/pg_isready --dbname=sslmode=prefer --quiet; do

@@ -15,7 +15,7 @@ from stacks.base.kubernetes import priority_class
 from stacks.objects import Manifest, secret_value
 from stacks.platforms import tls
 from stacks.platforms.application.postgresql import guard as postgresql_guard
-from stacks.platforms.application.postgresql.access import BINARIES
+from stacks.platforms.application.postgresql.access import BINARIES, QUIET
 from stacks.platforms.component import CapabilityScope
 from stacks.platforms.stateful import (
     GUARD_REQUESTS,
@@ -57,7 +57,7 @@ else
   rm -f {PGDATA}/postmaster.pid
   # The password follows the Secret: after a rotation, and where volumes outlived the state that knew the old one.
   printf "ALTER ROLE postgres PASSWORD '%s';\\n" "$POSTGRES_PASSWORD" |
-    {BINARIES}/postgres --single -D {PGDATA} -c jit=off postgres > /dev/null
+    {BINARIES}/postgres --single -D {PGDATA} -c jit=off {QUIET} postgres > /dev/null
 fi
 cat > {PGDATA}/pg_hba.conf <<'END'
 {ACCESS}END
@@ -143,6 +143,10 @@ def start(context: CapabilityScope) -> str:
         # Unauthenticated connections take slots away from others, so they are closed after a short time.
         "authentication_timeout": "10s",
         "tcp_keepalives_idle": "60s",
+        # Statements, and the details and contexts of errors, have data and passwords of apps. An app gets its own
+        # errors whole; whoever may read the pod's log must not.
+        "log_min_error_statement": "panic",
+        "log_error_verbosity": "terse",
     }
     if context.tls:
         settings |= {
