@@ -31,6 +31,24 @@ CREATE TABLE IF NOT EXISTS wecity.limits (
 ALTER TABLE wecity.limits ADD COLUMN IF NOT EXISTS owner text;
 """
 
+# A file in the data directory with the roles and databases that `pg_hba.conf` closes for all but the administrator.
+# Unlike a row of a catalogue, no app can hold it with an open transaction. It is never empty, as an empty one would
+# make `pg_hba.conf` invalid; no account has a name with a hyphen.
+REJECTED = "wecity-rejected"
+NOBODY = "wecity-nobody"
+
+
+def reject(more: str = "") -> str:
+    """PL/pgSQL statements that write `REJECTED`: locked roles, and those of the text array `more`; then reload it."""
+    return f"""
+  EXECUTE format('COPY (SELECT unnest(%L::text[])) TO %L',
+    ARRAY['{NOBODY}'] {more and f"|| {more}"} || ARRAY(
+      SELECT '"' || l.role || '"' FROM wecity.limits l JOIN pg_roles r ON r.rolname = l.role WHERE NOT r.rolcanlogin),
+    current_setting('data_directory') || '/{REJECTED}');
+  PERFORM pg_reload_conf();
+"""  # noqa: S608 - what goes in are constants of these modules
+
+
 # Database names derive from tenant, app and binding, so different apps may get the same name over time. The recorded
 # owner prevents handing one app's data to another. Databases without a record belong to their current app.
 _OWNED = """
@@ -90,6 +108,13 @@ INSERT INTO wecity.limits AS old (role, connections, statement_seconds, storage,
     stated = excluded.stated,
     owner = excluded.owner,
     state = 'open';
+SELECT position('"' || :'role' || '"' IN coalesce(pg_read_file('{REJECTED}', 0, 1000000, true), '')) > 0 AS rejected
+\gset
+\if :rejected
+DO $reject$ BEGIN {reject()} END $reject$;
+-- The server reads the file a moment later.
+SELECT pg_sleep(0.5);
+\endif
 """  # noqa: S608 - what goes in are constants of this module
 
 # Runs as the administrator in a Job. Environment: APP_ROLE, APP_PASSWORD_SCRAM, CONNECTIONS, STATEMENT_SECONDS, STORAGE

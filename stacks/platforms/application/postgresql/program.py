@@ -15,7 +15,7 @@ from stacks.base.kubernetes import priority_class
 from stacks.objects import Manifest, secret_value
 from stacks.platforms import tls
 from stacks.platforms.application.postgresql import guard as postgresql_guard
-from stacks.platforms.application.postgresql.access import BINARIES, QUIET
+from stacks.platforms.application.postgresql.access import BINARIES, NOBODY, QUIET, REJECTED
 from stacks.platforms.component import CapabilityScope
 from stacks.platforms.stateful import (
     GUARD_REQUESTS,
@@ -37,7 +37,12 @@ RESERVED = 5
 PROGRAM_BYTES = 128 * 1024**2
 
 # Written at every start, so that existing volumes get it too. Plain connections are accepted only from the pod itself.
-ACCESS = """local all all scram-sha-256
+ACCESS = f"""local all all scram-sha-256
+host all postgres 127.0.0.1/32 scram-sha-256
+host all postgres ::1/128 scram-sha-256
+REMOTE all postgres all scram-sha-256
+host @{REJECTED} all all reject
+host all @{REJECTED} all reject
 host all all 127.0.0.1/32 scram-sha-256
 host all all ::1/128 scram-sha-256
 REMOTE all all all scram-sha-256
@@ -59,6 +64,7 @@ else
   printf "ALTER ROLE postgres PASSWORD '%s';\\n" "$POSTGRES_PASSWORD" |
     {BINARIES}/postgres --single -D {PGDATA} -c jit=off {QUIET} postgres > /dev/null
 fi
+[ -s {PGDATA}/{REJECTED} ] || echo {NOBODY} > {PGDATA}/{REJECTED}
 cat > {PGDATA}/pg_hba.conf <<'END'
 {ACCESS}END
 """
