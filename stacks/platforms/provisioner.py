@@ -18,6 +18,18 @@ from wecityctl.model.quantity import parse_quantity
 # Passed to scripts if there is no limit, which can happen with types of partners' packages.
 UNBOUNDED = 2**62
 
+# A shell function for servers that record no owners. `is_of ACCOUNT OWNER`: whether the account's name is the one of
+# that owner (`naming.account_name` with dots); any owner, if it is `-`, which is not known. A name that was shortened
+# has the beginning of the owner's, a hyphen and a digest.
+IS_OF = r"""
+is_of() {
+  [ "$2" != - ] || return 0
+  named=$(printf %s "$2" | tr / .)
+  if [ "${#named}" -le 63 ]; then [ "$named" = "$1" ]; return; fi
+  case $named in "${1%-????????}"*) [ "${1%-????????}" != "$1" ] ;; *) return 1 ;; esac
+}
+"""
+
 
 @dataclass(frozen=True)
 class Provisioner:

@@ -273,7 +273,8 @@ def test_a_user_of_a_cache_is_locked_at_once_and_its_neighbour_goes_on(cache: Ke
     assert state == "locked"
     assert abs(int(since) - time.time()) < 60
 
-    lines = f"{USER} health/code/cache\nnobody.x.y nobody/x/y\nadmin nobody/x/y\n"
+    # Names that are not those of their owners, as a forged note may have them, are left alone.
+    lines = f"{USER} health/code/cache\nnobody.x.y nobody/x/y\nadmin nobody/x/y\n{OTHER} health/code/cache\n"
     cache.run(CACHE.deprovision, lines, TLS=TLS_OPTIONS)
     after = inventory(cache.run(CACHE.inventory, TLS=TLS_OPTIONS))
     assert after[USER][2:] == ["locked", since]
@@ -323,6 +324,7 @@ def test_a_user_of_an_object_store_is_locked_at_once_and_its_neighbour_goes_on(s
     assert before == {BUCKET: ["-", str(10 * len(ODD)), "open", "-"], OTHERS: ["-", "1", "open", "-"]}
 
     lines = f"{BUCKET} health/code/files\nnobody.x.y nobody/x/y\nadmin nobody/x/y\nhealth.code health/code/files\n"
+    lines += f"{OTHERS} health/code/files\n"
     store.run(STORE.deprovision, lines, **reach)
     with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
         eve.get_object(Bucket=BUCKET, Key="a&b")
