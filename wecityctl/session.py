@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from wecityctl.image_references import image_references
-from wecityctl.inputs import Cluster, StackInputs, narrowed, reaches
+from wecityctl.inputs import Cluster, StackInputs, narrowed, reaches, without_workloads
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
 from wecityctl.model.outputs import Outputs
@@ -63,7 +63,7 @@ class Session:
         `upstream` has the outputs of the stacks that this one depends on. Of `secrets`, only the keys that it names are
         passed.
         """
-        is_landing = stack.layer == "landing"
+        is_landing, is_shared = stack.layer == "landing", stack.layer in ("base", "platform")
         found = StackInputs(
             city=as_of(self.city, day or date.today()),
             stack=stack,
@@ -77,7 +77,9 @@ class Session:
             interconnects=self.plan.interconnects,
             reach=reaches(self.city, self.plan.interconnects, stack.cloud, clusters),
         )
-        return narrowed(found) if is_landing else found
+        if is_landing:
+            return narrowed(found)
+        return without_workloads(found) if is_shared else found
 
 
 def open_session(path: Path, lookup: PlacementLookup | None = None, *, explain: bool = False) -> Session:
