@@ -96,6 +96,13 @@ ALTER ROLE :"role" RESET default_transaction_read_only;
 SELECT format('CREATE DATABASE %I OWNER %I', :'role', :'role')
   WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'role') \gexec
 REVOKE ALL ON DATABASE :"role" FROM PUBLIC;
+-- What its owner may have changed of it that keeps it, or its limits, from working.
+ALTER DATABASE :"role" OWNER TO :"role";
+ALTER DATABASE :"role" WITH ALLOW_CONNECTIONS true CONNECTION LIMIT -1 IS_TEMPLATE false;
+SELECT format(statement, :'role', setting) FROM
+  unnest(ARRAY['ALTER DATABASE %1$I RESET %2$I', 'ALTER ROLE %1$I IN DATABASE %1$I RESET %2$I']) statement,
+  unnest(ARRAY['default_transaction_read_only', 'statement_timeout', 'idle_in_transaction_session_timeout',
+    'idle_session_timeout']) setting \gexec
 -- A database that is older than limits, and whose app states none, is not closed for what it holds already.
 INSERT INTO wecity.limits AS old (role, connections, statement_seconds, storage, stated, owner)
   VALUES (:'role', :connections, :statement_seconds,
