@@ -57,9 +57,7 @@ def account_job(
     assert found is not None
     for word in (word for pair in accounts for word in pair):
         if not _WORD.fullmatch(word):
-            raise DeploymentError(
-                f"{word!r:.200} cannot be the name or the owner of an account in {endpoint.capability}"
-            )
+            raise DeploymentError(f"{word!r:.200} is no name or owner of an account in {endpoint.capability}")
     values = {
         "HOST": endpoint.host,
         "PORT": str(endpoint.port),
