@@ -17,7 +17,7 @@ import pulumi
 
 from stacks import pods, references
 from stacks.objects import KubernetesObject, Manifest, Scope, secret_value
-from stacks.passwords import sha256
+from stacks.passwords import scram_verifier, sha256
 from stacks.platforms import tls
 from stacks.platforms.provisioner import Provisioner
 from stacks.platforms.stateful import provisioning_labels
@@ -85,7 +85,10 @@ def provision(
     }
     account, credentials = _account(kind.binding, user, use), _credentials(scope, kind.binding, user, use)
     base = user.object_name(prefix, use, 50)
-    digests = {"sha256": credentials["password"].apply(sha256)} if "password" in credentials else {}
+    digests: dict[str, pulumi.Output[str]] = {}
+    if "password" in credentials:
+        digests["sha256"] = credentials["password"].apply(sha256)
+        digests["scram"] = credentials["password"].apply(lambda password: scram_verifier(account, password))
     # The URN has the name of the binding. The object's name contains the digest, so that new input replaces the Job.
     written = scope.add(
         pods.secret(endpoint.namespace, base, {"role": account, **credentials, **digests}), name=f"{base}-credentials"
@@ -102,7 +105,7 @@ def provision(
     environment = [
         pods.from_secret("APP_ROLE", base, "role"),
         *(pods.from_secret(f"APP_{key.upper().replace('-', '_')}", base, key) for key in credentials),
-        *([pods.from_secret("APP_PASSWORD_SHA256", base, "sha256")] if digests else []),
+        *(pods.from_secret(f"APP_PASSWORD_{key.upper()}", base, key) for key in digests),
         *({"name": key, "value": value} for key, value in settings.items()),
     ]
     return (scope.after(written).add(_job(scope, use, endpoint, provisioner.script, environment, name), name=base),)

@@ -6,6 +6,7 @@ capability as its provisioning Jobs do, with the administrator's password from t
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Collection
 from typing import Literal
@@ -15,6 +16,7 @@ from stacks.objects import Manifest
 from stacks.platforms import tls
 from stacks.platforms.provisioner import Provisioner
 from stacks.platforms.stateful import provisioning_labels
+from wecityctl.errors import DeploymentError
 from wecityctl.inputs import Cluster
 from wecityctl.model import naming
 from wecityctl.model.catalogue import CapabilityType
@@ -23,6 +25,7 @@ from wecityctl.model.outputs import Endpoint
 
 Task = Literal["deprovision", "delete", "inventory"]
 USER = 999
+_WORD = re.compile(r"[A-Za-z0-9._/-]+")
 # Seconds: a Job beyond its deadline is given up by the cluster; what is done is removed should nobody do it before.
 DEADLINE, KEPT = 240, 600
 
@@ -43,13 +46,17 @@ def account_job(
     *,
     is_tls: bool,
 ) -> Manifest:
-    """The Job for `task` at `endpoint`. `accounts` are names and owners, for all tasks but `inventory`.
+    """The Job for `task` at `endpoint`. `accounts` are names and owners, for all tasks but `inventory`. Raises
+    `DeploymentError` for one that would not be a line of two words to the script.
 
     What changes something has one name, so that one that an earlier run has left is found; whoever runs it has locked
     the platform's stack. Lists are made by anybody at any time, each by a Job of its own.
     """
     found = _provisioner(kind)
     assert found is not None
+    for word in (word for pair in accounts for word in pair):
+        if not _WORD.fullmatch(word):
+            raise DeploymentError(f"{word!r:.200} is no name or owner of an account in {endpoint.capability}")
     values = {
         "HOST": endpoint.host,
         "PORT": str(endpoint.port),

@@ -18,6 +18,18 @@ from wecityctl.model.quantity import parse_quantity
 # Passed to scripts if there is no limit, which can happen with types of partners' packages.
 UNBOUNDED = 2**62
 
+# A shell function for servers that record no owners. `is_of ACCOUNT OWNER`: whether the account's name is the one of
+# that owner (`naming.account_name` with dots); any owner, if it is `-`, which is not known. A name that was shortened
+# has the beginning of the owner's, a hyphen and a digest.
+IS_OF = r"""
+is_of() {
+  [ "$2" != - ] || return 0
+  named=$(printf %s "$2" | tr / .)
+  if [ "${#named}" -le 63 ]; then [ "$named" = "$1" ]; return; fi
+  case $named in "${1%-????????}"*) [ "${1%-????????}" != "$1" ] ;; *) return 1 ;; esac
+}
+"""
+
 
 @dataclass(frozen=True)
 class Provisioner:
@@ -25,8 +37,9 @@ class Provisioner:
 
     `script` is an idempotent shell script. A Job runs it in the capability's image, in its namespace and as its
     administrator, again whenever its input changes. Its environment has HOST, PORT, ADMIN_PASSWORD, APP_ROLE (the
-    account's name), APP_PASSWORD, APP_PASSWORD_SHA256, other generated credentials as APP_<NAME>, OWNER (whose account
-    it is), and the variables from `settings` and `connecting`.
+    account's name), APP_PASSWORD with APP_PASSWORD_SHA256 and APP_PASSWORD_SCRAM (`stacks.passwords`), other generated
+    credentials as APP_<NAME>, OWNER (whose account it is), and the variables from `settings` and `connecting`. Put
+    no secret on a command line, or into a statement that the server may log.
 
     `values` returns the binding's entries; its arguments are the account's name, the credentials, the endpoint, and the
     path of the CA certificates in the user's pods (empty for a plain connection). `settings` returns the variables with

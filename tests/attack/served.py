@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from stacks.catalogue import load_catalogue
+from stacks.passwords import scram_verifier, sha256
 from stacks.pem import certificates_of, key_of
 from stacks.platforms import tls
-from stacks.platforms.application.cache.program import probe_password, sha256
+from stacks.platforms.application.cache.program import probe_password
 from tests.images.rootfs import RootFilesystem, free_port
 from tests.stacks.cities import app, application, city, objects, one, record_city
 from wecityctl.engine.secrets.certificates import renewed
@@ -153,8 +154,11 @@ class Served:
             with context.wrap_socket(plain) as secured:
                 return secured.getpeercert(binary_form=True) or b""
 
-    def provision(self, city: Attacked | None = None, code: int = 0, tries: int = 60, password: str = PASSWORD) -> str:
-        """Run every app's provisioning Job to its end, in the order of the files; those of another `city` if given.
+    def provision(
+        self, city: Attacked | None = None, code: int = 0, tries: int = 60, password: str = PASSWORD, only: str = ""
+    ) -> str:
+        """Run every app's provisioning Job to its end, in the order of the files; those of another `city` if given,
+        and that of the user or role `only` alone.
 
         Returns what they have said. `tries` is how often they ask for the server; `password` is each app's.
         """
@@ -165,6 +169,8 @@ class Served:
             labels = template["metadata"]["labels"]
             if labels.get("wecity.dev/provisions") != self.name or "wecity.dev/probes" in labels:
                 continue
+            if only and city.roles[job.name] != only:
+                continue
             (container,) = template["spec"]["containers"]
             # What comes from Secrets are the credentials of the app, but for what is said here.
             values = {item["name"]: item.get("value", password) for item in container["env"]} | {
@@ -174,6 +180,7 @@ class Served:
                 "APP_ROLE": city.roles[job.name],
                 "APP_PASSWORD": password,
                 "APP_PASSWORD_SHA256": sha256(password),
+                "APP_PASSWORD_SCRAM": scram_verifier(city.roles[job.name], password),
             }
             words = [_replaced(text, *self.replacing, ("-lt 60", f"-lt {tries}")) for text in container["command"]]
             done = self.image.run(*words, **values)

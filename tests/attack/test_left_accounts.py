@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -155,7 +156,7 @@ def test_a_database_is_locked_at_once_and_its_neighbour_goes_on(database: Kept) 
     database.run(POSTGRESQL.deprovision, f"{DATABASE} health/code/db")
     with pytest.raises(Exception, match=r"terminat|network|reset|closed"):
         eve.run("SELECT 1")
-    with pytest.raises(Exception, match="password authentication failed"):
+    with pytest.raises(Exception, match="rejects connection"):
         database.connect(DATABASE)
     assert bob.run("SELECT 1") == [[1]]
     bob.close()
@@ -169,6 +170,69 @@ def test_a_database_is_locked_at_once_and_its_neighbour_goes_on(database: Kept) 
     after = inventory(database.run(POSTGRESQL.inventory))
     assert after[DATABASE][2:] == ["locked", since]
     assert after[NEIGHBOUR][2] == "open"
+
+
+def looping(database: Kept, role: str, ended: threading.Event, *statements: str) -> threading.Thread:
+    """An app that comes in again whenever it is ended, and holds what the statements change."""
+
+    def loop() -> None:
+        while not ended.is_set():
+            try:
+                session = database.connect(role)
+                for statement in ("BEGIN", *statements):
+                    session.run(statement)
+                while not ended.is_set():
+                    session.run("SELECT pg_sleep(0.2)")
+            except Exception:
+                ended.wait(0.02)
+
+    found = threading.Thread(target=loop, daemon=True)
+    found.start()
+    return found
+
+
+def test_an_app_that_holds_its_role_again_and_again_is_locked(database: Kept) -> None:
+    """18 sessions of its own, and of a neighbour's that is a member of its role and may use its database."""
+    database.served.provision()
+    with contextlib.closing(database.connect("postgres", ADMIN)) as admin:
+        admin.run(f"GRANT {DATABASE} TO {NEIGHBOUR}")
+    with contextlib.closing(database.connect(DATABASE)) as eve:
+        eve.run(f"GRANT CONNECT ON DATABASE {DATABASE} TO {NEIGHBOUR} WITH GRANT OPTION")
+        eve.run(f"GRANT CONNECT ON DATABASE {DATABASE} TO PUBLIC")
+        eve.run("CREATE TABLE open_to_all AS SELECT 1 AS n")
+        eve.run("GRANT ALL ON open_to_all TO PUBLIC")
+    ended, change = threading.Event(), f"ALTER ROLE {DATABASE} PASSWORD '{PASSWORD}'"
+    sessions = [looping(database, DATABASE, ended, change) for _ in range(18)]
+    grant = f"GRANT CONNECT ON DATABASE {DATABASE} TO PUBLIC"
+    sessions += [looping(database, NEIGHBOUR, ended, f"SET LOCAL ROLE {DATABASE}", change) for _ in range(4)]
+    sessions += [looping(database, NEIGHBOUR, ended, grant) for _ in range(4)]
+    inside = database.connect(NEIGHBOUR, database=DATABASE)
+    assert inside.run("SELECT n FROM open_to_all") == [[1]]
+    try:
+        database.run(POSTGRESQL.deprovision, f"{DATABASE} health/code/db")
+    finally:
+        ended.set()
+        for session in sessions:
+            session.join(40)
+    with pytest.raises(Exception, match=r"terminat|network|reset|closed"):
+        inside.run("SELECT n FROM open_to_all")
+    for role in (DATABASE, NEIGHBOUR):
+        with pytest.raises(Exception, match="rejects connection"):
+            database.connect(role, database=DATABASE)
+    with contextlib.closing(database.connect("postgres", ADMIN)) as admin:
+        query = "SELECT rolcanlogin FROM pg_roles WHERE rolname = :role"
+        assert admin.run(query, role=DATABASE) == [[False]]
+        query = "SELECT rolname FROM pg_roles WHERE NOT rolsuper AND has_database_privilege(oid, :role, 'CONNECT')"
+        assert admin.run(query, role=DATABASE) == [[DATABASE]]
+        assert admin.run("SELECT usename FROM pg_stat_activity WHERE usename = :role", role=DATABASE) == []
+    # It is back, alone in its database.
+    database.served.provision()
+    with contextlib.closing(database.connect(DATABASE)) as eve:
+        assert eve.run("SELECT n FROM open_to_all") == [[1]]
+    with pytest.raises(Exception, match="permission denied for database"):
+        database.connect(NEIGHBOUR, database=DATABASE)
+    with contextlib.closing(database.connect(NEIGHBOUR)) as bob, pytest.raises(Exception, match="permission denied"):
+        bob.run(f"SET ROLE {DATABASE}")
 
 
 def test_an_app_that_comes_back_finds_its_database(database: Kept) -> None:
@@ -265,7 +329,8 @@ def test_a_user_of_a_cache_is_locked_at_once_and_its_neighbour_goes_on(cache: Ke
     assert state == "locked"
     assert abs(int(since) - time.time()) < 60
 
-    lines = f"{USER} health/code/cache\nnobody.x.y nobody/x/y\nadmin nobody/x/y\n"
+    # Names that are not those of their owners, as a forged note may have them, are left alone.
+    lines = f"{USER} health/code/cache\nnobody.x.y nobody/x/y\nadmin nobody/x/y\n{OTHER} health/code/cache\n"
     cache.run(CACHE.deprovision, lines, TLS=TLS_OPTIONS)
     after = inventory(cache.run(CACHE.inventory, TLS=TLS_OPTIONS))
     assert after[USER][2:] == ["locked", since]
@@ -315,6 +380,7 @@ def test_a_user_of_an_object_store_is_locked_at_once_and_its_neighbour_goes_on(s
     assert before == {BUCKET: ["-", str(10 * len(ODD)), "open", "-"], OTHERS: ["-", "1", "open", "-"]}
 
     lines = f"{BUCKET} health/code/files\nnobody.x.y nobody/x/y\nadmin nobody/x/y\nhealth.code health/code/files\n"
+    lines += f"{OTHERS} health/code/files\n"
     store.run(STORE.deprovision, lines, **reach)
     with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
         eve.get_object(Bucket=BUCKET, Key="a&b")

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from stacks.passwords import scram_verifier
+from stacks.platforms.application.postgresql.access import LOCK
 from tests.attack.conftest import Unpacked
 from tests.attack.served import ADMIN, PASSWORD, Attacked, Served, attacked, database_server, wait_until
 from tests.images.rootfs import needs_root
@@ -152,6 +154,27 @@ def test_a_role_gets_its_connections_and_leaves_the_others_theirs(connect: Conne
                 each.close()
 
 
+def test_no_password_or_data_of_an_app_is_in_the_servers_log(connect: Connect, served: Served) -> None:
+    with contextlib.closing(connect(EVE)) as eve:
+        # Provisioning waits for this in vain, and what it sent would be logged.
+        eve.run("BEGIN")
+        eve.run(f"ALTER ROLE {EVE} PASSWORD '{PASSWORD}'")
+        assert "lock timeout" in served.provision(code=3, password="the-next-password", only=EVE)
+        eve.run("ROLLBACK")
+        for statement in ("ALTER ROLE nobody PASSWORD 'of-a-statement'", "DO $$ BEGIN RAISE 'an error' USING DETAIL = "
+                          "'of-a-detail'; END $$", "SELECT 'of-a-statement'::integer / 0"):  # fmt: skip
+            with pytest.raises(Exception, match=r"exist|denied|error|invalid"):
+                eve.run(statement)
+    wait_until(lambda: served.logged("canceling statement due to lock timeout"))
+    wait_until(lambda: served.logged("an error"))
+    for word in ("the-next-password", "SCRAM-SHA-256$", "STATEMENT", "of-a-detail"):
+        assert not served.logged(word), word
+    served.provision()
+    with contextlib.closing(connect("postgres", ADMIN)) as admin:
+        (stored,) = admin.run("SELECT rolpassword FROM pg_authid WHERE rolname = :role", role=EVE)
+        assert stored == [scram_verifier(EVE, PASSWORD)]
+
+
 def test_a_role_may_not_write_more_temporary_files(connect: Connect) -> None:
     eve = connect(EVE)
     assert eve.run("SHOW temp_file_limit") == [["512MB"]]
@@ -244,6 +267,65 @@ def test_a_full_database_is_read_only_then_closed_and_opens_with_a_higher_limit(
     with contextlib.closing(connect(EVE)) as eve:
         assert eve.run("SELECT note FROM kept") == [["from before"]]
     assert state() == "open"
+
+
+def test_notifications_that_a_listener_holds_do_not_fill_the_volume(connect: Connect, served: Served) -> None:
+    assert served.data is not None
+    queue = served.data / "pgdata/pg_notify"
+
+    def size() -> int:
+        return sum(path.stat().st_size for path in queue.iterdir())
+
+    listener, bob = connect(EVE), connect(BOB)
+    listener.run("LISTEN all_day")
+    listener.run("BEGIN")
+    listener.run("SELECT 1")
+    deadline, largest = time.monotonic() + 60, 0
+    send = "SELECT pg_notify('all_day', repeat('x', 7900) || i) FROM generate_series(1, 2000) i"
+    while not served.logged("sessions that filled the queue of notifications"):
+        assert time.monotonic() < deadline
+        with contextlib.suppress(Exception), contextlib.closing(connect(EVE)) as eve:
+            for _ in range(20):
+                eve.run(send)
+                largest = max(largest, size())
+    assert largest > 100 * 1024**2
+    wait_until(lambda: size() < 20 * 1024**2)
+    with pytest.raises(Exception, match=r"terminat|network|reset|closed"):
+        listener.run("SELECT 1")
+    assert bob.run("SELECT 1") == [[1]]
+    bob.close()
+
+
+def test_the_guard_waits_for_a_job_without_a_lock_on_the_limits(connect: Connect) -> None:
+    """A Job changes the table while it has the advisory lock: they would wait for each other."""
+    with contextlib.closing(connect("postgres", ADMIN)) as admin:
+        admin.run(f"SELECT pg_advisory_lock({LOCK})")
+        waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        wait_until(lambda: admin.run(waiting) != [])
+        admin.run("SET lock_timeout = '900ms'")
+        admin.run("ALTER TABLE wecity.limits ADD COLUMN IF NOT EXISTS owner text")
+
+
+def test_what_an_owner_changed_of_its_database_is_as_it_was_after_provisioning(
+    connect: Connect, served: Served
+) -> None:
+    with contextlib.closing(connect(EVE)) as eve:
+        eve.run(f"ALTER DATABASE {EVE} SET default_transaction_read_only = on")
+        eve.run(f"ALTER ROLE {EVE} IN DATABASE {EVE} SET default_transaction_read_only = on")
+        eve.run(f"ALTER DATABASE {EVE} SET statement_timeout = '1ms'")
+        eve.run(f"ALTER DATABASE {EVE} SET search_path = kept")
+        eve.run(f"ALTER DATABASE {EVE} CONNECTION LIMIT 0")
+    with contextlib.closing(connect("postgres", ADMIN)) as admin:
+        admin.run(f"ALTER DATABASE {EVE} OWNER TO {BOB}")
+        admin.run(f"ALTER DATABASE {EVE} ALLOW_CONNECTIONS false")
+    with pytest.raises(Exception, match=r"too many connections|not currently accepting"):
+        connect(EVE)
+    served.provision(limited(connections=8, storage="1Gi", statement_seconds=2))
+    with contextlib.closing(connect(EVE)) as eve:
+        assert eve.run("SHOW default_transaction_read_only") == [["off"]]
+        # What is a matter of taste stays.
+        assert eve.run("SHOW search_path") == [["kept"]]
+        eve.run(f"ALTER DATABASE {EVE} RESET search_path")
 
 
 def test_the_limits_are_no_apps_to_read_or_change(connect: Connect) -> None:

@@ -17,7 +17,7 @@ import yaml
 
 from tests.e2e.files import CityFiles, app, hamlet
 from tests.e2e.machine import Cluster, Machine, machine, objects_in_state
-from tests.support.s3_server import S3Server, s3_server
+from tests.support.s3_server import S3Server, deployers_policy, s3_server
 from wecityctl.model.naming import SIMULATED_LABEL
 from wecityctl.toolchain import locate
 
@@ -338,7 +338,7 @@ def test_on_s3_a_deployers_keys_write_its_own_stack_alone(quay: Quay) -> None:
     stack, keys = f"{NAME}.tenant.parks.main", ("parkskey", "parkssecret0123")
     with s3_server(quay.operator.root, "states", iam=True) as s3:
         s3.add_user(*keys)
-        s3.put_policy("states", _bucket_policy(keys[0], stack))
+        s3.put_policy("states", deployers_policy(keys[0], stack, NAME))
         root, own = s3.environment, s3.environment_of(*keys)
         quay.operator.run("state", "move", quay.files, "--to", s3.url("states"), "--yes", env=root)
         next(quay.files.documents("City"))["spec"]["state"]["backend"] = s3.url("states")
@@ -352,33 +352,6 @@ def test_on_s3_a_deployers_keys_write_its_own_stack_alone(quay: Quay) -> None:
         assert "the secret store could not be written" in told.err
         assert _stored(s3) == before
         quay.operator.run("secrets", "set", quay.files, "library/token", env=root, stdin="theirs")
-
-
-def _bucket_policy(access: str, stack: str) -> dict[str, Any]:
-    """What the how-to says that a deployer writes; all of the rest it reads."""
-    written = [
-        f".pulumi/stacks/wecity/{stack}.json*",
-        f".pulumi/history/wecity/{stack}/*",
-        f".pulumi/backups/wecity/{stack}/*",
-        f".pulumi/locks/organization/wecity/{stack}/*",
-        f".wecity/journals/{stack}/*",
-        f".wecity/locks/{stack}.json",
-        f".wecity/records/{stack}.json",
-        f".wecity/locks/runs/{NAME}*",
-    ]
-    whom = {"Effect": "Allow", "Principal": {"AWS": [access]}}
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {**whom, "Action": ["s3:ListBucket"], "Resource": "arn:aws:s3:::states"},
-            {**whom, "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::states/*"},
-            {
-                **whom,
-                "Action": ["s3:PutObject", "s3:DeleteObject"],
-                "Resource": [f"arn:aws:s3:::states/{key}" for key in written],
-            },
-        ],
-    }
 
 
 def _stored(s3: S3Server) -> dict[str, bytes]:

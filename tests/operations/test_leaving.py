@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from wecityctl.engine.run.tasks import note_leaving
 from wecityctl.engine.state import layout
 from wecityctl.engine.state.backend import Backend, open_backend
 from wecityctl.engine.state.run_locks import part_of_city
-from wecityctl.errors import ExitCode
+from wecityctl.errors import ConfigurationError, DeploymentError, ExitCode
 from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.city import City
 from wecityctl.model.events import Event, RunResult, StackResult
@@ -29,12 +30,13 @@ from wecityctl.model.outputs import Endpoint, PlatformOutputs, to_json
 from wecityctl.operations import leftovers
 from wecityctl.operations.account_servers import Server, provisioned_accounts
 from wecityctl.operations.deprovision import end_access
-from wecityctl.operations.leftovers import parse_inventory
+from wecityctl.operations.leftovers import delete_leftovers, parse_inventory
 
 ENDPOINT = Endpoint(
     "postgresql", "postgresql", "postgresql", "platform-application", "postgresql", 5432, {}, "postgresql-admin", "i:1"
 )
 HEALTH, TRAFFIC = (Account("main", "postgresql", f"{tenant}/app/db") for tenant in ("health", "traffic"))
+SECOND = Account("main", "postgresql", "health/app/second")
 CLUSTER = Cluster("main", "", "", "")
 
 
@@ -103,19 +105,78 @@ def test_the_files_tell_who_is_to_have_an_account() -> None:
 
 def test_notes_stay_until_they_are_settled(backend: Backend) -> None:
     ending_accounts.note(backend, "leave.tenant.health.main", [HEALTH])
-    ending_accounts.note(backend, "leave.tenant.health.main", [TRAFFIC], delete=True)
+    ending_accounts.note(backend, "leave.tenant.health.main", [SECOND], delete=True)
     [items] = ending_accounts.noted(backend).values()
     assert [(item.account, item.delete, item.done) for item in items] == [
         (HEALTH, False, False),
-        (TRAFFIC, True, False),
+        (SECOND, True, False),
     ]
     ending_accounts.settle(backend, "leave.tenant.health.main", {HEALTH: True})
     assert [item.done for item in ending_accounts.noted(backend)["leave.tenant.health.main"]] == [True, False]
-    ending_accounts.settle(backend, "leave.tenant.health.main", {HEALTH: False, TRAFFIC: False})
+    ending_accounts.settle(backend, "leave.tenant.health.main", {HEALTH: False, SECOND: False})
     assert ending_accounts.noted(backend) == {}
     # Another city's, in the same place.
     ending_accounts.note(backend, "other.tenant.health.main", [HEALTH])
     assert ending_accounts.noted(backend) == {}
+
+
+@pytest.mark.parametrize(
+    ("owner", "more"),
+    [
+        ("traffic/app/db", {}),
+        ("traffic/app/db", {"delete": True}),
+        ("capability/identity/db", {}),
+        ("health/app/db\ntraffic.app.db traffic/app/db", {}),
+        ("health/app/db\n", {}),
+        ("health/app", {}),
+        ("health/app/db/x", {}),
+        ("health/../db", {}),
+        ("health/app/d b", {}),
+        ("health/app/db", {"delete": "yes"}),
+        ("health/app/db", {"other": True}),
+        (["health", "app", "db"], {}),
+        ("health/app/db", {"account": {"cloud": "other", "capability": "postgresql"}}),
+        ("health/app/db", {"account": {"cloud": "main", "capability": "postgresql\n"}}),
+    ],
+)
+def test_a_note_or_state_that_names_what_is_not_its_stacks_is_refused(
+    backend: Backend, owner: Any, more: Mapping[str, Any]
+) -> None:
+    """Who may write one stack's keys can write anything into them."""
+    stack = "leave.tenant.health.main"
+    ending_accounts.note(backend, stack, [HEALTH])
+    place = ending_accounts._directory(backend) / f"{stack}.json"
+    if backend.states is not None:
+        place = Path(backend.url.removeprefix("file://")) / layout.leaving(stack)
+    data = json.loads(place.read_bytes())
+    (known,) = data["accounts"]
+    forged = {**known, **more, "account": {**known["account"], **more.get("account", {}), "owner": owner}}
+    data["accounts"] = [forged]
+    place.write_text(json.dumps(data))
+    assert ending_accounts.noted(backend) == {}
+    result = end(backend)
+    assert result.exit_code == 0
+    [note] = result.notes
+    assert note.startswith("the note of accounts of leave.tenant.health.main has ")
+    assert "\n" not in note
+    if isinstance(owner, str) and not more and owner != HEALTH.owner:
+        write(backend, stack, job(replace(HEALTH, owner=owner)))
+        assert provisioned_accounts(backend, CATALOGUE).accounts == frozenset()
+
+
+def test_a_job_takes_only_accounts_that_are_lines_of_two_words() -> None:
+    for pair in (("a_b_c", "a/b/c\nx_y_z"), ("a b", "x/y/z"), ("", "x/y/z")):
+        with pytest.raises(DeploymentError, match="no name or owner"):
+            account_job(make_city("leave"), CATALOGUE["postgresql"], CLUSTER, ENDPOINT, "delete", [pair], is_tls=True)
+
+
+def test_deleting_asks_no_server_for_a_name_of_another_capability(backend: Backend) -> None:
+    session, events = session_of(make_city("leave", backend=backend.url)), list[Event]()
+    for name in ("postgres/health_app_db", "postgresql", "postgresql/"):
+        with pytest.raises(ConfigurationError, match="nothing that is left over has the name") as refused:
+            delete_leftovers(session, [name], events.append)
+        assert refused.value.details == "capabilities that are up and have accounts: postgresql"
+    assert events == []
 
 
 def test_what_a_state_has_is_in_use_whatever_is_noted(backend: Backend) -> None:

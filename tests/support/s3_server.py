@@ -23,6 +23,7 @@ import pytest
 from tests.support.control_plane import free_ports
 from tests.support.processes import ENDING_WITH_PARENT
 from wecityctl import filelock, paths
+from wecityctl.engine.state.layout import written_by
 from wecityctl.toolchain.gobuild import GO_PLACES
 
 _MODULE = Path(__file__).with_name("versitygw")
@@ -162,3 +163,20 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path, second
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"nothing listens on port {port}: {log.read_text(errors='replace')[-2000:]}")
         time.sleep(0.05)
+
+
+def deployers_policy(access: str, stack: str, city: str) -> dict[str, Any]:
+    """The policy of the bucket `states` by which a deployer writes what the how-to says, and reads all of the rest."""
+    whom = {"Effect": "Allow", "Principal": {"AWS": [access]}}
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {**whom, "Action": ["s3:ListBucket"], "Resource": "arn:aws:s3:::states"},
+            {**whom, "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::states/*"},
+            {
+                **whom,
+                "Action": ["s3:PutObject", "s3:DeleteObject"],
+                "Resource": [f"arn:aws:s3:::states/{key}" for key in written_by(stack, city)],
+            },
+        ],
+    }

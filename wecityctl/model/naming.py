@@ -130,7 +130,7 @@ def tenant_key(tenant: str, name: str) -> str:
 
 def label_value(text: str) -> str:
     """`text` as a label value; invalid text is replaced by a digest."""
-    return text if not text or _LABEL_VALUE.match(text) else f"x-{digest(text)}"
+    return text if not text or _LABEL_VALUE.fullmatch(text) else f"x-{digest(text)}"
 
 
 def standard_labels(

@@ -59,8 +59,9 @@ def end_access(
     begun, own, others = time.monotonic(), _Ended({}, []), _Ended({}, [])
     try:
         noted = ending_accounts.noted(backend)
+        own.notes += ending_accounts.refused(backend)
         if not any(_is_open(item, result) for items in noted.values() for item in items):
-            return result
+            return replace(result, notes=(*result.notes, *own.notes))
         emit(Progress("accounts", "lock", "whose use has ended"))
         try:
             mine = noted.keys() & _changed(result) if result.part else noted.keys()

@@ -6,7 +6,7 @@ The servers themselves are asked, by a Job beside each: they know accounts that 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -65,8 +65,12 @@ def delete_leftovers(
     Raises `ConfigurationError` for a name of nothing that is left, and for what the files still have; `LockedError`
     while a run changes the city; and whatever keeps a capability from deleting: what others have deleted stays so.
     """
+    from wecityctl.engine.state.backend import open_backend
+
+    # The states are asked before the servers, which takes long.
+    now = _named(provisioned_accounts(open_backend(session.city), session.catalogue), names)
     backend, clusters = _open(session, emit)
-    found = _look(session, clusters, backend, provisioned_accounts(backend, session.catalogue))
+    found = _look(session, clusters, backend, now)
     chosen = _choose(found, names)
     if preview:
         return chosen
@@ -94,6 +98,22 @@ def _open(session: Session, emit: Emit) -> tuple[Backend, Clusters]:
 
     backend = open_backend(session.city)
     return backend, open_clusters(session.city, session.catalogue, emit, start=False, backend=backend)
+
+
+def _named(now: ProvisionedAccounts, names: Collection[str]) -> ProvisionedAccounts:
+    """The capabilities that `names` are of. Raises `ConfigurationError` for a name of none."""
+    known = {capability for _, capability in now.servers}
+    wanted = {name: name.partition("/") for name in names}
+    for name, (capability, _, account) in wanted.items():
+        if capability not in known or not account:
+            raise ConfigurationError(
+                f"nothing that is left over has the name {name!r}",
+                details="capabilities that are up and have accounts: " + (", ".join(sorted(known)) or "none"),
+                resolution="write it as `wecityctl leftovers list` shows it",
+            )
+    named = {capability for capability, _, _ in wanted.values()}
+    servers = {place: server for place, server in now.servers.items() if place[1] in named}
+    return replace(now, servers=servers)
 
 
 def _look(session: Session, clusters: Clusters, backend: Backend, now: ProvisionedAccounts) -> Leftovers:

@@ -3,11 +3,15 @@
 An engine that deletes a provisioning Job runs no program, and a run may be killed right after. So what is about to
 leave is noted beside the states first, by stack. Whoever locks accounts (`operations.deprovision`) reads the notes, and
 takes the states as they are then: an account that any of them has is in use.
+
+Whoever may write a stack's state or note may write anything there. So what is read from either is taken only where its
+parts are names, and the account is one of the stack's own tenant on the stack's own cloud.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,13 +23,14 @@ from wecityctl.engine.state.checkpoint import StackState
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, Use
 from wecityctl.model.naming import LABEL_PREFIX, digest, label_value
-from wecityctl.model.requirements import Consumer, uses_of
+from wecityctl.model.requirements import CAPABILITY, Consumer, uses_of
 from wecityctl.model.stacknames import StackName
 from wecityctl.paths import state_dir, write_private
 from wecityctl.plan import Plan
 
 VERSION = 1
 _JOB = "kubernetes:batch/v1:Job"
+_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -56,10 +61,27 @@ class Leaving:
     done: bool = field(default=False, compare=False)
 
 
+def is_own(stack: str, account: Account) -> bool:
+    """Whether `account` is well-formed and a stack of that name may have it: one of its tenant's, or for a platform's
+    stack of a capability's, on its cloud."""
+    name = StackName.parse(stack)
+    group = {"tenant": name.subject, "crossing": name.subject, "platform": CAPABILITY}.get(name.layer)
+    texts = (account.cloud, account.capability, account.owner)
+    return (
+        all(isinstance(text, str) for text in texts)
+        and account.cloud == name.cloud
+        and account.capability != ""
+        and account.capability == label_value(account.capability)
+        and len(account.parts) == 3
+        and all(_NAME.fullmatch(part) for part in account.parts)
+        and account.parts[0] == group
+    )
+
+
 def accounts_in(stack: str, state: StackState | None) -> frozenset[Account]:
     """The accounts that the stack's provisioning Jobs have made, as its state has them.
 
-    Jobs of versions that did not say whose account it is are passed over.
+    Jobs of versions that did not say whose account it is are passed over, and so is what cannot be the stack's.
     """
     cloud = StackName.parse(stack).cloud
     found = set()
@@ -74,7 +96,7 @@ def accounts_in(stack: str, state: StackState | None) -> frozenset[Account]:
         owner = next((entry.get("value") for entry in variables if entry.get("name") == "OWNER"), None)
         if isinstance(capability, str) and isinstance(owner, str):
             found.add(Account(cloud, capability, owner))
-    return frozenset(found)
+    return frozenset(account for account in found if is_own(stack, account))
 
 
 def planned_accounts(plan: Plan, catalogue: Catalogue) -> frozenset[Account]:
@@ -101,14 +123,26 @@ def note(backend: Backend, stack: str, accounts: Iterable[Account], *, delete: b
 
 
 def noted(backend: Backend) -> Mapping[str, tuple[Leaving, ...]]:
-    """Everything that is noted of the city, by stack."""
+    """Everything that is noted of the city, by stack, without what is `refused`."""
+    return {stack: items for stack in _noted_stacks(backend) if (items := _read(backend, stack))}
+
+
+def refused(backend: Backend) -> tuple[str, ...]:
+    """A message for each stack of the city whose note has something that is not the stack's, or cannot be read."""
+    return tuple(
+        f"the note of accounts of {stack} has {problems[0]}: it is left alone; find out who wrote it"
+        for stack in _noted_stacks(backend)
+        if (problems := _parse(stack, _stored(backend, stack))[1])
+    )
+
+
+def _noted_stacks(backend: Backend) -> list[str]:
     if backend.states is not None:
         names = [key.removeprefix(f"{layout.LEAVING}/") for key in backend.states.keys(layout.LEAVING)]
     else:
         names = [path.name for path in _directory(backend).glob("*.json")]
     stacks = [name.removesuffix(".json") for name in names]
-    own = sorted(stack for stack in stacks if StackName.parse(stack).city == backend.city)
-    return {stack: items for stack in own if (items := _read(backend, stack))}
+    return sorted(stack for stack in stacks if StackName.parse(stack).city == backend.city)
 
 
 def settle(backend: Backend, stack: str, done: Mapping[Account, bool]) -> None:
@@ -123,18 +157,34 @@ def settle(backend: Backend, stack: str, done: Mapping[Account, bool]) -> None:
 
 
 def _read(backend: Backend, stack: str) -> tuple[Leaving, ...]:
+    return _parse(stack, _stored(backend, stack))[0]
+
+
+def _stored(backend: Backend, stack: str) -> bytes | None:
     if backend.states is not None:
-        stored = backend.states.get(layout.leaving(stack))
-    else:
-        path = _directory(backend) / f"{stack}.json"
-        stored = path.read_bytes() if path.exists() else None
+        return backend.states.get(layout.leaving(stack))
+    path = _directory(backend) / f"{stack}.json"
+    return path.read_bytes() if path.exists() else None
+
+
+def _parse(stack: str, stored: bytes | None) -> tuple[tuple[Leaving, ...], tuple[str, ...]]:
+    """What a stack's note has, and what is wrong with the rest of it."""
+    if not stored:
+        return (), ()
     try:
-        data = json.loads(stored or b"{}")
-        if data.get("version") != VERSION:
-            return ()
-        return tuple(Leaving(Account(**item.pop("account")), **item) for item in data["accounts"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return ()
+        data = json.loads(stored)
+        if data["version"] != VERSION:
+            return (), ()
+        items = [Leaving(Account(**item.pop("account")), **item) for item in data["accounts"]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return (), ("something that cannot be read",)
+    own = [item for item in items if _is_flagged(item) and is_own(stack, item.account)]
+    others = [f"an account that is not the stack's, {item.account.owner!r:.200}" for item in items if item not in own]
+    return tuple(own), tuple(others)
+
+
+def _is_flagged(item: Leaving) -> bool:
+    return isinstance(item.delete, bool) and isinstance(item.done, bool)
 
 
 def _write(backend: Backend, stack: str, items: Iterable[Leaving]) -> None:

@@ -58,6 +58,21 @@ def leaving(stack: str) -> str:
     return f"{LEAVING}/{stack}.json"
 
 
+def written_by(stack: str, city: str) -> tuple[str, ...]:
+    """Patterns, with `*` for any text, of the keys that runs of this stack alone write and delete."""
+    return (
+        f"{STACKS}/{stack}.json*",
+        f"{HISTORY}/{stack}/*",
+        f"{BACKUPS}/{stack}/*",
+        f"{LOCKS}/{stack}/*",
+        f"{journal(stack)}/*",
+        lock_note(stack),
+        record(stack),
+        leaving(stack),
+        f"{RUN_LOCKS}/{city}*",
+    )
+
+
 def activity(city: str) -> str:
     """Return the key of the city's activities, which are in no history of the engine."""
     return f"{ACTIVITY}/{city}.jsonl"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from stacks.platforms.application.cache.access import LIMITS_KEY
 from stacks.platforms.application.cache.guard import ACCOUNT
+from stacks.platforms.provisioner import IS_OF
 
 LEFT_KEY = "wecity.left"
 # As a regular expression of `sed`.
@@ -25,9 +26,10 @@ databases() { cli INFO keyspace | sed -n 's/^db\([0-9]*\):.*/\1/p'; }
 """
 
 # The users among those of ACCOUNTS that provisioning made: each line of theirs has limits.
-_LISTED = rf"""
+_LISTED = rf"""{IS_OF}
 cli ACL LIST | sed -n 's/^user \([^ ]*\) \(on\|off\) .*%R~{_LIMITS}:.*/\1 \2/p' > /tmp/users
 printf '%s\n' "$ACCOUNTS" | while read -r account owner; do
+  is_of "$account" "$owner" || continue
   grep -F -x -e "$account on" -e "$account off" /tmp/users || :
 done > /tmp/listed
 """

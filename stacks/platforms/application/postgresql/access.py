@@ -31,6 +31,24 @@ CREATE TABLE IF NOT EXISTS wecity.limits (
 ALTER TABLE wecity.limits ADD COLUMN IF NOT EXISTS owner text;
 """
 
+# A file in the data directory with the roles and databases that `pg_hba.conf` closes for all but the administrator.
+# Unlike a row of a catalogue, no app can hold it with an open transaction. It is never empty, as an empty one would
+# make `pg_hba.conf` invalid; no account has a name with a hyphen.
+REJECTED = "wecity-rejected"
+NOBODY = "wecity-nobody"
+
+
+def reject(more: str = "") -> str:
+    """PL/pgSQL statements that write `REJECTED`: locked roles, and those of the text array `more`; then reload it."""
+    return f"""
+  EXECUTE format('COPY (SELECT unnest(%L::text[])) TO %L',
+    ARRAY['{NOBODY}'] {more and f"|| {more}"} || ARRAY(
+      SELECT '"' || l.role || '"' FROM wecity.limits l JOIN pg_roles r ON r.rolname = l.role WHERE NOT r.rolcanlogin),
+    current_setting('data_directory') || '/{REJECTED}');
+  PERFORM pg_reload_conf();
+"""  # noqa: S608 - what goes in are constants of these modules
+
+
 # Database names derive from tenant, app and binding, so different apps may get the same name over time. The recorded
 # owner prevents handing one app's data to another. Databases without a record belong to their current app.
 _OWNED = """
@@ -48,10 +66,14 @@ END
 $owned$;
 """
 
-# psql reads the password from its environment (`getenv`), so that it is on no command line.
+# Sent with the connection, as statements that fail are logged with their text by default.
+QUIET = "-c log_min_error_statement=panic -c log_statement=none -c log_min_duration_statement=-1"
+
+# psql reads the verifier from its environment (`getenv`), so that it is on no command line. The server never sees the
+# password: it logs statements that fail, and who reads its log must not learn it.
 _SQL = rf"""
 \getenv role APP_ROLE
-\getenv password APP_PASSWORD
+\getenv verifier APP_PASSWORD_SCRAM
 \getenv connections CONNECTIONS
 \getenv statement_seconds STATEMENT_SECONDS
 \getenv storage STORAGE
@@ -64,7 +86,7 @@ SET lock_timeout = '5s';
 REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC;
 {TABLE}{_OWNED}
 SELECT format('CREATE ROLE %I', :'role') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \gexec
-ALTER ROLE :"role" WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'password'
+ALTER ROLE :"role" WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'verifier'
   CONNECTION LIMIT :connections;
 ALTER ROLE :"role" SET temp_file_limit = '{TEMPORARY_FILES_OF_A_SESSION}';
 ALTER ROLE :"role" SET statement_timeout = :'statement_timeout';
@@ -74,6 +96,13 @@ ALTER ROLE :"role" RESET default_transaction_read_only;
 SELECT format('CREATE DATABASE %I OWNER %I', :'role', :'role')
   WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'role') \gexec
 REVOKE ALL ON DATABASE :"role" FROM PUBLIC;
+-- What its owner may have changed of it that keeps it, or its limits, from working.
+ALTER DATABASE :"role" OWNER TO :"role";
+ALTER DATABASE :"role" WITH ALLOW_CONNECTIONS true CONNECTION LIMIT -1 IS_TEMPLATE false;
+SELECT format(statement, :'role', setting) FROM
+  unnest(ARRAY['ALTER DATABASE %1$I RESET %2$I', 'ALTER ROLE %1$I IN DATABASE %1$I RESET %2$I']) statement,
+  unnest(ARRAY['default_transaction_read_only', 'statement_timeout', 'idle_in_transaction_session_timeout',
+    'idle_session_timeout']) setting \gexec
 -- A database that is older than limits, and whose app states none, is not closed for what it holds already.
 INSERT INTO wecity.limits AS old (role, connections, statement_seconds, storage, stated, owner)
   VALUES (:'role', :connections, :statement_seconds,
@@ -86,13 +115,21 @@ INSERT INTO wecity.limits AS old (role, connections, statement_seconds, storage,
     stated = excluded.stated,
     owner = excluded.owner,
     state = 'open';
+SELECT position('"' || :'role' || '"' IN coalesce(pg_read_file('{REJECTED}', 0, 1000000, true), '')) > 0 AS rejected
+\gset
+\if :rejected
+DO $reject$ BEGIN {reject()} END $reject$;
+-- The server reads the file a moment later.
+SELECT pg_sleep(0.5);
+\endif
 """  # noqa: S608 - what goes in are constants of this module
 
-# Runs as the administrator in a Job. Environment: APP_ROLE, APP_PASSWORD, CONNECTIONS, STATEMENT_SECONDS, STORAGE
+# Runs as the administrator in a Job. Environment: APP_ROLE, APP_PASSWORD_SCRAM, CONNECTIONS, STATEMENT_SECONDS, STORAGE
 # (bytes), STORAGE_STATED (yes, no) and OWNER (tenant, app and binding); PGSSLMODE and PGSSLROOTCERT, which psql itself
 # reads, say how to verify the server.
 PROVISION = f"""set -eu
 export PGPASSWORD="$ADMIN_PASSWORD" PGUSER=postgres PGHOST="$HOST" PGPORT="$PORT" PGCONNECT_TIMEOUT=5
+export PGOPTIONS='{QUIET}'
 tries=0
 # Whether somebody answers; who it is, psql checks.
 until {BINARIES}/pg_isready --dbname=sslmode=prefer --quiet; do

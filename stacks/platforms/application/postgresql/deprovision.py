@@ -6,7 +6,7 @@ itself reads says how it knows the server. An account is touched only where the 
 
 from __future__ import annotations
 
-from stacks.platforms.application.postgresql.access import BINARIES, LOCK, TABLE
+from stacks.platforms.application.postgresql.access import BINARIES, LOCK, TABLE, reject
 
 _OPTIONS = " ".join(
     f"-c {setting}"
@@ -51,14 +51,87 @@ CREATE TEMPORARY TABLE listed AS
   WHERE coalesce(l.owner, split_part(line, ' ', 2)) = split_part(line, ' ', 2);
 """
 
-# Sessions are ended before their role is changed, which one of them may hold, and once more for those that came
-# between. The time is that of the first lock, not of its repetition.
+# Seconds for one lock to be had, and for all of it.
+_PATIENCE, _LIMIT = 0.5, 60
+
+# Roles that can hold what the lock changes in a transaction of theirs: those listed, owners of their databases and who
+# may grant rights on these, and members of all of these.
+_INVOLVED = """
+    SELECT r.rolname FROM pg_roles r
+    WHERE NOT r.rolsuper AND EXISTS (
+      SELECT FROM listed l LEFT JOIN pg_database d ON d.datname = l.role JOIN pg_roles h ON h.rolname = l.role
+        OR h.oid = d.datdba OR h.oid IN (SELECT a.grantee FROM aclexplode(d.datacl) a WHERE a.is_grantable)
+      WHERE pg_has_role(r.oid, h.oid, 'MEMBER'))
+"""
+
+# Ends the sessions of `involved` roles and in the listed databases.
+_END = """
+    PERFORM pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE usename <> current_user AND (usename = ANY (involved) OR datname IN (SELECT role FROM listed));
+"""
+
+# An app that gets in again holds its role, or its database, by transactions without end. So new connections are
+# rejected first, by a file that nobody can hold, and sessions are ended until all is changed: the role, who is a member
+# of it, and who may use the database. Others that are involved are let in again then. The last rounds end sessions that
+# were let in before and are seen only later. `left_at` is the time of the first lock, not of its repetition.
 _LOCK = rf"""{_TABLE}{_LISTED}
-SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity JOIN listed ON usename = role \g /dev/null
-UPDATE wecity.limits l SET left_at = now()
-  FROM listed, pg_roles r WHERE l.role = listed.role AND r.rolname = l.role AND r.rolcanlogin;
-SELECT format('ALTER ROLE %I WITH NOLOGIN PASSWORD NULL', role) FROM listed JOIN pg_roles ON rolname = role \gexec
-SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity JOIN listed ON usename = role \g /dev/null
+DO $lock$
+DECLARE
+  item record;
+  change text;
+  involved name[];
+  waiting text;
+  latest timestamptz := clock_timestamp() + interval '{_LIMIT}s';
+BEGIN
+  UPDATE wecity.limits l SET left_at = now()
+    FROM listed, pg_roles r WHERE l.role = listed.role AND r.rolname = l.role AND r.rolcanlogin;
+  LOOP
+    involved := ARRAY({_INVOLVED});
+    {reject("ARRAY(SELECT ' || name || ' FROM unnest(involved) name)")}
+    {_END}
+    waiting := NULL;
+    PERFORM set_config('lock_timeout', '{_PATIENCE}s', true);
+    FOR item IN SELECT r.oid, l.role, d.oid AS database FROM listed l JOIN pg_roles r ON r.rolname = l.role
+      LEFT JOIN pg_database d ON d.datname = l.role
+    LOOP
+      BEGIN
+        EXECUTE format('ALTER ROLE %I WITH NOLOGIN PASSWORD NULL', item.role);
+        FOR change IN
+          SELECT format('REVOKE %I FROM %I', item.role, r.rolname)
+          FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member WHERE m.roleid = item.oid
+        LOOP
+          EXECUTE change;
+        END LOOP;
+        CONTINUE WHEN item.database IS NULL;
+        IF (SELECT datdba <> item.oid FROM pg_database WHERE oid = item.database) THEN
+          EXECUTE format('ALTER DATABASE %I OWNER TO %I', item.role, item.role);
+        END IF;
+        EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC CASCADE', item.role);
+        FOR change IN
+          SELECT DISTINCT format('REVOKE ALL ON DATABASE %I FROM %I CASCADE', item.role, r.rolname)
+          FROM pg_database d, aclexplode(d.datacl) a JOIN pg_roles r ON r.oid = a.grantee
+          WHERE d.oid = item.database AND a.grantee <> d.datdba
+        LOOP
+          EXECUTE change;
+        END LOOP;
+      EXCEPTION WHEN OTHERS THEN
+        waiting := format('%s: %s', item.role, SQLERRM);
+      END;
+    END LOOP;
+    COMMIT;
+    EXIT WHEN waiting IS NULL OR clock_timestamp() > latest;
+  END LOOP;
+  FOR round IN 1..3 LOOP
+    {_END}
+    COMMIT;
+    PERFORM pg_sleep(0.2);
+  END LOOP;
+  {reject("ARRAY(SELECT ' || role || ' FROM listed)")}
+  IF waiting IS NOT NULL THEN
+    RAISE EXCEPTION 'not locked, but rejected: %', waiting;
+  END IF;
+END
+$lock$;
 """  # noqa: S608 - what goes in are constants of these modules
 
 DEPROVISION = f"""{_BEGIN}sql --dbname=postgres <<'SQL'

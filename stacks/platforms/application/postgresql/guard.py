@@ -2,9 +2,9 @@
 
 Timeouts are settings that every session can change, and the server has no quota per database. Every few seconds the
 guard terminates statements, transactions and sessions that exceed the role's limits, and sessions whose temporary files
-fill the volume. A database at its storage limit becomes read-only by default: the app gets an error, and can still
-delete data after `SET transaction_read_only = off`. At 120 percent of the limit it is closed until the limit is raised.
-What is written between two checks is not prevented.
+or notifications fill the volume. A database at its storage limit becomes read-only by default: the app gets an error
+and can still delete data after `SET transaction_read_only = off`. At 120 percent of the limit it is closed until the
+limit is raised. What is written between two checks is not prevented.
 
 The guard also makes the server reload a renewed certificate; sessions continue.
 """
@@ -26,6 +26,10 @@ STATEMENTS_IN_A_TRANSACTION = 6
 # In percent of the storage limit: the database is closed at the first value and reopened below the second.
 CLOSED, OPEN = 120, 95
 TEMPORARY_FILES_OF_A_ROLE = 1024**3
+# Bytes in the queue of notifications, which all databases of a server share and which holds 8 GiB. Above the first
+# value, sessions are ended in databases that have filled it; above the second, also those that keep it from draining.
+NOTIFICATIONS, NOTIFICATIONS_HELD = 128 * 1024**2, 512 * 1024**2
+_QUEUE = 8 * 1024**3
 
 _LOOP = f"""
 DO $guard$
@@ -67,6 +71,28 @@ BEGIN
     ) files
     WHERE whole > {TEMPORARY_FILES_OF_A_ROLE};
     IF ended > 0 THEN RAISE NOTICE 'guard: ended % sessions whose temporary files were too many', ended; END IF;
+    IF pg_notification_queue_usage() * {_QUEUE} > {NOTIFICATIONS} THEN
+      -- The first entry of each file of 256 KiB has its database's number in the bytes from the fifth; 0 is padding.
+      SELECT count(pg_terminate_backend(a.pid, 1000)) INTO ended
+      FROM pg_stat_activity a JOIN wecity.limits l ON l.role = a.usename
+      WHERE a.datid IN (
+        SELECT database FROM (
+          SELECT get_byte(b, 0) + get_byte(b, 1) * 256::bigint + get_byte(b, 2) * 65536::bigint
+            + get_byte(b, 3) * 16777216::bigint AS database
+          FROM pg_ls_dir('pg_notify') f, pg_read_binary_file('pg_notify/' || f, 4, 4, true) b WHERE length(b) = 4
+        ) entries
+        WHERE database > 0 GROUP BY database HAVING count(*) * 262144 > {NOTIFICATIONS // 4}
+      );
+      IF ended > 0 THEN RAISE NOTICE 'guard: ended % sessions that filled the queue of notifications', ended; END IF;
+    END IF;
+    IF pg_notification_queue_usage() * {_QUEUE} > {NOTIFICATIONS_HELD} THEN
+      SELECT count(pg_terminate_backend(a.pid)) INTO ended
+      FROM pg_stat_activity a JOIN wecity.limits l ON l.role = a.usename
+      WHERE clock_timestamp() - a.xact_start > make_interval(secs => {PERIOD});
+      IF ended > 0 THEN RAISE NOTICE 'guard: ended % sessions that held the queue of notifications', ended; END IF;
+    END IF;
+    -- Not with a lock on the table: a Job that has the advisory lock may wait for that.
+    COMMIT;
     -- Jobs hold the lock for seconds. Sessions are ended before their role is changed, which one of them may hold.
     PERFORM set_config('lock_timeout', '0', true);
     PERFORM pg_advisory_xact_lock({LOCK});

@@ -15,7 +15,7 @@ from stacks.base.kubernetes import priority_class
 from stacks.objects import Manifest, secret_value
 from stacks.platforms import tls
 from stacks.platforms.application.postgresql import guard as postgresql_guard
-from stacks.platforms.application.postgresql.access import BINARIES
+from stacks.platforms.application.postgresql.access import BINARIES, NOBODY, QUIET, REJECTED
 from stacks.platforms.component import CapabilityScope
 from stacks.platforms.stateful import (
     GUARD_REQUESTS,
@@ -37,7 +37,12 @@ RESERVED = 5
 PROGRAM_BYTES = 128 * 1024**2
 
 # Written at every start, so that existing volumes get it too. Plain connections are accepted only from the pod itself.
-ACCESS = """local all all scram-sha-256
+ACCESS = f"""local all all scram-sha-256
+host all postgres 127.0.0.1/32 scram-sha-256
+host all postgres ::1/128 scram-sha-256
+REMOTE all postgres all scram-sha-256
+host @{REJECTED} all all reject
+host all @{REJECTED} all reject
 host all all 127.0.0.1/32 scram-sha-256
 host all all ::1/128 scram-sha-256
 REMOTE all all all scram-sha-256
@@ -57,8 +62,9 @@ else
   rm -f {PGDATA}/postmaster.pid
   # The password follows the Secret: after a rotation, and where volumes outlived the state that knew the old one.
   printf "ALTER ROLE postgres PASSWORD '%s';\\n" "$POSTGRES_PASSWORD" |
-    {BINARIES}/postgres --single -D {PGDATA} -c jit=off postgres > /dev/null
+    {BINARIES}/postgres --single -D {PGDATA} -c jit=off {QUIET} postgres > /dev/null
 fi
+[ -s {PGDATA}/{REJECTED} ] || echo {NOBODY} > {PGDATA}/{REJECTED}
 cat > {PGDATA}/pg_hba.conf <<'END'
 {ACCESS}END
 """
@@ -143,6 +149,10 @@ def start(context: CapabilityScope) -> str:
         # Unauthenticated connections take slots away from others, so they are closed after a short time.
         "authentication_timeout": "10s",
         "tcp_keepalives_idle": "60s",
+        # Statements, and the details and contexts of errors, have data and passwords of apps. An app gets its own
+        # errors whole; whoever may read the pod's log must not.
+        "log_min_error_statement": "panic",
+        "log_error_verbosity": "terse",
     }
     if context.tls:
         settings |= {

@@ -8,6 +8,7 @@ keeps for the system's users (`--chuid`, which is not used). Its name says whose
 from __future__ import annotations
 
 from stacks.platforms.data.object_storage.access import ADMIN_PORT, FUNCTIONS, LIMITS
+from stacks.platforms.provisioner import IS_OF
 
 # `users` writes a line `<user> <time of the lock or 0>` for each. `encode` prints an object's name, as it stands in
 # XML, for an address: every byte but those that signatures take as they are.
@@ -52,10 +53,11 @@ encode() {{
 
 # A repetition keeps the time of the first lock. Requests that have begun go on to their end: each is a connection of
 # its own, and an upload is not taken when its signature is checked again.
-_LOCK = rf"""{_BEGIN}
+_LOCK = rf"""{_BEGIN}{IS_OF}
 users
 printf '%s\n' "$ACCOUNTS" | while read -r account owner; do
-  grep "^$account [0-9]*\$" users || :
+  is_of "$account" "$owner" || continue
+  grep -F "$account " users | grep -x -e "$(printf %s "$account" | sed 's/[.]/[.]/g') [0-9]*" || :
 done > listed
 while read -r account since; do
   [ "$since" != 0 ] || since=$(date +%s)
