@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -45,22 +46,36 @@ def load_catalogue() -> Catalogue:
 
 def registered() -> dict[str, Registered]:
     """All capability types with their folders by name, built-in ones first. Raises `ConfigurationError`."""
-    found = dict(_builtin())
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
-        item = _partner(entry)
-        if item.type.name in found:
-            raise ConfigurationError(
-                f"capability type {item.type.name!r} is brought twice: "
-                f"{found[item.type.name].type.program} and {item.type.program}",
-                resolution="remove one of the packages",
-            )
-        found[item.type.name] = item
+    found, broken = loadable()
+    for error in broken:
+        raise error
     return found
 
 
+def loadable() -> tuple[dict[str, Registered], tuple[ConfigurationError, ...]]:
+    """The same without the packages that are invalid, and what is wrong with each of these."""
+    found, broken = dict(_builtin()), list[ConfigurationError]()
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            item = _partner(entry)
+        except ConfigurationError as error:
+            broken.append(error)
+            continue
+        if item.type.name in found:
+            programs = f"{found[item.type.name].type.program} and {item.type.program}"
+            text = f"capability type {item.type.name!r} is brought twice: {programs}"
+            broken.append(ConfigurationError(text, resolution="remove one of the packages"))
+        else:
+            found[item.type.name] = item
+    return found, tuple(broken)
+
+
 def image_recipes() -> tuple[tuple[str, Path], ...]:
-    """The recipes in folders of capabilities, as (name, file). Such an image has the name of its type."""
-    return tuple((name, item.recipe) for name, item in registered().items() if item.recipe is not None)
+    """The recipes in folders of capabilities, as (name, file). Such an image has the name of its type.
+
+    Invalid packages are left out: other images can be built without them.
+    """
+    return tuple((name, item.recipe) for name, item in loadable()[0].items() if item.recipe is not None)
 
 
 @lru_cache(maxsize=1)
@@ -80,11 +95,23 @@ def _folders() -> Iterator[Registered]:
 
 
 def _partner(entry: EntryPoint) -> Registered:
-    loaded = entry.load()
-    kind = loaded if isinstance(loaded, CapabilityType) else getattr(loaded, "TYPE", None)
+    package = f"entry point {entry.name!r} of {ENTRY_POINT_GROUP}"
+    if entry.dist is not None:
+        package += f" in the package {entry.dist.name} {entry.dist.version}"
+    try:
+        # What a package prints while it is imported is no result of a command.
+        with redirect_stdout(sys.stderr):
+            loaded = entry.load()
+            kind = loaded if isinstance(loaded, CapabilityType) else getattr(loaded, "TYPE", None)
+    except (Exception, SystemExit) as error:
+        raise ConfigurationError(
+            f"{package} cannot be loaded: {type(error).__name__}: {error}",
+            details=f"it names {entry.value}",
+            resolution="mend or remove the package that brings it",
+        ) from error
     if not isinstance(kind, CapabilityType):
         raise ConfigurationError(
-            f"entry point {entry.name!r} of {ENTRY_POINT_GROUP} is {type(loaded).__name__}, not a CapabilityType",
+            f"{package} is {type(loaded).__name__}, not a CapabilityType",
             resolution="mend or remove the package that brings it",
         )
     file = getattr(sys.modules.get(entry.module), "__file__", None)

@@ -170,6 +170,19 @@ def node_port_service(
     }
 
 
+def volume_claim(namespace: str, name: str, storage: str, storage_class: str) -> Manifest:
+    """A volume claim of access mode ReadWriteOnce."""
+    spec: Manifest = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": storage}}}
+    if storage_class:
+        spec["storageClassName"] = storage_class
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    }
+
+
 def config_map(namespace: str, name: str, data: Mapping[str, Any]) -> Manifest:
     return {
         "apiVersion": "v1",

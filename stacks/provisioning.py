@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import pulumi
 
-from stacks import pods
+from stacks import pods, references
 from stacks.objects import KubernetesObject, Manifest, Scope, secret_value
 from stacks.passwords import sha256
 from stacks.platforms import tls
@@ -25,7 +24,7 @@ from stacks.platforms.stateful import provisioning_labels
 from stacks.stack_references import KnownEndpoint
 from wecityctl.model import naming
 from wecityctl.model.catalogue import Binding as BindingType
-from wecityctl.model.catalogue import credential_key
+from wecityctl.model.catalogue import CapabilityType, credential_key
 from wecityctl.model.city import Use
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, speaks_tls
@@ -58,7 +57,7 @@ def bind(scope: Scope, user: Consumer, use: Use, namespace: str, endpoint: Known
         values["ca.crt"] = secret_value(scope.inputs, SERVICE_AUTHORITY_KEY)
     if kind.binding is not None and kind.binding.provisioner:
         authority = f"{BINDING_ROOT}/{use.alias}/ca.crt" if is_tls else ""
-        values |= _provisioner(kind.binding).values(
+        values |= _provisioner(kind).values(
             _account(kind.binding, user, use), _credentials(scope, kind.binding, user, use), endpoint, authority
         )
     name = naming.binding_secret(user.name, use.alias)
@@ -78,7 +77,7 @@ def provision(
     kind = scope.inputs.catalogue[endpoint.type]
     if kind.binding is None or not kind.binding.provisioner:
         return ()
-    provisioner = _provisioner(kind.binding)
+    provisioner = _provisioner(kind)
     settings = {
         "OWNER": "/".join(user.parts(use)),
         **provisioner.settings(scope.inputs.city.capability(use.capability), use, kind.limits_of(use)),
@@ -109,9 +108,9 @@ def provision(
     return (scope.after(written).add(_job(scope, use, endpoint, provisioner.script, environment, name), name=base),)
 
 
-def _provisioner(binding: BindingType) -> Provisioner:
-    module, _, attribute = binding.provisioner.partition(":")
-    found: Provisioner = getattr(import_module(module), attribute)
+def _provisioner(kind: CapabilityType) -> Provisioner:
+    assert kind.binding is not None
+    found: Provisioner = references.load(kind.binding.provisioner, kind.name)
     return found
 
 

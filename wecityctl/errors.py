@@ -38,6 +38,13 @@ class WecityError(Exception):
         self.resolution = resolution
 
 
+def error_text(error: WecityError | OSError) -> str:
+    """Return an error as text within a note: the message, and the details below it."""
+    if isinstance(error, WecityError):
+        return "\n".join(filter(None, (error.message, error.details)))
+    return str(error)
+
+
 class ConfigurationError(WecityError):
     """The files, flags or environment variables are invalid or ask for something impossible."""
 

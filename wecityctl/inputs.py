@@ -12,7 +12,7 @@ from wecityctl.errors import WecityError
 from wecityctl.interconnects import Interconnects
 from wecityctl.model.balancers import Balancer, balancers_of
 from wecityctl.model.catalogue import Catalogue
-from wecityctl.model.city import City, Cloud
+from wecityctl.model.city import City, Cloud, Component
 from wecityctl.model.outputs import LandingOutputs, Outputs
 from wecityctl.placement import Placement
 from wecityctl.plan import Stack
@@ -142,6 +142,26 @@ def narrowed(inputs: StackInputs) -> StackInputs:
         reach={},
         balancers=balancers_of(inputs.city, inputs.stack.cloud, inputs.placement.entry),
     )
+
+
+def without_workloads(inputs: StackInputs) -> StackInputs:
+    """Reduce the inputs to what the programs of the base and of the platforms need: of an app's components only
+    their names and ports, which routes lead to, and when they run.
+
+    A change to an app's containers then changes no stack that other tenants share, so runs for several tenants do not
+    have to wait for each other.
+    """
+    apps = tuple(
+        replace(
+            app,
+            components=tuple(
+                Component(item.name, "", ports=item.ports, schedule=item.schedule, run=item.run)
+                for item in app.components
+            ),
+        )
+        for app in inputs.city.apps
+    )
+    return replace(inputs, city=replace(inputs.city, apps=apps))
 
 
 def city_of_landing(city: City, cloud: str) -> City:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
+from wecityctl.errors import InvalidCityError
 from wecityctl.image_references import image_references
-from wecityctl.inputs import Cluster, StackInputs, narrowed, reaches
+from wecityctl.inputs import Cluster, StackInputs, narrowed, reaches, without_workloads
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
 from wecityctl.model.outputs import Outputs
@@ -63,7 +64,7 @@ class Session:
         `upstream` has the outputs of the stacks that this one depends on. Of `secrets`, only the keys that it names are
         passed.
         """
-        is_landing = stack.layer == "landing"
+        is_landing, is_shared = stack.layer == "landing", stack.layer in ("base", "platform")
         found = StackInputs(
             city=as_of(self.city, day or date.today()),
             stack=stack,
@@ -77,20 +78,33 @@ class Session:
             interconnects=self.plan.interconnects,
             reach=reaches(self.city, self.plan.interconnects, stack.cloud, clusters),
         )
-        return narrowed(found) if is_landing else found
+        if is_landing:
+            return narrowed(found)
+        return without_workloads(found) if is_shared else found
 
 
-def open_session(path: Path, lookup: PlacementLookup | None = None, *, explain: bool = False) -> Session:
+def open_session(
+    path: Path, lookup: PlacementLookup | None = None, *, explain: bool = False, lenient: bool = False
+) -> Session:
     """Read, validate and place the city at `path`.
 
-    With `lookup`, the current placement is looked up and as little as possible is moved. Raises `InvalidCityError`
-    with all problems of the files, and `InfeasiblePlacementError` with the constraints that conflict.
+    With `lookup`, the current placement is looked up and as little as possible is moved. `lenient` leaves out partners'
+    packages that cannot be loaded, for commands that mend something; a city that needs one cannot be opened without it.
+    Raises `InvalidCityError` with all problems of the files, `ConfigurationError` for a package that cannot be loaded,
+    and `InfeasiblePlacementError` with the constraints that conflict.
     """
-    from stacks.catalogue import load_catalogue
+    from stacks.catalogue import loadable
     from wecityctl.spec import load_city
 
-    catalogue = load_catalogue()
-    loaded = load_city(path, catalogue)
+    found, broken = loadable()
+    catalogue = {name: item.type for name, item in found.items()}
+    if broken and not lenient:
+        raise broken[0]
+    try:
+        loaded = load_city(path, catalogue)
+    except InvalidCityError as error:
+        # It may be that type that the files name.
+        raise (broken[0] if broken else error) from None
     city = loaded.city
     try:
         placement = place(city, catalogue, lookup(city) if lookup is not None else None, explain=explain)

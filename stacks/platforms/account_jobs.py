@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection
-from importlib import import_module
 from typing import Literal
 
-from stacks import pods
+from stacks import pods, references
 from stacks.objects import Manifest
 from stacks.platforms import tls
 from stacks.platforms.provisioner import Provisioner
@@ -102,6 +101,5 @@ def account_job(
 def _provisioner(kind: CapabilityType) -> Provisioner | None:
     if kind.binding is None or not kind.binding.provisioner:
         return None
-    module, _, attribute = kind.binding.provisioner.partition(":")
-    found: Provisioner = getattr(import_module(module), attribute)
+    found: Provisioner = references.load(kind.binding.provisioner, kind.name)
     return found

@@ -6,13 +6,12 @@ A capability is registered after those of the same platform that it uses, and de
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from itertools import chain
 from typing import Any
 
 import pulumi
 
-from stacks import admin_rbac, network_policies, pods, stack_references
+from stacks import admin_rbac, network_policies, pods, references, stack_references
 from stacks.objects import Scope, open_scope
 from stacks.platforms.component import CapabilityComponent, CapabilityScope, Used
 from wecityctl.inputs import StackInputs
@@ -45,7 +44,7 @@ def run(inputs: StackInputs) -> dict[str, Any]:
     needed = requirements(inputs.city.capabilities, inputs.catalogue)
     for name in in_order({item.name: needed[item.name] for item in here}):
         capability = inputs.city.capability(name)
-        program = _load(inputs.catalogue[capability.type].program)
+        program: Program = references.load(inputs.catalogue[capability.type].program, capability.type)
         context = place(capability, _used(inputs, capability, made))
         component = program(context, capability.name, pulumi.ResourceOptions())
         made[name] = component
@@ -73,12 +72,6 @@ def _others(inputs: StackInputs, capability: Capability) -> tuple[Capability, ..
     """For the entry point, the gateways of zones with an entry point of their own; empty for other capabilities."""
     entries = entry_points(inputs.city) if capability.is_entry else ()
     return tuple(entry.gateway for entry in entries if not entry.is_main)
-
-
-def _load(program: str) -> Program:
-    module, _, attribute = program.partition(":")
-    loaded: Program = getattr(import_module(module), attribute)
-    return loaded
 
 
 def _open_namespace(scope: Scope, platform: str, zone: str, *, retain: bool) -> Scope:

@@ -19,19 +19,6 @@ def provisioning_labels(capability: str) -> dict[str, str]:
     return {f"{naming.LABEL_PREFIX}/provisions": naming.label_value(capability)}
 
 
-def volume_claim(namespace: str, name: str, storage: str, storage_class: str) -> Manifest:
-    """A volume claim of access mode ReadWriteOnce."""
-    spec: Manifest = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": storage}}}
-    if storage_class:
-        spec["storageClassName"] = storage_class
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": spec,
-    }
-
-
 # The exit code of `flock` if another process holds the lock; other codes are errors of the file system.
 _HELD = 75
 

@@ -10,7 +10,7 @@ from stacks import pods
 from stacks.objects import Manifest, secret_value
 from stacks.platforms import tls
 from stacks.platforms.component import CapabilityComponent, CapabilityScope
-from stacks.platforms.stateful import provisioning_policies, volume_claim
+from stacks.platforms.stateful import provisioning_policies
 from stacks.stack_references import base_outputs
 from wecityctl.model.outputs import Endpoint
 
@@ -32,7 +32,7 @@ class StoreComponent(CapabilityComponent):
         configuration = self.scope.add_all(self.configuration(context))
         base = base_outputs(inputs)
         claim = self.scope.add(
-            volume_claim(namespace, f"{name}-data", context.storage, base.storage_class if base else ""),
+            pods.volume_claim(namespace, f"{name}-data", context.storage, base.storage_class if base else ""),
             protect=True,
             retain=True,
         )

@@ -20,7 +20,7 @@ from stacks.base.kubernetes import priority_class
 from stacks.objects import KubernetesObject, Manifest, Scope, secret_value
 from stacks.platforms import tls
 from stacks.provisioning import Binding, bind, provision
-from stacks.stack_references import KnownEndpoint, endpoint, entry_endpoint
+from stacks.stack_references import KnownEndpoint, base_outputs, endpoint, entry_endpoint
 from stacks.tenants import jobs
 from stacks.tenants.probes import probes_of
 from stacks.tenants.scaling import is_autoscaled, stated_replicas
@@ -191,7 +191,8 @@ class Application(pulumi.ComponentResource):
                 if self.app.stage == "suspended"
                 else [self._release_job(ready.after(*before), workload, component, template)]
             )
-        ready.after(*before).add(self._deployment(component, workload, template))
+        before += self._claims(home, component, workload)
+        ready.after(*before).add(self._workload(component, workload, template))
         for service in self._services(component, workload):
             home.add(service)
         if is_autoscaled(self.app, component):
@@ -221,6 +222,41 @@ class Application(pulumi.ComponentResource):
         """Register the Job that must succeed before the app's other components change."""
         name = jobs.release_name(workload, self.app, self.scope.inputs.images, template)
         return ready.add(jobs.release_job(self.namespace, name, component, template), name=workload)
+
+    def _claims(self, home: Scope, component: Component, workload: str) -> list[KubernetesObject]:
+        """Register the claims of a component's volumes, which stay in the cluster when they leave the files."""
+        base = base_outputs(self.scope.inputs) if component.volumes else None
+        storage_class = base.storage_class if base is not None else ""
+        return [
+            home.add(
+                pods.volume_claim(
+                    self.namespace, naming.volume_claim(workload, volume.name), volume.size, storage_class
+                ),
+                protect=True,
+                retain=True,
+            )
+            for volume in component.volumes
+        ]
+
+    def _workload(self, component: Component, workload: str, template: Manifest) -> Manifest:
+        """The Deployment of a component, or with volumes a StatefulSet: it ends a pod before it starts another."""
+        if component.volumes:
+            return self._stateful_set(component, workload, template)
+        return self._deployment(component, workload, template)
+
+    def _stateful_set(self, component: Component, workload: str, template: Manifest) -> Manifest:
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "metadata": {"name": workload, "namespace": self.namespace},
+            "spec": {
+                "replicas": stated_replicas(self.app, component),
+                "serviceName": workload,
+                "revisionHistoryLimit": 3,
+                "selector": {"matchLabels": self._component_labels(component)},
+                "template": template,
+            },
+        }
 
     def _deployment(self, component: Component, workload: str, template: Manifest) -> Manifest:
         spec: Manifest = {
@@ -260,6 +296,10 @@ class Application(pulumi.ComponentResource):
                 {"name": "files", "mountPath": path, "subPath": file_key(path), "readOnly": True}
                 for path in component.files
             ]
+        for disk in component.volumes:
+            claim = naming.volume_claim(workload, disk.name)
+            volumes.append({"name": f"volume-{disk.name}", "persistentVolumeClaim": {"claimName": claim}})
+            mounts.append({"name": f"volume-{disk.name}", "mountPath": disk.path})
         if self._serves_tls(component):
             volumes.append(tls.volume_of(tls_secret(workload)))
             mounts.append({"name": "tls", "mountPath": TLS_DIRECTORY, "readOnly": True})

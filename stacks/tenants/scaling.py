@@ -31,5 +31,5 @@ def autoscaled_workloads(inputs: StackInputs) -> Mapping[Workload, bool]:
         for app in inputs.city.apps_of(tenant)
         if app.runs and inputs.placement.apps.get((app.tenant, app.name)) == inputs.stack.cloud
         for component in app.components
-        if not component.is_job
+        if not component.is_job and not component.volumes
     }

@@ -41,6 +41,20 @@ pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(400)]
 
 EVE, BOB = ("health", "code"), ("transport", "bus")
 DATABASE, NEIGHBOUR = "health_code_db", "transport_bus_db"
+# What the owner of a database can set for all sessions in it.
+SETTINGS = (
+    "role = '{role}'",
+    "search_path = 'none'",
+    "local_preload_libraries = 'nothing_of_that_name'",
+    "default_transaction_read_only = on",
+    "default_transaction_isolation = 'serializable'",
+    "statement_timeout = '1ms'",
+    "lock_timeout = '1ms'",
+    "idle_session_timeout = '1ms'",
+    "idle_in_transaction_session_timeout = '1ms'",
+    "client_encoding = 'SQL_ASCII'",
+    "standard_conforming_strings = off",
+)
 USER, OTHER = "health.code.cache", "transport.bus.cache"
 
 
@@ -189,6 +203,48 @@ def test_a_database_is_deleted_with_what_its_role_has_in_others(database: Kept) 
     database.served.provision()
     with contextlib.closing(database.connect(DATABASE)) as eve:
         assert eve.run("SELECT to_regclass('kept')") == [[None]]
+
+
+def test_nothing_that_owners_set_stops_lock_inventory_delete_or_a_new_account(database: Kept) -> None:
+    """Neither what the app that leaves set in its own database, nor its neighbour where it has something."""
+    database.served.provision()
+    with contextlib.closing(database.connect(NEIGHBOUR)) as bob:
+        bob.run("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE")
+        bob.run(f"GRANT CONNECT ON DATABASE {NEIGHBOUR} TO {DATABASE}")
+        bob.run("CREATE SCHEMA IF NOT EXISTS given")
+        bob.run(f"GRANT ALL ON SCHEMA given TO {DATABASE}")
+    with contextlib.closing(database.connect(DATABASE, database=NEIGHBOUR)) as eve:
+        eve.run("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE")
+        eve.run("CREATE TABLE given.eves (note text)")
+        eve.run("SELECT lo_create(0)")
+        eve.run("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC")
+    with contextlib.closing(database.connect(DATABASE)) as eve:
+        eve.run(f"GRANT CONNECT ON DATABASE {DATABASE} TO {NEIGHBOUR}")
+    # Nobody can close the database that he is in.
+    owners = {
+        name: database.connect(name, database=other) for name, other in ((DATABASE, NEIGHBOUR), (NEIGHBOUR, DATABASE))
+    }
+    for name, owner in owners.items():
+        owner.run("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE")
+        for setting in SETTINGS:
+            owner.run(f"ALTER DATABASE {name} SET {setting.format(role=name)}")
+            owner.run(f"ALTER ROLE {name} SET {setting.format(role=name)}")
+        owner.run(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
+        owner.run(f"ALTER DATABASE {name} IS_TEMPLATE true")
+        owner.run(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    assert set(inventory(database.run(POSTGRESQL.inventory))) == {DATABASE, NEIGHBOUR}
+    database.run(POSTGRESQL.deprovision, f"{DATABASE} health/code/db")
+    assert inventory(database.run(POSTGRESQL.inventory))[DATABASE][2] == "locked"
+    database.run(POSTGRESQL.delete, f"{DATABASE} health/code/db")
+    assert set(inventory(database.run(POSTGRESQL.inventory))) == {NEIGHBOUR}
+    with contextlib.closing(database.connect("postgres", ADMIN)) as admin:
+        assert admin.run("SELECT 1 FROM pg_roles WHERE rolname = :role", role=DATABASE) == []
+        # What the neighbour has set stays as it is.
+        found = "SELECT datallowconn, datistemplate FROM pg_database WHERE datname = :name"
+        assert admin.run(found, name=NEIGHBOUR) == [[False, True]]
+    database.served.provision()
+    with contextlib.closing(database.connect(DATABASE)) as eve:
+        assert eve.run("SELECT 1") == [[1]]
 
 
 def test_a_user_of_a_cache_is_locked_at_once_and_its_neighbour_goes_on(cache: Kept) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from stacks.platforms.application.cache.access import CHANNELS, CONNECTION, TLS_OPTIONS, permissions
+from stacks.platforms.application.cache.access import CHANNELS, CONNECTION, LIMITS_KEY, TLS_OPTIONS, permissions
 from stacks.platforms.application.cache.guard import PRESSURE
 from stacks.platforms.application.cache.program import probe_password
 from tests.attack.conftest import Unpacked
@@ -274,6 +274,22 @@ def test_a_flood_of_one_app_leaves_its_neighbours_values(connect: Connect) -> No
     assert has_its_share()
     assert sum(value is not None for value in bob.mget(list(kept))) == len(kept)
     eve.unlink(*admin.scan_iter(f"{EVE}:flood:*", count=5000))
+
+
+def test_what_a_locked_user_has_left_is_no_more_than_its_share(connect: Connect) -> None:
+    """It is locked from the start here, so that no guard knows it otherwise."""
+    admin, left, share = connect("admin", ADMIN), "health.gone.cache", 16 * 1024**2
+    admin.execute_command("ACL", "SETUSER", left, "off", f"%R~{LIMITS_KEY}:20:{share}", f"~{left}:*")
+    whole = int(admin.config_get("maxmemory")["maxmemory"])
+    names = (f"{left}:{number}" for number in itertools.count())
+    while admin.info("memory")["used_memory"] < whole * (PRESSURE + 1) // 100:
+        admin.mset(dict.fromkeys(itertools.islice(names, 100), "x" * 10_000))
+    try:
+        wait_until(lambda: sum(1 for _ in admin.scan_iter(f"{left}:*", count=5000)) * 10_000 <= share, 40)
+    finally:
+        admin.execute_command("ACL", "DELUSER", left)
+        for name in list(admin.scan_iter(f"{left}:*", count=5000)):
+            admin.unlink(name)
 
 
 def test_the_app_that_has_a_cache_alone_runs_scripts_in_it(connect: Connect, served: Served) -> None:

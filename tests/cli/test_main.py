@@ -47,6 +47,13 @@ def misbehave(body: str, *arguments: str, home: Path) -> subprocess.CompletedPro
     )
 
 
+@pytest.mark.parametrize("body", ["sys.exit()", "sys.exit(0)", "sys.exit(7)"])
+def test_what_exits_below_a_command_is_an_error(body: str, tmp_path: Path) -> None:
+    done = misbehave(body, home=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "internal error: SystemExit" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
@@ -63,7 +70,7 @@ def test_our_errors(body: str, code: int, tmp_path: Path) -> None:
     assert done.stderr == "error: m\n  d\n  → r\n"
 
 
-@pytest.mark.parametrize("body", ["raise typer.Exit(7)", "sys.exit(7)"])
+@pytest.mark.parametrize("body", ["raise typer.Exit(7)"])
 def test_a_commands_own_exit_code(body: str, tmp_path: Path) -> None:
     done = misbehave(body, home=tmp_path)
     assert (done.returncode, done.stderr) == (7, "")

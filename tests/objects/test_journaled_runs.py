@@ -25,7 +25,7 @@ from wecityctl.engine.state.backend import open_backend
 from wecityctl.engine.state.engine_lock import LockedError, locks_on
 from wecityctl.engine.state.run_locks import ContendedError, RunLocks, part_of_city, whole_city
 from wecityctl.engine.state.store_objects import ObjectStore
-from wecityctl.engine.state.stored_locks import StoredLocks
+from wecityctl.engine.state.stored_locks import StoredLocks, break_lock, left_in
 from wecityctl.engine.state_service.updates import About, Running
 from wecityctl.errors import DeploymentError
 from wecityctl.model.city import City
@@ -236,6 +236,47 @@ def test_the_dead_of_this_machine_hold_nothing_and_others_are_named(
         assert ("on harbour" in refused.value.details) == (shared == "alone")
         assert [entry.key for entry in objects.list(".wecity")] == [key]
         objects.delete(key)
+
+
+def test_breaking_a_lock_can_be_interrupted_at_any_change(locks: Callable[[], RunLocks], objects: Objects) -> None:
+    root = ".wecity/locks/runs/two"
+    key, dead = f"{root}/alone.json", {"number": "d1", "since": "?", "owner": dead_process().to_json()}
+    # What breaking it left in earlier versions if the connection was lost.
+    objects.put(f"{root}/d1.broken", b"{}")
+
+    def by_a_run(cut: Objects) -> None:
+        mine = RunLocks(StoredLocks(cut), "two")
+        mine.wait({"two": True})
+        mine.close()
+
+    def by_a_person(cut: Objects) -> None:
+        (held,) = left_in(cut, "two")
+        break_lock(cut, held)
+
+    for breaks in (by_a_run, by_a_person):
+        for number, after in [(1, False), (1, True), (2, False), (2, True)]:
+            objects.put(key, json.dumps(dead).encode())
+            with pytest.raises(Crash):
+                breaks(Cut(objects, number, after=after))
+            if (stored := objects.get(key)) is not None:
+                # The interrupted process is dead as well.
+                objects.put(key, json.dumps({**json.loads(stored), "owner": dead["owner"]}).encode())
+            one = locks()
+            one.wait({"two": False})
+            one.close()
+            one.wait({"two": True})
+            one.close()
+            assert left_in(objects, "two") == []
+
+
+def test_of_many_that_break_a_dead_lock_at_most_one_has_it(locks: Callable[[], RunLocks], objects: Objects) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    note = {"number": "d1", "since": "?", "owner": dead_process().to_json()}
+    objects.put(".wecity/locks/runs/two/alone.json", json.dumps(note).encode())
+    with ThreadPoolExecutor(4) as pool:
+        taken = list(pool.map(lambda _: StoredLocks(objects).take("two", alone=True), range(4)))
+    assert taken.count(True) == 1
 
 
 def test_of_many_that_want_it_at_most_one_has_it_alone(locks: Callable[[], RunLocks]) -> None:

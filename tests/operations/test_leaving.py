@@ -18,11 +18,15 @@ from wecityctl.engine.context.options import RunOptions
 from wecityctl.engine.context.secret_store import needed
 from wecityctl.engine.process.provider_choice import choose_provider
 from wecityctl.engine.run.tasks import note_leaving
+from wecityctl.engine.state import layout
 from wecityctl.engine.state.backend import Backend, open_backend
+from wecityctl.engine.state.run_locks import part_of_city
 from wecityctl.errors import ExitCode
 from wecityctl.inputs import Cluster, Clusters
-from wecityctl.model.events import Event, RunResult
+from wecityctl.model.city import City
+from wecityctl.model.events import Event, RunResult, StackResult
 from wecityctl.model.outputs import Endpoint, PlatformOutputs, to_json
+from wecityctl.operations import leftovers
 from wecityctl.operations.account_servers import Server, provisioned_accounts
 from wecityctl.operations.deprovision import end_access
 from wecityctl.operations.leftovers import parse_inventory
@@ -67,9 +71,17 @@ def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Backend:
     return found
 
 
-def end(backend: Backend, operation: str = "up", clusters: Clusters | None = None) -> RunResult:
-    session, events = session_of(make_city("leave", backend=backend.url)), list[Event]()
-    result = RunResult(operation, "leave", (), 1.0, 0)  # type: ignore[arg-type]
+def end(
+    backend: Backend,
+    operation: str = "up",
+    clusters: Clusters | None = None,
+    *,
+    city: City | None = None,
+    only: str = "",
+) -> RunResult:
+    session, events = session_of(city or make_city("leave", backend=backend.url)), list[Event]()
+    results = (StackResult(only, "succeeded"),) if only else ()
+    result = RunResult(operation, "leave", results, 1.0, 0, part=bool(only))  # type: ignore[arg-type]
     return end_access(session, clusters or Clusters(), backend, events.append, result)
 
 
@@ -129,6 +141,59 @@ def test_a_server_that_cannot_be_reached_leaves_the_note_and_fails(backend: Back
     assert result.exit_code == ExitCode.DEPLOYMENT
     assert "not locked yet in postgresql, the next run tries again: health/app/db: " in result.notes[0]
     assert len(ending_accounts.noted(backend)) == 1
+
+
+def test_runs_that_build_on_a_platform_keep_nobody_from_locking_in_it(backend: Backend) -> None:
+    ending_accounts.note(backend, "leave.tenant.health.main", [HEALTH])
+    with part_of_city(backend, ("leave.platform.application.main",), ("leave.tenant.traffic.main",)):
+        result = end(backend, only="leave.tenant.health.main")
+    assert result.notes == ("not locked yet, as cloud main does not answer: health/app/db",)
+    assert result.exit_code == ExitCode.DEPLOYMENT
+
+
+def test_what_another_run_has_noted_is_told_and_fails_no_other_run(backend: Backend) -> None:
+    ending_accounts.note(backend, "leave.tenant.health.main", [HEALTH])
+    with part_of_city(backend, (), ("leave.tenant.health.main",)):
+        result = end(backend, only="leave.tenant.traffic.main")
+    assert result.exit_code == 0
+    [note] = result.notes
+    assert note.startswith(
+        "accounts that another run has noted are not locked yet: another run is changing leave.tenant.health.main"
+    )
+    assert end(backend, only="leave.tenant.traffic.main").exit_code == 0
+    assert len(ending_accounts.noted(backend)) == 1
+
+
+def test_a_back_end_that_fails_after_the_stacks_leaves_their_result(backend: Backend, tmp_path: Path) -> None:
+    broken = tmp_path / layout.LEAVING
+    broken.parent.mkdir(exist_ok=True)
+    broken.symlink_to(broken)
+    result = end(backend, only="leave.tenant.traffic.main")
+    assert [item.outcome for item in result.results] == ["succeeded"]
+    assert result.exit_code == ExitCode.DEPLOYMENT
+    assert result.notes[0].startswith("accounts whose use has ended are not locked yet: ")
+
+
+def test_accounts_of_a_capability_that_the_city_no_longer_has_are_settled(backend: Backend) -> None:
+    backend.delete_stack("leave.platform.application.main")
+    ending_accounts.note(backend, "leave.tenant.health.main", [HEALTH])
+    whole = make_city("leave", backend=backend.url)
+    with part_of_city(backend, (), ("leave.tenant.health.main",)):
+        # It may be brought up again with its volume, so there is nothing to do, and no lock to wait for.
+        assert end(backend) == end(backend, city=whole)
+        assert end(backend).notes == ()
+    city = replace(
+        whole,
+        platforms=tuple(replace(item, capabilities=item.capabilities[:1]) for item in whole.platforms),
+        apps=tuple(replace(app, uses=()) for app in whole.apps),
+    )
+    result = end(backend, city=city)
+    assert result.exit_code == 0
+    assert result.notes == (
+        "postgresql is no longer on main, nor are the accounts in it: health/app/db; their data is in its volume if "
+        "that was kept",
+    )
+    assert ending_accounts.noted(backend) == {}
 
 
 @pytest.mark.parametrize(
@@ -193,6 +258,37 @@ def test_a_list_tells_owner_size_and_age() -> None:
     cache = Server("main", "s", replace(ENDPOINT, capability="cache", type="cache"), CATALOGUE["cache"], is_tls=True)
     [found] = parse_inventory("account health.app.c - 5 open -", cache, {})
     assert found.owner == "health/app/c"
+
+
+def test_what_an_owner_left_under_the_name_of_another_is_listed_and_deleted(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`health/ap/p-db` and `health/ap-p/db` come to one role, and the Job of the second waits for the first to go."""
+    old, new = (Account("main", "postgresql", f"health/{owner}") for owner in ("ap/p-db", "ap-p/db"))
+    write(backend, "leave.tenant.health.main", job(new))
+    ending_accounts.note(backend, "leave.tenant.health.main", [old, HEALTH])
+    ran: list[tuple[str, Any]] = []
+
+    def run(server: Server, city: Any, cluster: Any, task: str, accounts: Any = ()) -> str:
+        ran.append((task, accounts))
+        return f"account health_ap_p_db {recorded} 7500000 locked 1700000000\n"
+
+    monkeypatch.setattr(Server, "run", run)
+    monkeypatch.setattr(
+        leftovers, "_open", lambda *_: (backend, Clusters(found={"main": replace(CLUSTER, kubeconfig="{}")}))
+    )
+    session, events = session_of(make_city("leave", backend=backend.url)), list[Event]()
+    # The server records no owner: it may be the one that is in use.
+    recorded = "-"
+    assert leftovers.list_leftovers(session, events.append).items == ()
+    recorded = new.owner
+    assert leftovers.list_leftovers(session, events.append).items == ()
+    recorded = old.owner
+    [found] = leftovers.list_leftovers(session, events.append).items
+    assert (found.name, found.owner, found.planned) == ("postgresql/health_ap_p_db", old.owner, False)
+    assert leftovers.delete_leftovers(session, [found.name], events.append) == (found,)
+    assert ran[-1] == ("delete", [("health_ap_p_db", old.owner)])
+    assert [item.done for item in ending_accounts.noted(backend)["leave.tenant.health.main"]] == [True, False]
 
 
 def test_the_job_is_one_of_those_that_may_reach_the_server_and_tells_no_password() -> None:

@@ -12,7 +12,7 @@ from tests.engine.state.test_abandoned_locks import dead_process
 from wecityctl.engine.process.identity import Owner
 from wecityctl.engine.state import layout
 from wecityctl.engine.state.engine_lock import LockedError, lock_content
-from wecityctl.operations.unlock import find_locks, unlock
+from wecityctl.operations.unlock import Unlocked, find_locks, unlock
 from wecityctl.paths import write_private
 from wecityctl.session import Session
 
@@ -38,7 +38,7 @@ def test_only_locks_that_were_shown_are_removed(brought_up: Session, states: Pat
     assert len(found.lines) == 1
     assert f"process {dead.pid}" in found.lines[0]
     later = lock(states, dead, "later")
-    assert unlock(found) == found.lines
+    assert unlock(found) == Unlocked(found.lines, ())
     assert (shown.exists(), later.exists()) == (False, True)
 
 
@@ -51,4 +51,4 @@ def test_the_lock_of_a_living_run_stays(brought_up: Session, states: Path) -> No
 
 def test_without_locks_nothing_is_said(brought_up: Session) -> None:
     assert find_locks(brought_up).lines == ()
-    assert unlock(find_locks(brought_up)) == ()
+    assert unlock(find_locks(brought_up)) == Unlocked((), ())

@@ -62,6 +62,26 @@ def test_a_field_under_both_names_is_refused(tmp_path: Path) -> None:
     assert (problem.line, problem.path) == (8, "spec.crossing")
 
 
+@pytest.mark.parametrize("key", ['"dom\\u0061in"', "&a domain", "!!str domain", "? !!str domain\n  "])
+def test_a_key_that_is_not_written_as_it_reads_is_refused(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "city.yaml"
+    text = OLD.replace('{title: crossing domain, "domain": digital-government}', f"\n  {key}: x")
+    file.write_text(text)
+    with pytest.raises(InvalidCityError) as caught:
+        migrate(file)
+    (problem,) = caught.value.problems
+    assert problem.line == 14
+    assert "now called 'area'" in problem.message
+    assert file.read_text() == text
+
+
+def test_an_explicit_key_is_renamed(tmp_path: Path) -> None:
+    file = tmp_path / "city.yaml"
+    file.write_text(OLD.replace('{title: crossing domain, "domain": digital-government}', "\n  ? 'domain'\n  : x"))
+    (found,) = migrate(file)
+    assert "? 'area'\n" in found.text
+
+
 def test_the_command_writes_in_one_step_and_says_what(tmp_path: Path) -> None:
     real = tmp_path / "real.yaml"
     real.write_text(OLD)

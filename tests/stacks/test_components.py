@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from tests.stacks.cities import WEB, app, city, objects, one, record_city
-from wecityctl.model.city import Component, Probe, Probes, Route, Use
+from wecityctl.model.city import Component, Probe, Probes, Route, Use, Volume
+from wecityctl.model.shares import demand_of
 
 IMAGE = "catalogue:sample-app"
 DB = Use("postgresql", "db")
@@ -112,6 +113,20 @@ def test_a_release_waits_for_its_job_and_each_version_has_another() -> None:
     recorded = record_city(city(app("code", components=(scaled, MIGRATE), uses=(DB,), route=None)))
     (job,) = [item for item in objects(recorded, "Job") if "migrate" in item.name]
     assert job.inputs["metadata"]["name"] in names, "another number of replicas is no other version"
+
+
+def test_a_volume_is_a_claim_of_its_own_that_stays() -> None:
+    part = replace(WEB, replicas=1, volumes=(Volume("uploads", "/data", "5Gi"),))
+    recorded = record_city(city(app("code", components=(part,))))
+    claim = one(recorded, "PersistentVolumeClaim", "health-internet/code-web-uploads")
+    assert claim.inputs["spec"]["resources"]["requests"] == {"storage": "5Gi"}
+    assert claim.protect
+    workload = one(recorded, "StatefulSet", "health-internet/code-web")
+    assert claim.urn in workload.depends_on
+    assert workload.inputs["spec"]["replicas"] == 1
+    assert {"name": "volume-uploads", "mountPath": "/data"} in container(workload)["volumeMounts"]
+    assert not [item for item in objects(recorded, "Deployment") if "code-web" in item.name]
+    assert demand_of(app("code", components=(part,))).storage == 5 * 1024**3
 
 
 def test_a_suspended_app_runs_no_job_before_a_release() -> None:

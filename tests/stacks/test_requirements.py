@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from stacks import catalogue as registry
-from stacks.catalogue import load_catalogue, registered
+from stacks.catalogue import load_catalogue, loadable, registered
+from stacks.platforms.account_jobs import script_of
 from tests.stacks.cities import IMAGES, app, city, objects, one, record_city
 from tests.stacks.partner import write_partner
 from wecityctl import oci
@@ -72,8 +74,58 @@ def test_a_package_that_brings_no_type_is_named(tmp_path: Path, monkeypatch: pyt
     write_partner(tmp_path, "empty")
     (tmp_path / "wecity_empty" / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ConfigurationError, match=r"entry point 'empty' of wecityctl\.capabilities is module"):
+    with pytest.raises(
+        ConfigurationError, match=r"entry point 'empty' of wecityctl\.capabilities in the package empty 1 is module"
+    ):
         load_catalogue()
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("import nothing_of_that_name", "ModuleNotFoundError: No module named"),
+        ("def", "SyntaxError: "),
+        ("import sys; sys.exit()", "SystemExit: "),
+        ("1 / 0", "ZeroDivisionError: "),
+        ("def __getattr__(name): raise RuntimeError(name)", "RuntimeError: "),
+        (None, "ModuleNotFoundError: No module named 'wecity_broken'"),
+    ],
+)
+def test_a_package_that_cannot_be_loaded_is_named_with_the_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, cause: str
+) -> None:
+    write_partner(tmp_path, "broken")
+    module = tmp_path / "wecity_broken" / "__init__.py"
+    if text is None:
+        shutil.rmtree(module.parent)
+    else:
+        module.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "wecity_broken", raising=False)
+    with pytest.raises(ConfigurationError) as caught:
+        load_catalogue()
+    start = "entry point 'broken' of wecityctl.capabilities in the package broken 1 cannot be loaded: "
+    assert caught.value.message.startswith(start + cause)
+    sys.modules.pop("wecity_broken", None)
+    # The others are there for what mends it.
+    found, (error,) = loadable()
+    assert {"postgresql", "board"} <= set(found)
+    assert error.message == caught.value.message
+    sys.modules.pop("wecity_broken", None)
+
+
+@pytest.mark.parametrize(("text", "cause"), [("import sys; sys.exit(0)", "SystemExit: 0"), ("", "AttributeError: ")])
+def test_a_part_of_a_package_that_cannot_be_loaded_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, cause: str
+) -> None:
+    name = f"made_part_{len(text)}"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    postgresql = load_catalogue()["postgresql"]
+    assert postgresql.binding is not None
+    kind = replace(postgresql, binding=replace(postgresql.binding, provisioner=f"{name}:PROVISIONER"))
+    with pytest.raises(ConfigurationError, match=f"{name}:PROVISIONER of the capability type 'postgresql' .*{cause}"):
+        script_of(kind, "inventory")
 
 
 def test_a_folder_is_a_type_of_its_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

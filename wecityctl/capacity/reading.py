@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from wecityctl.capacity.figures import Tally, declared_pools, node_figures, pool_figures, troubles
 from wecityctl.errors import TimedOutError, WecityError
+from wecityctl.event_loops import run_async
 from wecityctl.inputs import Cluster
 from wecityctl.kube.identify import VARIABLE, patience
 from wecityctl.kube.resource import Object, Objects, ResourceType
@@ -54,7 +55,7 @@ def read_capacity(
     figures are those that the files declare. `written` is the modification time of those files in seconds since the
     epoch.
     """
-    found = asyncio.run(_read_all(clusters, patience() if seconds is None else seconds))
+    found = run_async(_read_all(clusters, patience() if seconds is None else seconds))
     errors = {**failed, **{name: answer for name, answer in found.items() if isinstance(answer, WecityError)}}
     now = time.time()
     clouds = []

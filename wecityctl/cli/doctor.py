@@ -44,7 +44,7 @@ def doctor(
     from wecityctl.operations import doctor as operation
     from wecityctl.session import open_session
 
-    findings = operation.doctor(open_session(path).city if path is not None else None)
+    findings = operation.doctor(open_session(path, lenient=True).city if path is not None else None)
     if output is Output.JSON:
         say_json({"findings": [asdict(item) for item in findings]})
     else:

@@ -6,6 +6,7 @@ Every error is caught here and becomes one screen and an exit code; no module be
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from contextvars import copy_context
@@ -33,6 +34,8 @@ from wecityctl.model.words import printable
 
 PROGRAM = "wecityctl"
 _INTERRUPTED_WHILE_PARSING = 130
+# Set by a shell that asks for completions, which Typer answers and then exits.
+_COMPLETING = f"_{PROGRAM.upper()}_COMPLETE"
 
 COMMANDS = discover(Path(__file__).parent)
 _PREVIEW = "`wecityctl preview` shows what `up` would change."
@@ -119,12 +122,15 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         result = typer.main.get_command(app).main(args=list(given), prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):
+    except (BrokenPipeError, SystemExit) as error:
         # Typer answers a broken pipe with `sys.exit(1)`, and puts wrappers in place of the streams.
-        if not any(map(reader_is_gone, (sys.stdout, sys.stderr))):
+        if any(map(reader_is_gone, (sys.stdout, sys.stderr))):
+            drop_unread_output()
+            return READER_GONE
+        if isinstance(error, SystemExit) and _COMPLETING in os.environ:
             raise
-        drop_unread_output()
-        return READER_GONE
+        # Nothing here ends a command that way, so its work is not done, whatever the code says.
+        return _report(error, given)
     except Exception as error:
         return _report(error, given)
     except KeyboardInterrupt:

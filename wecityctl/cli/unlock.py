@@ -33,11 +33,12 @@ def unlock(
     A lock whose owner lives on this machine is never released; one whose owner died here is released by the next run.
     """
     from wecityctl.cli._approval import ask, require_can_ask
+    from wecityctl.errors import ExitCode
     from wecityctl.operations import unlock as operation
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
 
-    session = open_session(path, current_placement)
+    session = open_session(path, current_placement, lenient=True)
     found = operation.find_locks(session, stack)
     if found.lines and not yes:
         require_can_ask(f"releasing locks of {session.city.name}")
@@ -45,8 +46,12 @@ def unlock(
             note(line)
         ask("Is every run that took these locks dead?")
     # What was taken meanwhile nobody was asked about.
-    released = operation.unlock(found)
-    for line in released:
+    unlocked = operation.unlock(found)
+    for line in unlocked.released:
         say(f"released {line}")
-    if not released:
+    for line in unlocked.remaining:
+        note(f"still there: {line}")
+    if unlocked.remaining:
+        raise typer.Exit(ExitCode.DEPLOYMENT)
+    if not unlocked.released:
         note("there are no locks")

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from wecityctl.event_loops import run_async
 from wecityctl.importing.pools import FoundPools, pools_of
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def inventory(kubeconfig: str, context: str) -> ClusterInventory:
             ingress=_classes(ingress, _DEFAULT_INGRESS),
         )
 
-    return asyncio.run(look())
+    return run_async(look())
 
 
 async def _list(client: KubeClient, version: str, kind: str) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from wecityctl import cancellation
 from wecityctl.errors import ConfigurationError
+from wecityctl.event_loops import run_async
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.config import Access
 from wecityctl.kube.errors import Unreachable, no_api_server
@@ -48,7 +49,7 @@ def patience() -> float:
 def identify(access: Access, seconds: float) -> Identity:
     """Ask the cluster of `access`. Raises the client's errors, including `Unreachable` after `seconds`."""
     try:
-        return asyncio.run(_ask(access, seconds))
+        return run_async(_ask(access, seconds))
     except TimeoutError as error:
         raise silent(access.server, seconds, spent_on(error)) from error
 

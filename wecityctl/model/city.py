@@ -420,6 +420,15 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
+class Volume:
+    """Storage of a component that outlives its pods; `size` is a quantity, `path` where the container has it."""
+
+    name: str
+    path: str
+    size: str
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """A check of a container: `GET path`, or only a connection if `path` is empty.
 
@@ -480,6 +489,7 @@ class Component:
     concurrency: Concurrency = "forbid"
     run: JobRun | None = None
     timeout: str = "1h"
+    volumes: tuple[Volume, ...] = ()
 
     @property
     def port(self) -> int | None:

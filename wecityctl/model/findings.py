@@ -177,7 +177,9 @@ class Finding:
             return f"{self.title} is being deleted{held}"
         by = f" by {self.who}" if self.managers else ""
         if self.of_stack:
-            return f"{self.title} was made by this city's stack {self.of_stack} and is not in its state; `up` adopts it"
+            made = f"{self.title} was made by this city's stack {self.of_stack} and is not in its state"
+            # A Job that has ended is not adopted: what it did may have been undone since.
+            return f"{made}; `up` {'makes it again' if self.kind == 'Job' else 'adopts it'}"
         if self.what == "undeclared":
             made = f": made{by}" + (f" at {self.since}" if self.since else "")
             leaving = f"; it {being_deleted(self.finalizers)}" if self.deleting else ""

@@ -55,6 +55,11 @@ def digest(*parts: str, length: int = 8) -> str:
     return hashlib.sha256(b"".join(part.encode() + b"\0" for part in parts)).hexdigest()[:length]
 
 
+def volume_claim(workload: str, volume: str) -> str:
+    """The name of the claim of a component's volume."""
+    return fit(f"{workload}-{volume}")
+
+
 def fit(name: str, limit: int = 63) -> str:
     """`name` if it is not longer than `limit`; otherwise its beginning and eight digits of its digest."""
     if len(name) <= limit:

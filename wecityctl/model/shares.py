@@ -29,7 +29,9 @@ def demand_of(app: App) -> Demand:
     total = Demand(storage=sum((parse_quantity(use.storage) for use in app.uses if use.storage), Decimal(0)))
     for part in app.components:
         count = part.autoscale.max if part.autoscale else part.replicas
-        total += Demand(parse_quantity(part.resources.cpu) * count, parse_quantity(part.resources.memory) * count)
+        stored = sum((parse_quantity(volume.size) for volume in part.volumes), Decimal(0))
+        cpu, memory = parse_quantity(part.resources.cpu), parse_quantity(part.resources.memory)
+        total += Demand(cpu * count, memory * count, stored)
     return total
 
 

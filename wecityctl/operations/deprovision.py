@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from wecityctl.engine.context import ending_accounts
 from wecityctl.engine.context.ending_accounts import Account, Leaving
 from wecityctl.engine.state.run_locks import part_of_city
-from wecityctl.errors import ExitCode, WecityError
+from wecityctl.errors import ExitCode, WecityError, error_text
 from wecityctl.model.events import Progress
+from wecityctl.model.naming import label_value
 from wecityctl.model.requirements import CAPABILITY
 from wecityctl.model.stacknames import StackName
 from wecityctl.model.words import counted
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from wecityctl.model.events import Emit, RunResult
     from wecityctl.session import Session
 
-Groups = Mapping[tuple[str, str], Collection[Leaving]]
+
+Noted = Mapping[str, Collection[Leaving]]
 
 
 @dataclass(slots=True)
@@ -38,33 +40,99 @@ class _Ended:
     notes: list[str]
     failed: bool = False
 
+    def fail(self, why: str, which: str = "whose use has ended") -> None:
+        """Note why accounts could not be locked."""
+        self.notes.append(f"accounts {which} are not locked yet: {why}")
+        self.failed = True
+
 
 def end_access(
     session: Session, clusters: Clusters, backend: Backend, emit: Emit, result: RunResult, *, patience: float = 0.0
 ) -> RunResult:
     """The result of an `up` or `destroy` with what was locked after it, and why something could not be.
 
-    What could not be locked stays noted for the next run, and the exit code says so. What is locked stays noted until
-    its user is back, who gets other credentials (`Context.stale_secrets`). `patience` is how many seconds to
-    wait for another run.
+    What could not be locked stays noted for the next run. The exit code says so if this run noted it, or if the run was
+    of the whole city; what other runs have noted is told alone. What is locked stays noted until its user is back, who
+    gets other credentials (`Context.stale_secrets`). `patience` is how many seconds to wait for another run, for what
+    this run has noted. Raises nothing that a back end or a cloud raises: the stacks have run.
     """
-    noted = ending_accounts.noted(backend)
-    if not any(_is_open(item, result) for items in noted.values() for item in items):
-        return result
-    begun = time.monotonic()
-    emit(Progress("accounts", "lock", "whose use has ended"))
+    begun, own, others = time.monotonic(), _Ended({}, []), _Ended({}, [])
     try:
-        with part_of_city(backend, (), _stacks(backend, noted), patience):
-            # What another run has settled meanwhile is not done again.
-            noted, now = ending_accounts.noted(backend), provisioned_accounts(backend, session.catalogue)
-            ended = _lock(session, clusters, noted, now, gone=_takes_all(result, noted))
-            for stack in noted:
-                ending_accounts.settle(backend, stack, ended.done)
-    except WecityError as error:
-        ended = _Ended({}, [f"accounts whose use has ended are not locked yet: {error.message}"], failed=True)
-    emit(Progress("accounts", "lock", done=True, seconds=time.monotonic() - begun))
-    code = ExitCode.DEPLOYMENT if ended.failed and not result.exit_code else result.exit_code
-    return replace(result, notes=(*result.notes, *ended.notes), exit_code=code)
+        noted = ending_accounts.noted(backend)
+        if not any(_is_open(item, result) for items in noted.values() for item in items):
+            return result
+        emit(Progress("accounts", "lock", "whose use has ended"))
+        try:
+            mine = noted.keys() & _changed(result) if result.part else noted.keys()
+            _end(session, clusters, backend, result, mine, patience, own)
+            _end_others(session, clusters, backend, result, noted.keys() - mine, others)
+        finally:
+            emit(Progress("accounts", "lock", done=True, seconds=time.monotonic() - begun))
+    except (WecityError, OSError) as error:
+        own.fail(error_text(error))
+    code = ExitCode.DEPLOYMENT if own.failed and not result.exit_code else result.exit_code
+    return replace(result, notes=(*result.notes, *own.notes, *others.notes), exit_code=code)
+
+
+def _changed(result: RunResult) -> set[str]:
+    """The stacks whose notes are this run's: those that it was for, and what else of the city it has changed."""
+    own_layers, idle = ("tenant", "crossing"), ("unchanged", "skipped", "blocked")
+    return {
+        item.stack
+        for item in result.results
+        if item.outcome not in idle or StackName.parse(item.stack).layer in own_layers
+    }
+
+
+def _end_others(
+    session: Session, clusters: Clusters, backend: Backend, result: RunResult, stacks: Collection[str], ended: _Ended
+) -> None:
+    """Lock what other runs have noted, unless a run that goes on has it."""
+    try:
+        _end(session, clusters, backend, result, stacks, 0.0, ended)
+    except (WecityError, OSError) as error:
+        ended.fail(error_text(error), "that another run has noted")
+
+
+def _end(
+    session: Session,
+    clusters: Clusters,
+    backend: Backend,
+    result: RunResult,
+    stacks: Collection[str],
+    patience: float,
+    ended: _Ended,
+) -> None:
+    """Lock what is noted of `stacks`. Takes the locks of runs only if there is something to do."""
+
+    def look() -> tuple[Noted, ProvisionedAccounts]:
+        noted = ending_accounts.noted(backend)
+        found = {stack: noted[stack] for stack in stacks if stack in noted}
+        return found, provisioned_accounts(backend, session.catalogue)
+
+    noted, now = look()
+    gone = _takes_all(result, noted)
+    if not any(_is_due(session, item, now, gone=gone) for items in noted.values() for item in items):
+        return
+    shared, alone = _stacks(backend, noted)
+    with part_of_city(backend, shared, alone, patience):
+        # What another run has settled meanwhile is not done again.
+        noted, now = look()
+        _lock(session, clusters, noted, now, ended, gone=_takes_all(result, noted))
+        for stack in noted:
+            ending_accounts.settle(backend, stack, ended.done)
+
+
+def _is_due(session: Session, item: Leaving, now: ProvisionedAccounts, *, gone: bool) -> bool:
+    """Whether the account is to be locked, or its note to be forgotten."""
+    return item.account in now.accounts or (not item.done and (gone or not _may_return(session, item.account, now)))
+
+
+def _may_return(session: Session, account: Account, now: ProvisionedAccounts) -> bool:
+    """Whether the account's capability is not up but in the files: its volume may come back with the account in it."""
+    place = (account.cloud, account.capability)
+    planned = session.plan.whole.placement.capabilities
+    return place not in now.servers and any((cloud, label_value(name)) == place for name, cloud in planned.items())
 
 
 def _is_open(item: Leaving, result: RunResult) -> bool:
@@ -80,12 +148,12 @@ def _is_open(item: Leaving, result: RunResult) -> bool:
 def _lock(
     session: Session,
     clusters: Clusters,
-    noted: Mapping[str, Collection[Leaving]],
+    noted: Noted,
     now: ProvisionedAccounts,
+    ended: _Ended,
     *,
     gone: bool,
-) -> _Ended:
-    ended = _Ended({}, [])
+) -> None:
     groups: dict[tuple[str, str], list[Leaving]] = {}
     for item in (item for items in noted.values() for item in items):
         if item.account in now.accounts:
@@ -96,8 +164,14 @@ def _lock(
         server, cluster = now.servers.get((cloud, capability)), clusters.found.get(cloud)
         accounts = [item.account for item in items]
         if server is None:
-            # Its volume may come back, with these accounts in it, unless all of it went.
-            ended.done |= dict.fromkeys(accounts, False) if gone else {}
+            if gone:
+                ended.done |= dict.fromkeys(accounts, False)
+            elif not _may_return(session, accounts[0], now):
+                ended.done |= dict.fromkeys(accounts, False)
+                ended.notes.append(
+                    f"{capability} is no longer on {cloud}, nor are the accounts in it: {_named(accounts)}; their data "
+                    "is in its volume if that was kept"
+                )
         elif not server.can("deprovision"):
             ended.notes.append(f"{capability} cannot lock accounts: still open are {_named(accounts)}")
             ended.done |= dict.fromkeys(accounts, False)
@@ -106,7 +180,6 @@ def _lock(
             ended.failed = True
         else:
             _lock_in(session, server, clusters, items, ended)
-    return ended
 
 
 def _lock_in(session: Session, server: Server, clusters: Clusters, items: Collection[Leaving], ended: _Ended) -> None:
@@ -137,21 +210,32 @@ def _lock_in(session: Session, server: Server, clusters: Clusters, items: Collec
         ended.failed = True
 
 
-def _stacks(backend: Backend, noted: Mapping[str, Collection[Leaving]]) -> tuple[str, ...]:
-    """The stacks that may have one of the accounts: those that it was noted of, and others of the same user."""
+def _stacks(backend: Backend, noted: Noted) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the stacks that must not be changed meanwhile, shared and exclusive ones.
+
+    Exclusive are the stacks that may have one of the accounts: those that it was noted of, and others of the same user.
+    The platforms are shared: a server goes on while other runs build on it.
+    """
     groups = {item.account.parts[0] for items in noted.values() for item in items}
-    own = {
-        stack
-        for stack in backend.list_stacks()
-        if (name := StackName.parse(stack)).city == backend.city
-        and (name.subject in groups if name.layer in ("tenant", "crossing") else name.layer == "platform")
-    }
-    return tuple(sorted(own | set(noted)))
+    platforms, own = set[str](), set(noted)
+    for stack in backend.list_stacks():
+        name = StackName.parse(stack)
+        if name.city != backend.city:
+            continue
+        if name.layer == "platform":
+            (own if CAPABILITY in groups else platforms).add(stack)
+        elif name.layer in ("tenant", "crossing") and name.subject in groups:
+            own.add(stack)
+    return tuple(sorted(platforms - own)), tuple(sorted(own))
 
 
-def _takes_all(result: RunResult, noted: Mapping[str, Collection[Leaving]]) -> bool:
+def _takes_all(result: RunResult, noted: Noted) -> bool:
     """Whether the data of capabilities that are no longer there is gone as well."""
-    return result.operation == "destroy" and all(item.delete for items in noted.values() for item in items)
+    return (
+        result.operation == "destroy"
+        and not result.part
+        and all(item.delete for items in noted.values() for item in items)
+    )
 
 
 def _named(accounts: Collection[Account], most: int = 5) -> str:

@@ -45,10 +45,11 @@ def doctor(city: City | None = None) -> tuple[Finding, ...]:
 
 
 def check_machine() -> tuple[Finding, ...]:
-    """Return the findings on directories, disk and memory, engine parts, provider, other users, real nodes and embedded
-    clouds.
+    """Return the findings on directories, disk and memory, engine parts, provider, partners' packages, other users,
+    real nodes and embedded clouds.
     """
-    return (*_directories(), *_room(), *_parts(), _provider(), _other_users(), *_node(), *_clouds())
+    found = (*_directories(), *_room(), *_parts(), _provider(), *_packages())
+    return (*found, _other_users(), *_node(), *_clouds())
 
 
 def check_clouds(city: City, ask: Callable[[Cloud], Comparison]) -> tuple[Finding, ...]:
@@ -134,6 +135,16 @@ def _provider() -> Finding:
     if official is not None:
         return Finding("kubernetes provider", "ok", f"official {official.version}: {official.path}")
     return Finding("kubernetes provider", "ok", "built-in; the official plug-in is not on this machine")
+
+
+def _packages() -> Iterator[Finding]:
+    from stacks.catalogue import loadable
+
+    found, broken = loadable()
+    for error in broken:
+        yield Finding("capability types", "error", error.message, error.resolution)
+    if not broken:
+        yield Finding("capability types", "ok", f"{len(found)}, built in and from partners' packages")
 
 
 def _other_users() -> Finding:

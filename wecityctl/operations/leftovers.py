@@ -75,7 +75,7 @@ def delete_leftovers(
         # A run that has ended meanwhile may have given an account back to its owner.
         now = provisioned_accounts(backend, session.catalogue)
         used = set(_used(now))
-        if taken := sorted(item.name for item in chosen if (item.cloud, item.capability, item.account) in used):
+        if taken := sorted(item.name for item in chosen if _is_used(item, used)):
             raise ConfigurationError(
                 f"in use again: {', '.join(taken)}", resolution="leave it, or remove its user first"
             )
@@ -100,7 +100,7 @@ def _open(session: Session, emit: Emit) -> tuple[Backend, Clusters]:
 def _look(session: Session, clusters: Clusters, backend: Backend, now: ProvisionedAccounts) -> Leftovers:
     used, failed, items = set(_used(now)), dict[str, WecityError](), list[Leftover]()
     serverless: dict[str, str] = {}
-    known = {item.account for items in ending_accounts.noted(backend).values() for item in items} | now.accounts
+    known = {item.account for items in ending_accounts.noted(backend).values() for item in items}
     planned = planned_accounts(session.plan.whole, session.catalogue)
     for (cloud, capability), server in sorted(now.servers.items()):
         cluster = clusters.found.get(cloud)
@@ -116,18 +116,22 @@ def _look(session: Session, clusters: Clusters, backend: Backend, now: Provision
             except WecityError as error:
                 failed[capability] = error
                 continue
-            owners = {server.name_of(item): item.owner for item in known | planned if item.capability == capability}
-            expected = {server.name_of(item) for item in planned if item.capability == capability}
+            owners: dict[str, str] = {}
+            # Where several owners come to one name, it is taken for that of who uses it.
+            for accounts in (known, planned, now.accounts):
+                owners |= {server.name_of(item): item.owner for item in accounts if item.capability == capability}
+            expected = {(server.name_of(item), item.owner) for item in planned if item.capability == capability}
             for item in parse_inventory(printed, server, owners, expected):
-                if (cloud, capability, item.account) not in used:
+                if not _is_used(item, used):
                     items.append(item)
     return Leftovers(tuple(items), failed, serverless)
 
 
 def parse_inventory(
-    text: str, server: Server, owners: Mapping[str, str], planned: Collection[str] = ()
+    text: str, server: Server, owners: Mapping[str, str], planned: Collection[tuple[str, str]] = ()
 ) -> Iterator[Leftover]:
-    """The accounts in what a capability's `inventory` prints. `owners` helps where the server records none."""
+    """The accounts in what a capability's `inventory` prints. `owners` helps where the server records none. `planned`
+    has name and owner of each account that the files ask for."""
     capability, separator = server.endpoint.capability, server.binding.separator
     for line in text.splitlines():
         match line.split():
@@ -145,16 +149,22 @@ def parse_inventory(
                     int(size),
                     state == "locked",
                     time,
-                    name in planned,
+                    (name, owner) in planned,
                 )
 
 
-def _used(now: ProvisionedAccounts) -> Iterator[tuple[str, str, str]]:
-    """Cloud, capability and name of each account that a state has."""
+def _used(now: ProvisionedAccounts) -> Iterator[tuple[str, str, str, str]]:
+    """Cloud, capability, name and owner of each account that a state has."""
     for item in now.accounts:
         server = now.servers.get((item.cloud, item.capability))
         if server is not None:
-            yield item.cloud, item.capability, server.name_of(item)
+            yield item.cloud, item.capability, server.name_of(item), item.owner
+
+
+def _is_used(item: Leftover, used: Collection[tuple[str, str, str, str]]) -> bool:
+    """Whether a state has the account. Two owners may come to one name: what the one has left is not the other's."""
+    names = {owner for *place, owner in used if place == [item.cloud, item.capability, item.account]}
+    return item.owner in names if item.owner else bool(names)
 
 
 def _choose(found: Leftovers, names: Collection[str]) -> tuple[Leftover, ...]:
@@ -201,12 +211,15 @@ def _stacks(backend: Backend, chosen: Collection[Leftover]) -> tuple[str, ...]:
 
 def _forget_notes(backend: Backend, server: Server, items: Collection[Leftover]) -> None:
     """What was deleted has not to be locked any more; its credentials are still to be forgotten."""
-    gone = {item.account for item in items}
     for stack, noted in ending_accounts.noted(backend).items():
         done: dict[Account, bool] = {
             entry.account: True
             for entry in noted
             if (entry.account.cloud, entry.account.capability) == (server.cloud, server.endpoint.capability)
-            and server.name_of(entry.account) in gone
+            and any(_is_of(server, entry.account, item) for item in items)
         }
         ending_accounts.settle(backend, stack, done)
+
+
+def _is_of(server: Server, account: Account, item: Leftover) -> bool:
+    return server.name_of(account) == item.account and item.owner in ("", account.owner)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wecityctl.errors import ConfigurationError, NoSuchStackError, WecityError
+from wecityctl.event_loops import run_async
 
 if TYPE_CHECKING:
     from wecityctl.inputs import Cluster
@@ -73,7 +74,7 @@ def logs(session: Session, options: LogsOptions, emit: Callable[[LogEvent], None
         raise ConfigurationError(
             f"{app.name} runs on simulated nodes, which have no logs", resolution="use a cloud with real nodes"
         )
-    asyncio.run(_read(clusters.found[cloud], app, options, emit))
+    run_async(_read(clusters.found[cloud], app, options, emit))
 
 
 def find_app(city: City, name: str) -> App:

@@ -14,7 +14,7 @@ from wecityctl.engine.process.interrupts import time_limit
 from wecityctl.engine.run.execution import run
 from wecityctl.engine.state.backend import Backend, open_backend
 from wecityctl.engine.workers.engine import Engine
-from wecityctl.errors import ExitCode
+from wecityctl.errors import ExitCode, WecityError, error_text
 from wecityctl.inputs import Clusters
 from wecityctl.model.events import Emit, Event, Progress, RunFinished, RunResult
 from wecityctl.operations.cloud_moves import moves_within, require_confirmed
@@ -142,14 +142,13 @@ class StackOperation:
             self.emit(event)
 
     def _completed(self, result: RunResult) -> RunResult:
-        keep = self.options.operation == "up"
-        return self.policies.in_result(
-            replace(
-                result,
-                notes=(*map(str, self.moves), *result.notes),
-                entry_urls=entry_urls(self.session, self.clusters.found, self.backend, keep=keep),
-            )
-        )
+        keep, notes = self.options.operation == "up", (*map(str, self.moves), *result.notes)
+        try:
+            urls = entry_urls(self.session, self.clusters.found, self.backend, keep=keep)
+        except (WecityError, OSError) as error:
+            # The stacks have run: their result must not be lost.
+            urls, notes = (), (*notes, f"how to reach the city's hosts is not known: {error_text(error)}")
+        return self.policies.in_result(replace(result, notes=notes, entry_urls=urls))
 
 
 @contextmanager

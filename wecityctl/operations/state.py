@@ -82,7 +82,7 @@ def open_states(path: Path, *, moving: bool = False) -> Backend:
 
     Raises `ConfigurationError` if its states were moved elsewhere, unless the caller is `moving` them.
     """
-    return open_backend(open_session(path).city, moving=moving)
+    return open_backend(open_session(path, lenient=True).city, moving=moving)
 
 
 def list_states(backend: Backend) -> tuple[Health, ...]:

@@ -41,17 +41,35 @@ def find_locks(session: Session, stack: str = "") -> FoundLocks:
     return FoundLocks(backend, known, tuple(run_locks_on(backend)) if not stack else ())
 
 
-def unlock(found: FoundLocks) -> tuple[str, ...]:
-    """Remove the locks that were found, and no others; return a line on each.
+@dataclass(frozen=True, slots=True)
+class Unlocked:
+    """A line for each lock that is gone, and for each that is still there."""
+
+    released: tuple[str, ...]
+    remaining: tuple[str, ...]
+
+
+def unlock(found: FoundLocks) -> Unlocked:
+    """Remove the locks that were found, and no others; then look which of them are gone.
 
     The caller knows that the runs which took them are dead. Raises `LockedError` for one whose owner runs on this
     machine, and `DeploymentError` if a dead run's journal cannot be replayed.
     """
     from wecityctl.engine.state import abandoned_locks
 
-    for held in found.runs:
-        abandoned_locks.break_run_lock(found.backend, held)
-    removed = [
-        line for name, locks in found.stacks.items() for line in abandoned_locks.unlock(found.backend, name, locks)
-    ]
-    return (*map(str, found.runs), *removed)
+    backend, tried, runs = found.backend, list[str](), found.runs
+    for held in runs:
+        abandoned_locks.break_run_lock(backend, held)
+    for name, locks in found.stacks.items():
+        tried += abandoned_locks.unlock(backend, name, locks)
+    remaining = [held for held in abandoned_locks.run_locks_on(backend) if held in runs] if runs else []
+    left = [str(lock) for name, locks in found.stacks.items() if locks for lock in _still_there(backend, name, locks)]
+    released = (*(str(held) for held in runs if held not in remaining), *(line for line in tried if line not in left))
+    return Unlocked(released, (*map(str, remaining), *left))
+
+
+def _still_there(backend: Backend, stack: str, locks: list[Lock]) -> list[Lock]:
+    from wecityctl.engine.state.abandoned_locks import locks_of
+
+    keys = {lock.key for lock in locks}
+    return [lock for lock in locks_of(backend, stack) or () if lock.key in keys]

@@ -6,6 +6,7 @@ Read from the state before anything runs; otherwise the API server would reject 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wecityctl.errors import InvalidCityError, Problem
@@ -14,7 +15,7 @@ from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import Capability
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.model.storage import provisioned_class
-from wecityctl.plan import Plan
+from wecityctl.plan import Plan, Stack
 from wecityctl.spec.loaded import Positions
 from wecityctl.spec.nodes import PathItem, SourceLocation, format_path
 
@@ -31,37 +32,65 @@ def require_volumes_kept(plan: Plan, catalogue: Catalogue, positions: Positions,
         raise InvalidCityError(problems)
 
 
+@dataclass(frozen=True, slots=True)
+class _Volume:
+    """A volume of the files: the claim's namespace and name, the size, what it is called, and its size's place."""
+
+    claim: str
+    size: str
+    title: str
+    kind: str
+    name: str
+    path: tuple[PathItem, ...]
+
+
 def _problems(plan: Plan, catalogue: Catalogue, positions: Positions, backend: Backend) -> Iterator[Problem]:
     for stack in plan.stacks:
-        if stack.layer != "platform":
-            continue
-        here = [
-            item
-            for item in plan.city.capabilities
-            if item.platform == stack.subject and plan.placement.capabilities[item.name] == stack.cloud
-        ]
-        with_volumes = [item for item in here if catalogue[item.type].storage]
-        state = backend.read_state(stack.name) if with_volumes else None
+        volumes = [*_of_capabilities(plan, catalogue, stack), *_of_apps(plan, stack)]
+        state = backend.read_state(stack.name) if volumes else None
         claims = {item.name: item.inputs for item in state.resources if item.type == _CLAIM} if state else {}
-        for capability in with_volumes:
-            namespace = naming.platform_namespace(capability.platform, capability.zone)
-            claim = claims.get(f"{namespace}/{capability.name}-data")
+        for volume in volumes:
+            claim = claims.get(volume.claim)
             if claim is None:
                 continue
-            wanted = capability.storage or catalogue[capability.type].storage
             standing = _text(claim, "spec", "resources", "requests", "storage")
-            if standing and parse_quantity(wanted) < parse_quantity(standing):
-                message = f"the volume of {capability.name!r} has {standing}, and no volume can be made smaller"
-                expected = f"at least {standing}; a capability of another name gets a volume of its own"
-                yield _problem(positions, "Platform", stack.subject, _path(plan, capability), message, expected)
+            if standing and parse_quantity(volume.size) < parse_quantity(standing):
+                message = f"{volume.title} has {standing}, and no volume can be made smaller"
+                what = "a capability" if volume.kind == "Platform" else "a volume"
+                expected = f"at least {standing}; {what} of another name gets a volume of its own"
+                yield _problem(positions, volume.kind, volume.name, volume.path, message, expected)
             cloud = plan.city.cloud(stack.cloud)
             old, new = _text(claim, "spec", "storageClassName"), cloud.kubernetes.storage_class
             if provisioned := provisioned_class(plan.city, cloud):
                 new = provisioned
             if (cloud.provider == "kubernetes" or provisioned) and old != new:
-                message = f"the volume of {capability.name!r} has {_class(old)}, and no volume changes its class"
+                message = f"{volume.title} has {_class(old)}, and no volume changes its class"
                 path = ("spec", "kubernetes", "storageClass")
                 yield _problem(positions, "Cloud", cloud.name, path, message, _class(old))
+
+
+def _of_capabilities(plan: Plan, catalogue: Catalogue, stack: Stack) -> Iterator[_Volume]:
+    for item in plan.city.capabilities if stack.layer == "platform" else ():
+        default = catalogue[item.type].storage
+        if item.platform != stack.subject or plan.placement.capabilities[item.name] != stack.cloud or not default:
+            continue
+        claim = f"{naming.platform_namespace(item.platform, item.zone)}/{item.name}-data"
+        title = f"the volume of {item.name!r}"
+        yield _Volume(claim, item.storage or default, title, "Platform", stack.subject, _path(plan, item))
+
+
+def _of_apps(plan: Plan, stack: Stack) -> Iterator[_Volume]:
+    for app in plan.city.apps_of(stack.subject) if stack.layer == "tenant" else ():
+        if plan.placement.apps.get((app.tenant, app.name)) != stack.cloud:
+            continue
+        namespace = naming.tenant_namespace(app.tenant, app.zone)
+        for number, part in enumerate(app.components):
+            workload = naming.component_workload(app.name, part.name)
+            for index, volume in enumerate(part.volumes):
+                claim = f"{namespace}/{naming.volume_claim(workload, volume.name)}"
+                path = ("spec", "components", number, "volumes", index, "size")
+                title, name = f"the volume {volume.name!r}", f"{app.tenant}/{app.name}"
+                yield _Volume(claim, volume.size, title, "App", name, path)
 
 
 def _text(claim: Any, *path: str) -> str:

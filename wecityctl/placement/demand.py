@@ -136,6 +136,8 @@ def _app(app: App, read: Reader) -> Item:
 def _workload(app: App, index: int, part: Component, read: Reader) -> Workload:
     one = {CPU: read(CPU, part.resources.cpu), MEMORY: read(MEMORY, part.resources.memory)}
     one |= {name: count for name, count in part.resources.accelerators.items() if count}
+    if part.volumes:
+        one[STORAGE] = sum(read(STORAGE, volume.size) for volume in part.volumes)
     most = part.autoscale.max if part.autoscale else part.replicas
     least = 0 if app.stage == "suspended" else part.autoscale.min if part.autoscale else part.replicas
     return Workload(

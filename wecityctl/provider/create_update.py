@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from wecityctl.kube.errors import Invalid, NotFound
+from wecityctl.provider import jobs
 from wecityctl.provider import state as states
 from wecityctl.provider.adoption import pulumi_managers
 from wecityctl.provider.annotations import PATCH_FIELD_MANAGER, PATCH_FORCE, annotation, is_true
@@ -43,7 +44,8 @@ class Made:
 async def create(provider: Instance, target: Target, inputs: dict[str, Any], *, seconds: float) -> Made:
     """Create the object, or adopt an existing one that belongs to this resource, and wait until it is ready.
 
-    Raises `RefusedError` if an object of that name belongs to somebody else. That object is left untouched.
+    A Job that has ended is not adopted, but made again. Raises `RefusedError` if an object of that name belongs to
+    somebody else. That object is left untouched.
     """
     seconds = timeout_of(inputs, seconds)
     body = states.wire(inputs)
@@ -52,6 +54,7 @@ async def create(provider: Instance, target: Target, inputs: dict[str, Any], *, 
     is_forced = provider.settings.patch_force or is_true(inputs, PATCH_FORCE)
     # With force, an apply would overwrite what somebody else has created there in the meantime.
     is_new_place = not is_forced and is_in_new_namespace(provider, body)
+    await jobs.delete_earlier(provider, target, body, seconds=seconds)
     existing = {} if is_new_place else await find_own(provider, target, body, seconds=seconds)
     wish = annotation(inputs, PATCH_FIELD_MANAGER)
     manager = wish or successor(await provider.derived_managers(target), pulumi_managers(existing))
@@ -105,7 +108,8 @@ async def update(
         with suppress(NotFound):
             live = states.live_of(state)
             await provider.cancellation.run(take_over_application(provider.client, live, stated, manager))
-    await require_same(provider, target, body, state, seconds=seconds)
+    if not await require_same(provider, target, body, state, seconds=seconds):
+        await jobs.delete_earlier(provider, target, body, seconds=seconds)
     try:
         live = await provider.cancellation.run(how.make(body), grace=GRACE)
     except ApplyConflictError as error:

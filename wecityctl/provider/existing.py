@@ -142,17 +142,21 @@ async def require_made(
 
 async def require_same(
     provider: Instance, target: Target, body: dict[str, Any], state: dict[str, Any], *, seconds: float
-) -> None:
-    """Reject an update if somebody else has recreated the object under the resource's name."""
+) -> bool:
+    """Reject an update if somebody else has recreated the object under the resource's name.
+
+    Returns whether the recorded object is still there; true if its uid is not known.
+    """
     uid = states.uid_of(state)
     if not uid:
-        return
+        return True
     rt = await provider.client.resource(body["apiVersion"], body["kind"])
     live = await _get(provider, rt, body)
     # Applied by the recorded manager: an update recreated it and was killed before it could record that.
     recorded = str(state.get(states.FIELD_MANAGER) or "")
     if live and states.uid_of(live) != uid and recorded not in adoption.applied_by(live):
         await find_own(provider, target, body, seconds=seconds)
+    return bool(live) and states.uid_of(live) == uid
 
 
 async def release(provider: Instance, live: dict[str, Any], manager: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from wecityctl.provider.connection import unreachable
 from wecityctl.provider.existing import is_taken_over, preview_own
 from wecityctl.provider.ignoring import leave_ignored
 from wecityctl.provider.instance import Instance, Target
+from wecityctl.provider.jobs import has_ended
 from wecityctl.provider.official import was_created_officially
 from wecityctl.provider.properties import UNKNOWN, Unknown, contains, plain
 from wecityctl.provider.waiting import DEFAULT_TIMEOUT
@@ -44,7 +45,7 @@ async def preview_create(provider: Instance, target: Target, inputs: dict[str, A
         identity = states.wire({key: inputs[key] for key in ("apiVersion", "kind", "metadata") if key in inputs})
         found = await _asked(provider, target, inputs, lambda: preview_own(provider, target, identity))
         existing = found or {}
-        if is_going(existing):
+        if is_going(existing) or await has_ended(provider, target, existing):
             existing, replaced = {}, True
     body = _prepared(provider, target, inputs)
     if body is None:

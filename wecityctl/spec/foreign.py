@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-_FILES = "`files` of a component for texts; data belongs in a capability under `uses`, since pods have no volumes"
+_FILES = "`volumes: [{name: uploads, path: /data, size: 20Gi}]` of a component, or `files` for texts"
 _IDENTITY = "nothing: every app has an account without rights of its own, and tenants' roles are made from `admins`"
 _NODES = "`zone`, `cloud`, `placement` or `architectures`; which node it is, the scheduler decides"
 _PULL = "nothing: nodes pull with their own credentials; `images.registry` of the City names a mirror"
@@ -92,7 +92,10 @@ KINDS: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("Role", "RoleBinding", "ServiceAccount"), "Tenant: `admins` of it"),
         **dict.fromkeys(("NetworkPolicy",), "App: `uses` of it, or City: `flows` of it"),
         **dict.fromkeys(("HorizontalPodAutoscaler",), "App: `autoscale` of a component"),
-        **dict.fromkeys(("PersistentVolumeClaim", "PersistentVolume"), "Platform: capabilities with storage"),
+        **dict.fromkeys(
+            ("PersistentVolumeClaim", "PersistentVolume"),
+            "App: `volumes` of a component; Platform: capabilities with storage",
+        ),
         **dict.fromkeys(("Node", "Cluster"), "Cloud: its pools"),
     }
 )

@@ -46,7 +46,8 @@ class MigratedFile:
 def migrate(path: Path) -> tuple[MigratedFile, ...]:
     """Compute the new texts of the files of the city at `path` that need a change. Writes nothing.
 
-    Raises `InvalidCityError` if a file cannot be read, or if a document has a field under both names.
+    Raises `InvalidCityError` if a file cannot be read, if a document has a field under both names, or if a key is not
+    written as it reads: with an escape, an anchor, an alias or a tag.
     """
     files, found = find_files(path)
     problems = list(found)
@@ -59,8 +60,9 @@ def migrate(path: Path) -> tuple[MigratedFile, ...]:
         parsed = parse_yaml(text, file.name)
         problems += parsed.problems
         renamings: list[Renaming] = []
+        lines = text.splitlines()
         for document in parsed.documents:
-            for item in _renamings(document):
+            for item in _renamings(document, lines):
                 if isinstance(item, Problem):
                     problems.append(item)
                 else:
@@ -73,7 +75,7 @@ def migrate(path: Path) -> tuple[MigratedFile, ...]:
     return tuple(migrated)
 
 
-def _renamings(document: Document) -> Iterator[Renaming | Problem]:
+def _renamings(document: Document, lines: Sequence[str]) -> Iterator[Renaming | Problem]:
     for (kind, path), new in RENAMED.items():
         if document.kind != kind:
             continue
@@ -93,18 +95,36 @@ def _renamings(document: Document) -> Iterator[Renaming | Problem]:
                 f"the field is there under its new name {new!r} too",
                 f"one of them: {new!r}",
             )
+        elif _start(lines[mark.line - 1], mark.column - 1, old) < 0:
+            yield Problem(
+                document.file,
+                mark.line,
+                mark.column,
+                ".".join(path),
+                f"the field is now called {new!r}, and its key is written with an escape, an anchor, an alias or a tag",
+                f"the key {new!r}, written by hand",
+            )
         else:
             yield Renaming(document.file, mark.line, mark.column, old, new)
+
+
+def _start(line: str, column: int, key: str) -> int:
+    """Where the characters of a key at `column` (from 0) start, behind its quote; -1 if it is not written as it reads.
+
+    An anchor could be used elsewhere, so a key that has one is not renamed.
+    """
+    quote = line[column : column + 1]
+    start = column + (quote in ("'", '"'))
+    end = line[start + len(key) : start + len(key) + 1]
+    is_whole = end == quote if start > column else end in ("", ":", " ", "\t")
+    return start if line.startswith(key, start) and is_whole else -1
 
 
 def _renamed(text: str, renamings: Sequence[Renaming]) -> str:
     """The text with every key renamed. Handles quoted keys and keeps line endings."""
     lines = text.splitlines(keepends=True)
     for item in sorted(renamings, key=lambda each: (each.line, each.column), reverse=True):
-        line, start = lines[item.line - 1], item.column - 1
-        if line[start : start + 1] in ("'", '"'):
-            start += 1
-        if not line.startswith(item.old, start):
-            raise AssertionError(f"{item.file}:{item.line}:{item.column} does not have the key {item.old}")
+        line = lines[item.line - 1]
+        start = _start(line.rstrip("\r\n"), item.column - 1, item.old)
         lines[item.line - 1] = line[:start] + item.new + line[start + len(item.old) :]
     return "".join(lines)

@@ -44,5 +44,15 @@ def found(api_version: str, kind: str, name: str, of: str) -> Finding:
     ids=lambda value: value.name if isinstance(value, Finding) else str(value),
 )
 def test_an_object_is_a_stacks_by_manager_and_name(item: Finding, stack: str) -> None:
-    (told,) = with_their_stacks([item], CLUSTER, lambda: [FENCE, JOB])
+    (told,) = with_their_stacks([item], CLUSTER, lambda: [FENCE, JOB], lambda _: ())
     assert told.of_stack == stack
+
+
+def test_what_a_resource_has_left_that_the_state_has_is_not_adopted() -> None:
+    """The entry of another cloud, or a Job of other input: the resource of the state has another object."""
+    jobs = [found(BATCH, "Job", f"provision-health-web-db-{digest}", JOB) for digest in ("0123456789", "1123456789")]
+    told = with_their_stacks(jobs, CLUSTER, lambda: [FENCE, JOB], lambda stack: {STACK: (JOB,)}[stack])
+    assert [item.of_stack for item in told] == ["", ""]
+    assert not any("`up`" in str(item) for item in told)
+    (lost,) = with_their_stacks(jobs[:1], CLUSTER, lambda: [FENCE, JOB], lambda stack: {STACK: (FENCE,)}[stack])
+    assert str(lost).endswith("is not in its state; `up` makes it again")

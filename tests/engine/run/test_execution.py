@@ -19,11 +19,14 @@ import pytest
 from tests.engine.conftest import use_home
 from tests.engine.drive import files_of, go, make_city, plan_of
 from tests.support.some import some
+from wecityctl.engine.context import ending_accounts
+from wecityctl.engine.context.ending_accounts import Account
 from wecityctl.engine.context.options import Timeouts
 from wecityctl.engine.context.secret_store import SecretStore
 from wecityctl.engine.process.interrupts import time_limit
 from wecityctl.engine.run.edit_secrets import remove_secret, set_secret
 from wecityctl.engine.secrets import certificates, passphrase
+from wecityctl.engine.state import layout
 from wecityctl.engine.state.backend import open_backend
 from wecityctl.engine.state.engine_lock import LockedError
 from wecityctl.engine.state.run_locks import whole_city
@@ -208,6 +211,35 @@ def test_of_old_updates_as_many_are_kept_as_the_files_say(home: Path) -> None:
     kept = [path for path in everything_below(home / "state") if "one.base.main" in path.name and path.is_file()]
     assert len([path for path in kept if "history" in path.parts]) == 4
     assert not [path for path in kept if "journals" in path.parts or ("locks" in path.parts and path.suffix != ".json")]
+
+
+def test_a_user_who_is_back_gets_one_new_password_even_if_the_run_ends_early(home: Path) -> None:
+    city = make_city("one", ("health", "traffic"))
+    assert go(city, "up").exit_code == 0
+    backend, account = open_backend(city), Account("main", "postgresql", "health/app/db")
+    before = SecretStore(backend).read()
+    ending_accounts.note(backend, "one.tenant.health.main", [account])
+    ending_accounts.settle(backend, "one.tenant.health.main", {account: True})
+    # Of another tenant: it has no part in this.
+    assert go(city, "up", plan=plan_of(city).only(["one.tenant.traffic.main"])).exit_code == 0
+    assert SecretStore(backend).read() == before
+    # These runs end before their accounts are looked at, as after Ctrl-C.
+    assert go(city, "up").exit_code == 0
+    after = SecretStore(backend).read()
+    assert {name for name in before if before[name] != after[name]} == {"binding/health/app/db"}
+    assert set(outcomes(go(city, "up")).values()) == {"unchanged"}
+    assert SecretStore(backend).read() == after
+
+
+def test_a_back_end_that_fails_after_the_stacks_leaves_their_result(home: Path) -> None:
+    city = make_city("one", ("health",))
+    aside = files_of(open_backend(city)).root / layout.ASIDE
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    aside.symlink_to(aside)
+    result = go(city, "up")
+    assert set(outcomes(result).values()) == {"succeeded"}
+    assert result.exit_code == 0
+    assert [note for note in result.notes if note.startswith("old updates were not deleted: ")]
 
 
 def test_a_given_secret_must_be_set_before_anything_happens(home: Path) -> None:

@@ -22,7 +22,7 @@ def test_what_was_on_another_cluster_goes_and_nothing_else() -> None:
     new = [provider("new", 2), thing("a", 2, dependencies=["urn:old"], propertyDependencies={"data": ["urn:old"]})]
     pending = [{"type": "deleting", "resource": thing("old", 1)}, {"type": "creating", "resource": thing("b", 2)}]
     given = {"resources": [root, *old, *new], "pending_operations": pending, "metadata": {"integrity_error": {}}}
-    done, count = without_other_clusters(given, "new")
+    done, count = without_other_clusters(given, {"new"})
     assert count == 3
     assert done["resources"] == [
         {**root, "dependencies": []},
@@ -35,10 +35,16 @@ def test_what_was_on_another_cluster_goes_and_nothing_else() -> None:
 
 
 def test_objects_that_a_failed_destroy_left_without_provider_go() -> None:
-    done, count = without_other_clusters({"resources": [thing("a", 1)]}, "new")
+    done, count = without_other_clusters({"resources": [thing("a", 1)]}, {"new"})
     assert (done["resources"], count) == ([], 1)
 
 
 def test_the_same_cluster_is_left_alone() -> None:
     given = {"resources": [provider("new", 1), thing("a", 1, dependencies=["urn:unknown"])], "pending_operations": []}
-    assert without_other_clusters(given, "new") == (given, 0)
+    assert without_other_clusters(given, {"new"}) == (given, 0)
+
+
+def test_what_is_on_another_cloud_of_the_city_is_kept() -> None:
+    given = {"resources": [provider("old", 1), thing("a", 1), provider("gone", 2), thing("b", 2)]}
+    done, count = without_other_clusters(given, {"new", "old"})
+    assert (done["resources"], count) == (given["resources"][:2], 2)

@@ -5,7 +5,7 @@ The name of a field manager is derived from the resource's URN and the cluster, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 from wecityctl.drift.recorded_object import PROVIDERS
@@ -17,6 +17,8 @@ from wecityctl.model.security import group_of
 
 # Returns the URNs that the city's stacks would register.
 Registered = Callable[[], Iterable[str]]
+# Returns the URNs in the state of a stack.
+Held = Callable[[str], Collection[str]]
 
 
 def is_a_providers(finding: Finding) -> bool:
@@ -24,10 +26,12 @@ def is_a_providers(finding: Finding) -> bool:
     return any(manager.startswith(PROVIDERS) for manager in finding.managers)
 
 
-def with_their_stacks(found: Sequence[Finding], cluster: Cluster, registered: Registered) -> list[Finding]:
+def with_their_stacks(found: Sequence[Finding], cluster: Cluster, registered: Registered, held: Held) -> list[Finding]:
     """Return the findings; those that are the city's own resources name the stack whose state lacks them.
 
-    `registered` is called only if an object has the field manager of a provider.
+    A resource that the state has made another object, as under a new name or on another cloud: `up` does not adopt what
+    it left, which stays an undeclared object. `registered` is called only if an object has the field manager of a
+    provider.
     """
     if not any(item.what == "undeclared" and is_a_providers(item) for item in found):
         return list(found)
@@ -42,6 +46,8 @@ def with_their_stacks(found: Sequence[Finding], cluster: Cluster, registered: Re
         named = (urns.get((manager, item.kind), "") for manager in item.managers)
         urn = next((each for each in named if each and _may_have_made(each, item)), "")
         stack = urn.removeprefix("urn:pulumi:").partition("::")[0] if item.what == "undeclared" else ""
+        if stack and urn in held(stack):
+            stack = ""
         done.append(replace(item, of_stack=stack, shared=False) if stack else item)
     return done
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from wecityctl.engine.process.interrupts import end_of_waiting
 from wecityctl.errors import WecityError
+from wecityctl.event_loops import run_async
 from wecityctl.inputs import Cluster
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def ask(cluster: Cluster, question: Callable[[KubeClient], Awaitable[T]]) -> T:
             async with KubeClient(access, pool) as client:
                 return await question(client)
 
-    return asyncio.run(_while_there_is_time(go()))
+    return run_async(_while_there_is_time(go()))
 
 
 async def _while_there_is_time(answer: Coroutine[Any, Any, T]) -> T:

@@ -133,7 +133,7 @@ class UndeclaredControl:
                 if not (is_preview and self._is_to_come(item.finding, results))
                 and self._stack_of(item.finding, home, done)
             ]
-            for finding in with_their_stacks(told, cluster, self._registered):
+            for finding in with_their_stacks(told, cluster, self._registered, partial(self._urns, results=results)):
                 stack = self._stack_of(finding, home, done)
                 done[stack] = self._within(done[stack], finding, removed)
         return done
@@ -182,6 +182,10 @@ class UndeclaredControl:
             elif (deployment := self._deployment(stack, results)) is not None:
                 found |= dict.fromkeys(declared_in(deployment, cluster), stack)
         return found
+
+    def _urns(self, stack: str, results: Results) -> frozenset[str]:
+        deployment = self._deployment(stack, results) or {}
+        return frozenset(item["urn"] for item in deployment.get("resources") or () if not item.get("delete"))
 
     @staticmethod
     def _is_untouched(stack: str, results: Results) -> bool:

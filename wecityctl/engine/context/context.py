@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from wecityctl.engine.context import secret_store
-from wecityctl.engine.context.ending_accounts import Account, noted, planned_accounts
+from wecityctl.engine.context.ending_accounts import Account, noted, planned_accounts, settle
 from wecityctl.engine.context.landing_outputs import LAYER as LANDING
 from wecityctl.engine.context.options import RunOptions
 from wecityctl.engine.process.provider_choice import ProviderChoice
@@ -260,17 +260,28 @@ class Context:
     @cached_property
     def stale_secrets(self) -> frozenset[str]:
         """The names of credentials of accounts that were locked and whose users come back: they get others."""
+        return frozenset(name for names in self._returning.values() for name in names)
+
+    @cached_property
+    def _returning(self) -> Mapping[Account, frozenset[str]]:
+        """The accounts that were locked and whose users come back, with the names of their credentials."""
         if self.options.operation not in ("preview", "up"):
-            return frozenset()
-        locked = [item.account for items in noted(self.backend).values() for item in items if item.done]
-        return frozenset(
-            name
-            for account in locked
-            if account in self.planned_accounts
-            for name in self.catalogue[self.plan.city.capability(account.capability).type].credential_keys(
-                *account.parts
-            )
-        )
+            return {}
+        locked = {item.account for items in noted(self.backend).values() for item in items if item.done}
+        types = {item: self.plan.city.capability(item.capability).type for item in locked & self.planned_accounts}
+        return {item: frozenset(self.catalogue[kind].credential_keys(*item.parts)) for item, kind in types.items()}
+
+    def settle_returned(self) -> None:
+        """Forget that accounts were locked whose users are back and whose new credentials are in the secret store.
+
+        Call it once the store is written: a run that is interrupted later must not make them anew. Only what is noted
+        of this run's stacks is forgotten, as these are locked. Raises the back end's errors.
+        """
+        stored = set(secret_store.needed(self.plan))
+        done = {account: False for account, names in self._returning.items() if names <= stored}
+        if done:
+            for stack in noted(self.backend).keys() & self.stacks.keys():
+                settle(self.backend, stack, done)
 
     def certificate_names(self) -> str:
         """Return a digest of the subject names of the plan's certificates; empty if the plan needs none."""

@@ -41,7 +41,7 @@ from wecityctl.engine.state.checkpoint import Deployment
 from wecityctl.engine.state.run_locks import ContendedError, RunLocks, part_of_city, whole_city
 from wecityctl.engine.state.store_file import disk_error
 from wecityctl.engine.workers.engine import Engine, cli_path
-from wecityctl.errors import AuthenticationError, WecityError
+from wecityctl.errors import AuthenticationError, WecityError, error_text
 from wecityctl.inputs import Clusters
 from wecityctl.listeners.users import other_users
 from wecityctl.model.events import Diagnostic, Emit, RunFinished, RunResult, RunStarted, StackResult
@@ -192,10 +192,9 @@ class _Runner:
                 self._forward(engine, maker, interrupts)
             self.timed_out = interrupts.timed_out
         if self._options.operation != "preview":
-            for stack in self.reports:
-                self._context.backend.store.prune(stack, self._context.plan.city.state.keep_updates)
+            self._afterwards("old updates were not deleted", self._prune)
         if self._options.operation in ("up", "destroy"):
-            self._note_activities()
+            self._afterwards("`wecityctl history` lacks what this run has put back or removed", self._note_activities)
             states = self._context.backend.states
             if states is not None and not states.swaps_safely():
                 self.notes.append(
@@ -204,12 +203,18 @@ class _Runner:
                 )
 
     def _note_activities(self) -> None:
-        """Record the activities. A failure to do so becomes a note and does not change the result of the run."""
+        activity.note(self._context.backend, self._activities(), self._context.plan.city.state.keep_updates)
+
+    def _prune(self) -> None:
+        for stack in self.reports:
+            self._context.backend.store.prune(stack, self._context.plan.city.state.keep_updates)
+
+    def _afterwards(self, lacking: str, act: Callable[[], None]) -> None:
+        """Do what follows once stacks have run. A failure becomes a note and does not change the result of the run."""
         try:
-            activity.note(self._context.backend, self._activities(), self._context.plan.city.state.keep_updates)
+            act()
         except (WecityError, OSError) as error:
-            said = "\n".join(filter(None, (error.message, error.details))) if isinstance(error, WecityError) else error
-            self.notes.append(f"`wecityctl history` lacks what this run has put back or removed: {said}")
+            self.notes.append(f"{lacking}: {error_text(error)}")
 
     def _activities(self) -> Iterator[activity.Activity]:
         """Yield what the run did that the engine's own history does not show."""
@@ -273,9 +278,12 @@ class _Runner:
         # Only an `up` makes the objects match the files, so a refresh does not write records that let a later `up` skip
         # stacks.
         if self._options.operation == "up" and forward.good:
-            self._up_to_date.note(context.backend, forward.good, forward.looks)
+            self._afterwards(
+                "the next run examines all stacks, as their records were not written",
+                lambda: self._up_to_date.note(context.backend, forward.good, forward.looks),
+            )
         if self._options.operation == "up":
-            drift.save()
+            self._afterwards("how often objects were restored was not noted", drift.save)
         self._remove_leftovers(engine, maker, interrupts)
         if self._options.operation in ("preview", "up"):
             self._settle_undeclared(forward.with_kept, engine)

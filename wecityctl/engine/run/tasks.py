@@ -336,6 +336,9 @@ class UpdateTask:
         if self._context.layer(stack) == "secrets":
             if report.exit_code == 0 and self._operation == "up":
                 self._up_to_date.note_secrets(tuple(self._context.secrets()), self._context.certificate_names())
+                # If it fails, the accounts stay noted: the end of the run, or the next one, settles them.
+                with suppress(WecityError, OSError):
+                    self._context.settle_returned()
             new = len(self._context.new_secrets())
             result = result_of(stack, report)
             reason = result.reason or f"{counted(new, 'value')} generated"

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, Pipe
 
 from wecityctl.engine.sdk.recorder import SDK_LOCK, record
 from wecityctl.errors import WecityError
+from wecityctl.event_loops import outside_loop
 from wecityctl.inputs import StackInputs
 from wecityctl.resource_graph import Recording
 
@@ -33,8 +34,13 @@ def record_each(
     inputs: Sequence[StackInputs], record_one: Callable[[StackInputs], Recording] = record
 ) -> list[Outcome]:
     """Return for each of `inputs` its recording or its error. None of them may need the outputs of another."""
-    with SDK_LOCK, _no_collector():
-        return _record_each(inputs, record_one)
+
+    def record_all() -> list[Outcome]:
+        with SDK_LOCK, _no_collector():
+            return _record_each(inputs, record_one)
+
+    # A thread that waits for another one must not hold the lock that the other one needs.
+    return outside_loop(record_all)
 
 
 def _record_each(inputs: Sequence[StackInputs], record_one: Callable[[StackInputs], Recording]) -> list[Outcome]:

@@ -21,6 +21,7 @@ from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _sync_await
 
 from wecityctl.engine.sdk.patches import lighten
+from wecityctl.event_loops import outside_loop
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.outputs import outputs_from_json
@@ -51,9 +52,13 @@ def record(inputs: StackInputs, program: str = PROGRAM, answers: Answers | None 
 
     The SDK keeps a run in process globals, so a lock lets only one thread record at a time.
     """
+    return outside_loop(lambda: _record(inputs, program, answers or Answers()))
+
+
+def _record(inputs: StackInputs, program: str, answers: Answers) -> Recording:
     with SDK_LOCK, _own_loop():
         lighten()
-        monitor = _Monitor(answers or Answers())
+        monitor = _Monitor(answers)
         pulumi.runtime.set_mocks(
             monitor.mocks, project=naming.PROJECT, stack=inputs.stack.name, preview=False, monitor=monitor
         )

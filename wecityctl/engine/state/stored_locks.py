@@ -4,6 +4,9 @@ To lock a name exclusively, a process creates the one object of that name and th
 writes an object of its own and then checks for an exclusive owner. Of two that meet, at least one sees the other and
 withdraws. Locks of processes that are certainly dead on this machine are removed; those of other machines are reported
 and stay until the user breaks them (`wecityctl unlock`).
+
+A dead process's exclusive lock counts as absent. The next process that locks exclusively replaces it in one conditional
+write, so whoever is interrupted leaves nothing but a lock that can be replaced or broken again.
 """
 
 from __future__ import annotations
@@ -26,12 +29,17 @@ _ALONE = "alone.json"
 
 @dataclass(frozen=True, slots=True)
 class Held(Owned):
-    """A stored lock. `owner` is `None` if it cannot be read."""
+    """A stored lock. `owner` is `None` if it cannot be read. `stored` is the object's data."""
 
     key: str
     number: str
     since: str
     owner: Owner | None
+    stored: bytes = field(default=b"", repr=False)
+
+    @property
+    def is_exclusive(self) -> bool:
+        return self.key.endswith(f"/{_ALONE}")
 
     @property
     def is_alive(self) -> bool:
@@ -71,7 +79,8 @@ class StoredLocks:
     def holders(self, names: Collection[str]) -> list[str]:
         """See `Locks.holders`."""
         found = (_held(self.objects, self._alone_key(name)) for name in names)
-        return [str(each.owner) for each in found if each is not None and each.owner and each.number != self._number]
+        others = (each for each in found if each is not None and each.number != self._number)
+        return [str(each.owner) for each in others if each.owner and not each.is_dead]
 
     def below(self, city: str) -> list[str]:
         """See `Locks.below`."""
@@ -100,9 +109,9 @@ class StoredLocks:
         if self.objects.create(key, self._note()):
             return True
         held = _held(self.objects, key)
-        if held is not None and held.is_dead:
-            break_lock(self.objects, held)
-        return (held is None or held.is_dead) and self.objects.create(key, self._note())
+        if held is None:
+            return self.objects.create(key, self._note())
+        return held.is_dead and self.objects.replace(key, self._note(), held.stored)
 
     def _others(self, name: str) -> list[Held]:
         """Return the locks of other processes on the name, exclusive or shared."""
@@ -114,16 +123,13 @@ class StoredLocks:
         return held if held is not None and self._stands(held) else None
 
     def _stands(self, held: Held) -> bool:
-        """Whether another run holds this lock. Removes it if its owner is dead on this machine."""
-        if held.number == self._number:
-            return False
-        if held.is_dead:
+        """Whether another run holds this lock. Removes a shared one whose owner is dead on this machine."""
+        if held.is_dead and not held.is_exclusive:
             break_lock(self.objects, held)
-        return not held.is_dead
+        return held.number != self._number and not held.is_dead
 
     def _note(self) -> bytes:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        return json.dumps({"number": self._number, "since": now, "owner": Owner.of(os.getpid()).to_json()}).encode()
+        return _note_of(self._number)
 
     @staticmethod
     def _alone_key(name: str) -> str:
@@ -150,21 +156,22 @@ def _held(objects: Objects, key: str) -> Held | None:
         return None
     try:
         found = json.loads(stored)
-        return Held(key, str(found["number"]), str(found["since"]), Owner(**found["owner"]))
+        return Held(key, str(found["number"]), str(found["since"]), Owner(**found["owner"]), stored)
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
-        return Held(key, "", "?", None)
+        return Held(key, "", "?", None, stored)
+
+
+def _note_of(number: str) -> bytes:
+    """Return the data of a lock of this process."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return json.dumps({"number": number, "since": now, "owner": Owner.of(os.getpid()).to_json()}).encode()
 
 
 def break_lock(objects: Objects, dead: Held) -> None:
     """Remove the lock that was examined, but not a newer one under the same key.
 
-    Of several processes that find it dead, only the one that creates the `.broken` object removes it, after reading the
-    lock again.
+    An exclusive lock is first replaced by one of this process, which succeeds for one of several processes; the others
+    do nothing. A shared lock's key contains its owner's number, so nobody else ever writes it.
     """
-    turn_key = f"{dead.key.rpartition('/')[0]}/{dead.number}.broken"
-    if not objects.create(turn_key, b"{}"):
-        return
-    held = _held(objects, dead.key)
-    if held is not None and held.number == dead.number:
+    if not dead.is_exclusive or objects.replace(dead.key, _note_of(uuid.uuid4().hex), dead.stored):
         objects.delete(dead.key)
-    objects.delete(turn_key)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from wecityctl.errors import TimedOutError, WecityError
+from wecityctl.event_loops import run_async
 from wecityctl.inputs import Cluster
 from wecityctl.kube.identify import VARIABLE, patience
 from wecityctl.model.city import City
@@ -103,7 +104,7 @@ def look(
         found = await asyncio.gather(*looks)
         return dict(zip(clusters, found, strict=True))
 
-    return asyncio.run(look_at_all())
+    return run_async(look_at_all())
 
 
 async def _look_at(

@@ -16,6 +16,7 @@ from wecityctl.operations.status.values import BalancerStatus, Examined, StackSt
 if TYPE_CHECKING:
     from wecityctl.engine.cluster.lost import Registered
     from wecityctl.engine.state.backend import Backend
+    from wecityctl.engine.state.checkpoint import StackState
     from wecityctl.model.outputs import LandingOutputs
     from wecityctl.plan import Plan
     from wecityctl.resource_graph import Recording
@@ -61,7 +62,7 @@ def examine_clouds(
             there = (*made, *wholes)
             if there and cluster.identifier not in looked:
                 undeclared = look(cluster, plan.city, deployments, there[0])
-                told = with_their_stacks(undeclared.findings, cluster, registered)
+                told = with_their_stacks(undeclared.findings, cluster, registered, partial(_urns, states))
                 # An undeclared object of a known stack is reported under that stack, whatever its namespace.
                 found += [replace(item, stack=item.of_stack or item.stack) for item in told]
                 notes += unseen_notes(cloud, undeclared)
@@ -69,6 +70,10 @@ def examine_clouds(
         except WecityError as error:
             failed[cloud] = error
     return Examined(tuple(found), kept, failed, tuple(notes))
+
+
+def _urns(states: Mapping[str, StackState], stack: str) -> frozenset[str]:
+    return states[stack].urns if stack in states else frozenset()
 
 
 def find_lacking(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wecityctl.errors import TimedOutError, WecityError
+from wecityctl.event_loops import run_async
 from wecityctl.inputs import Cluster
 from wecityctl.kube.resource import Object, ResourceType
 from wecityctl.model.naming import CITY_LABEL, PART_OF_LABEL
@@ -35,7 +36,7 @@ def workload_statuses(city: str, clusters: Mapping[str, Cluster], *, seconds: fl
 
     found: list[WorkloadStatus] = []
     failed: dict[str, WecityError] = {}
-    for cloud, answer in zip(clusters, asyncio.run(collect()), strict=True):
+    for cloud, answer in zip(clusters, run_async(collect()), strict=True):
         if isinstance(answer, WecityError):
             failed[cloud] = answer
         else:

@@ -144,5 +144,37 @@ def routes(parsed_city: ParsedCity) -> Iterator[Problem]:
             yield app.problem(("spec", "route"), message, f"port: {one_of(tuple(web.ports))}", on_key=True)
 
 
-CHECKS: tuple[Check, ...] = (ports, probes, jobs, routes)
+def volumes(parsed_city: ParsedCity) -> Iterator[Problem]:
+    """A component with volumes has one replica and no schedule, and each volume a directory of its own."""
+    for app, path, part in components(parsed_city):
+        if not part.volumes:
+            continue
+        if part.is_job:
+            message = "a volume belongs to one pod, and runs of this component may overlap"
+            yield app.problem((*path, "volumes"), message, "a component that runs all the time", on_key=True)
+        if part.replicas > 1 or part.autoscale is not None:
+            field = "autoscale" if part.autoscale is not None else "replicas"
+            message = "a volume is one pod's at a time, so that a component with volumes has one replica"
+            expected = "one replica, or a capability under `uses` that several pods can share"
+            yield app.problem((*path, field), message, expected, on_key=True)
+        names: dict[str, int] = {}
+        for index, volume in enumerate(part.volumes):
+            here = (*path, "volumes", index)
+            if names.setdefault(volume.name, index) != index:
+                yield app.problem((*here, "name"), f"volume {volume.name!r} is given twice", "another name")
+            for other in part.volumes[:index]:
+                if _within(volume.path, other.path) or _within(other.path, volume.path):
+                    message = f"{volume.path} and {other.path} lie in each other"
+                    yield app.problem((*here, "path"), message, "directories beside each other")
+            for file in part.files:
+                if _within(file, volume.path) or _within(volume.path, file):
+                    message = f"the file {file} lies in the volume at {volume.path}"
+                    yield app.problem((*path, "files", file), message, "another path", on_key=True)
+
+
+def _within(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(f"{directory}/")
+
+
+CHECKS: tuple[Check, ...] = (ports, probes, jobs, routes, volumes)
 REFERENCE_CHECKS: tuple[Check, ...] = (binding_values,)

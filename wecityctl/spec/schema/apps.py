@@ -175,6 +175,14 @@ class Limits(Schema):
     cpu: amounts.CpuQuantity = options("CPUs.", "2")
 
 
+class Volume(Schema):
+    """Storage of a component that outlives its pods, for one pod at a time."""
+
+    name: names.VolumeName = options("The volume's name, unique in the component.", "uploads")
+    path: names.VolumePath = options("Where the container has it.", "/data")
+    size: amounts.BytesQuantity = options("How much it holds. It may grow, and never shrinks.", "20Gi")
+
+
 class Autoscale(Schema):
     """Bounds of the number of replicas; it then replaces `replicas`."""
 
@@ -214,6 +222,9 @@ class Component(Schema):
     )
     files: dict[names.FilePath, str] = options(
         "Files by absolute path.", {"/etc/app.conf": "level=info"}, default_factory=dict
+    )
+    volumes: list[Volume] = options(
+        "Volumes, which stay when the app goes; with one, there is one replica.", default_factory=list
     )
     command: list[names.CommandWord] = options(
         "Replaces the image's command; as it is written, without a shell.", ["/app/web"], default_factory=list

@@ -81,6 +81,7 @@ AliasName = _name_type(40)
 SecretName = _name_type(63)
 # Ports of containers. Source: the Service names of RFC 6335.
 PortName = _name_type(15, letter_first=True)
+VolumeName = _name_type(20)
 Word = _name_type(63)
 
 
@@ -206,6 +207,15 @@ def _file_path(text: str) -> str:
     if not rest and first in _DIRECTORIES:
         raise refuse(f"{shorten(text)!r} is a directory of every image", f"a file in it, such as {text}/app.conf")
     return text
+
+
+def _volume_path(text: str) -> str:
+    expected = "a directory of its own, such as /data or /var/lib/app"
+    if text.rstrip("/") in ("", "/tmp", "/tls"):  # noqa: S108 - a path in the container
+        raise refuse(f"{shorten(text)!r} is taken in every container", expected)
+    if text.startswith("/tmp/"):  # noqa: S108 - as above
+        raise refuse(f"{shorten(text)!r} lies in /tmp, which is a volume itself", expected)
+    return _file_path(text)
 
 
 def _email(text: str) -> str:
@@ -386,6 +396,7 @@ ImageReference = _checked(_image)
 Registry = _checked(_registry)
 EnvName = _checked(_env_name, pattern=f"^{_ENV.pattern}$")
 FilePath = _checked(_file_path, pattern="^/")
+VolumePath = _checked(_volume_path, pattern="^/")
 Email = _checked(_email, pattern="^[^@ ]+@[^@ ]+$")
 ClusterUser = _checked(_cluster_user, pattern="^([^@ :]+@[^@ :]+|system:serviceaccount:[^: ]+:[^: ]+)$")
 LabelKey = _checked(_label_key)

@@ -58,12 +58,13 @@ until cli PING 2> /dev/null | grep -q PONG; do sleep 1; done
 account=$(printf '%s' "$ACCOUNT" | cli -x SCRIPT LOAD)
 take=$(printf '%s' "$TAKE" | cli -x SCRIPT LOAD)
 
-# One connection for good. Lines about clients and users are cut down to what is used of them.
+# One connection for good. Lines about clients and users are cut down to what is used of them. The limits of locked
+# users count too, as their keys take memory.
 rm -f asked answered
 mkfifo asked answered
 cli < asked | sed -u -n -e 's/\r$//;t cut' -e ':cut' \
   -e 's/^id=\([0-9]*\) .* age=\([0-9]*\) .* user=\([^ ]*\) .*/client \1 \2 \3/p;t' \
-  -e 's/^user \([^ ]*\) on .* %R~LIMITS_KEY:\([0-9]*\):\([0-9]*\) .*/limit \1 \2 \3/p;t' \
+  -e 's/^user \([^ ]*\) o[nf]* .*%R~LIMITS_KEY:\([0-9]*\):\([0-9]*\) .*/limit \1 \2 \3/p;t' \
   -e '/^user /d' -e p > answered &
 exec 3> asked 4< answered
 

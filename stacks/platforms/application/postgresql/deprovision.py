@@ -8,10 +8,25 @@ from __future__ import annotations
 
 from stacks.platforms.application.postgresql.access import BINARIES, LOCK, TABLE
 
+_OPTIONS = " ".join(
+    f"-c {setting}"
+    for setting in (
+        "role=none",
+        "search_path=pg_catalog",
+        "local_preload_libraries=",
+        "default_transaction_read_only=off",
+        "default_transaction_isolation=read\\ committed",
+        "statement_timeout=0",
+        "lock_timeout=0",
+        "idle_session_timeout=0",
+        "idle_in_transaction_session_timeout=0",
+    )
+)
+
 _BEGIN = f"""set -eu
 export PGPASSWORD="$ADMIN_PASSWORD" PGUSER=postgres PGHOST="$HOST" PGPORT="$PORT" PGCONNECT_TIMEOUT=5
-# An app may have made its database read-only.
-export PGOPTIONS='-c default_transaction_read_only=off'
+# What an app may have set for all sessions in its database, so that what runs there does not, or not as administrator.
+export PGOPTIONS='{_OPTIONS}'
 tries=0
 until {BINARIES}/pg_isready --dbname=sslmode=prefer --quiet; do
   tries=$((tries + 1)); [ "$tries" -lt 60 ] || exit 1; sleep 1
@@ -57,14 +72,29 @@ DELETE = f"""{_BEGIN}roles=$(sql --dbname=postgres --tuples-only --no-align <<'S
 SQL
 )
 for role in $roles; do
-  echo 'DROP DATABASE IF EXISTS :"role" WITH (FORCE);' | sql --dbname=postgres --set=role="$role"
+  sql --dbname=postgres --set=role="$role" <<'SQL'
+SET client_min_messages = warning;
+SELECT format('ALTER DATABASE %I IS_TEMPLATE false', datname) FROM pg_database WHERE datname = :'role' AND datistemplate
+\\gexec
+DROP DATABASE IF EXISTS :"role" WITH (FORCE);
+SQL
   sql --dbname=postgres --tuples-only --no-align --set=role="$role" > /tmp/databases <<'SQL'
 SELECT DISTINCT coalesce(d.datname, 'postgres')
 FROM pg_shdepend s LEFT JOIN pg_database d ON d.oid = s.dbid
 WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = (SELECT oid FROM pg_roles WHERE rolname = :'role');
 SQL
   while IFS= read -r database; do
-    echo 'DROP OWNED BY :"role" CASCADE;' | sql --dbname="$database" --set=role="$role"
+    # Whose database it is may have closed it for everybody.
+    closed=$(sql --dbname=postgres --tuples-only --no-align --set=database="$database" <<'SQL'
+SELECT 'closed' FROM pg_database WHERE datname = :'database' AND NOT datallowconn;
+SQL
+)
+    [ -z "$closed" ] || echo 'ALTER DATABASE :"database" ALLOW_CONNECTIONS true;' |
+      sql --dbname=postgres --set=database="$database"
+    echo 'DROP OWNED BY :"role" CASCADE;' | sql --dbname="$database" --set=role="$role" && done=yes || done=no
+    [ -z "$closed" ] || echo 'ALTER DATABASE :"database" ALLOW_CONNECTIONS false;' |
+      sql --dbname=postgres --set=database="$database"
+    [ "$done" = yes ] || exit 1
   done < /tmp/databases
   sql --dbname=postgres --set=role="$role" <<'SQL'
 SET client_min_messages = warning;

@@ -1,4 +1,4 @@
-"""An app's jobs on a real node: one at set times, and one that must succeed before a version is released."""
+"""An app's components on a real node: jobs at set times, jobs before a release, and volumes that stay."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.real_node import require_real_node
 
 pytestmark = pytest.mark.node
 
-NAME = "jobs"
+NAME = "parts"
 SPACE = "parks-internet"
 # What the migration leaves: a line for each version, in a table of the app's database.
 MIGRATE = """
@@ -51,6 +51,10 @@ def city(home: Machine) -> CityFiles:
             "args": ["import time; print('reported in', time.localtime().tm_zone)"],
         },
     ]
+    trees["spec"]["route"]["component"] = "web"
+    trees["spec"]["components"].append(
+        {**job, "name": "files", "port": 8080, "volumes": [{"name": "uploads", "path": "/data", "size": "64Mi"}]}
+    )
     documents = [
         document("City", NAME, spec),
         document("Cloud", "main", {"provider": "local", "zones": ["internet"], "local": {"nodes": "real"}}),
@@ -80,7 +84,7 @@ def version(cluster: Cluster) -> str:
 
 
 def release(city: CityFiles, number: str, code: str = "0") -> None:
-    web, migrate, _ = city.one("App", "trees")["spec"]["components"]
+    web, migrate = city.one("App", "trees")["spec"]["components"][:2]
     web["env"]["VERSION"] = number
     migrate["env"] |= {"VERSION": number, "CODE": code}
     city.save()
@@ -115,6 +119,37 @@ def test_the_report_ran_at_its_time(cluster: Cluster) -> None:
     found = eventually(lambda: [item for item in jobs(cluster, "trees-report") if _has_succeeded(item)], 90)
     told = cluster.kubectl("logs", "-n", SPACE, f"job/{found[0]['metadata']['name']}")
     assert told.startswith("reported in "), json.dumps(found[0])
+
+
+def uploads(cluster: Cluster, statement: str) -> str:
+    return cluster.kubectl("exec", "-n", SPACE, "trees-files-0", "--", "python3", "-c", statement).strip()
+
+
+def test_an_upload_outlives_its_pod(cluster: Cluster) -> None:
+    uploads(cluster, "open('/data/oak', 'w').write('an oak')")
+    cluster.kubectl("delete", "pod", "trees-files-0", "-n", SPACE)
+    assert eventually(lambda: uploads(cluster, "print(open('/data/oak').read())")) == "an oak"
+
+
+def test_a_volume_does_not_shrink_and_stays_when_the_app_goes(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    volume = city.one("App", "trees")["spec"]["components"][3]["volumes"][0]
+    volume["size"] = "32Mi"
+    city.save()
+    done = home.run("preview", city, code=2)
+    assert "the volume 'uploads' has 64Mi, and no volume can be made smaller" in done.text
+    assert "spec.components[3].volumes[0].size" in done.text
+    volume["size"] = "64Mi"
+    gone = city.remove("App", "trees")
+    city.save()
+    home.run("up", city, "--yes", f"--confirm={NAME}")
+    assert not cluster.get("statefulsets", "-n", SPACE)["items"]
+    (claim,) = cluster.get("pvc", "-n", SPACE)["items"]
+    city.files["city.yaml"].append(gone)
+    city.save()
+    home.run("up", city, "--yes")
+    (again,) = cluster.get("pvc", "-n", SPACE)["items"]
+    assert again["metadata"]["uid"] == claim["metadata"]["uid"]
+    assert eventually(lambda: uploads(cluster, "print(open('/data/oak').read())")) == "an oak"
 
 
 def _has_succeeded(job: dict[str, object]) -> bool:
