@@ -14,7 +14,7 @@ PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reor
 # The tests start hundreds of programs; without stored byte code each would compile the whole project anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up down test lint unit local e2e bench kills schema docs clean
+.PHONY: help install up down test lint unit local e2e bench kills schema docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -27,6 +27,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@# The vendors' SDKs are thousands of modules: each is compiled when something imports it.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
 	@touch $@
+
+install: $(STAMP) ## Only install wecityctl, into .venv; nothing is started
+	@echo "installed: $(BIN)/wecityctl"
 
 up: $(STAMP) ## Bring the example city up on this machine, and everything it needs (CITY=path for another)
 	$(BIN)/wecityctl engine install

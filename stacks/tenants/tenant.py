@@ -12,6 +12,7 @@ from stacks import admin_rbac, network_policies, pods
 from stacks.objects import KubernetesObject, Manifest, Scope, open_scope
 from stacks.tenants import deployers
 from stacks.tenants.app import Application
+from stacks.tenants.quota import limit_range, resource_quota
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.city import App, City, Quota, Tenant
@@ -46,11 +47,12 @@ def run(inputs: StackInputs) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Place:
-    """One namespace of a tenant, with its zone and its share of the quota."""
+    """One namespace of a tenant, with its zone, its share of the quota and the apps that run in it."""
 
     zone: str
     namespace: str
     quota: Quota
+    apps: tuple[App, ...]
 
 
 def tenant_places(inputs: StackInputs, tenant: Tenant) -> Iterator[Place]:
@@ -58,10 +60,11 @@ def tenant_places(inputs: StackInputs, tenant: Tenant) -> Iterator[Place]:
 
     Quotas are divided over all clouds first, so that the shares add up.
     """
-    shares = share_quota(tenant.quota, _apps_by_place(inputs, tenant))
-    for (cloud, zone), quota in ((_unkey(key), quota) for key, quota in shares.items()):
+    apps = _apps_by_place(inputs, tenant)
+    for key, quota in share_quota(tenant.quota, apps).items():
+        cloud, zone = _unkey(key)
         if cloud == inputs.stack.cloud:
-            yield Place(zone, naming.tenant_namespace(tenant.name, zone), quota)
+            yield Place(zone, naming.tenant_namespace(tenant.name, zone), quota, tuple(apps[key]))
 
 
 def zone_flows(city: City, cloud: str, zone: str, namespace: str) -> Iterator[Manifest]:
@@ -109,51 +112,19 @@ def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[Kuberne
     annotations = {f"{naming.LABEL_PREFIX}/title": tenant.title}
     namespace = scope.add(pods.namespace(place.namespace, labels, annotations), protect=True)
     inside = scope.after(namespace)
+    city = scope.inputs.city
+    flows = list(zone_flows(city, scope.inputs.stack.cloud, place.zone, place.namespace))
     guardrails = [
         network_policies.default_deny(place.namespace),
         network_policies.allow_dns(place.namespace),
-        *zone_flows(scope.inputs.city, scope.inputs.stack.cloud, place.zone, place.namespace),
-        resource_quota(place),
+        *flows,
+        resource_quota(place.namespace, place.quota, place.apps, flows=flows, several_clouds=len(city.clouds) > 1),
         limit_range(place.namespace),
     ]
     built = inside.add_all(guardrails)
-    inside.add_all([*administration(tenant, place.namespace), *admin_rbac.bindings(scope.inputs.city, place.namespace)])
+    inside.add_all([*administration(tenant, place.namespace), *admin_rbac.bindings(city, place.namespace)])
     inside.add_all([*deployers.namespaced(tenant, place.namespace)])
     return namespace, built
-
-
-def resource_quota(place: Place) -> Manifest:
-    """The namespace's share of the tenant's quota, as a ResourceQuota on requests."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "quota", "namespace": place.namespace},
-        "spec": {
-            "hard": {
-                "requests.cpu": place.quota.cpu,
-                "requests.memory": place.quota.memory,
-                "requests.storage": place.quota.storage,
-            }
-        },
-    }
-
-
-def limit_range(namespace: str) -> Manifest:
-    """A LimitRange with defaults for containers that state no resources, so that the quota can count them."""
-    return {
-        "apiVersion": "v1",
-        "kind": "LimitRange",
-        "metadata": {"name": "defaults", "namespace": namespace},
-        "spec": {
-            "limits": [
-                {
-                    "type": "Container",
-                    "defaultRequest": {"cpu": "50m", "memory": "64Mi"},
-                    "default": {"memory": "256Mi"},
-                }
-            ]
-        },
-    }
 
 
 def administration(tenant: Tenant, namespace: str) -> Iterator[Manifest]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import ROOT, wecityctl
+from wecityctl.cli._approval import require_can_ask
+from wecityctl.errors import ConfigurationError
 
 pytestmark = pytest.mark.program
 SIGPIPE = 141
@@ -77,3 +80,13 @@ def test_a_reader_that_goes_away_does_not_stop_a_run(output: str, errors_too: bo
 def test_an_error_that_nobody_reads_keeps_its_exit_code(tmp_path: Path) -> None:
     assert without_reader("validate", "/nowhere", home=tmp_path, errors_too=True)[0] == 2
     assert without_reader("preview", "/nowhere", "-o", "json", home=tmp_path)[0] == 2
+
+
+def test_each_refusal_names_what_shows_its_own_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `preview` shows nothing of locks, or of states that are put in another place."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    for look, expected in (("", "add --yes"), ("move --dry-run", "see with `move --dry-run` what would be done, ")):
+        with pytest.raises(ConfigurationError) as caught:
+            require_can_ask("moving", look=look)
+        assert caught.value.resolution.startswith(expected)
+    assert "see with `wecityctl preview`" in wecityctl("up", CITY, home=tmp_path).stderr

@@ -121,6 +121,19 @@ def test_ctrl_c_while_it_works(tmp_path: Path) -> None:
     assert errors == b"error: interrupted\n"
 
 
+def test_the_entry_point_imports_nothing_before_it_handles_an_interrupt() -> None:
+    """Whatever its own imports take, Ctrl-C shows a traceback."""
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import wecityctl.entry as e; print(e.CANCELLED, *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, str(ROOT)], capture_output=True, text=True, timeout=30, check=True
+    )
+    code, *modules = done.stdout.split()
+    assert int(code) == ExitCode.CANCELLED
+    assert not {"signal", "typing", "dataclasses", "enum", "wecityctl.errors"} & set(modules)
+
+
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("moment", ["typer", "wecityctl.spec.load"])
 def test_interrupted_while_it_loads(moment: str, number: str, tmp_path: Path) -> None:

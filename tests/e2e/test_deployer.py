@@ -5,6 +5,7 @@ What they may do is done, side by side; all else is tried with the same credenti
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from stacks.tenants.quota import LEAST
 from tests.e2e.files import CityFiles, app, hamlet
 from tests.e2e.machine import Cluster, Machine, machine, objects_in_state
 from tests.support.s3_server import S3Server, deployers_policy, s3_server
@@ -257,6 +259,28 @@ def test_within_its_namespaces_a_deployer_writes_apps_and_no_more(quay: Quay) ->
         assert refused in told if refused else "created" in told, (item, told)
 
 
+def test_a_tenant_takes_no_more_of_the_cluster_than_its_quota(quay: Quay) -> None:
+    """Neither by what its pods use past what they request, nor by the number of its objects."""
+    template = quay.cluster.get("deployment", "parks-app-web", "-n", "parks-internet")["spec"]["template"]
+    for resource, hard in (("memory", "limits.memory"), ("ephemeral-storage", "limits.ephemeral-storage")):
+        pod = _object("v1", "Pod", "", spec=copy.deepcopy(template["spec"]))
+        pod["metadata"] = {"name": "tried", "namespace": "parks-internet", "labels": template["metadata"]["labels"]}
+        of = pod["spec"]["containers"][0]["resources"]
+        of["requests"][resource], of["limits"][resource] = "1Mi", "500Gi"
+        told = quay.cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(pod), code=1)
+        assert f"exceeded quota: quota, requested: {hard}=500Gi" in told, told
+    many = [_object("v1", "Service", "", spec={"ports": [{"port": 80}]}) for _ in range(2 * LEAST)]
+    for number, service in enumerate(many):
+        named = {"name": f"many-{number}", "namespace": "parks-internet", "labels": {"many": "yes"}}
+        service["metadata"] = named
+    made = {"apiVersion": "v1", "kind": "List", "items": many}
+    told = quay.kubectl("parks").kubectl("create", "-f", "-", stdin=json.dumps(made), code=1)
+    assert "exceeded quota: quota, requested: services=1" in told, told
+    quay.kubectl("library").kubectl("create", "service", "clusterip", "own", "--tcp=80", "-n", "library-internet")
+    quay.kubectl("library").kubectl("delete", "service", "own", "-n", "library-internet")
+    quay.kubectl("parks").kubectl("delete", "service", "-l", "many=yes", "-n", "parks-internet")
+
+
 def _objects(quay: Quay) -> Iterator[dict[str, Any]]:
     """Objects of a deployer's kinds; each says in its metadata with which words it is refused, if it is."""
     live = quay.cluster.get("deployment", "parks-app-web", "-n", "parks-internet")
@@ -269,6 +293,7 @@ def _objects(quay: Quay) -> Iterator[dict[str, Any]]:
         (f"{red}tenant-deployers", {"priorityClassName": "system-node-critical"}),
         (f"{red}tenant-deployers", {"priorityClassName": f"{NAME}-platform"}),
         (f"{red}tenant-deployers", {"nodeName": "simulated-0"}),
+        (f"{red}tenant-deployers", {"nodeSelector": {"kubernetes.io/hostname": "simulated-0"}}),
     ]
     for refused, more in pods:
         template = {**live["spec"]["template"], "spec": {**spec, **more}}

@@ -390,7 +390,7 @@ def test_a_tenant_that_has_left_the_files_is_listed_and_kept_until_it_is_confirm
     done = home.run("up", city, "--yes", f"--confirm={NAME}", "-o", "json")
     assert done.result()["removals"] == []
     assert any(
-        note.startswith("locked in postgresql: transport-bureau/bus-arrival/db") for note in done.result()["notes"]
+        note.startswith("nothing to lock in postgresql, as the nodes of cloud ") for note in done.result()["notes"]
     )
     assert "NotFound" in cluster.kubectl("get", "namespace", "transport-bureau-internet", code=1)
     in_state = objects_in_state(home.state / "state", NAME)

@@ -29,6 +29,13 @@ MENDED = frozenset(
     {
         # The guard counts users that are locked.
         "update StatefulSet platform-application/cache",
+        # The tenants' quotas bound what is used and how many objects there are.
+        "update ResourceQuota parks-internet/quota",
+        "update LimitRange parks-internet/defaults",
+        # The gateway removes more headers, and its redirect names the server.
+        "update ConfigMap platform-application/gateway-configuration",
+        "update Deployment platform-application/gateway",
+        "update ConfigMap routes",
     }
 )
 # What controllers write by themselves while nobody changes anything.

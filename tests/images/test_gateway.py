@@ -21,13 +21,13 @@ import pytest
 
 from stacks.catalogue import load_catalogue
 from stacks.pem import certificates_of, key_of
+from stacks.platforms.application.gateway.claimed_headers import CLAIMED_HEADERS
 from stacks.platforms.application.gateway.health import PROBE
 from stacks.platforms.application.gateway.program import (
     APPS_AUTHORITY,
     CONFIGURATION,
     LOAD,
     NGINX_CONF,
-    NOT_THE_CALLERS,
     RUN,
 )
 from stacks.platforms.application.gateway.routes import render_routes
@@ -66,6 +66,13 @@ SAYS = (
     ("X-Accel-Redirect", "/-/health"),
     ("X-Accel-Limit-Rate", "1"),
     ("X-Accel-Charset", "utf-7"),
+)
+
+# Some of each kind, written as their products do.
+FORGED = (
+    *("WL-Proxy-Client-IP", "Proxy-Client-IP", "X-Forwarded-Access-Token", "X-Amzn-Oidc-Identity", "X-Azure-ClientIP"),
+    *("X-Goog-Authenticated-User-Email", "X-MS-CLIENT-PRINCIPAL-NAME", "X-authentik-username", "Tailscale-User-Login"),
+    *("Fly-Client-IP", "Ali-Cdn-Real-Ip", "Cf-Access-Authenticated-User-Email", "X-Pomerium-Jwt-Assertion"),
 )
 
 
@@ -241,7 +248,7 @@ def test_the_probe_passes_with_tls_and_fails_where_something_else_answers(
 
 
 def test_what_callers_say_of_themselves_does_not_reach_an_app(entry: Entry) -> None:
-    forged = dict.fromkeys(NOT_THE_CALLERS, "admin")
+    forged = dict.fromkeys([*CLAIMED_HEADERS, *FORGED], "admin")
     ours = {
         "X-Forwarded-For": "1.2.3.4",
         "X-Real-IP": "1.2.3.4",
@@ -331,6 +338,9 @@ def test_plain_http_is_sent_to_https_on_the_same_port(entry: Entry) -> None:
     status, _, headers = entry.ask(host, "/a?b=c", tls=False)
     assert (status, headers["location"]) == (308, f"https://{host}/a?b=c")
     assert "strict-transport-security" not in headers
+    for more in (":80@evil.example", ":80:81", ":80/evil.example", ":x"):
+        status, _, headers = entry.ask(f"code.{DOMAIN}{more}", "/a", tls=False)
+        assert status in (400, 404) or headers["location"] == f"https://code.{DOMAIN}/a", more
     assert entry.ask("nobody.example", "/", tls=False)[0] == 404
     status, _, headers = entry.ask(f"code.{DOMAIN}")
     assert (status, headers["strict-transport-security"]) == (200, "max-age=31536000")

@@ -15,7 +15,7 @@ from wecityctl.operations.secrets import SecretNames, list_secrets, remove_secre
     ("name", "said"),
     [
         ("sms-key", "does not name a tenant's secret"),
-        ("nobody/sms-key", "does not name a tenant's secret"),
+        ("nobody/sms-key", "there is no tenant 'nobody'"),
         ("health/SMS", "cannot be a secret's name"),
     ],
 )

@@ -32,6 +32,11 @@ def test_choices_and_default() -> None:
     ("asked", "message", "hint"),
     [
         ("app.spec.use", "'use' is not a field of app.spec", "did you mean 'app.spec.uses'?"),
+        (
+            "cloud.spec." + "crossing",
+            "'crossing' is not a field of cloud.spec: it was renamed to 'interconnect'",
+            "wecityctl explain cloud.spec.interconnect; `wecityctl migrate` renames it in the files",
+        ),
         ("ap", "'ap' is not a kind of document", "did you mean 'app'?"),
         ("app.spec.stage.x", "app.spec.stage has no fields", "wecityctl explain app.spec.stage"),
         (

@@ -13,6 +13,7 @@ import pytest
 from stacks.catalogue import load_catalogue
 from stacks.clouds.openstack import OpenStackSettings
 from stacks.platforms.application.gateway.routes import render_routes
+from stacks.tenants.quota import resource_quota
 from tests.stacks.cities import CLUSTER, WEB, app, application, city, full_city, inputs_for, objects, one, record_city
 from tests.support.some import some
 from wecityctl.engine.sdk.recorder import record
@@ -25,6 +26,7 @@ from wecityctl.model.city import (
     KubernetesSettings,
     Platform,
     ProviderKind,
+    Quota,
     Route,
     Use,
 )
@@ -167,6 +169,30 @@ def test_the_shares_of_a_quota_add_up(full: dict[str, Recording]) -> None:
     assert len(quotas) == 2
     assert sum(parse_quantity(item["requests.cpu"]) for item in quotas) == Decimal(8)
     assert sum(parse_quantity(item["requests.memory"]) for item in quotas) == parse_quantity("16Gi")
+
+
+def test_a_quota_bounds_what_is_used_and_how_many_objects_there_are(full: dict[str, Recording]) -> None:
+    for item in some(objects(full, "ResourceQuota")):
+        hard = item.inputs["spec"]["hard"]
+        assert hard["limits.memory"] == hard["requests.memory"]
+        assert hard["services.loadbalancers"] == hard["services.nodeports"] == "0"
+        assert {"pods", "secrets", "configmaps", "persistentvolumeclaims", "limits.ephemeral-storage"} <= hard.keys()
+        space = item.inputs["metadata"]["namespace"]
+        for kind in ("Service", "Secret", "ConfigMap", "Deployment", "NetworkPolicy"):
+            names = {"Deployment": "count/deployments.apps", "NetworkPolicy": "count/networkpolicies.networking.k8s.io"}
+            there = [found for found in objects(full, kind) if found.inputs["metadata"].get("namespace") == space]
+            assert int(hard[names.get(kind, f"{kind.lower()}s")]) >= 2 * len(there)
+    for item in some(objects(full, "LimitRange")):
+        (defaults,) = item.inputs["spec"]["limits"]
+        assert {"memory", "ephemeral-storage"} <= defaults["default"].keys()
+
+
+@pytest.mark.parametrize(("apps", "services"), [(1, "40"), (10, "40"), (11, "80"), (41, "320")])
+def test_the_number_of_objects_of_a_quota_grows_by_doubling(apps: int, services: str) -> None:
+    """So a tenant's deployers, who may not write quotas, can add apps."""
+    named = [app(f"app-{number}") for number in range(apps)]
+    quota = resource_quota("health-internet", Quota("8", "16Gi", "50Gi"), named, flows=(), several_clouds=False)
+    assert quota["spec"]["hard"]["services"] == services
 
 
 def test_declared_flows_open_both_ends(full: dict[str, Recording]) -> None:

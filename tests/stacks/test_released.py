@@ -2,13 +2,15 @@
 
 `released/CITY/` are files, `released/CITY.txt` what the release before made of them: a line for each resource, with its
 stack, type and name, namespace and name on the cluster, a digest of its labels, and whether it is protected. A line
-goes only with a move of the state that touches no object.
+goes only with a move of the state that touches no object. Jobs that check an entry point's routes are named after the
+routes' content, and compared without it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -36,4 +38,8 @@ def test_what_the_release_before_registered_has_the_same_names(city: str) -> Non
     now = {line(item.stack, resource) for item in recorded for resource in item.resources}
     before = set((RELEASED / f"{city}.txt").read_text(encoding="utf-8").splitlines())
     assert len(before) > 150
-    assert sorted(before - now) == []
+    assert sorted(set(map(_without_routes, before)) - set(map(_without_routes, now))) == []
+
+
+def _without_routes(text: str) -> str:
+    return re.sub(r"\b(entry-routes)-[0-9a-f]{10}\b", r"\1", text)

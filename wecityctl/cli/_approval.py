@@ -12,17 +12,18 @@ from wecityctl.cli._options import StreamFormat
 from wecityctl.errors import CancelledError, ConfigurationError
 
 
-def require_can_ask(what: str, output: StreamFormat = StreamFormat.TEXT) -> None:
+def require_can_ask(what: str, output: StreamFormat = StreamFormat.TEXT, *, look: str = "") -> None:
     """Raise `ConfigurationError` if no user can be asked.
 
-    `what` is the work that needs approval, such as "bringing xingcheng up".
+    `what` is the work that needs approval, such as "bringing xingcheng up". `look` is the command that shows what
+    would be done, such as "wecityctl preview"; empty if there is none.
     """
     if output is StreamFormat.JSON:
         raise ConfigurationError(f"{what} needs approval, and -o json cannot ask for it", resolution="add --yes")
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise ConfigurationError(
             f"{what} needs approval, and there is no terminal to ask for it",
-            resolution="see the changes with `wecityctl preview`, then add --yes",
+            resolution=f"see with `{look}` what would be done, then add --yes" if look else "add --yes",
         )
 
 

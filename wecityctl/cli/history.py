@@ -47,7 +47,7 @@ def _as_json(update: Update) -> dict[str, Any]:
 
 
 def _print(updates: Sequence[Update]) -> None:
-    from wecityctl.report.tables import new_table, print_table
+    from wecityctl.report.tables import in_utc, new_table, print_table
 
     # Only where somebody noted it: files and objects of a state have no users.
     has_who = any(item.who for item in updates)
@@ -57,5 +57,5 @@ def _print(updates: Sequence[Update]) -> None:
         counts = " ".join(f"{key} {value}" for key, value in item.changes.items())
         changes = "; ".join(filter(None, (counts, *map(str, item.objects)))) or "–"
         who = (item.who or "–",) if has_who else ()
-        table.add_row(item.started[:19], item.stack, item.operation, item.result, *who, changes)
+        table.add_row(in_utc(item.started), item.stack, item.operation, item.result, *who, changes)
     print_table(console(), table)

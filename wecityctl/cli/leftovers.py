@@ -40,10 +40,15 @@ def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     session = open_session(path, current_placement)
     found = list_leftovers(session, lambda event: None)
     if output is Output.JSON:
-        failed = {name: error.message for name, error in found.failed.items()}
-        say_json({"city": session.city.name, "leftovers": [asdict(item) for item in found.items], "notAsked": failed})
+        not_asked = {**found.serverless, **{name: error.message for name, error in found.failed.items()}}
+        say_json(
+            {"city": session.city.name, "leftovers": [asdict(item) for item in found.items], "not_asked": not_asked}
+        )
     else:
-        _print(found.items)
+        if found.items or not (found.serverless or found.failed):
+            _print(found.items)
+        for name, why in found.serverless.items():
+            note(f"{name} was not asked: {why}")
         for name, error in found.failed.items():
             note(f"{name} could not be asked: {error.message}")
     raise typer.Exit(ExitCode.DEPLOYMENT if found.failed else ExitCode.OK)

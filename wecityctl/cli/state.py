@@ -233,7 +233,13 @@ def move(
     found = operation.planned(backend, to)
     what = f"{counted(len(found.stacks), 'stack')}, {counted(len(found.keys), 'object')}, {found.size:,} bytes"
     if not dry_run:
-        _approve(yes, f"moving the states of {backend.city}", f"{found.source} → {found.target}", what)
+        _approve(
+            yes,
+            f"moving the states of {backend.city}",
+            f"{found.source} → {found.target}",
+            what,
+            look="the same command and --dry-run",
+        )
         found = operation.move(backend, to)
     if output is Output.JSON:
         say_json({**asdict(found), "moved": not dry_run})
@@ -278,12 +284,12 @@ def _backend(path: Path, *, moving: bool = False) -> Backend:
     return open_states(path, moving=moving)
 
 
-def _approve(yes: bool, what: str, *lines: str) -> None:
+def _approve(yes: bool, what: str, *lines: str, look: str = "") -> None:
     from wecityctl.cli._approval import ask, require_can_ask
 
     if yes:
         return
-    require_can_ask(what)
+    require_can_ask(what, look=look)
     for line in lines:
         note(line)
     ask("Go on?")
@@ -297,12 +303,11 @@ def _read(file: Path) -> bytes:
 
 
 def _print(found: Sequence[Health]) -> None:
-    from rich.table import Table
+    from wecityctl.report.tables import in_utc, new_table, print_table
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("stack", "resources", "pending", "updated", "state"):
-        table.add_column(title, justify="right" if title in ("resources", "pending") else "left", overflow="fold")
+    titles = ("STACK", "RESOURCES", "PENDING", "UPDATED", "STATE")
+    table = new_table(titles, right=("RESOURCES", "PENDING"), prose=("STATE",))
     for item in found:
         state = f"{item.condition}: {item.detail}" if item.detail else item.condition
-        table.add_row(item.stack, str(item.resources), str(item.pending), item.updated[:19] or "–", state)
-    console().print(table)
+        table.add_row(item.stack, str(item.resources), str(item.pending), in_utc(item.updated) or "–", state)
+    print_table(console(), table)

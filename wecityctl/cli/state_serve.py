@@ -139,11 +139,13 @@ def list_(tokens: _Tokens, output: OutputOption = Output.TEXT) -> None:
         shown = [{key: value for key, value in asdict(item).items() if key != "hash"} for item in found]
         say_json({"tokens": shown})
         return
-    from wecityctl.report.tables import new_table, print_table
+    from wecityctl.report.tables import in_utc, new_table, print_table
 
     table = new_table(("NAME", "ROLE", "STACKS", "CREATED", "EXPIRES"), prose=("STACKS",))
     for item in found:
-        table.add_row(item.name, item.role, " ".join(item.stacks) or "all", item.created[:10], item.expires[:16] or "–")
+        table.add_row(
+            item.name, item.role, " ".join(item.stacks) or "all", in_utc(item.created), in_utc(item.expires) or "–"
+        )
     print_table(console(), table)
 
 

@@ -61,7 +61,7 @@ def up(
     timeouts = Timeouts(run=timeout or 0.0, lock=lock_timeout or 0.0)
     removable = None
     if not yes:
-        require_can_ask(f"bringing {session.city.name} up", output)
+        require_can_ask(f"bringing {session.city.name} up", output, look="wecityctl preview")
         first = PreviewOptions(
             only=chosen, parallelism=parallelism, new_clusters=replaced, take_over=take_over, timeouts=timeouts
         )

@@ -37,6 +37,19 @@ PLAIN: Final[frozenset[GroupKind]] = frozenset(
         ("policy", "PodDisruptionBudget"),
     }
 )
+# Those of them that run pods, or are some.
+WORKLOADS: Final[frozenset[GroupKind]] = frozenset(
+    {
+        ("", "Pod"),
+        ("", "ReplicationController"),
+        ("apps", "ReplicaSet"),
+        ("apps", "Deployment"),
+        ("apps", "StatefulSet"),
+        ("apps", "DaemonSet"),
+        ("batch", "Job"),
+        ("batch", "CronJob"),
+    }
+)
 # Kinds that validate or change objects on admission.
 ADMISSION: Final[frozenset[GroupKind]] = frozenset(
     {
@@ -74,6 +87,11 @@ LOOKED_FOR: Final[frozenset[GroupKind]] = (
 def is_traffic(group: str, kind: str) -> bool:
     """Whether objects of this kind, which belongs to an extension, allow, block or redirect traffic."""
     return kind in TRAFFIC.get(group, frozenset())
+
+
+def runs_pods(group: str, kind: str) -> bool:
+    """Whether objects of this kind run pods."""
+    return (group, kind) in WORKLOADS
 
 
 def gives_or_opens(group: str, kind: str) -> bool:

@@ -188,6 +188,12 @@ def _lock_in(session: Session, server: Server, clusters: Clusters, items: Collec
     dropped = [item.account for item in items if item.delete and server.can("delete")]
     locked = [item.account for item in items if item.account not in dropped]
     try:
+        if cluster.simulated:
+            # The Jobs would succeed without doing anything.
+            ended.done |= dict.fromkeys(locked, True) | dict.fromkeys(dropped, True)
+            why = f"the nodes of cloud {server.cloud} are simulated and run no server"
+            ended.notes.append(f"nothing to lock in {capability}, as {why}: {_named([*locked, *dropped])}")
+            return
         if locked:
             server.run(session.city, cluster, "deprovision", server.pairs(locked))
             ended.done |= dict.fromkeys(locked, True)

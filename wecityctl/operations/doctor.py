@@ -124,7 +124,8 @@ def _parts() -> Iterator[Finding]:
         else:
             level: Level = "warning" if item.optional or item.part != "pulumi" else "error"
             detail = f"{item.version} is {item.state.value}" + (f": {item.detail}" if item.detail else "")
-            yield Finding(f"part {item.part}", level, detail, f"wecityctl engine install --part {item.part}")
+            advice = f"wecityctl engine install --part {item.part}" if toolchain.is_obtainable(item.part) else ""
+            yield Finding(f"part {item.part}", level, detail, advice)
 
 
 def _provider() -> Finding:

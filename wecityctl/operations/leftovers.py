@@ -6,7 +6,7 @@ The servers themselves are asked, by a Job beside each: they know accounts that 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -42,10 +42,11 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """What was found, and for each capability that could not be asked why."""
+    """What was found; for each capability that could not be asked why; and those without a server, with the reason."""
 
     items: tuple[Leftover, ...]
     failed: Mapping[str, WecityError]
+    serverless: Mapping[str, str] = field(default_factory=dict)
 
 
 def list_leftovers(session: Session, emit: Emit) -> Leftovers:
@@ -118,6 +119,7 @@ def _named(now: ProvisionedAccounts, names: Collection[str]) -> ProvisionedAccou
 
 def _look(session: Session, clusters: Clusters, backend: Backend, now: ProvisionedAccounts) -> Leftovers:
     used, failed, items = set(_used(now)), dict[str, WecityError](), list[Leftover]()
+    serverless: dict[str, str] = {}
     known = {item.account for items in ending_accounts.noted(backend).values() for item in items}
     planned = planned_accounts(session.plan.whole, session.catalogue)
     for (cloud, capability), server in sorted(now.servers.items()):
@@ -126,6 +128,8 @@ def _look(session: Session, clusters: Clusters, backend: Backend, now: Provision
             failed[capability] = DeploymentError(f"{capability} does not list its accounts")
         elif cluster is None:
             failed[capability] = clusters.failed.get(cloud) or DeploymentError(f"cloud {cloud} does not answer")
+        elif cluster.simulated:
+            serverless[capability] = f"the nodes of cloud {cloud} are simulated and run no server"
         else:
             try:
                 printed = server.run(session.city, cluster, "inventory")
@@ -140,7 +144,7 @@ def _look(session: Session, clusters: Clusters, backend: Backend, now: Provision
             for item in parse_inventory(printed, server, owners, expected):
                 if not _is_used(item, used):
                     items.append(item)
-    return Leftovers(tuple(items), failed)
+    return Leftovers(tuple(items), failed, serverless)
 
 
 def parse_inventory(

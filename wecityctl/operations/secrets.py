@@ -37,12 +37,15 @@ class SecretSet:
 def secret_key(session: Session, name: str) -> str:
     """Return the store's key for `tenant/name`. Raises `ConfigurationError` if the city has no such tenant."""
     tenant, _, short = name.removeprefix(TENANT_KEYS).partition("/")
+    from wecityctl.spec.fields import nearest
+
     known = [item.name for item in session.city.tenants]
+    near = nearest(tenant, known)
     if not short or tenant not in known:
         raise ConfigurationError(
-            f"{name!r} does not name a tenant's secret",
+            f"there is no tenant {tenant!r}" if short else f"{name!r} does not name a tenant's secret",
             details="tenants: " + (", ".join(known) or "none"),
-            resolution="write it as TENANT/NAME",
+            resolution=f"did you mean {near}/{short}?" if short and near else "write it as TENANT/NAME",
         )
     if not _NAME.fullmatch(short):
         raise ConfigurationError(

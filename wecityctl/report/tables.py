@@ -6,12 +6,21 @@ A table that does not fit is printed at its full width, as kubectl does.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.table import Table
 
 # The minimum width of a prose column in characters; below it the table becomes wider than the terminal.
 _LEAST_PROSE = 24
+
+
+def in_utc(time: str) -> str:
+    """An RFC 3339 time to the second, in UTC with its `Z`; empty for an empty one. A time without a zone is in UTC."""
+    if not time:
+        return ""
+    found = datetime.fromisoformat(time)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def new_table(titles: Iterable[str], *, prose: Collection[str] = (), right: Collection[str] = ()) -> Table:

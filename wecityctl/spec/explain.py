@@ -9,6 +9,7 @@ from typing import Any
 
 from wecityctl.errors import ConfigurationError
 from wecityctl.spec.fields import FieldDoc, fields_of, nearest, walk
+from wecityctl.spec.renamed_fields import RENAMED
 from wecityctl.spec.schema import KINDS
 from wecityctl.spec.schema.base import Schema
 
@@ -53,6 +54,12 @@ def find_topic(text: str) -> Topic:
             where = ".".join((kind.lower(), *rest[:number]))
             if not fields:
                 raise ConfigurationError(f"{where} has no fields", resolution=f"wecityctl explain {where}")
+            new = RENAMED.get((kind, tuple(rest[: number + 1])))
+            if new is not None:
+                raise ConfigurationError(
+                    f"{name!r} is not a field of {where}: it was renamed to {new!r}",
+                    resolution=f"wecityctl explain {where}.{new}; `wecityctl migrate` renames it in the files",
+                )
             raise _unknown(name, f"field of {where}", tuple(fields), prefix=f"{where}.")
         field = fields[name]
         shape = field.type.shape

@@ -45,6 +45,7 @@ __all__ = [
     "ensure",
     "find_official_kubernetes_plugin",
     "find_vendor_plugin",
+    "is_obtainable",
     "locate",
     "obtain_official_kubernetes_plugin",
     "silent",
@@ -101,6 +102,22 @@ def status(settings: Settings | None = None, *, hashed: bool = True) -> list[Par
     from wecityctl.toolchain.install import Installer
 
     return Installer(settings or Settings.from_environment()).status(hashed=hashed)
+
+
+def is_obtainable(part: str, settings: Settings | None = None) -> bool:
+    """Whether `engine install --part` can succeed on this machine, judged by what is recorded about the part.
+
+    A part that is not built here is downloaded only with a recorded checksum, unless it comes from a bundle.
+    """
+    from wecityctl.toolchain import lockfile
+
+    chosen = settings or Settings.from_environment()
+    found = Catalogue().find(part)
+    if isinstance(found, SystemPart) or found.buildable or chosen.bundle is not None:
+        return True
+    recorded = lockfile.digests(chosen.toolchain, found, chosen.platform)
+    artifacts = found.artifacts(chosen.platform)
+    return bool(artifacts) and all(artifact.name in recorded for artifact in artifacts)
 
 
 def default_parts(settings: Settings | None = None) -> tuple[str, ...]:

@@ -192,7 +192,7 @@ def test_one_cloud_without_plug_in_or_cluster_does_not_stop_the_other(
     assert (found["landing.huawei"], found["base.huawei"]) == ("failed", "blocked")
     (told,) = of(result, "landing.huawei").errors
     assert "pulumi-resource-huaweicloud 0.0.12 is not on this machine" in told
-    assert "wecityctl engine install --part huaweicloud-plugin" in told
+    assert "engine install --part" not in told
     assert "pulumi plugin install resource huaweicloud v0.0.12" in told
     # Its landing zone is up; its own stacks alone fail, and say why.
     assert (found["landing.far"], found["base.far"]) == ("succeeded", "failed")

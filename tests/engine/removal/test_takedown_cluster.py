@@ -101,10 +101,14 @@ def test_what_others_have_in_a_namespace_is_named_before_it_goes_with_it(
     for space in (kept, going):
         cluster.kubectl("create", "secret", "generic", "theirs", "--from-literal=a=1", "-n", space)
         cluster.kubectl("apply", "-n", space, "-f", "-", stdin=json.dumps(OPENED))
+    cluster.kubectl("create", "deployment", "runs-on", "--image=app", "--replicas=0", "-n", kept)
     lost = {(f"Secret {going}/theirs", True), (f"NetworkPolicy {going}/opened", True)}
     stays = (f"NetworkPolicy {kept}/opened", False, False)
     shown = destroyed_in_preview(city, main_cluster)
-    assert beside(shown) == {*((*item, False) for item in lost), stays}
+    runs = (f"Deployment {kept}/runs-on", False, False)
+    assert beside(shown) == {*((*item, False) for item in lost), stays, runs}
+    ended = f"; left running in the namespace that is kept; `kubectl delete deployment runs-on -n {kept}` ends it"
+    assert ended in " ".join(of(shown, "health.main").warnings)
     assert "; deleted with its namespace" in " ".join(of(shown, "traffic.main").warnings)
     assert "; left in the namespace that is kept" in " ".join(of(shown, "health.main").warnings)
     # The same where a stack was removed from the configuration.
@@ -117,7 +121,7 @@ def test_what_others_have_in_a_namespace_is_named_before_it_goes_with_it(
     cluster.kubectl("apply", "-n", kept, "-f", "-", stdin=json.dumps(OPENED))
     events: list[Event] = []
     done = go(city, "destroy", clusters, program="objects", events=events)
-    assert beside(done) == {stays}
+    assert beside(done) == {stays, runs}
     # Named before anything is deleted.
     texts = [getattr(event, "message", "") or type(event).__name__ for event in events]
     assert max(i for i, text in enumerate(texts) if "is not declared" in text) < texts.index("StackStarted")
@@ -125,11 +129,11 @@ def test_what_others_have_in_a_namespace_is_named_before_it_goes_with_it(
     backend = open_backend(city)
     seen = examine_clouds(plan_of(city), backend, clusters)
     told = {item.title for item in seen.found if item.what == "undeclared"}
-    assert told == {f"Secret {kept}/theirs", f"NetworkPolicy {kept}/opened"}
+    assert told == {f"Secret {kept}/theirs", f"NetworkPolicy {kept}/opened", f"Deployment {kept}/runs-on"}
     (status,) = [item for item in stack_statuses(plan_of(city), backend, Away(), seen.found, seen.kept) if item.kept]
-    assert (status.state, status.reason) == ("drifted", "taken down, 3 objects kept; 2 undeclared on the cluster")
+    assert (status.state, status.reason) == ("drifted", "taken down, 3 objects kept; 3 undeclared on the cluster")
     # With the data, what others have there goes as well.
-    everything = {(f"Secret {kept}/theirs", True), (f"NetworkPolicy {kept}/opened", True)}
+    everything = {(f"Secret {kept}/theirs", True), (f"NetworkPolicy {kept}/opened", True), (*runs[:1], True)}
     assert beside(destroyed_in_preview(city, main_cluster, delete_data=True)) == {(*item, False) for item in everything}
     done = go(city, "destroy", clusters, program="objects", delete_data=True)
     assert beside(done) == {(*item, True) for item in everything}

@@ -17,7 +17,7 @@ from wecityctl.inputs import Cluster
 from wecityctl.model.city import City
 from wecityctl.model.events import Diagnostic, Emit, KeptObject, StackResult
 from wecityctl.model.findings import Finding
-from wecityctl.model.kinds import gives_or_opens
+from wecityctl.model.kinds import gives_or_opens, runs_pods
 from wecityctl.model.security import group_of
 
 
@@ -60,9 +60,9 @@ class Beside:
 def look_beside(city: City, taken: Iterable[TakenDown], deployments: Mapping[str, Deployment | None]) -> Beside:
     """Return the undeclared objects in the namespaces of these stacks.
 
-    In a namespace that is deleted, that is every object; in one that is retained, only objects that grant rights, allow
-    access or set limits. `deployments` are those of all the city's stacks. A cluster that does not answer becomes a
-    note.
+    In a namespace that is deleted, that is every object; in one that is retained, only workloads, whose pods keep
+    running, and objects that grant rights, allow access or set limits. `deployments` are those of all the city's
+    stacks. A cluster that does not answer becomes a note.
     """
     by_cluster: dict[str, list[TakenDown]] = {}
     for item in taken:
@@ -90,10 +90,17 @@ def look_beside(city: City, taken: Iterable[TakenDown], deployments: Mapping[str
                 continue
             if stack := going.get(one.namespace):
                 found.setdefault(stack, []).append(replace(one, stack=stack, with_namespace=True))
-            elif (stack := staying.get(one.namespace)) and gives_or_opens(group_of(one.api_version), one.kind):
+            elif (stack := staying.get(one.namespace)) and (
+                gives_or_opens(group_of(one.api_version), one.kind) or runs_pods(group_of(one.api_version), one.kind)
+            ):
                 found.setdefault(stack, []).append(replace(one, stack=stack))
     return Beside(found, tuple(notes))
 
 
 def _fate(item: Finding) -> str:
-    return "deleted with its namespace" if item.with_namespace else "left in the namespace that is kept"
+    if item.with_namespace:
+        return "deleted with its namespace"
+    if not runs_pods(group_of(item.api_version), item.kind):
+        return "left in the namespace that is kept"
+    command = f"kubectl delete {item.kind.lower()} {item.name} -n {item.namespace}"
+    return f"left running in the namespace that is kept; `{command}` ends it"

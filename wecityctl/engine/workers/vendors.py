@@ -101,7 +101,8 @@ def _packages(state: StackState) -> dict[str, str]:
 
 
 def _plugin_lack(where: str, package: str, wanted: str) -> tuple[WecityError, ...]:
-    from wecityctl.toolchain import find_vendor_plugin
+    from wecityctl.toolchain import find_vendor_plugin, is_obtainable
+    from wecityctl.toolchain.catalogue import vendor_part_name
 
     server = str(_manifest(vendors()[package]).get("server") or "") if package in vendors() else ""
     found, places = find_vendor_plugin(package, wanted)
@@ -109,12 +110,14 @@ def _plugin_lack(where: str, package: str, wanted: str) -> tuple[WecityError, ..
         link_plugin(package, wanted, found)
         return ()
     unlink_plugin(package, wanted)
+    part = vendor_part_name(package)
+    install = f"`wecityctl engine install --part {part}`, or " if is_obtainable(part) else ""
     return (
         ConfigurationError(
             f"{where}: the plug-in pulumi-resource-{package} {wanted} is not on this machine",
             details="looked at: " + ", ".join(places),
             resolution=(
-                f"with a network: `wecityctl engine install --part {package}-plugin`, or "
+                f"with a network: {install}"
                 f"`pulumi plugin install resource {package} v{wanted}{f' --server {server}' if server else ''}`; "
                 "without one, bring it in a bundle: "
                 f"`wecityctl engine bundle parts.tar.gz` there, WECITYCTL_BUNDLE=parts.tar.gz here"

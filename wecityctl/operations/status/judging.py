@@ -75,7 +75,8 @@ def _stack_status(
     if state is None or not state.last_update:
         last_run, last_result = _last(backend, name) if state is not None else ("", "")
         known = replace(known, last_run=last_run, last_result=last_result, kept=kept)
-        judged, reason = _without_resources(known, taken_down, is_needed=layer != "secrets" or bool(needed(plan)))
+        is_needed = layer != "secrets" or bool(needed(plan))
+        judged, reason = _without_resources(known, taken_down, away, is_needed=is_needed)
         return replace(known, state=judged, reason=reason)
     objects = [item for item in state.resources if item.custom and not item.is_provider]
     update = backend.last_update(name) or {}
@@ -94,7 +95,7 @@ def _stack_status(
     return replace(known, state=troubles[0][0] if troubles else "ok", reason=reason)
 
 
-def _without_resources(known: StackStatus, taken_down: float, *, is_needed: bool) -> tuple[StackState, str]:
+def _without_resources(known: StackStatus, taken_down: float, away: Away, *, is_needed: bool) -> tuple[StackState, str]:
     """Return the state of a stack without resources, and why. `taken_down` is when it was destroyed, in seconds since
     1970; 0 if it was not. `is_needed`: the city needs it.
     """
@@ -112,7 +113,10 @@ def _without_resources(known: StackStatus, taken_down: float, *, is_needed: bool
         return "ok", ""
     if known.planned and taken_down:
         when = datetime.fromtimestamp(taken_down, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return "taken-down", f"made, and taken down at {when}"
+        # What was kept is known only to the cluster.
+        stopped = away.stopped.get(known.cloud, "")
+        unknown = f"; kept objects unknown: {stopped}" if stopped else ""
+        return "taken-down", f"made, and taken down at {when}{unknown}"
     return ("never-made" if known.planned else "not-in-files"), ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 
 from wecityctl.model import naming
@@ -16,10 +17,25 @@ NAME = "tenant-deployers"
 WHY = """\
 A department that deploys its own apps needs rights over Deployments, Services and Secrets in its namespaces, and RBAC
 cannot say what these may contain. Some of it reaches beyond the namespace: a Service with an external address takes
-other people's traffic, a node port opens a way in beside the entry point, a priority above the tenants'
-evicts other people's pods, a Secret of a certain type fetches the token of any account there. So the cluster takes from
-a deployer what the city's stacks make for apps, and none of these. And who deploys a tenant's apps is not who sets the
-city's rules, looks at what was done, or runs the platform."""
+other people's traffic, a node port opens a way in beside the entry point, a priority above the tenants' evicts other
+people's pods, a node by name or a toleration takes nodes that were meant for others, a Secret of a certain type fetches
+the token of any account there. So the cluster takes from a deployer what the city's stacks make for apps, and none of
+these. And who deploys a tenant's apps does not set the city's rules, look at what was done, or run the platform."""
+
+_PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+# Every node selector term, and every term about other pods, whether required or preferred.
+_AFFINITIES = {
+    "terms": (
+        f"variables.spec.?affinity.?nodeAffinity.?{_REQUIRED}.?nodeSelectorTerms.orValue([])"
+        f" + variables.spec.?affinity.?nodeAffinity.?{_PREFERRED}.orValue([]).map(t, t.preference)"
+    ),
+    "neighbours": " + ".join(
+        f"variables.spec.?affinity.?{kind}.?{_REQUIRED}.orValue([])"
+        f" + variables.spec.?affinity.?{kind}.?{_PREFERRED}.orValue([]).map(t, t.podAffinityTerm)"
+        for kind in ("podAffinity", "podAntiAffinity")
+    ),
+}
 
 
 def check(policy_input: PolicyInput) -> Iterable[Finding]:
@@ -64,6 +80,24 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
                 "a deployer's pods are placed by the scheduler; leave nodeName out",
             ),
             Validation(
+                f"{kind}'Deployment' || (size(variables.spec.?nodeSelector.orValue({{}})) == 0"
+                " && variables.terms.all(t, size(t.?matchFields.orValue([])) == 0"
+                f" && t.?matchExpressions.orValue([]).all(e, e.key in {json.dumps(_node_labels(city))})))",
+                "a deployer's pods choose nodes by what the city's pools have in common, and no node by name; leave"
+                " nodeSelector and matchFields out, and state the placement in the city's files",
+            ),
+            Validation(
+                f"{kind}'Deployment' || variables.spec.?tolerations.orValue([]).all(t,"
+                f" t.?key.orValue('') == {quote(naming.SIMULATED_LABEL)})",
+                "a deployer's pods stay off nodes that are kept free for others; leave tolerations out",
+            ),
+            Validation(
+                f"{kind}'Deployment' || variables.neighbours.all(t, !has(t.namespaceSelector)"
+                " && size(t.?namespaces.orValue([])) == 0)",
+                "a deployer's pods neither follow nor keep away those of other namespaces; leave namespaces and"
+                " namespaceSelector out of their affinities",
+            ),
+            Validation(
                 f"{kind}'Service' || (dyn(object).spec.?type.orValue('ClusterIP') == 'ClusterIP'"
                 " && size(dyn(object).spec.?externalIPs.orValue([])) == 0)",
                 "a deployer's Services are reached within the cluster alone; give the app a route in the city's files",
@@ -73,9 +107,15 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
                 "a deployer makes no Secret that fetches an account's token",
             ),
         ],
-        more_variables={"spec": VARIABLES["spec"], "deploys": deploys(city)},
+        more_variables={"spec": VARIABLES["spec"], "deploys": deploys(city), **_AFFINITIES},
         waivable=False,
     )
+
+
+def _node_labels(city: City) -> list[str]:
+    """The labels by which the city's stacks choose nodes (`stacks.node_affinity`)."""
+    of_pools = {key for cloud in city.clouds for pool in cloud.pools for key in pool.labels}
+    return sorted({"kubernetes.io/arch", naming.POOL_LABEL} | of_pools)
 
 
 def evidence(policy_input: PolicyInput) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from stacks import network_policies, pods
 from stacks.base.kubernetes import priority_class
 from stacks.objects import Manifest
+from stacks.platforms.application.gateway.claimed_headers import CLAIMED_HEADERS
 from stacks.platforms.component import CapabilityComponent, CapabilityScope
 from wecityctl.model.entries import ENTRY_SERVICE, gateway_of
 from wecityctl.model.outputs import Endpoint
@@ -21,32 +22,7 @@ TLS = "/etc/gateway-tls"
 # The file, beside the routes, with the CA certificates for verifying apps that serve TLS.
 APPS_AUTHORITY = "apps-authority.crt"
 
-# Headers that only the gateway, or authentication at the gateway, may set. nginx cannot remove headers by a pattern, so
-# each is listed. Names with an underscore, which some servers treat like a hyphen, are dropped altogether.
-NOT_THE_CALLERS = (
-    *("Forwarded", "Proxy", "Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups"),
-    *(f"X-Forwarded-{name}" for name in ("By", "Client-Cert", "Email", "Groups", "Path", "Port", "Prefix")),
-    *(f"X-Forwarded-{name}" for name in ("Preferred-Username", "Protocol", "Scheme", "Server", "Ssl", "Uri", "User")),
-    *("X-Forwarded", "X-Original-Forwarded-For", "X-Original-Host", "X-Original-Url", "X-Rewrite-Url", "X-Host"),
-    *("Client-Ip", "True-Client-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Remote-Addr", "X-Remote-Ip"),
-    *(
-        "X-Originating-Ip",
-        "Cf-Connecting-Ip",
-        "Fastly-Client-Ip",
-        "X-Envoy-External-Address",
-        "X-Scheme",
-        "Front-End-Https",
-    ),
-    *(f"X-Remote-{name}" for name in ("User", "Email", "Group", "Groups", "Name", "Roles")),
-    *(f"X-Auth-Request-{name}" for name in ("User", "Email", "Groups", "Preferred-Username", "Access-Token")),
-    *("X-Auth-User", "X-Auth-Email", "X-Authenticated-User", "X-Authenticated-Userid", "X-Authenticated-Groups"),
-    *("X-User", "X-User-Id", "X-User-Name", "X-User-Email", "X-User-Roles", "X-Username", "X-Email", "X-Groups"),
-    *("X-Webauth-User", "X-Webauth-Email", "X-Webauth-Name", "X-Webauth-Role", "X-Webauth-Groups"),
-    *("X-Client-Cert", "X-Client-Dn", "X-Client-Verify", "X-Ssl-Cert", "Client-Cert", "Client-Cert-Chain"),
-    *("X-Ssl-Client-Cert", "X-Ssl-Client-Dn", "X-Ssl-Client-S-Dn", "X-Ssl-Client-Verify", "Ssl-Client-Cert"),
-    *("Ssl-Client-Subject-Dn", "Ssl-Client-Verify", "X-Consumer-Id", "X-Consumer-Username"),
-)
-_BLANK = "".join(f"  proxy_set_header {name} '';\n" for name in NOT_THE_CALLERS)
+_BLANK = "".join(f"  proxy_set_header {name} '';\n" for name in CLAIMED_HEADERS)
 
 # Responses of an app cannot control the gateway: cookies apply to the app's own host only, and unread responses are not
 # buffered on the node's disk. X-Accel-Buffering is respected, because event streams need it. The resolver's address is
@@ -73,7 +49,8 @@ http {
   scgi_temp_path /tmp/scgi;
   client_max_body_size 32m;
   server_names_hash_bucket_size 256;
-  proxy_headers_hash_max_size 2048;
+  proxy_headers_hash_max_size 4096;
+  proxy_headers_hash_bucket_size 128;
   underscores_in_headers off;
   ignore_invalid_headers on;
   map $http_upgrade $upgrade { default ''; ~*^websocket$ websocket; }

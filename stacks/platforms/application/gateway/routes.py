@@ -22,7 +22,8 @@ from wecityctl.model.outputs import RouteTarget
 # nginx accepts parameters of at most 4096 bytes. Source: NGX_CONF_BUFFER.
 _NGINX_TEXT = 3500
 
-# 497 is nginx's status for plain HTTP on a TLS port; it is redirected to HTTPS on the same port. Ciphers: those of
+# 497 is nginx's status for plain HTTP on a TLS port; it is redirected to HTTPS on the same port, which only the caller
+# knows: nginx itself is behind a node port. Of the header Host nothing else is repeated. Ciphers: those of
 # TLS 1.2 with forward secrecy and authenticated encryption (RFC 9325, section 4.2).
 _ENCRYPTED = f"""ssl_certificate {TLS}/tls.crt;
 ssl_certificate_key {TLS}/tls.key;
@@ -31,7 +32,8 @@ ssl_ciphers ECDHE+AESGCM:ECDHE+CHACHA20;
 ssl_prefer_server_ciphers off;
 ssl_session_cache shared:tls:4m;
 ssl_session_tickets off;
-error_page 497 =308 https://$http_host$request_uri;
+map $http_host $asked_port {{ default ''; "~^[^:@]+(?<after_name>:[0-9]{{1,5}})$" $after_name; }}
+error_page 497 =308 https://$server_name$asked_port$request_uri;
 map $https $strict_transport {{ default ''; on 'max-age=31536000'; }}
 add_header Strict-Transport-Security $strict_transport always;
 proxy_hide_header Strict-Transport-Security;
