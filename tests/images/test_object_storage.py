@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -16,6 +18,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 
+from stacks.platforms.data import object_storage
 from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
 from tests.images.test_running import fetch
 
@@ -44,6 +47,17 @@ def code(call: Callable[[], Any]) -> str:
     except ClientError as error:
         return str(error.response["Error"]["Code"])
     return ""
+
+
+def test_every_method_of_the_backend_checks_what_ends_in_a_path() -> None:
+    """The Go package's own tests, which go through the interface as the module's version has it."""
+    done = subprocess.run(
+        ["go", "test", "-trimpath", "-buildvcs=false", "-mod=readonly", "-vet=off", "./confined"],
+        cwd=Path(object_storage.__file__).parent / "image/go",
+        env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_each_app_has_its_bucket_alone(unpacked: Unpacked, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -116,9 +116,9 @@ class ObjectStorage(StoreComponent):
 def start(context: CapabilityScope) -> str:
     """The shell command that becomes the server, with what it serves at a time for all its users together."""
     requests = int(parse_quantity(server_requests(context)["memory"])) // REQUEST_BYTES
-    # The program is `image/go`. It keeps no connection alive: the gateway does not read the body of a request that it
-    # refuses, and would take the rest for the connection's next request. A refused request may end before its answer has
-    # arrived.
+    # The program is in `image/go`. It keeps no connection alive: the gateway does not read the body of a request that
+    # it refuses, and would take the rest for the connection's next request. A refused request may end before its answer
+    # has arrived.
     options = [
         f"--port :{context.type.port}",
         f"--admin-port :{ADMIN_PORT}",
