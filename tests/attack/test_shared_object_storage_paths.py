@@ -263,9 +263,8 @@ def form(app: App, key: str) -> Answer:
     for part in scope.split("/"):
         signer = hmac.digest(signer, part.encode(), "sha256")
     fields["x-amz-signature"] = hmac.new(signer, fields["policy"].encode(), "sha256").hexdigest()
-    lines = [
-        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()
-    ]
+    head = "--b\r\nContent-Disposition: form-data; name="
+    lines = [f'{head}"{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()]
     lines.append(f'{head}"file"; filename="../f"\r\n\r\nfile\r\n--b--\r\n')
     return app.send("POST", f"/{EVE}", "".join(lines).encode(), {"Content-Type": "multipart/form-data; boundary=b"})
 
