@@ -1,7 +1,7 @@
 // Package confined keeps what a request names below the bucket that its signature and policy are checked for.
 //
 // The gateway checks the bucket and the key in a request's address. Its backend joins other texts of requests to paths as
-// they are: the id of an upload, keys in bodies and forms. `..` in them led to other buckets, and to the users' file.
+// they are: the id of an upload, and keys in bodies. `..` in them led to other buckets, and to the users' file.
 // Here every text that ends in a path is checked before the backend has it.
 package confined
 
