@@ -116,28 +116,21 @@ class ObjectStorage(StoreComponent):
 def start(context: CapabilityScope) -> str:
     """The shell command that becomes the server, with what it serves at a time for all its users together."""
     requests = int(parse_quantity(server_requests(context)["memory"])) // REQUEST_BYTES
+    # The program is in `image/go`. It keeps no connection alive: the gateway does not read the body of a request that
+    # it refuses, and would take the rest for the connection's next request. A refused request may end before its answer
+    # has arrived.
     options = [
         f"--port :{context.type.port}",
         f"--admin-port :{ADMIN_PORT}",
         f"--region {REGION}",
         "--health /health",
-        # No `--keep-alive`: the server does not read the body of a request that it refuses, and would take the rest for
-        # the connection's next request. Without, the refused request may end before its answer has arrived.
-        # What an app says about others' rights to its objects is not heard.
-        "--disable-acl",
         f"--max-requests {requests}",
         f"--max-connections {requests * 4}",
-        "--quiet",
-        # A cached account would be used for two minutes more after its secret changed or its key was deleted.
-        f"--iam-dir {USERS} --iam-cache-disable",
+        f"--iam-dir {USERS}",
     ]
     if context.tls:
-        certificate = (tls.CERTIFICATE, tls.KEY)
-        options += [
-            "--cert {} --key {}".format(*certificate),
-            "--admin-cert {} --admin-cert-key {}".format(*certificate),
-        ]
+        options.append(f"--cert {tls.CERTIFICATE} --key {tls.KEY}")
     return (
         f"set -eu\numask 077\n{volume_lock(DATA)}mkdir -p {USERS} {BUCKETS}\n{_WATCH if context.tls else ''}"
-        f"exec versitygw {' '.join(options)} posix {BUCKETS}"
+        f"exec object-storage {' '.join(options)} {BUCKETS}"
     )
