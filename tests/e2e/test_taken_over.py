@@ -29,6 +29,10 @@ MENDED = frozenset(
     {
         # The guard counts users that are locked.
         "update StatefulSet platform-application/cache",
+        # PostgreSQL rejects accounts that end, and gets verifiers in place of passwords.
+        "update StatefulSet platform-application/postgresql",
+        "update Secret provision-parks-trees-cache-credentials",
+        "update Secret provision-parks-trees-db-credentials",
         # The tenants' quotas bound what is used and how many objects there are.
         "update ResourceQuota parks-internet/quota",
         "update LimitRange parks-internet/defaults",
@@ -108,10 +112,9 @@ def test_a_preview_names_what_this_release_does_and_nothing_else(
     home: Machine, city: CityFiles, before: Mapping[str, tuple[str, int]]
 ) -> None:
     changes = home.run("preview", city, "-o", "json").changes()
-    assert {change for change in changes if not change.startswith("create ") and change not in MENDED} == set()
     # Jobs are named by what they do: a mended script is another Job.
-    replaced = {change for change in changes if change.startswith(("replace ", "delete "))}
-    assert {change for change in replaced if " Job " not in change} == set()
+    lasting = {change for change in changes if " Job " not in change and not change.startswith("create ")}
+    assert lasting <= MENDED
 
 
 def test_an_up_leaves_every_object_and_row(
