@@ -71,7 +71,7 @@ class RootFilesystem:
         *arguments: str,
         writable: Sequence[str] = (),
         shared: Sequence[Path] = (),
-        timeout: float = 60,
+        timeout: float = 150,
         **env: str,
     ) -> subprocess.CompletedProcess[str]:
         """Run a program to its end; a shared directory is seen under /tmp."""

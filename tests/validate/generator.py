@@ -296,6 +296,8 @@ class Generator:
             if self.hosts.setdefault(host, tenant) != tenant:
                 host = f"h{number}"
             spec["route"] = {"host": host, "path": self.mostly("/", ROUTES, 0.4)}
+            if sum("port" in part for part in components) > 1:
+                spec["route"]["component"] = components[0]["name"]
         return self._document("App", {"name": name, "tenant": tenant, "labels": self._labels()}, spec)
 
     def _component(self, name: str) -> Document:
