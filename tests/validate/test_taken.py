@@ -32,7 +32,7 @@ from wecityctl.kube.config import load_access
 from wecityctl.kube.errors import ApiError
 from wecityctl.kube.transport import HttpPool
 
-SEEDS = 435
+SEEDS = 530
 CITIES = 300
 MANIFESTS = 2000
 AT_ONCE = 32
