@@ -15,16 +15,16 @@ from typing import Any
 
 import pulumi
 
-from stacks import pods, references
+from stacks import pods
 from stacks.objects import KubernetesObject, Manifest, Scope, secret_value
 from stacks.passwords import scram_verifier, sha256
 from stacks.platforms import tls
-from stacks.platforms.provisioner import Provisioner
+from stacks.platforms.provisioner import provisioner_of
 from stacks.platforms.stateful import provisioning_labels
 from stacks.stack_references import KnownEndpoint
 from wecityctl.model import naming
 from wecityctl.model.catalogue import Binding as BindingType
-from wecityctl.model.catalogue import CapabilityType, credential_key
+from wecityctl.model.catalogue import credential_key
 from wecityctl.model.city import Use
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, speaks_tls
@@ -55,9 +55,10 @@ def bind(scope: Scope, user: Consumer, use: Use, namespace: str, endpoint: Known
     is_tls = _is_tls(scope, use)
     if is_tls:
         values["ca.crt"] = secret_value(scope.inputs, SERVICE_AUTHORITY_KEY)
-    if kind.binding is not None and kind.binding.provisioner:
+    provisioner = provisioner_of(kind)
+    if kind.binding is not None and provisioner is not None:
         authority = f"{BINDING_ROOT}/{use.alias}/ca.crt" if is_tls else ""
-        values |= _provisioner(kind).values(
+        values |= provisioner.values(
             _account(kind.binding, user, use), _credentials(scope, kind.binding, user, use), endpoint, authority
         )
     name = naming.binding_secret(user.name, use.alias)
@@ -75,9 +76,9 @@ def provision(
     own namespace.
     """
     kind = scope.inputs.catalogue[endpoint.type]
-    if kind.binding is None or not kind.binding.provisioner:
+    provisioner = provisioner_of(kind)
+    if kind.binding is None or provisioner is None:
         return ()
-    provisioner = _provisioner(kind)
     settings = {
         "OWNER": "/".join(user.parts(use)),
         **provisioner.settings(scope.inputs.city.capability(use.capability), use, kind.limits_of(use)),
@@ -109,12 +110,6 @@ def provision(
         *({"name": key, "value": value} for key, value in settings.items()),
     ]
     return (scope.after(written).add(_job(scope, use, endpoint, provisioner.script, environment, name), name=base),)
-
-
-def _provisioner(kind: CapabilityType) -> Provisioner:
-    assert kind.binding is not None
-    found: Provisioner = references.load(kind.binding.provisioner, kind.name)
-    return found
 
 
 def _account(binding: BindingType, user: Consumer, use: Use) -> str:

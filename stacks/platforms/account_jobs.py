@@ -11,10 +11,10 @@ import secrets
 from collections.abc import Collection
 from typing import Literal
 
-from stacks import pods, references
+from stacks import pods
 from stacks.objects import Manifest
 from stacks.platforms import tls
-from stacks.platforms.provisioner import Provisioner
+from stacks.platforms.provisioner import provisioner_of
 from stacks.platforms.stateful import provisioning_labels
 from wecityctl.errors import DeploymentError
 from wecityctl.inputs import Cluster
@@ -32,7 +32,7 @@ DEADLINE, KEPT = 240, 600
 
 def script_of(kind: CapabilityType, task: Task) -> str:
     """The capability's script for a task; empty for a capability that makes no accounts, or has no such script."""
-    found = _provisioner(kind)
+    found = provisioner_of(kind)
     return str(getattr(found, task)) if found is not None else ""
 
 
@@ -52,7 +52,7 @@ def account_job(
     What changes something has one name, so that one that an earlier run has left is found; whoever runs it has locked
     the platform's stack. Lists are made by anybody at any time, each by a Job of its own.
     """
-    found = _provisioner(kind)
+    found = provisioner_of(kind)
     assert found is not None
     for word in (word for pair in accounts for word in pair):
         if not _WORD.fullmatch(word):
@@ -103,10 +103,3 @@ def account_job(
             "template": pods.template({**labels, **provisioning_labels(endpoint.capability)}, spec),
         },
     }
-
-
-def _provisioner(kind: CapabilityType) -> Provisioner | None:
-    if kind.binding is None or not kind.binding.provisioner:
-        return None
-    found: Provisioner = references.load(kind.binding.provisioner, kind.name)
-    return found

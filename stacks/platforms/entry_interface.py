@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Protocol
 
+from stacks import references
 from wecityctl.model.catalogue import CapabilityType
 from wecityctl.model.outputs import RouteTarget
 
@@ -41,7 +41,6 @@ class EntryInterface:
 
 
 def entry_interface(kind: CapabilityType) -> EntryInterface:
-    """The interface of an entry point's type."""
-    module, _, attribute = kind.entry.partition(":")
-    found: EntryInterface = getattr(import_module(module), attribute)
+    """The interface of an entry point's type. Raises `ConfigurationError` if it cannot be loaded."""
+    found: EntryInterface = references.load(kind.entry, kind.name)
     return found

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
 
 import pulumi
 
-from stacks import pods
+from stacks import pods, references
 from stacks.objects import Manifest
 from stacks.platforms import tls
-from stacks.platforms.provisioner import Provisioner
+from stacks.platforms.provisioner import provisioner_of
 from stacks.platforms.stateful import provisioning_labels
 from wecityctl.inputs import Cluster
 from wecityctl.model import naming
@@ -62,7 +60,7 @@ class Probed:
 
 def script_of(kind: CapabilityType) -> str:
     """The script of a type's probe; empty if it has none."""
-    return str(_load(kind.probe)) if kind.probe else ""
+    return str(references.load(kind.probe, kind.name)) if kind.probe else ""
 
 
 def _labels(city: City, endpoint: Endpoint) -> dict[str, str]:
@@ -80,11 +78,12 @@ def _labels(city: City, endpoint: Endpoint) -> dict[str, str]:
 def _template(city: City, probed: Probed, cluster: Cluster | None, *, attempts: int) -> Manifest:
     """The pod template of a probe's Job."""
     kind, endpoint = probed.type, probed.endpoint
+    provisioner = provisioner_of(kind)
     values = {
         "HOST": endpoint.host,
         "PORT": str(endpoint.port),
         "ATTEMPTS": str(attempts),
-        **_connecting(kind, is_tls=probed.is_tls),
+        **(provisioner.connecting(probed.is_tls) if provisioner is not None else {}),
     }
     admin = [pods.from_secret("ADMIN_PASSWORD", endpoint.admin_secret, "password")] if endpoint.admin_secret else []
     runner = pods.container(
@@ -156,15 +155,3 @@ def transient_job(city: City, probed: Probed, cluster: Cluster) -> Manifest:
 
 def _base(endpoint: Endpoint) -> str:
     return naming.fit(f"{endpoint.capability}-probe", 52)
-
-
-def _connecting(kind: CapabilityType, *, is_tls: bool) -> Mapping[str, str]:
-    if kind.binding is None or not kind.binding.provisioner:
-        return {}
-    found: Provisioner = _load(kind.binding.provisioner)
-    return found.connecting(is_tls)
-
-
-def _load(name: str) -> Any:
-    module, _, attribute = name.partition(":")
-    return getattr(import_module(module), attribute)

@@ -10,8 +10,9 @@ from typing import Any
 
 import pulumi
 
+from stacks import references
 from stacks.stack_references import KnownEndpoint
-from wecityctl.model.catalogue import UseLimits
+from wecityctl.model.catalogue import CapabilityType, UseLimits
 from wecityctl.model.city import Capability, Use
 from wecityctl.model.quantity import parse_quantity
 
@@ -63,6 +64,16 @@ class Provisioner:
     deprovision: str = ""
     delete: str = ""
     inventory: str = ""
+
+
+def provisioner_of(kind: CapabilityType) -> Provisioner | None:
+    """The provisioner of a type; `None` if its uses need no account. Raises `ConfigurationError` if it cannot be
+    loaded.
+    """
+    if kind.binding is None or not kind.binding.provisioner:
+        return None
+    found: Provisioner = references.load(kind.binding.provisioner, kind.name)
+    return found
 
 
 def as_bytes(quantity: str) -> str:
