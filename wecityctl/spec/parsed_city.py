@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from wecityctl.errors import Problem
 from wecityctl.model.catalogue import Catalogue
-from wecityctl.model.city import App, Capability, City, Cloud, Platform, Tenant, Waiver
+from wecityctl.model.city import App, Capability, City, Cloud, Component, Platform, Tenant, Waiver
 from wecityctl.spec.nodes import Document, PathItem, SourceLocation, format_path
 
 Part = TypeVar("Part", City, Cloud, Platform, Tenant, App, Waiver)
@@ -80,6 +80,12 @@ class ParsedCity:
     @cached_property
     def capability_by_name(self) -> dict[str, Capability]:
         return {item.name: item for platform in self.platforms for item in platform.value.capabilities}
+
+    def components(self) -> Iterator[tuple[Sourced[App], tuple[PathItem, ...], Component]]:
+        """Yield every component with its app and its path in the document."""
+        for app in self.apps:
+            for index, part in enumerate(app.value.components):
+                yield app, ("spec", "components", index), part
 
     def capabilities(self) -> Iterator[tuple[Sourced[Platform], tuple[PathItem, ...], Capability]]:
         """Yield every capability with its platform and its path in the document."""

@@ -26,16 +26,9 @@ _SERVING = {
 _OF_SCHEDULES = ("timeZone", "concurrency")
 
 
-def components(parsed_city: ParsedCity) -> Iterator[tuple[Sourced[App], _Path, Component]]:
-    """Yield every component with its app and its path in the document."""
-    for app in parsed_city.apps:
-        for index, part in enumerate(app.value.components):
-            yield app, ("spec", "components", index), part
-
-
 def ports(parsed_city: ParsedCity) -> Iterator[Problem]:
     """`port` is not given beside `ports`, and no port number has two names."""
-    for app, path, part in components(parsed_city):
+    for app, path, part in parsed_city.components():
         if app.has(*path, "port") and app.has(*path, "ports"):
             yield app.problem((*path, "port"), "`ports` gives the ports already", "one of the two", on_key=True)
         first: dict[int, str] = {}
@@ -47,7 +40,7 @@ def ports(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 def probes(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Probes are made on a port of the component, and are given in one of two ways."""
-    for app, path, part in components(parsed_city):
+    for app, path, part in parsed_city.components():
         if part.probes is None:
             continue
         if part.health_path:
@@ -70,7 +63,7 @@ def _probe(app: Sourced[App], path: _Path, part: Component, probe: Probe) -> Ite
 
 def jobs(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A component that ends by itself has nothing of one that serves requests, and the reverse."""
-    for app, path, part in components(parsed_city):
+    for app, path, part in parsed_city.components():
         if part.schedule and part.run is not None:
             message = f"a component with a schedule runs at its times, not {part.run}"
             yield app.problem((*path, "run"), message, "one of the two", on_key=True)
@@ -88,7 +81,7 @@ def jobs(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 def binding_values(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Each `${ALIAS.KEY}` in a variable names a binding of the app and an entry of it."""
-    for app, path, part in components(parsed_city):
+    for app, path, part in parsed_city.components():
         for name, value in part.env.items():
             for item in parts(value):
                 here = (*path, "env", name)
@@ -146,7 +139,7 @@ def routes(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 def volumes(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A component with volumes has one replica and no schedule, and each volume a directory of its own."""
-    for app, path, part in components(parsed_city):
+    for app, path, part in parsed_city.components():
         if not part.volumes:
             continue
         if part.is_job:

@@ -5,26 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.errors import Problem
-from wecityctl.model.city import App, Component
 from wecityctl.model.images import BUILT_HOST
 from wecityctl.model.variables import own_variables, secret_variable
 from wecityctl.paths import recipe_names
 from wecityctl.spec.checks.check import Check
 from wecityctl.spec.fields import nearest, one_of
-from wecityctl.spec.nodes import PathItem
-from wecityctl.spec.parsed_city import ParsedCity, Sourced
+from wecityctl.spec.parsed_city import ParsedCity
 
 _CATALOGUE = "catalogue:"
 # The pod template is stored in a Deployment and in a ReplicaSet; the API server takes objects of at most 1.5 MB.
 MAX_TEXTS_BYTES = 500_000
 
-_Path = tuple[PathItem, ...]
-
 
 def catalogue_images(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Every `catalogue:<name>` image has a recipe."""
     names = tuple(sorted({*recipe_names(), *(name for kind in parsed_city.catalogue.values() for name in kind.images)}))
-    for app, path, part in _components(parsed_city):
+    for app, path, part in parsed_city.components():
         name = part.image.removeprefix(_CATALOGUE)
         if part.image.startswith(_CATALOGUE) and name not in names:
             guess = nearest(name, names)
@@ -38,7 +34,7 @@ def catalogue_images(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 def built_images(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Images built by wecityctl are named `catalogue:<name>`. Their internal reference is served by no registry."""
-    for app, path, part in _components(parsed_city):
+    for app, path, part in parsed_city.components():
         if part.image.lower().startswith(f"{BUILT_HOST}/"):
             message = f"no registry serves {BUILT_HOST}, under which images are known that are built here"
             yield app.problem((*path, "image"), message, f"{_CATALOGUE}NAME, or an image in a registry")
@@ -46,7 +42,7 @@ def built_images(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 def variables(parsed_city: ParsedCity) -> Iterator[Problem]:
     """An environment variable has one source: `env`, `secrets`, or wecityctl itself."""
-    for app, path, part in _components(parsed_city):
+    for app, path, part in parsed_city.components():
         ours = own_variables(app.value, part)
         for index, name in enumerate(part.secrets):
             variable, here = secret_variable(name), (*path, "secrets", index)
@@ -64,14 +60,14 @@ def variables(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 def commands(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A command's first word, the program, is not blank."""
-    for app, path, part in _components(parsed_city):
+    for app, path, part in parsed_city.components():
         if part.command and not part.command[0].strip():
             yield app.problem((*path, "command", 0), "the command names no program", "a program, such as /app/web")
 
 
 def files_within_files(parsed_city: ParsedCity) -> Iterator[Problem]:
     """No file's path is also a parent directory of another file."""
-    for app, path, part in _components(parsed_city):
+    for app, path, part in parsed_city.components():
         for name in part.files:
             parents = [name[:end] for end in range(1, len(name)) if name[end] == "/"]
             for parent in [item for item in parents if item in part.files][-1:]:
@@ -81,7 +77,7 @@ def files_within_files(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 def texts_fit(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Variables and command fit into the app's Deployment."""
-    for app, path, part in _components(parsed_city):
+    for app, path, part in parsed_city.components():
         texts = [*part.command, *part.args, *part.env, *part.env.values()]
         size = sum(len(text.encode(errors="replace")) for text in texts)
         if size > MAX_TEXTS_BYTES:
@@ -89,12 +85,6 @@ def texts_fit(parsed_city: ParsedCity) -> Iterator[Problem]:
             message = f"variables and command are too large together: {size:,} bytes"
             expected = f"at most {MAX_TEXTS_BYTES:,}; put texts under `files`"
             yield app.problem((*path, field), message, expected, on_key=True)
-
-
-def _components(parsed_city: ParsedCity) -> Iterator[tuple[Sourced[App], _Path, Component]]:
-    for app in parsed_city.apps:
-        for index, part in enumerate(app.value.components):
-            yield app, ("spec", "components", index), part
 
 
 CHECKS: tuple[Check, ...] = (texts_fit,)
