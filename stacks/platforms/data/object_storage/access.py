@@ -68,11 +68,9 @@ policy() {{
 }}
 """
 
-# Runs as the administrator in a Job, with APP_ROLE, APP_SECRET_KEY and STORAGE (bytes); AUTHORITY is the file with the
-# certificates by which it knows the server, and is not set for a plain connection.
-PROVISION = f"""set -euf
-umask 077
-cd /tmp
+# How scripts begin. AUTHORITY is the file with the certificates by which they know the server, not set for a plain
+# connection. Afterwards the server answers at `server`, its administrator's interface at `admin`.
+CONNECT = f"""cd /tmp
 scheme=http CURL=''
 [ -z "${{AUTHORITY-}}" ] || scheme=https CURL="--cacert $AUTHORITY"
 {FUNCTIONS}
@@ -83,7 +81,12 @@ until curl $CURL --silent --fail --max-time 5 --output answer "$server/health"; 
   [ "$tries" -lt 60 ] || {{ curl $CURL --show-error --silent --fail --max-time 5 "$server/health"; exit 1; }}
   sleep 1
 done
-# A pipe's last part is a process of its own, which keeps what it learns; files are read here.
+"""
+
+# Runs as the administrator in a Job, with APP_ROLE, APP_SECRET_KEY and STORAGE (bytes).
+PROVISION = f"""set -euf
+umask 077
+{CONNECT}# A pipe's last part is a process of its own, which keeps what it learns; files are read here.
 printf '<Account><Access>%s</Access><Secret>%s</Secret><Role>user</Role></Account>' "$APP_ROLE" "$APP_SECRET_KEY" > user
 call PATCH "$admin/create-user" 201 409 < user
 if [ "$status" = 409 ]; then

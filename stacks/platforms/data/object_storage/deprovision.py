@@ -7,7 +7,7 @@ keeps for the system's users (`--chuid`, which is not used). Its name says whose
 
 from __future__ import annotations
 
-from stacks.platforms.data.object_storage.access import ADMIN_PORT, FUNCTIONS, LIMITS
+from stacks.platforms.data.object_storage.access import CONNECT, LIMITS
 from stacks.platforms.provisioner import IS_OF
 
 # `users` writes a line `<user> <time of the lock or 0>` for each. `encode` prints an object's name, as it stands in
@@ -15,18 +15,7 @@ from stacks.platforms.provisioner import IS_OF
 _BEGIN = rf"""set -euf
 umask 077
 export LC_ALL=C
-cd /tmp
-scheme=http CURL=''
-[ -z "${{AUTHORITY-}}" ] || scheme=https CURL="--cacert $AUTHORITY"
-{FUNCTIONS}
-server=$scheme://$HOST:$PORT admin=$scheme://$HOST:{ADMIN_PORT}
-tries=0
-until curl $CURL --silent --fail --max-time 5 --output answer "$server/health"; do
-  tries=$((tries + 1))
-  [ "$tries" -lt 60 ] || {{ curl $CURL --show-error --silent --fail --max-time 5 "$server/health"; exit 1; }}
-  sleep 1
-done
-users() {{
+{CONNECT}users() {{
   call PATCH "$admin/list-users" 200 < /dev/null
   # The answer's last line has no end, and `read` wants one.
   {{ cat answer; echo; }} | sed 's/<Accounts>/\n/g' |
