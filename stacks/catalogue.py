@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
+from stacks.references import printing_to_stderr
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.catalogue import CapabilityType, Catalogue
 
@@ -99,8 +99,7 @@ def _partner(entry: EntryPoint) -> Registered:
     if entry.dist is not None:
         package += f" in the package {entry.dist.name} {entry.dist.version}"
     try:
-        # What a package prints while it is imported is no result of a command.
-        with redirect_stdout(sys.stderr):
+        with printing_to_stderr():
             loaded = entry.load()
             kind = loaded if isinstance(loaded, CapabilityType) else getattr(loaded, "TYPE", None)
     except (Exception, SystemExit) as error:

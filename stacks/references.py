@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
+from threading import RLock
 from typing import Any
 
 from wecityctl.errors import ConfigurationError
+
+# `sys.stdout` belongs to all threads: two that redirect it at the same time may leave it redirected for ever.
+_REDIRECTED = RLock()
+
+
+@contextmanager
+def printing_to_stderr() -> Iterator[None]:
+    """Send to stderr what modules print while they are imported: it is no result of a command."""
+    with _REDIRECTED, redirect_stdout(sys.stderr):
+        yield
 
 
 def load(reference: str, capability: str) -> Any:
@@ -17,7 +29,7 @@ def load(reference: str, capability: str) -> Any:
     """
     module, _, attribute = reference.partition(":")
     try:
-        with redirect_stdout(sys.stderr):
+        with printing_to_stderr():
             return getattr(import_module(module), attribute)
     except (Exception, SystemExit) as error:
         raise ConfigurationError(

@@ -49,6 +49,7 @@ class Done:
         return self.out + self.err
 
     def json(self) -> Any:
+        assert self.out, self
         return json.loads(self.out)
 
     def lines(self) -> list[dict[str, Any]]:
