@@ -38,12 +38,15 @@ REJECTED = "wecity-rejected"
 NOBODY = "wecity-nobody"
 
 
+_LOCKED = "SELECT l.role FROM wecity.limits l JOIN pg_roles r ON r.rolname = l.role WHERE NOT r.rolcanlogin"
+
+
 def reject(more: str = "") -> str:
-    """PL/pgSQL statements that write `REJECTED`: locked roles, and those of the text array `more`; then reload it."""
+    """PL/pgSQL statements that write `REJECTED`: locked roles, and those of the query `more`; then reload it."""
+    names = f"{_LOCKED} UNION {more}" if more else _LOCKED
     return f"""
   EXECUTE format('COPY (SELECT unnest(%L::text[])) TO %L',
-    ARRAY['{NOBODY}'] {more and f"|| {more}"} || ARRAY(
-      SELECT '"' || l.role || '"' FROM wecity.limits l JOIN pg_roles r ON r.rolname = l.role WHERE NOT r.rolcanlogin),
+    ARRAY['{NOBODY}'] || ARRAY(SELECT '"' || name || '"' FROM ({names}) names (name)),
     current_setting('data_directory') || '/{REJECTED}');
   PERFORM pg_reload_conf();
 """  # noqa: S608 - what goes in are constants of these modules

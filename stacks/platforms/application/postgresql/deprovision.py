@@ -87,7 +87,7 @@ BEGIN
     FROM listed, pg_roles r WHERE l.role = listed.role AND r.rolname = l.role AND r.rolcanlogin;
   LOOP
     involved := ARRAY({_INVOLVED});
-    {reject("ARRAY(SELECT ' || name || ' FROM unnest(involved) name)")}
+    {reject("SELECT unnest(involved)")}
     {_END}
     waiting := NULL;
     PERFORM set_config('lock_timeout', '{_PATIENCE}s', true);
@@ -126,7 +126,7 @@ BEGIN
     COMMIT;
     PERFORM pg_sleep(0.2);
   END LOOP;
-  {reject("ARRAY(SELECT ' || role || ' FROM listed)")}
+  {reject("SELECT role FROM listed")}
   IF waiting IS NOT NULL THEN
     RAISE EXCEPTION 'not locked, but rejected: %', waiting;
   END IF;
