@@ -30,6 +30,7 @@ from wecityctl.model.city import App, Component, Use
 from wecityctl.model.entries import entry_of
 from wecityctl.model.naming import COMPONENT_LABEL, DATA_CLASS_LABEL, NAME_LABEL, PART_OF_LABEL
 from wecityctl.model.outputs import RouteTarget
+from wecityctl.model.registries import resolve_image
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import app_certificate_key
 from wecityctl.model.variables import BINDING_ROOT, TLS_DIRECTORY, literal, own_variables, secret_variable
@@ -398,17 +399,6 @@ class Application(pulumi.ComponentResource):
         inputs = self.scope.inputs
         address = inputs.reach[inputs.stack.cloud].address
         return (replace(target, external_host=address, external_port=self._node_port),)
-
-
-def resolve_image(image: str, catalogue: Any, registry: str) -> str:
-    """The reference of an app's image: a catalogue image by name, or a public image through the city's registry."""
-    if image.startswith("catalogue:"):
-        return str(catalogue[image.removeprefix("catalogue:")])
-    if not registry:
-        return image
-    first, _, rest = image.partition("/")
-    has_host = bool(rest) and ("." in first or ":" in first or first == "localhost")
-    return f"{registry.rstrip('/')}/{rest if has_host else image}"
 
 
 def file_key(path: str) -> str:

@@ -19,7 +19,7 @@ import yaml
 
 from stacks.catalogue import load_catalogue
 from tests.stacks.cities import IMAGES, city
-from wecityctl.model.city import Administrators, City, Cloud, Compliance, KubernetesSettings, Quota, Tenant
+from wecityctl.model.city import Administrators, City, Cloud, Compliance, Images, KubernetesSettings, Quota, Tenant
 from wecityctl.model.outputs import TenantOutputs
 from wecityctl.placement import place
 from wecityctl.policy.model import Manifest, PolicyInput
@@ -35,6 +35,7 @@ OWN_IMAGES = {
     "postgresql": "docker.io/library/postgres:15",
     "sample-app": "built.wecity.invalid/sample-app:1-0123456789ab",
 }
+PRIVATE = Images(credentials={"registry.redline.example": "harbor"})
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ def strict_city(name: str = "redline", **changes: Any) -> City:
     main = Cloud("main", "local", ("internet", "extranet", "ex"), kubernetes=settings)
     quota = Quota("8", "16Gi", "100Gi")
     parks = Tenant("parks", "parks", "digital-government", quota, deployers=(DEPLOYER,))
-    return city(**{"name": name, "compliance": compliance, "clouds": (main,), "tenants": (parks,), **changes})
+    whole = {"name": name, "compliance": compliance, "clouds": (main,), "tenants": (parks,), "images": PRIVATE}
+    return city(**{**whole, **changes})
 
 
 def policy_input(objects: tuple[Mapping[str, Any], ...], whole: City | None = None) -> PolicyInput:

@@ -138,12 +138,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """The source of the images of the city's services. `digests`, by catalogue name, apply to images in a registry."""
+    """The source of the images of the city's services. `digests`, by catalogue name, apply to images in a registry.
+
+    `credentials` maps a registry (`host` or `host:port`) to the name of the city's secret with its `USER:PASSWORD`.
+    """
 
     source: ImageSource = "upstream"
     registry: str = ""
     architectures: tuple[str, ...] = ("amd64",)
     digests: Mapping[str, str] = field(default_factory=dict)
+    credentials: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -550,6 +554,11 @@ class App:
     def runs(self) -> bool:
         """Whether the app has workloads. A draft is not deployed yet, and a retired app is not deployed any more."""
         return self.stage in ("reviewed", "published", "suspended")
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The images of the app's containers, as the files name them."""
+        return tuple(part.image for part in self.components)
 
     @property
     def is_routed(self) -> bool:

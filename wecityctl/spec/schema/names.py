@@ -180,6 +180,17 @@ def _registry(text: str) -> str:
     raise refuse(f"{shorten(text)!r} is not a registry", expected, guess if _REGISTRY.fullmatch(guess) else "")
 
 
+def _registry_host(text: str) -> str:
+    expected = "a host with a dot or a port, such as registry.example or registry.example:5000"
+    found = re.fullmatch(_REGISTRY_HOST, text) if len(text) <= 200 else None
+    if found and text == text.lower() and ("." in text or ":" in text):
+        if text not in ("index.docker.io", "registry-1.docker.io"):
+            return text
+        raise refuse(f"{shorten(text)!r} is another name of Docker Hub", expected, "docker.io")
+    guess = re.sub(r"^[a-z]+://", "", text).partition("/")[0].lower()
+    raise refuse(f"{shorten(text)!r} is not a registry's host", expected, guess if "." in guess else "")
+
+
 def _env_name(text: str) -> str:
     if len(text) <= 255 and _ENV.fullmatch(text):
         return text
@@ -394,6 +405,7 @@ RoutePath = _checked(_route_path, pattern="^/")
 HealthPath = _checked(_health_path, pattern="^/[!-~]*$")
 ImageReference = _checked(_image)
 Registry = _checked(_registry)
+RegistryHost = _checked(_registry_host)
 EnvName = _checked(_env_name, pattern=f"^{_ENV.pattern}$")
 FilePath = _checked(_file_path, pattern="^/")
 VolumePath = _checked(_volume_path, pattern="^/")
