@@ -21,19 +21,22 @@ from stacks.objects import KubernetesObject, Manifest, Scope, secret_value
 from stacks.platforms import tls
 from stacks.provisioning import Binding, bind, provision
 from stacks.stack_references import KnownEndpoint, base_outputs, endpoint, entry_endpoint
-from stacks.tenants import jobs
+from stacks.tenants import jobs, manifests
 from stacks.tenants.probes import probes_of
 from stacks.tenants.scaling import is_autoscaled, stated_replicas
 from wecityctl.model import naming
 from wecityctl.model.binding_values import Reference, parts
 from wecityctl.model.city import App, Component, Use
 from wecityctl.model.entries import entry_of
+from wecityctl.model.manifests import KINDS, ports_of, workloads
 from wecityctl.model.naming import COMPONENT_LABEL, DATA_CLASS_LABEL, NAME_LABEL, PART_OF_LABEL
 from wecityctl.model.outputs import RouteTarget
 from wecityctl.model.registries import resolve_image
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import app_certificate_key
 from wecityctl.model.variables import BINDING_ROOT, TLS_DIRECTORY, literal, own_variables, secret_variable
+
+_MANIFEST_ORDER = tuple(KINDS)
 
 
 class Application(pulumi.ComponentResource):
@@ -76,7 +79,19 @@ class Application(pulumi.ComponentResource):
         for component in app.components:
             if component not in before:
                 self._add_component(home, released, component, bindings)
+        self._add_manifests(home, released)
         self.register_outputs({})
+
+    def _add_manifests(self, home: Scope, ready: Scope) -> None:
+        """Register the app's own manifests; what has pods, or scales them, depends on all that `ready` has."""
+        registered = [item for item in self.app.manifests if manifests.is_registered(self.app, item)]
+        made: list[KubernetesObject] = []
+        # What pods mount comes first, and what scales them last.
+        for item in sorted(registered, key=lambda item: _MANIFEST_ORDER.index(item.kind)):
+            content = manifests.rendered(self.scope.inputs, self.app, item, home.labels, self.pod_labels)
+            where = home if item.kind in ("ConfigMap", "Service") else ready.after(*made)
+            added = where.add(content, name=manifests.logical_name(self.namespace, item))
+            made += [added] if item.kind == "ConfigMap" else []
 
     def _room(self, use: Use) -> tuple[KubernetesObject, ...]:
         return provision(self.scope, Consumer.of(self.app), use, self._endpoints[use.alias], "provision")
@@ -104,8 +119,9 @@ class Application(pulumi.ComponentResource):
 
     def _inner_flows(self) -> Iterator[Manifest]:
         """Yield network policies between the app's own components, and from the gateway to the routed component."""
-        ports = sorted({number for component in self.app.components for number in component.ports.values()})
-        if len(self.app.components) > 1 and ports:
+        of_components = {number for component in self.app.components for number in component.ports.values()}
+        ports = sorted(of_components.union(ports_of(self.app)))
+        if len(workloads(self.app)) > 1 and ports:
             own = {"podSelector": {"matchLabels": self.pod_labels}}
             yield network_policies.policy(
                 self.namespace,

@@ -16,6 +16,7 @@ from stacks.tenants.quota import limit_range, resource_quota
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.city import App, City, Quota, Tenant
+from wecityctl.model.manifests import images_of
 from wecityctl.model.naming import TENANT_LABEL, ZONE_LABEL
 from wecityctl.model.outputs import TenantOutputs, to_json
 from wecityctl.model.registries import resolve_image
@@ -124,7 +125,9 @@ def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[Kuberne
     ]
     built = inside.add_all(guardrails)
     images = [
-        resolve_image(image, scope.inputs.images, city.images.registry) for app in place.apps for image in app.images
+        resolve_image(image, scope.inputs.images, city.images.registry)
+        for app in place.apps
+        for image in images_of(app)
     ]
     pulling = inside.add_all([*pulls.secrets_for(scope.inputs, place.namespace, images)])
     inside.add_all([*administration(tenant, place.namespace), *admin_rbac.bindings(city, place.namespace)])

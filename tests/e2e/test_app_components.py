@@ -14,7 +14,7 @@ from tests.e2e.files import CityFiles, app, document, tenant
 from tests.e2e.machine import Cluster, Machine, eventually
 from tests.support import registry
 from tests.support.real_node import require_real_node
-from wecityctl.local.node.holder import Held
+from wecityctl.local.node.layout import Held
 from wecityctl.oci.store import Store
 
 pytestmark = pytest.mark.node

@@ -1,8 +1,8 @@
 """An image registry that asks for a user and a password, as a process; what of the distribution API a pull needs.
 
 Run as a program inside a node's network namespace, so that its address there is a loopback one, for which the node's
-container runtime asks for no TLS: `python registry.py PORT USER:PASSWORD ARCHIVE`. The archive is an OCI layout in a tar
-file; its only image is served under every repository and tag. A line on stdin replaces the password.
+container runtime asks for no TLS: `python registry.py PORT USER:PASSWORD ARCHIVE`. The archive is an OCI layout in a
+tar file; its only image is served under every repository and tag. A line on stdin replaces the password.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from wecityctl.cli._complete import (
     complete_secret,
 )
 from wecityctl.errors import ConfigurationError
+from wecityctl.model.naming import given_name
 
 if TYPE_CHECKING:
     from wecityctl.session import Session
@@ -70,7 +71,6 @@ def set_(
 @app.command("list", epilog=EPILOG.format("wecityctl secrets list examples/xingcheng"))
 def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     """List the names in the store and those that apps name and nobody has set; values are never shown."""
-    from wecityctl.engine.context.secret_store import given_name
     from wecityctl.operations.secrets import list_secrets
 
     session = _session(path)

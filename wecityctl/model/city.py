@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from wecityctl.model.vendors import Architecture, Vendor, VendorSettings, vendors
 
@@ -536,6 +536,22 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class KubernetesManifest:
+    """An object of an app as Kubernetes takes it, from `file`, a path relative to the app's own file. It is checked."""
+
+    file: str
+    content: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return str(self.content["kind"])
+
+    @property
+    def name(self) -> str:
+        return str(self.content["metadata"]["name"])
+
+
+@dataclass(frozen=True, slots=True)
 class App:
     name: str
     tenant: str
@@ -549,16 +565,12 @@ class App:
     cloud: str = ""
     placement: PlacementRules = PlacementRules()
     labels: Mapping[str, str] = field(default_factory=dict)
+    manifests: tuple[KubernetesManifest, ...] = ()
 
     @property
     def runs(self) -> bool:
         """Whether the app has workloads. A draft is not deployed yet, and a retired app is not deployed any more."""
         return self.stage in ("reviewed", "published", "suspended")
-
-    @property
-    def images(self) -> tuple[str, ...]:
-        """The images of the app's containers, as the files name them."""
-        return tuple(part.image for part in self.components)
 
     @property
     def is_routed(self) -> bool:

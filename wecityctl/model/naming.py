@@ -134,6 +134,11 @@ def registry_key(name: str) -> str:
     return f"{REGISTRY_KEYS}{name}"
 
 
+def given_name(key: str) -> str:
+    """How users name a value that they set: `TENANT/NAME`, or `NAME` for the credential of a registry."""
+    return key.removeprefix(TENANT_KEYS) if key.startswith(TENANT_KEYS) else key.removeprefix(REGISTRY_KEYS)
+
+
 def label_value(text: str) -> str:
     """`text` as a label value; invalid text is replaced by a digest."""
     return text if not text or _LABEL_VALUE.fullmatch(text) else f"x-{digest(text)}"

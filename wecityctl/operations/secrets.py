@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.naming import CITY_KEYS, REGISTRY_KEYS, TENANT_KEYS
+from wecityctl.model.naming import CITY_KEYS, REGISTRY_KEYS, TENANT_KEYS, given_name
 from wecityctl.model.registries import is_credential
 
 if TYPE_CHECKING:
@@ -86,7 +86,6 @@ def set_secret(session: Session, key: str, value: str) -> SecretSet:
 
     Raises `LockedError` while a run changes the city, `CancelledError` and `DeploymentError`.
     """
-    from wecityctl.engine.context.secret_store import given_name
     from wecityctl.engine.run import edit_secrets
     from wecityctl.engine.state.backend import open_backend
     from wecityctl.spec.fields import nearest

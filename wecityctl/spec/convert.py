@@ -119,6 +119,8 @@ def app_of(document: documents.AppDocument) -> model.App:
         labels=dict(document.metadata.labels),
         components=tuple(map(_component, spec.components)),
         uses=tuple(map(_use, spec.uses)),
+        # Their files are read by the loader.
+        manifests=(),
     )
 
 

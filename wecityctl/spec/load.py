@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from wecityctl.errors import InvalidCityError, Problem
 from wecityctl.model.catalogue import Catalogue
-from wecityctl.model.city import City
+from wecityctl.model.city import App, City, KubernetesManifest
 from wecityctl.spec import convert
 from wecityctl.spec.checks import check_references, run_checks
+from wecityctl.spec.checks.manifests import document_problems
 from wecityctl.spec.files import SourceFile, find_files, printable, read_text
 from wecityctl.spec.loaded import LoadedCity, Positions
+from wecityctl.spec.manifest_files import Attached, plain, separate
 from wecityctl.spec.nodes import Document
-from wecityctl.spec.parsed_city import ParsedCity, Part, Sourced
+from wecityctl.spec.parsed_city import ParsedCity, Part, Sourced, SourcedManifest
 from wecityctl.spec.salvage import Salvaged, salvage, without_made_up
 from wecityctl.spec.schema import KINDS, DocumentSchema, documents
 from wecityctl.spec.translate import read_schema
@@ -33,6 +35,7 @@ MAX_SALVAGED = 200
 class _Read:
     files: tuple[SourceFile, ...]
     documents: tuple[Document, ...]
+    attached: Mapping[int, tuple[Attached, ...]]
     problems: tuple[Problem, ...]
     complete: bool
 
@@ -41,7 +44,7 @@ def load_city(path: Path, catalogue: Catalogue) -> LoadedCity:
     """Load and validate the city at `path`, a file or a directory. Raises `InvalidCityError` with all problems."""
     read = _read(path)
     parsed_city, shapes, salvaged, problems = _shape(read, catalogue)
-    whole = _whole(parsed_city, shapes, salvaged, complete=read.complete)
+    whole = _whole(read, parsed_city, shapes, salvaged)
     problems += run_checks(parsed_city)
     problems += without_made_up(check_references(whole), salvaged)
     problems = [*read.problems, *problems]
@@ -80,7 +83,9 @@ def _read(path: Path) -> _Read:
     if complete and files and not found:
         names = ", ".join(file.name for file in files[:3])
         all_problems.append(Problem(names, 0, 0, "", "is empty", "documents, one of them with kind: City"))
-    return _Read(files, tuple(found), tuple(all_problems), complete)
+    separated = separate(found, files, {problem.file for problem in all_problems})
+    all_problems += separated.problems
+    return _Read(files, separated.documents, separated.attached, tuple(all_problems), complete and separated.complete)
 
 
 def _shape(
@@ -106,30 +111,35 @@ def _shape(
         if len(problems) > MAX_PROBLEMS:
             unread = set(KINDS)
             break
-    return _parsed_city(read.documents, shapes, catalogue, frozenset(unread)), shapes, salvaged, problems
+    return _parsed_city(read, shapes, catalogue, frozenset(unread)), shapes, salvaged, problems
 
 
 def _whole(
-    parsed_city: ParsedCity, shapes: Mapping[int, DocumentSchema], salvaged: Sequence[Salvaged], *, complete: bool
+    read: _Read, parsed_city: ParsedCity, shapes: Mapping[int, DocumentSchema], salvaged: Sequence[Salvaged]
 ) -> ParsedCity:
     """The parsed city with the salvaged documents added.
 
     A kind counts as completely known unless a document of it was lost, or one's name or zones were invalid.
     """
-    if not salvaged or not complete:
+    if not salvaged or not read.complete:
         return parsed_city
     rest = {id(item.document): item.shape for item in salvaged}
     lost = [item for item in parsed_city.documents if id(item) not in shapes and id(item) not in rest]
     unknown = {item.document.kind for item in salvaged if not item.names_known}
     for document in lost:
         unknown |= {document.kind} if document.kind in KINDS else set(KINDS)
-    return _parsed_city(parsed_city.documents, {**shapes, **rest}, parsed_city.catalogue, frozenset(unknown))
+    return _parsed_city(read, {**shapes, **rest}, parsed_city.catalogue, frozenset(unknown))
 
 
 def _parsed_city(
-    read: tuple[Document, ...], shapes: Mapping[int, DocumentSchema], catalogue: Catalogue, unread: frozenset[str]
+    read: _Read, shapes: Mapping[int, DocumentSchema], catalogue: Catalogue, unread: frozenset[str]
 ) -> ParsedCity:
-    pairs = [(document, shapes[id(document)]) for document in read if id(document) in shapes]
+    pairs = [(document, shapes[id(document)]) for document in read.documents if id(document) in shapes]
+    apps = [
+        _app(found, document, read.attached.get(id(document), ()))
+        for document, found in pairs
+        if isinstance(found, documents.AppDocument)
+    ]
 
     def parts(shape: type[Kind], convert_one: Callable[[Kind], Part]) -> tuple[Sourced[Part], ...]:
         return tuple(Sourced(convert_one(found), document) for document, found in pairs if isinstance(found, shape))
@@ -144,11 +154,23 @@ def _parsed_city(
         ),
         platforms=parts(documents.PlatformDocument, lambda found: convert.platform_of(found, catalogue)),
         tenants=parts(documents.TenantDocument, convert.tenant_of),
-        apps=parts(documents.AppDocument, convert.app_of),
+        apps=tuple(app for app, _ in apps),
         waivers=parts(documents.WaiverDocument, convert.waiver_of),
-        documents=read,
+        documents=read.documents,
         unread=unread,
+        manifests=tuple(manifest for _, manifests in apps for manifest in manifests),
     )
+
+
+def _app(
+    shape: documents.AppDocument, document: Document, attached: Sequence[Attached]
+) -> tuple[Sourced[App], tuple[SourcedManifest, ...]]:
+    """An App with the manifests that it names; those with problems are left out of the App's value."""
+    bare = convert.app_of(shape)
+    sound = (item for item in attached if not document_problems(bare, item.document))
+    manifests = tuple(KubernetesManifest(item.file, plain(item.document.value)) for item in sound)
+    app = Sourced(replace(bare, manifests=manifests), document)
+    return app, tuple(SourcedManifest(app, item.index, item.document) for item in attached)
 
 
 def _in_order(problems: Iterable[Problem], files: tuple[SourceFile, ...]) -> tuple[Problem, ...]:

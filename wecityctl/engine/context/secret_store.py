@@ -13,7 +13,7 @@ from shlex import quote
 from wecityctl.engine.secrets.certificate_names import ISSUED_PREFIXES
 from wecityctl.engine.state.backend import Backend
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.naming import REGISTRY_KEYS, TENANT_KEYS, stack_name
+from wecityctl.model.naming import REGISTRY_KEYS, TENANT_KEYS, given_name, stack_name
 from wecityctl.model.words import counted
 from wecityctl.plan import Plan
 
@@ -66,11 +66,6 @@ def require_given(names: Iterable[str], have: Mapping[str, str], files: str) -> 
             resolution="set each of them: "
             + "; ".join(f"wecityctl secrets set {quote(files)} {given_name(name)}" for name in missing),
         )
-
-
-def given_name(key: str) -> str:
-    """How users name a value that they set: `TENANT/NAME`, or `NAME` for the credential of a registry."""
-    return key.removeprefix(TENANT_KEYS) if key.startswith(TENANT_KEYS) else key.removeprefix(REGISTRY_KEYS)
 
 
 def require_not_lost(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from wecityctl.model.manifests import images_of
 from wecityctl.model.registries import registry_of, resolve_image
 from wecityctl.policy.model import Finding, PolicyInput, Rule
 
@@ -22,7 +23,7 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
         resolve_image(image, policy_input.images, images.registry)
         for app in city.apps
         if app.stage != "retired"
-        for image in app.images
+        for image in images_of(app)
     ]
     used = {registry_of(item) for item in (*references, *policy_input.images.values())}
     for registry in images.credentials:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from wecityctl.model.naming import LABEL_PREFIX
 from wecityctl.model.variables import BINDING_ROOT
@@ -160,6 +161,25 @@ def _image(text: str) -> str:
     raise refuse(f"{shorten(text)!r} is not an image reference", expected, guess if valid else "")
 
 
+def image_fault(text: str) -> tuple[str, str] | None:
+    """What is wrong with an image reference outside a schema, and what is expected; `None` if nothing is."""
+    return _fault(_image, text)
+
+
+def label_fault(key: str) -> tuple[str, str] | None:
+    """What is wrong with the key of a label that people set; `None` if nothing is."""
+    return _fault(_own_label_key, key)
+
+
+def _fault(check: Callable[[str], str], text: str) -> tuple[str, str] | None:
+    try:
+        check(text)
+    except PydanticCustomError as error:
+        context = error.context or {}
+        return str(context["message"]), str(context["expected"])
+    return None
+
+
 def _is_image(text: str) -> bool:
     """Whether nodes can read the reference. What is before the first slash is a host only if it looks like one.
 
@@ -189,6 +209,17 @@ def _registry_host(text: str) -> str:
         raise refuse(f"{shorten(text)!r} is another name of Docker Hub", expected, "docker.io")
     guess = re.sub(r"^[a-z]+://", "", text).partition("/")[0].lower()
     raise refuse(f"{shorten(text)!r} is not a registry's host", expected, guess if "." in guess else "")
+
+
+def _manifest_path(text: str) -> str:
+    expected = "a path to a .yaml file, relative to this file"
+    if text.startswith(("/", "~")) or "\\" in text or not _is_one_line(text) or len(text) > 1024:
+        raise refuse(f"{shorten(text)!r} is not a relative path", expected)
+    if not text.endswith((".yaml", ".yml")):
+        raise refuse(f"{shorten(text)!r} is not a YAML file", expected)
+    if posixpath.normpath(text) != text:
+        raise refuse(f"{shorten(text)!r} is not in its shortest form", expected, posixpath.normpath(text))
+    return text
 
 
 def _env_name(text: str) -> str:
@@ -406,6 +437,7 @@ HealthPath = _checked(_health_path, pattern="^/[!-~]*$")
 ImageReference = _checked(_image)
 Registry = _checked(_registry)
 RegistryHost = _checked(_registry_host)
+ManifestPath = _checked(_manifest_path, pattern="\\.ya?ml$")
 EnvName = _checked(_env_name, pattern=f"^{_ENV.pattern}$")
 FilePath = _checked(_file_path, pattern="^/")
 VolumePath = _checked(_volume_path, pattern="^/")
