@@ -1,7 +1,7 @@
 """An image registry that asks for a user and a password, as a process; what of the distribution API a pull needs.
 
 Run as a program inside a node's network namespace, so that its address there is a loopback one, for which the node's
-container runtime asks for no TLS: `python registry.py PORT USER:PASSWORD ARCHIVE`. The archive is an OCI layout in a
+container runtime does without TLS: `python registry.py PORT USER:PASSWORD ARCHIVE`. The archive is an OCI layout in a
 tar file; its only image is served under every repository and tag. A line on stdin replaces the password.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import sys
 import tarfile
 import threading
@@ -33,6 +34,13 @@ class Handler(BaseHTTPRequestHandler):
     """Answers pulls: `/v2/`, manifests and blobs."""
 
     server: Registry
+
+    def handle(self) -> None:
+        """Tell a client that begins with TLS that this is HTTP: for a loopback address it then does without."""
+        if self.connection.recv(1, socket.MSG_PEEK) == b"\x16":
+            self.wfile.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            return
+        super().handle()
 
     def do_GET(self) -> None:
         self._answer(with_body=True)
