@@ -55,7 +55,7 @@ def _actions(item: Sourced[Lifecycle]) -> Iterator[Problem]:
             message = f"{record.action} does not follow the stage {stage!r}"
             yield item.problem(path, message, f"the stage {' or '.join(allowed)} before it")
         elif record.stage != after:
-            message = f"{record.action} leaves an app that is {stage} {after}, not {record.stage}"
+            message = f"{record.action} leaves an app that was {stage!r} {after!r}, not {record.stage!r}"
             yield item.problem(("spec", "records", index, "stage"), message, after)
         if record.action in ("review", "reject"):
             submitted = earlier.pending
