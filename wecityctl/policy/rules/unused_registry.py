@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wecityctl.model.manifests import images_of
+from wecityctl.model.manifests import catalogue_images, images_of
 from wecityctl.model.registries import registry_of, resolve_image
 from wecityctl.policy.model import Finding, PolicyInput, Rule
 
@@ -19,6 +19,11 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """Credentials for registries that no image of a capability or of an app that runs comes from."""
     city = policy_input.city
     images = city.images
+    own = {image for item in city.capabilities for image in policy_input.catalogue[item.type].images}
+    wanted = own.union(*(catalogue_images(app) for app in city.apps))
+    if not images.credentials or not wanted <= policy_input.images.keys():
+        # The references of the city's own images are unknown, as in a city that cannot be placed.
+        return
     references = [
         resolve_image(image, policy_input.images, images.registry)
         for app in city.apps
