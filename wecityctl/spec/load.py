@@ -18,6 +18,7 @@ from wecityctl.spec.loaded import LoadedCity, Positions
 from wecityctl.spec.manifest_files import Attached, plain, separate
 from wecityctl.spec.nodes import Document
 from wecityctl.spec.parsed_city import ParsedCity, Part, Sourced, SourcedManifest
+from wecityctl.spec.renames import KeptNames, kept_names, with_kept_names
 from wecityctl.spec.salvage import Salvaged, salvage, without_made_up
 from wecityctl.spec.schema import KINDS, DocumentSchema, documents
 from wecityctl.spec.schema.documents import OF_TENANTS
@@ -141,8 +142,10 @@ def _parsed_city(
     read: _Read, shapes: Mapping[int, DocumentSchema], catalogue: Catalogue, unread: frozenset[str]
 ) -> ParsedCity:
     pairs = [(document, shapes[id(document)]) for document in read.documents if id(document) in shapes]
+    tenants = [convert.tenant_of(found) for _, found in pairs if isinstance(found, documents.TenantDocument)]
+    kept = kept_names(tenants)
     apps = [
-        _app(found, document, read.attached.get(id(document), ()))
+        _app(found, document, read.attached.get(id(document), ()), kept)
         for document, found in pairs
         if isinstance(found, documents.AppDocument)
     ]
@@ -170,14 +173,16 @@ def _parsed_city(
 
 
 def _app(
-    shape: documents.AppDocument, document: Document, attached: Sequence[Attached]
+    shape: documents.AppDocument, document: Document, attached: Sequence[Attached], names: KeptNames
 ) -> tuple[Sourced[App], tuple[SourcedManifest, ...]]:
     """An App with the manifests that it names; those with problems are left out of the App's value."""
     bare = convert.app_of(shape)
-    sound = (item for item in attached if not document_problems(bare, item.document))
+    # Manifests name objects in the cluster, which have the name that a renamed app keeps.
+    owner = replace(bare, name=names.get((bare.tenant, bare.name), bare.name))
+    sound = (item for item in attached if not document_problems(owner, item.document))
     manifests = tuple(KubernetesManifest(item.file, plain(item.document.value)) for item in sound)
     app = Sourced(replace(bare, manifests=manifests), document)
-    return app, tuple(SourcedManifest(app, item.index, item.document) for item in attached)
+    return app, tuple(SourcedManifest(app, owner, item.index, item.document) for item in attached)
 
 
 def _in_order(problems: Iterable[Problem], files: tuple[SourceFile, ...]) -> tuple[Problem, ...]:
@@ -194,7 +199,7 @@ def _assemble(parsed_city: ParsedCity, shapes: Mapping[int, DocumentSchema]) -> 
     assert parsed_city.city is not None
     shape = shapes[id(parsed_city.city.document)]
     assert isinstance(shape, documents.CityDocument)
-    return convert.city_of(
+    whole = convert.city_of(
         shape,
         clouds=tuple(part.value for part in parsed_city.clouds),
         platforms=tuple(part.value for part in parsed_city.platforms),
@@ -203,10 +208,17 @@ def _assemble(parsed_city: ParsedCity, shapes: Mapping[int, DocumentSchema]) -> 
         waivers=tuple(part.value for part in parsed_city.waivers),
         lifecycles=tuple(part.value for part in parsed_city.lifecycles),
     )
+    return with_kept_names(whole)
 
 
 def _positions(parsed_city: ParsedCity) -> Positions:
-    return Positions({(item.kind, _key(item)): item for item in parsed_city.documents})
+    found = {(item.kind, _key(item)): item for item in parsed_city.documents}
+    # A renamed app is found under the name that it keeps, too.
+    for (tenant, name), kept in kept_names(item.value for item in parsed_city.tenants).items():
+        for kind in OF_TENANTS:
+            if (kind, f"{tenant}/{name}") in found:
+                found.setdefault((kind, f"{tenant}/{kept}"), found[(kind, f"{tenant}/{name}")])
+    return Positions(found)
 
 
 def _key(document: Document) -> str:

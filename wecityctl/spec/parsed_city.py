@@ -45,9 +45,13 @@ class Sourced(Generic[Part]):
 
 @dataclass(frozen=True, slots=True)
 class SourcedManifest:
-    """A Kubernetes manifest with the App that names its file, and the index of the file under `manifests`."""
+    """A Kubernetes manifest with the App that names its file, and the index of the file under `manifests`.
+
+    `owner` is the app under the name that it has in the clusters.
+    """
 
     app: Sourced[App]
+    owner: App
     index: int
     document: Document
 

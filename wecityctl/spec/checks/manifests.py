@@ -23,6 +23,7 @@ from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.manifest_files import is_number
 from wecityctl.spec.nodes import Document, Map, PathItem, Seq, Unquoted, shorten
 from wecityctl.spec.parsed_city import ParsedCity, SourcedManifest
+from wecityctl.spec.renames import parsed_with_kept_names
 from wecityctl.spec.schema.names import image_fault, label_fault
 from wecityctl.spec.translate import describe, problem_at
 
@@ -566,12 +567,12 @@ _CONFIG_MAP: Mapping[str, _Step | None] = {"data": _texts, "binaryData": _texts,
 def contents(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Each manifest is of a kind that an app may have, and says nothing that is not the app's to say."""
     for item in parsed_city.manifests:
-        yield from document_problems(item.app.value, item.document)
+        yield from document_problems(item.owner, item.document)
 
 
 def names(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A manifest has a name that no other object in its namespace has, and an autoscaler scales one of its app's."""
-    taken = _taken(parsed_city)
+    taken = _taken(parsed_with_kept_names(parsed_city))
     seen: dict[tuple[str, str, str], str] = {}
     for item in parsed_city.manifests:
         app = item.app.value
