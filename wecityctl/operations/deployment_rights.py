@@ -180,12 +180,12 @@ def lacking(cluster: Cluster, changes: Sequence[ResourceChange]) -> list[Right]:
                 wanted[right] = None
                 named.setdefault(right, {})[name] = None
         # A role may allow some objects of a kind by their names. Creating them cannot be allowed by name.
-        exact = [
-            replace(right, name=name)
-            for right in await _denied(client, wanted)
-            for name in (named[right] if right.verb != "create" else ("",))
-        ]
-        return await _denied(client, exact)
+        lacking: list[Right] = []
+        for right in await _denied(client, wanted):
+            exact = [replace(right, name=name) for name in named[right] if right.verb != "create"]
+            missing = await _denied(client, exact)
+            lacking += missing if len(missing) < len(exact) else [right]
+        return lacking
 
     return ask(cluster, look)
 
