@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from wecityctl.errors import Problem
 from wecityctl.model import provided
 from wecityctl.model.city import App, AppUse, Provided
+from wecityctl.model.words import some
 from wecityctl.spec.checks.check import Check
 from wecityctl.spec.fields import nearest, one_of
 from wecityctl.spec.nodes import PathItem
@@ -39,25 +40,38 @@ def ports(parsed_city: ParsedCity) -> Iterator[Problem]:
         serving = {part.name: part for part in app.value.components if part.ports}
         for index, item in enumerate(app.value.provides):
             path: _Path = ("spec", "provides", index)
+            users = _users(parsed_city, app.value, item)
             if item.component and item.component not in serving:
-                message = f"the app has no component {item.component!r} with a port"
+                message = f"the app has no component {item.component!r} with a port{users}"
                 expected = one_of(tuple(serving)) if serving else "a component with a port"
                 yield app.problem((*path, "component"), message, expected, nearest(item.component, tuple(serving)))
                 continue
             component = provided.component_of(app.value, item)
-            if component is None:
-                message = f"it can be any of {len(serving)} components with a port"
-                expected = f"component: {one_of(tuple(serving))}"
-                if not serving:
-                    message, expected = "the app has no component with a port", "a component with a port"
-                yield app.problem(path, message, expected)
+            if component is None and not serving:
+                message = f"the app has no component with a port{users}"
+                yield app.problem(path, message, "a component with a port")
+            elif component is None:
+                message = f"it can be any of {len(serving)} components with a port{users}"
+                yield app.problem(path, message, f"component: {one_of(tuple(serving))}")
             elif item.port and item.port not in component.ports:
-                message = f"component {component.name!r} has no port {item.port!r}"
+                message = f"component {component.name!r} has no port {item.port!r}{users}"
                 names = tuple(component.ports)
                 yield app.problem((*path, "port"), message, one_of(names), nearest(item.port, names))
             elif provided.port_of(app.value, item) is None:
-                message = f"it can be any of the {len(component.ports)} ports of component {component.name!r}"
+                message = f"it can be any of the {len(component.ports)} ports of component {component.name!r}{users}"
                 yield app.problem(path, message, f"port: {one_of(tuple(component.ports))}")
+
+
+def _users(parsed_city: ParsedCity, provider: App, item: Provided) -> str:
+    """Who uses what the app provides and where, as the end of a sentence; empty if nobody does."""
+    found = [
+        f"{app.value.tenant}/{app.value.name} ({app.place('spec', 'uses', use.index, 'app')})"
+        for app in parsed_city.apps
+        for use in app.value.app_uses
+        if (use.tenant, use.app) == (provider.tenant, provider.name)
+        and provided.provided_of(provider, use.provided) == item
+    ]
+    return f", and it is used by {some(found)}" if found else ""
 
 
 def permissions(parsed_city: ParsedCity) -> Iterator[Problem]:
