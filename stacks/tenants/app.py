@@ -11,7 +11,7 @@ import hmac
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pulumi
 
@@ -29,7 +29,7 @@ from wecityctl.model.binding_values import Reference, parts
 from wecityctl.model.city import App, AppUse, Component, Use
 from wecityctl.model.entries import entry_of
 from wecityctl.model.naming import COMPONENT_LABEL, DATA_CLASS_LABEL, NAME_LABEL, PART_OF_LABEL
-from wecityctl.model.outputs import RouteTarget
+from wecityctl.model.outputs import ProvidedAddress, RouteTarget, UsedAddress
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import app_certificate_key
 from wecityctl.model.variables import BINDING_ROOT, TLS_DIRECTORY, literal, own_variables, secret_variable
@@ -213,6 +213,27 @@ class Application(pulumi.ComponentResource):
         port = inputs.interconnects.port(across.target, across.subject)
         return inputs.reach[across.target].address or unknown(), port
 
+    def provided_addresses(self) -> Iterator[ProvidedAddress]:
+        """Yield the addresses of what the app provides."""
+        inputs = self.scope.inputs
+        cloud = inputs.stack.cloud
+        for item in self.app.provides:
+            target = provided.target_of(self.app, item)
+            if target is None:
+                continue
+            node_port = inputs.interconnects.port(cloud, target.subject)
+            outside = (inputs.reach[cloud].address, node_port) if node_port else ("", 0)
+            yield ProvidedAddress(self.app.name, item.name, target.host, target.port, *outside)
+
+    def used_addresses(self) -> Iterator[UsedAddress]:
+        """Yield the addresses of what the app uses; unknown ones pass through to the outputs."""
+        for use in self.app.uses:
+            known: Any = self._endpoints[use.alias]
+            yield UsedAddress(self.app.name, use.alias, use.capability, known.host, known.port)
+        for call, target in self._called:
+            host, port = self._address(call, target)
+            yield UsedAddress(self.app.name, call.alias, target.subject, cast("str", host), port)
+
     def _peer(self, namespace: str, labels: dict[str, str]) -> Manifest:
         """A peer: pods of another app. Within the own namespace it names no namespace, as deployers may write it."""
         if namespace == self.namespace:
@@ -275,13 +296,14 @@ class Application(pulumi.ComponentResource):
             target = next(key for key, number in component.ports.items() if number == port)
             services.append(pods.node_port_service(self.namespace, name, labels, port, target, self._node_port))
         for item in self.app.provides:
-            port = provided.port_of(self.app, item)
-            subject = f"{self.app.tenant}/{self.app.name}/{item.name}"
-            node_port = self.scope.inputs.interconnects.port(self.scope.inputs.stack.cloud, subject)
-            if node_port and port is not None and provided.component_of(self.app, item) == component:
+            found = provided.target_of(self.app, item)
+            if found is None or found.component is not component:
+                continue
+            node_port = self.scope.inputs.interconnects.port(self.scope.inputs.stack.cloud, found.subject)
+            if node_port:
                 name = naming.provided_service(workload, item.name)
-                target = next(key for key, number in component.ports.items() if number == port)
-                services.append(pods.node_port_service(self.namespace, name, labels, port, target, node_port))
+                target = next(key for key, number in component.ports.items() if number == found.port)
+                services.append(pods.node_port_service(self.namespace, name, labels, found.port, target, node_port))
         for service in services:
             if not is_autoscaled(self.app, component) and not stated_replicas(self.app, component):
                 # A Service without pods never becomes ready, and the official plug-in would wait for it.

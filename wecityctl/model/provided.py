@@ -79,6 +79,12 @@ def port_of(app: App, provided: Provided) -> int | None:
     return component.port if len(component.ports) == 1 else None
 
 
+def target_of(app: App, provided: Provided) -> ProvidedPort | None:
+    """What `app` provides, resolved; `None` if the files have no such port, which the checks report."""
+    component, port = component_of(app, provided), port_of(app, provided)
+    return ProvidedPort(app, provided, component, port) if component is not None and port is not None else None
+
+
 def provided_of(app: App, name: str) -> Provided | None:
     """What `app` provides under `name`, or the only thing if `name` is empty."""
     found = [item for item in app.provides if name in ("", item.name)]
@@ -96,10 +102,7 @@ def resolve(apps: Apps, use: AppUse) -> ProvidedPort | None:
     """The port that a use leads to; `None` if the files have no such port, which the checks report."""
     app = apps.get((use.tenant, use.app))
     provided = provided_of(app, use.provided) if app is not None else None
-    if app is None or provided is None:
-        return None
-    component, port = component_of(app, provided), port_of(app, provided)
-    return ProvidedPort(app, provided, component, port) if component is not None and port is not None else None
+    return target_of(app, provided) if app is not None and provided is not None else None
 
 
 def uses_of(city: City, app: App) -> Iterator[tuple[AppUse, ProvidedPort]]:
