@@ -12,7 +12,8 @@ from tests.stacks.cities import WEB, app, city, objects, one, record_city
 from wecityctl.errors import ConfigurationError
 from wecityctl.inputs import Cluster
 from wecityctl.interconnects import find_interconnects
-from wecityctl.model.city import App, AppUse, City, Cloud, Component, Flow, Provided, Route
+from wecityctl.model.city import App, AppUse, City, Cloud, Component, Flow, Provided, Route, Use
+from wecityctl.model.outputs import ProvidedAddress, TenantOutputs, UsedAddress, outputs_from_json, to_json
 from wecityctl.model.provided import entries_of, uses_of
 from wecityctl.placement import Placement
 from wecityctl.plan import make_plan
@@ -127,6 +128,26 @@ def test_within_a_namespace_a_use_names_no_other_namespace() -> None:
     assert rule["from"] == [{"podSelector": {"matchLabels": labels("fares", "transport")}}]
 
 
+def test_the_outputs_tell_the_addresses() -> None:
+    user = code(uses=(Use("postgresql", "db"),))
+    recorded = record_city(city(timetable(), user))
+    host = "timetable-api.transport-internet.svc.cluster.local"
+    outputs = recorded["xc.tenant.transport.main"].outputs
+    assert isinstance(outputs, TenantOutputs)
+    assert outputs.provided == (
+        ProvidedAddress("timetable", "api", host, 8080),
+        ProvidedAddress("timetable", "stream", host, 9090),
+    )
+    assert outputs_from_json("tenant", to_json(outputs)) == outputs
+    outputs = recorded["xc.tenant.health.main"].outputs
+    assert isinstance(outputs, TenantOutputs)
+    assert outputs.used == (
+        UsedAddress("code", "db", "postgresql", "postgresql.platform-application.svc.cluster.local", 5432),
+        UsedAddress("code", "timetable", "transport/timetable/api", host, 8080),
+        UsedAddress("code", "stream", "transport/timetable/stream", host, 9090),
+    )
+
+
 def test_a_draft_uses_nothing() -> None:
     recorded = record_city(city(timetable(), code(stage="draft")))
     assert not [item.name for item in objects(recorded, "NetworkPolicy") if "provides" in item.name]
@@ -151,6 +172,9 @@ def test_across_clouds_a_use_goes_by_a_node_port() -> None:
     assert (found["nodePort"], found["targetPort"]) == (port, "http")
     (leaves,) = one(recorded, "NetworkPolicy", "health-internet/code-to-timetable").inputs["spec"]["egress"]
     assert leaves == {"to": [{"ipBlock": {"cidr": "198.18.8.2/32"}}], "ports": [{"protocol": "TCP", "port": port}]}
+    outputs = recorded["xc.tenant.transport.south"].outputs
+    assert isinstance(outputs, TenantOutputs)
+    assert (outputs.provided[0].external_host, outputs.provided[0].external_port) == ("198.18.8.2", port)
     arrives = one(recorded, "NetworkPolicy", "transport-internet/timetable-provides-api").inputs["spec"]["ingress"]
     assert arrives == [{"from": [{"ipBlock": {"cidr": "198.18.2.0/23"}}], "ports": [{"protocol": "TCP", "port": 8080}]}]
 
