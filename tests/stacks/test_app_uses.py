@@ -114,6 +114,9 @@ def test_an_app_that_serves_tls_is_used_by_tls() -> None:
     ((_, target),) = uses_of(whole, user)
     assert target.uri(target.host, target.port) == "https://pass-web.transport-internet.svc.cluster.local:8080"
     assert "ca.crt" in entries_of(target)
+    # While the other app is suspended, the binding stays as it is.
+    ((_, suspended),) = uses_of(city(replace(provider, stage="suspended"), user), user)
+    assert suspended.is_tls
     # It has the authority's certificate, which comes from the secret store.
     assert one(record_city(whole), "Secret", "health-internet/code-binding-pass").inputs["stringData"] == SECRET
 

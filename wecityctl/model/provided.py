@@ -45,8 +45,13 @@ class ProvidedPort:
 
     @property
     def is_tls(self) -> bool:
-        """Whether the port is the one that serves TLS with a certificate of the city's CA."""
-        return self.app.serves_tls and self.component is self.app.web_component and self.port == self.app.web_port
+        """Whether the port is the one that serves TLS with a certificate of the city's CA.
+
+        A suspended app serves nothing, and the bindings to it stay as they are.
+        """
+        app = self.app
+        serves = app.holds_route and app.route is not None and app.route.tls
+        return serves and self.component is app.web_component and self.port == app.web_port
 
     @property
     def data_class(self) -> str:
