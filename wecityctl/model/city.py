@@ -392,6 +392,14 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """An app's renaming, from its old name to its new one."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     name: str
     title: str
@@ -402,6 +410,7 @@ class Tenant:
     type: TenantType = "department"
     labels: Mapping[str, str] = field(default_factory=dict)
     deployers: tuple[str, ...] = ()
+    moved: tuple[Moved, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -567,6 +576,8 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class App:
+    """An app of a tenant. `known_as` is its name in the files if it was renamed; `name` is the one that it keeps."""
+
     name: str
     tenant: str
     stage: Stage
@@ -581,6 +592,7 @@ class App:
     labels: Mapping[str, str] = field(default_factory=dict)
     app_uses: tuple[AppUse, ...] = ()
     provides: tuple[Provided, ...] = ()
+    known_as: str = ""
 
     def indexed_uses(self) -> Iterator[tuple[int, Use]]:
         """Yield each use of a capability with its position in the files' list, which has uses of apps too."""
