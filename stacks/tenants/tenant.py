@@ -43,6 +43,8 @@ def run(inputs: StackInputs) -> dict[str, Any]:
             tuple(place.namespace for place in places.values()),
             tuple(routes),
             tuple(app.name for app in apps),
+            tuple(item for application in applications for item in application.provided_addresses()),
+            tuple(item for application in applications for item in application.used_addresses()),
         )
     )
 
@@ -139,6 +141,7 @@ def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[Kuberne
 def secret_names(apps: Sequence[App]) -> list[str]:
     """The names of all Secrets that these apps have, or get when a component's first secret or route is added."""
     found = {naming.binding_secret(app.name, use.alias) for app in apps for use in app.uses}
+    found |= {naming.binding_secret(app.name, use.alias) for app in apps for use in app.app_uses}
     for app in apps:
         for part in app.components:
             workload = naming.component_workload(app.name, part.name)

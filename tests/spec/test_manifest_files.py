@@ -8,11 +8,45 @@ from pathlib import Path
 import pytest
 
 from tests.spec.catalogue import CATALOGUE
-from tests.spec.test_renames import BEFORE
 from wecityctl.errors import InvalidCityError
 from wecityctl.spec import load_city
 
-COMPONENTS = "  components: [{name: web, image: registry.example/code:1.0}]\n  uses: [own]\n"
+CITY = """\
+apiVersion: wecity.dev/v1alpha1
+kind: City
+metadata: {name: case}
+spec:
+  domain: case.gov.example
+  zones: [{name: internet, kind: internet}]
+---
+apiVersion: wecity.dev/v1alpha1
+kind: Cloud
+metadata: {name: main}
+spec: {provider: local, zones: [internet]}
+---
+apiVersion: wecity.dev/v1alpha1
+kind: Platform
+metadata: {name: application}
+spec: {capabilities: [{name: postgresql}]}
+---
+apiVersion: wecity.dev/v1alpha1
+kind: Tenant
+metadata: {name: health}
+spec:
+  title: 卫生健康委
+  area: digital-government
+  quota: {cpu: "8", memory: 16Gi, storage: 100Gi}
+---
+apiVersion: wecity.dev/v1alpha1
+kind: App
+metadata: {name: code, tenant: health}
+spec:
+  stage: published
+  zone: internet
+  dataClass: L1
+  components: [{name: web, image: registry.example/code:1.0}]
+  uses: [{capability: postgresql, as: own}]
+"""
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: rules}\ndata: {a: b}\n"
 READER = """\
 apiVersion: apps/v1
@@ -27,11 +61,11 @@ spec:
 """
 
 
-def written(directory: Path, file: str, text: str = BEFORE) -> Path:
+def written(directory: Path, file: str, text: str = CITY) -> Path:
     """A city whose app names `file`."""
     directory.mkdir(exist_ok=True)
     path = directory / "city.yaml"
-    path.write_text(text.replace(COMPONENTS, f"{COMPONENTS}  manifests: [{file}]\n"))
+    path.write_text(f"{text}  manifests: [{file}]\n")
     return path
 
 
@@ -59,7 +93,7 @@ def test_a_link_that_leads_out_is_not_followed(tmp_path: Path, whole: bool) -> N
     (path.parent / ".hidden").mkdir()
     (path.parent / ".hidden" / "own.yaml").symlink_to(tmp_path / "secret.yaml")
     told = problems(path.parent if whole else path)
-    assert "city.yaml:41:15" in told and "outside the city's directory" in told
+    assert "city.yaml:35:15" in told and "outside the city's directory" in told
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
@@ -77,8 +111,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
 def test_a_renamed_apps_manifests_name_what_is_in_the_cluster(tmp_path: Path) -> None:
     """Its Secrets have the name that the app keeps."""
     quota = '  quota: {cpu: "8", memory: 16Gi, storage: 100Gi}\n'
-    text = BEFORE.replace("name: code,", "name: pass,").replace("app: code", "app: pass")
-    text = text.replace("[code]", "[pass]").replace("health/code", "health/pass")
+    text = CITY.replace("name: code,", "name: pass,")
     text = text.replace(quota, f"{quota}  moved: [{{from: app/code, to: app/pass}}]\n")
     path = written(tmp_path / "city", "own.yaml", text)
     (path.parent / "own.yaml").write_text(READER)

@@ -101,7 +101,8 @@ def workloads(app: App) -> tuple[Component, ...]:
 
 def own_secrets(app: App) -> frozenset[str]:
     """The names of the Secrets of the app that its manifests may refer to."""
-    bindings = {naming.binding_secret(app.name, use.alias) for use in app.uses}
+    aliases = [use.alias for use in app.uses] + [use.alias for use in app.app_uses]
+    bindings = {naming.binding_secret(app.name, alias) for alias in aliases}
     parts = (part for part in app.components if part.secrets)
     return frozenset(bindings | {f"{naming.component_workload(app.name, part.name)}-secrets" for part in parts})
 
