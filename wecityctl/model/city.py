@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal, TypeVar
 
+from wecityctl.model.environments import PRODUCTION
 from wecityctl.model.vendors import Architecture, Vendor, VendorSettings, vendors
 
 ZoneKind = Literal["internet", "government-extranet", "data-exchange"]
@@ -595,6 +596,7 @@ class City:
     waivers: tuple[Waiver, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     entry: Entry = field(default_factory=Entry)
+    environment: str = PRODUCTION
 
     def cloud(self, name: str) -> Cloud:
         return next(cloud for cloud in self.clouds if cloud.name == name)

@@ -14,12 +14,15 @@ from wecityctl.spec.nodes import SourceLocation
 __all__ = ["LoadedCity", "Positions", "SourceLocation", "load_city"]
 
 
-def load_city(path: Path, catalogue: Catalogue) -> LoadedCity:
-    """Load and validate the city at `path`, a file or a directory. Raises `InvalidCityError` with all problems.
+def load_city(path: Path, catalogue: Catalogue, environment: str | None = None) -> LoadedCity:
+    """Load and validate the city at `path`, a file or a directory, as it is in `environment`.
+
+    Without one, it is the environment that the run works on. Raises `InvalidCityError` with all problems, and
+    `ConfigurationError` for an environment that is not there.
 
     The loader is imported inside the function: a process that already has a `City`, such as one that only evaluates
     policies, does not pay for importing the pydantic schemas.
     """
     from wecityctl.spec.load import load_city as load
 
-    return load(path, catalogue)
+    return load(path, catalogue, environment)
