@@ -10,7 +10,8 @@ import typer
 
 from wecityctl.model.environments import choose_environment
 
-# A command with an argument of this name in its help takes a city, and gets the option.
+# A command with a parameter `path` that is shown so takes a city, and gets the option. One that looks at several
+# environments has a parameter of another name.
 CITY_METAVAR = "PATH"
 VARIABLE = "WECITYCTL_ENV"
 
@@ -21,7 +22,7 @@ def complete_environment(context: typer.Context, incomplete: str) -> list[str]:
 
     from wecityctl.spec.environments import read_environments
 
-    path = context.params.get("path")
+    path = context.params.get("path") or context.params.get("files")
     if path is None:
         try:
             words = shlex.split(os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", ""))[2:]

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 PRODUCTION = "production"
 ENVIRONMENT_NAME_TEXT = "at most 30 lower-case letters, digits and hyphens, the first one a letter"
 # Replaced in the values of environment variables.
-ENVIRONMENT_TOKEN = "${environment}"
+ENVIRONMENT_NAME = "${environment}"
 _NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,28}[a-z0-9])?")
 _PLACEHOLDER = re.compile(r"\$\$\{|\$\{environment\}")
 

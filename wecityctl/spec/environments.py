@@ -7,7 +7,7 @@ have a name, a domain, a state and clusters of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from wecityctl.errors import ConfigurationError, InvalidCityError, Problem
@@ -64,6 +64,7 @@ class Environments:
     overlays: Mapping[str, tuple[SourceFile, ...]]
     problems: tuple[Problem, ...]
     default: str
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -88,7 +89,7 @@ class Environments:
         is_default = name == self.default
         if not files:
             return EnvironmentRead(name, is_default, self.base)
-        over = read_files(files, overlay=True)
+        over = read_files(files, overlay=True, texts=self.texts)
         merged = overlaid(self.base.documents, over.documents)
         problems = [*self.base.problems, *over.problems, *merged.problems, *_renamed(over.documents)]
         read = FilesRead(
@@ -126,7 +127,7 @@ class Environments:
                         where.line,
                         where.column,
                         format_path(path),
-                        f"environment {found.name!r} has the {what} of {name!r} ({other[key]})",
+                        f"the {what} is that of environment {name!r} too ({other[key]})",
                         "one of its own",
                     )
 
@@ -137,26 +138,31 @@ class Environments:
         return SourceLocation(found.overlay[0].name)
 
 
-def read_environments(path: Path) -> Environments:
-    """Read the base documents of the city at `path`, and find its environments. Problems are returned, not raised."""
+def read_environments(path: Path, texts: Mapping[str, str] | None = None) -> Environments:
+    """Read the base documents of the city at `path`, and find its environments. Problems are returned, not raised.
+
+    `texts` replace those of files, by their names in messages.
+    """
     files, problems = find_files(path)
-    read = read_files(files)
+    read = read_files(files, texts=texts)
     base = FilesRead(files, read.documents, (*problems, *read.problems), read.complete and not problems)
     if base.complete and files and not base.documents:
         names = ", ".join(file.name for file in files[:3])
         empty = Problem(names, 0, 0, "", "is empty", "documents, one of them with kind: City")
         base = FilesRead(files, (), (*base.problems, empty), True)
     overlays, found = find_environments(path)
-    return Environments(path, base, overlays, found, _default(base.documents))
+    return Environments(path, base, overlays, found, _default(base.documents), texts or {})
 
 
-def read_files(files: Sequence[SourceFile], *, overlay: bool = False) -> FilesRead:
-    """Read and parse the files."""
+def read_files(
+    files: Sequence[SourceFile], *, overlay: bool = False, texts: Mapping[str, str] | None = None
+) -> FilesRead:
+    """Read and parse the files; `texts` has the texts of those that are not read, by name."""
     found: list[Document] = []
     problems: list[Problem] = []
     complete = True
     for file in files:
-        text, problem = read_text(file)
+        text, problem = (texts[file.name], None) if texts and file.name in texts else read_text(file)
         if problem is not None:
             problems.append(problem)
             complete = False

@@ -18,7 +18,7 @@ from wecityctl.model.disclosure import (
     options_hold_a_secret,
     value_holds_a_secret,
 )
-from wecityctl.model.environments import ENVIRONMENT_TOKEN
+from wecityctl.model.environments import ENVIRONMENT_NAME
 from wecityctl.spec.checks.check import Check
 from wecityctl.spec.nodes import Document, Map, Mark, PathItem, Seq, format_path, shorten
 from wecityctl.spec.parsed_city import ParsedCity
@@ -54,7 +54,7 @@ def placeholders(parsed_city: ParsedCity) -> Iterator[Problem]:
             if found is None and ("<" in value or "{" in value):
                 free = not _FREE_FIELDS.isdisjoint(path)
                 found = _BRACKETS.fullmatch(value) if free else _BRACKETS.search(value)
-            is_environment = found is not None and found[0] == ENVIRONMENT_TOKEN and path[-2:-1] == ("env",)
+            is_environment = found is not None and found[0] == ENVIRONMENT_NAME and path[-2:-1] == ("env",)
             if found is not None and not is_environment:
                 yield _at(document, mark, path, f"placeholder {shorten(found[0])!r} is still there", "its real value")
 
