@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SUMMARY = "List and compare environments; print the variables for plain `pulumi`."
 ORDER = 220
 _PRINT = "print"
-_WIDTH = 60
+_WIDTH = 120
 
 
 class EnvironmentGroup(TyperGroup):
@@ -27,9 +27,11 @@ class EnvironmentGroup(TyperGroup):
     A directory that is called like a command is written `./list`.
     """
 
+    default = _PRINT
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         helps = ctx.help_option_names
-        first = args[0] if args else _PRINT
+        first = args[0] if args else self.default
         if first not in self.commands and first not in helps:
             args = [_PRINT, *args]
         return super().parse_args(ctx, args or [_PRINT])
