@@ -35,6 +35,8 @@ Kind = TypeVar("Kind", bound=DocumentSchema)
 
 # Documents with invalid values that are salvaged; beyond this number the references in them are not checked.
 MAX_SALVAGED = 200
+# Added documents and items that are compared with the names of the base; comparing thousands would take minutes.
+MAX_HINTS = 100
 
 
 def load_city(path: Path, catalogue: Catalogue, environment: str | None = None) -> LoadedCity:
@@ -83,12 +85,13 @@ def load_environment(environments: Environments, name: str, catalogue: Catalogue
 
 def _incomplete(found: EnvironmentRead) -> Iterator[Problem]:
     """A problem for what an environment adds that lacks fields and has nearly the name of something in the base."""
-    for added in found.added:
+    for added in found.added[:MAX_HINTS]:
         kind = KINDS[added.document.kind]
         field = find_field(kind, added.path) if added.path else None
         shape = field.type.shape if field is not None else kind
-        guess = nearest(added.name, added.known)
-        if guess and shape is not None and _lacks_fields(shape, value_at(added.document, added.path)):
+        if shape is None or not _lacks_fields(shape, value_at(added.document, added.path)):
+            continue
+        if guess := nearest(added.name, added.known):
             path = format_path((*added.path, "name") if added.path else ("metadata", "name"))
             message = f"{shorten(added.name)!r} is not in the base documents: it is a new one and has to be complete"
             file, line, column = added.mark.file, added.mark.line, added.mark.column

@@ -8,7 +8,7 @@ what they and the merged document have in common is shared.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from wecityctl.errors import Problem
@@ -93,6 +93,16 @@ def is_named_list(kind: str, path: Path) -> bool:
 class _Merge:
     problems: list[Problem] = field(default_factory=list)
     added: list[Added] = field(default_factory=list)
+    names: dict[tuple[str, str], tuple[str, ...]] | None = None
+
+    def _known(self, base: Sequence[Document]) -> dict[tuple[str, str], tuple[str, ...]]:
+        """The names of the base's documents by kind and tenant; found once, for files with thousands of them."""
+        if self.names is None:
+            found: dict[tuple[str, str], list[str]] = {}
+            for each in base:
+                found.setdefault((each.kind, each.tenant), []).append(each.name)
+            self.names = {key: tuple(names) for key, names in found.items()}
+        return self.names
 
     def report(
         self, document: Document, path: Path, message: str, expected: str = "", suggestion: str = "", key: bool = False
@@ -119,10 +129,10 @@ class _Merge:
 
     def added_document(self, document: Document, base: Sequence[Document]) -> Document:
         if document.kind in KINDS and isinstance(document.value, Map):
-            known = [each.name for each in base if each.kind == document.kind and each.tenant == document.tenant]
+            known = self._known(base).get((document.kind, document.tenant), ())
             place = document.place(("metadata", _NAME))
             mark = Mark(place.line, place.column, place.file)
-            self.added.append(Added(document, (), document.name, tuple(known), mark))
+            self.added.append(Added(document, (), document.name, known, mark))
         return document
 
     def merged_document(self, base: Document, over: Document) -> Document | None:
@@ -131,12 +141,10 @@ class _Merge:
             return over
         if "spec" in over.value and over.value["spec"] is None and over.kind != "City":
             return None
-        value = _DocumentMerge(self, over).maps(base.value, over.value, ())
-        document = Document(base.file, base.start, value)
-        self.added = [
-            Added(document, each.path, each.name, each.known, each.mark) if each.document is over else each
-            for each in self.added
-        ]
+        before = len(self.added)
+        document = Document(base.file, base.start, _DocumentMerge(self, over).maps(base.value, over.value, ()))
+        # What was added has its path in the merged document.
+        self.added[before:] = [replace(each, document=document) for each in self.added[before:]]
         return document
 
 
