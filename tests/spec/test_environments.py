@@ -241,7 +241,7 @@ def test_the_environments_name_in_variables(value: str, expected: str) -> None:
 @pytest.mark.slow
 def test_ten_thousand_documents_are_merged_in_seconds(city: Path) -> None:
     base = BASE.split("---\n")[-1]
-    many = [base.replace("name: bus,", f"name: b{n},").replace("host: bus", f"host: b{n}") for n in range(5000)]
+    many = [base.replace("name: bus,", f"name: b{n},").replace("host: bus", f"host: b{n}") for n in range(1000)]
     over = [f"kind: App\nmetadata: {{name: b{n}, tenant: transport}}\nspec: {{stage: draft}}\n" for n in range(10000)]
     (city / "more.yaml").write_text("---\n".join(many))
     write(city, "---\n".join([CITY, *over]))
@@ -249,7 +249,7 @@ def test_ten_thousand_documents_are_merged_in_seconds(city: Path) -> None:
     read = read_environments(city).read("test")
     seconds = time.perf_counter() - begin
     assert len(read.read.documents) == 5 + 10_000
-    assert len(read.added) == 5000
+    assert len(read.added) == 9000
     assert seconds < 30, "merging takes no more than linear time"
     with pytest.raises(InvalidCityError) as caught:
         load(city)

@@ -36,7 +36,7 @@ Kind = TypeVar("Kind", bound=DocumentSchema)
 # Documents with invalid values that are salvaged; beyond this number the references in them are not checked.
 MAX_SALVAGED = 200
 # Added documents and items that are compared with the names of the base; comparing thousands would take minutes.
-MAX_HINTS = 100
+MAX_HINTS = 20
 
 
 def load_city(path: Path, catalogue: Catalogue, environment: str | None = None) -> LoadedCity:

@@ -80,7 +80,12 @@ def _field(kind: str, path: Path) -> FieldDoc | None:
 
 def is_named_list(kind: str, path: Path) -> bool:
     """Whether the field at `path` is a list of things with names of their own, such as components."""
-    found = _field(kind, tuple(item for item in path if isinstance(item, str)))
+    return _is_named_list(kind, tuple(item for item in path if isinstance(item, str)))
+
+
+@cache
+def _is_named_list(kind: str, path: Path) -> bool:
+    found = _field(kind, path)
     shape = found.type.shape if found is not None and found.type.container == "list" else None
     # The names under `expected` are patterns, and one may be there for several kinds.
     if shape is None or shape is Expected:
