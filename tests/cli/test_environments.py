@@ -256,3 +256,14 @@ def test_promote_refuses_a_component_that_is_not_there(city: Path) -> None:
     said = promote(city, "health-code/extra", code=2)
     assert "component 'extra' of health-commission/health-code is not in environment 'production'" in said
     assert "environments/test.yaml:9:28" in said
+
+
+def test_the_life_of_an_app_is_recorded_in_the_default_environment_alone(city: Path) -> None:
+    done = wecityctl("app", "submit", "health-code", "--by", "a@b.example", "--env", "test", cwd=city)
+    assert done.returncode == 2
+    assert "recorded for environment 'production' alone" in done.stderr
+    assert wecityctl("app", "submit", "health-code", "--by", "a@b.example", cwd=city).returncode == 0
+    assert json.loads(wecityctl("validate", "-o", "json", cwd=city).stdout)["documents"]["Lifecycle"] == 1
+    assert (
+        json.loads(wecityctl("validate", "--env", "test", "-o", "json", cwd=city).stdout)["documents"]["Lifecycle"] == 0
+    )

@@ -41,9 +41,7 @@ def test_test_and_production_side_by_side(home: Machine, tmp_path: Path) -> None
     city = files.save()
     (tmp_path / "city" / "environments").mkdir()
     (tmp_path / "city" / "environments" / "test.yaml").write_text(OVERLAY)
-    clusters = {
-        name: Cluster(home.state / "clouds" / f"{name}-main" / "kubeconfig") for name in (NAME, f"{NAME}-test")
-    }
+    clusters = {name: Cluster(home.state / "clouds" / f"{name}-main" / "kubeconfig") for name in (NAME, f"{NAME}-test")}
 
     home.run("up", city, "--yes", "--env", "test")
     assert home.clouds() == [f"{NAME}-test-main"], "production was not touched"

@@ -32,7 +32,7 @@ def problems_of(name: str) -> str:
     """The problems of an invalid case, one a line, as users see them."""
     with chdir(INVALID):
         try:
-            load_city(Path(name), CATALOGUE, "test" if name.startswith("environment-") else None)
+            load_city(Path(name), CATALOGUE, environment="test" if name.startswith("environment-") else None)
         except InvalidCityError as error:
             return "".join(f"{problem}\n" for problem in error.problems)
     return ""

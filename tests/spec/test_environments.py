@@ -35,7 +35,7 @@ def write(city: Path, text: str, name: str = "test") -> Path:
 
 
 def load(city: Path, environment: str | None = "test") -> LoadedCity:
-    return load_city(city, CATALOGUE, environment)
+    return load_city(city, CATALOGUE, environment=environment)
 
 
 def test_a_city_without_environments_is_its_own(city: Path) -> None:

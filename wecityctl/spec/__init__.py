@@ -5,6 +5,7 @@ The entry point is `load_city`. The parsing and validation modules are imported 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from wecityctl.model.catalogue import Catalogue
@@ -14,10 +15,13 @@ from wecityctl.spec.nodes import SourceLocation
 __all__ = ["LoadedCity", "Positions", "SourceLocation", "load_city"]
 
 
-def load_city(path: Path, catalogue: Catalogue, environment: str | None = None) -> LoadedCity:
+def load_city(
+    path: Path, catalogue: Catalogue, changed: Mapping[Path, str] | None = None, *, environment: str | None = None
+) -> LoadedCity:
     """Load and validate the city at `path`, a file or a directory, as it is in `environment`.
 
-    Without one, it is the environment that the run works on. Raises `InvalidCityError` with all problems, and
+    Without one, it is the environment that the run works on. `changed` has the texts that files are to get, and
+    those of files to be added: the city is loaded as it will be. Raises `InvalidCityError` with all problems, and
     `ConfigurationError` for an environment that is not there.
 
     The loader is imported inside the function: a process that already has a `City`, such as one that only evaluates
@@ -25,4 +29,4 @@ def load_city(path: Path, catalogue: Catalogue, environment: str | None = None) 
     """
     from wecityctl.spec.load import load_city as load
 
-    return load(path, catalogue, environment)
+    return load(path, catalogue, changed, environment=environment)

@@ -20,8 +20,7 @@ from wecityctl.spec.yamltree import parse_yaml
 
 # Limits memory use for a broken file of 5 MB; nobody reads more.
 MAX_PROBLEMS = 1000
-# The kinds with what environments must not share.
-_OWN_KINDS = frozenset({"City", "Cloud"})
+_RECORDS = "Lifecycle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class Environments:
     overlays: Mapping[str, tuple[SourceFile, ...]]
     problems: tuple[Problem, ...]
     default: str
-    texts: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[Path, str] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -90,7 +89,9 @@ class Environments:
         if not files:
             return EnvironmentRead(name, is_default, self.base)
         over = read_files(files, overlay=True, texts=self.texts)
-        merged = overlaid(self.base.documents, over.documents)
+        # What was recorded of an app is about the default environment, where it looks otherwise.
+        base = [item for item in self.base.documents if is_default or item.kind != _RECORDS]
+        merged = overlaid(base, over.documents)
         problems = [*self.base.problems, *over.problems, *merged.problems, *_renamed(over.documents)]
         read = FilesRead(
             (*self.base.files, *files), merged.documents, tuple(problems), self.base.complete and over.complete
@@ -138,31 +139,34 @@ class Environments:
         return SourceLocation(found.overlay[0].name)
 
 
-def read_environments(path: Path, texts: Mapping[str, str] | None = None) -> Environments:
+def read_environments(path: Path, texts: Mapping[Path, str] | None = None) -> Environments:
     """Read the base documents of the city at `path`, and find its environments. Problems are returned, not raised.
 
-    `texts` replace those of files, by their names in messages.
+    `texts` has the texts that files are to get, and those of base files to be added.
     """
     files, problems = find_files(path)
+    there = {file.path for file in files}
+    overlays, found = find_environments(path)
+    there |= {file.path for overlay in overlays.values() for file in overlay}
+    files += tuple(SourceFile(added, printable(added)) for added in texts or {} if added not in there)
     read = read_files(files, texts=texts)
     base = FilesRead(files, read.documents, (*problems, *read.problems), read.complete and not problems)
     if base.complete and files and not base.documents:
         names = ", ".join(file.name for file in files[:3])
         empty = Problem(names, 0, 0, "", "is empty", "documents, one of them with kind: City")
         base = FilesRead(files, (), (*base.problems, empty), True)
-    overlays, found = find_environments(path)
     return Environments(path, base, overlays, found, _default(base.documents), texts or {})
 
 
 def read_files(
-    files: Sequence[SourceFile], *, overlay: bool = False, texts: Mapping[str, str] | None = None
+    files: Sequence[SourceFile], *, overlay: bool = False, texts: Mapping[Path, str] | None = None
 ) -> FilesRead:
-    """Read and parse the files; `texts` has the texts of those that are not read, by name."""
+    """Read and parse the files; `texts` has the texts of those that are not read."""
     found: list[Document] = []
     problems: list[Problem] = []
     complete = True
     for file in files:
-        text, problem = (texts[file.name], None) if texts and file.name in texts else read_text(file)
+        text, problem = (texts[file.path], None) if texts and file.path in texts else read_text(file)
         if problem is not None:
             problems.append(problem)
             complete = False

@@ -29,6 +29,7 @@ from wecityctl.spec.nodes import Document, Map, format_path, shorten
 from wecityctl.spec.parsed_city import ParsedCity, Part, Sourced
 from wecityctl.spec.salvage import Salvaged, salvage, without_made_up
 from wecityctl.spec.schema import KINDS, DocumentSchema, documents
+from wecityctl.spec.schema.documents import OF_TENANTS
 from wecityctl.spec.translate import read_schema
 
 Kind = TypeVar("Kind", bound=DocumentSchema)
@@ -39,13 +40,16 @@ MAX_SALVAGED = 200
 MAX_HINTS = 20
 
 
-def load_city(path: Path, catalogue: Catalogue, environment: str | None = None) -> LoadedCity:
+def load_city(
+    path: Path, catalogue: Catalogue, changed: Mapping[Path, str] | None = None, *, environment: str | None = None
+) -> LoadedCity:
     """Load and validate the city at `path`, a file or a directory, as it is in `environment`.
 
-    Without one, it is the environment that the run works on, and else the city's default. Raises `InvalidCityError`
+    Without one, it is the environment that the run works on, and else the city's default. `changed` has the texts that
+    files are to get, and those of files to be added: the city is loaded as it will be. Raises `InvalidCityError`
     with all problems, and `ConfigurationError` for an environment that is not there.
     """
-    environments = read_environments(path)
+    environments = read_environments(path, changed)
     wanted = chosen_environment() if environment is None else environment
     if not environments.base.complete and wanted not in environments.names:
         # Which environment is the default is in a file that cannot be read: its problems are reported.
@@ -182,6 +186,7 @@ def _parsed_city(
         tenants=parts(documents.TenantDocument, convert.tenant_of),
         apps=parts(documents.AppDocument, lambda found: convert.app_of(found, environment)),
         waivers=parts(documents.WaiverDocument, convert.waiver_of),
+        lifecycles=parts(documents.LifecycleDocument, convert.lifecycle_of),
         documents=read,
         unread=unread,
         environment=environment,
@@ -215,6 +220,7 @@ def _assemble(parsed_city: ParsedCity, shapes: Mapping[int, DocumentSchema], env
         apps=tuple(part.value for part in parsed_city.apps),
         waivers=tuple(part.value for part in parsed_city.waivers),
         environment=environment,
+        lifecycles=tuple(part.value for part in parsed_city.lifecycles),
     )
 
 
@@ -223,7 +229,7 @@ def _positions(parsed_city: ParsedCity) -> Positions:
 
 
 def _key(document: Document) -> str:
-    return f"{document.tenant}/{document.name}" if document.kind == "App" else document.name
+    return f"{document.tenant}/{document.name}" if document.kind in OF_TENANTS else document.name
 
 
 def _counts(parsed_city: ParsedCity) -> Mapping[str, int]:

@@ -78,12 +78,12 @@ def promotion(path: Path, subject: str, source: str, target: str) -> Promotion:
     origin, goal = environments.read_valid(here), environments.read_valid(there)
     app, names = _chosen(origin, subject)
     changes = tuple(_changes(app, names, origin, goal))
-    texts: dict[str, str] = {}
+    texts: dict[Path, str] = {}
     for change in changes:
         texts |= _written(read_environments(path, texts), there, change)
     inheriting = _verified(environments, read_environments(path, texts), there, changes)
-    files = {file.name: file for name in environments.names for file in environments.read(name).read.files}
-    changed = tuple(ChangedText(files[name], _text_of(files[name], {}), text) for name, text in texts.items())
+    files = {file.path: file for name in environments.names for file in environments.read(name).read.files}
+    changed = tuple(ChangedText(files[each], _text_of(files[each], {}), text) for each, text in texts.items())
     return Promotion(changes, changed, inheriting)
 
 
@@ -160,7 +160,7 @@ def _changes(app: Document, names: Sequence[str], origin: EnvironmentRead, goal:
         yield Change(app.tenant, app.name, name, str(old or ""), image, goal_place, place)
 
 
-def _written(environments: Environments, target: str, change: Change) -> dict[str, str]:
+def _written(environments: Environments, target: str, change: Change) -> dict[Path, str]:
     """The new text of the file that the change belongs into, by its name."""
     goal = environments.read_valid(target)
     app = goal.document("App", change.app, change.tenant)
@@ -173,13 +173,13 @@ def _written(environments: Environments, target: str, change: Change) -> dict[st
             if file.name == place.file and "image" in found[1]:
                 text = _text_of(file, environments.texts)
                 mark = Mark(place.line, place.column)
-                return {file.name: with_scalar(text, mark, change.old, change.new)}
+                return {file.path: with_scalar(text, mark, change.old, change.new)}
         return _inserted(goal, change, environments.texts)
     except CannotWriteError as error:
         raise _by_hand(change, place) from error
 
 
-def _inserted(goal: EnvironmentRead, change: Change, texts: Mapping[str, str]) -> dict[str, str]:
+def _inserted(goal: EnvironmentRead, change: Change, texts: Mapping[Path, str]) -> dict[Path, str]:
     """The same for a value that the environment has from the base documents."""
     if not goal.overlay:
         raise CannotWriteError
@@ -189,13 +189,13 @@ def _inserted(goal: EnvironmentRead, change: Change, texts: Mapping[str, str]) -
     for file in goal.overlay:
         for document in read_files([file], texts=texts).documents:
             if identity_of(document) == ("App", change.tenant, change.app):
-                return {file.name: _in_document(_text_of(file, texts), document, change.component, image, item)}
+                return {file.path: _in_document(_text_of(file, texts), document, change.component, image, item)}
             if change.tenant in (document.tenant, document.name if document.kind == "Tenant" else ""):
                 chosen = file
     document_text = (
         f"kind: App\nmetadata: {{name: {change.app}, tenant: {change.tenant}}}\nspec:\n  components:\n    - {item}\n"
     )
-    return {chosen.name: with_document(_text_of(chosen, texts), document_text)}
+    return {chosen.path: with_document(_text_of(chosen, texts), document_text)}
 
 
 def _in_document(text: str, document: Document, component: str, image: str, item: str) -> str:
@@ -243,8 +243,8 @@ def _by_hand(change: Change, place: SourceLocation) -> ConfigurationError:
     )
 
 
-def _text_of(file: SourceFile, texts: Mapping[str, str]) -> str:
-    return texts[file.name] if file.name in texts else read_text(file)[0]
+def _text_of(file: SourceFile, texts: Mapping[Path, str]) -> str:
+    return texts[file.path] if file.path in texts else read_text(file)[0]
 
 
 def _patch(item: ChangedText) -> Iterator[str]:
