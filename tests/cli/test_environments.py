@@ -164,7 +164,7 @@ def test_promote_prints_a_patch_that_applies_and_changes_nothing(city: Path) -> 
     before = (city / "health-commission.yaml").read_text()
     patch = promote(city, "health-code")
     assert (city / "health-commission.yaml").read_text() == before
-    subprocess.run(["patch", "-p1"], input=patch, text=True, cwd=city, check=True, capture_output=True)
+    subprocess.run(["git", "apply"], input=patch, text=True, cwd=city, check=True, capture_output=True)
     after = (city / "health-commission.yaml").read_text()
     assert after == before.replace("image: catalogue:sample-app", f"image: {A}", 1)
     assert "same images" in wecityctl("promote", "health-code", "--from", "test", "--to", "production", cwd=city).stderr
