@@ -53,8 +53,8 @@ def separate(documents: Sequence[Document], files: Sequence[SourceFile], broken:
     for document in documents:
         for index, text in _named(document):
             path: tuple[PathItem, ...] = ("spec", "manifests", index)
-            name = posixpath.normpath(posixpath.join(posixpath.dirname(document.file), text))
-            if name == posixpath.normpath(document.file):
+            name = posixpath.normpath(posixpath.join(posixpath.dirname(document.place(path).file), text))
+            if name == posixpath.normpath(document.place(path).file):
                 problems.append(problem_at(document, path, "the file names itself", "another file"))
                 continue
             more: list[Problem] = []
@@ -93,7 +93,7 @@ def _read(
     document: Document, path: tuple[PathItem, ...], text: str, name: str, files: Sequence[SourceFile]
 ) -> tuple[Sequence[Document], list[Problem]]:
     """Read a file that is none of the city's: in a hidden directory, or beside a city that is one file."""
-    source = next(file for file in files if file.name == document.file)
+    source = next(file for file in files if file.name == document.place(path).file)
     target = source.path.parent / text
     root = source.home
     if not target.resolve().is_relative_to(root):
