@@ -29,6 +29,30 @@ def complete_app(context: typer.Context, incomplete: str) -> list[str]:
     return _complete(context, incomplete, lambda city: (f"{app.tenant}/{app.name}" for app in city.apps))
 
 
+def complete_target(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the city's apps as `TENANT/NAME`, and after one its components as `TENANT/NAME/COMPONENT`."""
+
+    def names(city: City) -> Iterable[str]:
+        for app in city.apps:
+            name = f"{app.tenant}/{app.name}"
+            yield name
+            if incomplete.startswith(name):
+                yield from (f"{name}/{part.name}" for part in app.components)
+
+    return _complete(context, incomplete, names)
+
+
+def complete_job(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the city's jobs as `TENANT/APP/JOB`."""
+    return _complete(
+        context,
+        incomplete,
+        lambda city: (
+            f"{app.tenant}/{app.name}/{part.name}" for app in city.apps for part in app.components if part.is_job
+        ),
+    )
+
+
 def complete_secret(context: typer.Context, incomplete: str) -> list[str]:
     """Return the secrets that the city's apps use, as `TENANT/NAME`."""
     from wecityctl.operations.secrets import secrets_of
