@@ -64,3 +64,15 @@ class PathBeforeNames(TyperCommand):
         if path is not None and not Path(path).exists():
             ctx.params |= {"path": Path(), "names": [str(path), *names]}
         return left
+
+
+class PathBeforeNameAndCommand(PathBeforeName):
+    """`PathBeforeName` with a command after `--`, which becomes the parameter `command` as it is."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if "--" not in args:
+            return super().parse_args(ctx, args)
+        place = args.index("--")
+        left = super().parse_args(ctx, args[:place])
+        ctx.params["command"] = [*(ctx.params.get("command") or ()), *args[place + 1 :]]
+        return left

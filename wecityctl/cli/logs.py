@@ -73,6 +73,8 @@ def logs(
         match event:
             case operation.LogLine():
                 say(f"{event.pod} | {event.text}", raw=as_is)
+                if follow:
+                    sys.stdout.flush()
             case operation.LogUnread():
                 note(f"{event.pod}: {event.error.message}")
             case operation.LogEmpty():

@@ -17,12 +17,12 @@ from wecityctl.engine.state.activity import beside_cli, change_lines, read_lines
 from wecityctl.engine.state.backend import Backend
 
 _KEPT = 1000
-AccessKind = Literal["exec", "forward", "run"]
+AccessKind = Literal["exec", "forward"]
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """One access. `started` is in seconds since 1970; `where` is `<tenant>/<app>/<component>`, `object` the pod or Job.
+    """One access. `started` is in seconds since 1970; `where` is `<tenant>/<app>/<component>`, `object` the pod.
 
     `who` is the user on the machine, `identity` their name for the cluster. `what` are the words of the command, or the
     port. `result` is empty until it has ended, then an exit code or `failed`.
