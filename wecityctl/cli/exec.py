@@ -64,10 +64,10 @@ def exec_(
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
 
-    if not command:
-        raise ConfigurationError("a command is missing", resolution="write it after --, such as: -- sh")
     if not path.exists():
         raise ConfigurationError(f"{path} does not exist", resolution="write -- before the command")
+    if not command:
+        raise ConfigurationError("a command is missing", resolution="write it after --, such as: -- sh")
     session = open_session(path, current_placement)
     options = operation.ExecOptions(target=name, command=tuple(command), pod=pod)
     raise typer.Exit(operation.exec_command(session, options, _streams(stdin), _warn))

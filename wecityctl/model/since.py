@@ -27,7 +27,7 @@ class Since:
             if total:
                 return cls(seconds=total)
         try:
-            found = datetime.fromisoformat(words)
+            found = datetime.fromisoformat(words.upper())
         except ValueError:
             found = None
         if found is None or found.tzinfo is None or "T" not in words.upper():

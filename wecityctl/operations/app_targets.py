@@ -96,7 +96,7 @@ def find_target(city: City, name: str) -> Target:
         )
     if as_app:
         return Target(as_app[0])
-    if as_component or (within and not any(item.name == first for item in city.tenants)):
+    if as_component or (within and not any(item.tenant == first for item in city.apps)):
         app = find_app(city, first)
         return Target(app, find_component(app, second))
     return Target(find_app(city, name))
