@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import select
 import shlex
 import signal
 import subprocess
@@ -214,7 +215,7 @@ def test_a_command_in_a_container_is_noted(home: Machine, city: CityFiles) -> No
 
 
 def test_a_command_has_a_terminal_where_there_is_one(home: Machine, city: CityFiles) -> None:
-    told = "import os; print('terminal', os.isatty(0), input().upper())"
+    told = "import os; print('terminal', os.isatty(0), input().upper()); raise SystemExit(5)"
     process, terminal = pty.fork()
     if not process:
         os.environ.update(home.environment())
@@ -222,12 +223,13 @@ def test_a_command_has_a_terminal_where_there_is_one(home: Machine, city: CityFi
     os.write(terminal, b"oak\n")
     seen = b""
     with contextlib.suppress(OSError):
-        while piece := os.read(terminal, 4096):
-            seen += piece
-    _, status = os.waitpid(process, 0)
+        while select.select([terminal], [], [], 60)[0]:
+            seen += os.read(terminal, 4096)
+    # Ends a program that hangs.
     os.close(terminal)
-    assert os.waitstatus_to_exitcode(status) == 0, seen
-    assert b"terminal True OAK" in seen
+    _, status = os.waitpid(process, 0)
+    assert b"terminal True OAK" in seen, seen
+    assert os.waitstatus_to_exitcode(status) == 5
 
 
 def test_an_app_is_opened(home: Machine, city: CityFiles) -> None:

@@ -112,7 +112,8 @@ def _raw() -> Iterator[None]:
     before = termios.tcgetattr(0)
     try:
         # Output is still processed, so that messages of this program begin at the left edge.
-        tty.setraw(0)
+        # What was typed before is kept.
+        tty.setraw(0, termios.TCSADRAIN)
         mode = termios.tcgetattr(0)
         mode[1] = before[1]
         termios.tcsetattr(0, termios.TCSADRAIN, mode)
