@@ -11,6 +11,7 @@ import shlex
 import signal
 import subprocess
 import urllib.request
+from datetime import datetime
 
 import pytest
 
@@ -181,7 +182,8 @@ def test_events_tell_what_happened_and_how_jobs_ended(home: Machine, city: CityF
     assert {"migrate", "report", "tidy", "slow"} <= {item["component"] for item in found["runs"]}
     (late,) = (item for item in found["runs"] if item["component"] == "slow")
     assert (late["result"], " on " in late["started_by"]) == ("timed-out", True)
-    assert [item["last"] for item in found["events"]] == sorted(item["last"] for item in found["events"])
+    times = [datetime.fromisoformat(item["last"]) for item in found["events"]]
+    assert times == sorted(times)
     assert any(item["reason"] == "Started" and item["component"] == "web" for item in found["events"])
     warned = home.run("events", city, "trees/migrate", "--warnings", "-o", "json").json()["events"]
     assert warned and {item["type"] for item in warned} == {"Warning"}
