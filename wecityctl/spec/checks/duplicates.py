@@ -13,6 +13,7 @@ from wecityctl.spec.checks.check import Check
 from wecityctl.spec.nodes import Document, PathItem, SourceLocation, format_path
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
 from wecityctl.spec.schema import KINDS
+from wecityctl.spec.schema.documents import OF_TENANTS
 
 
 def cities(parsed_city: ParsedCity) -> Iterator[Problem]:
@@ -28,10 +29,10 @@ def documents(parsed_city: ParsedCity) -> Iterator[Problem]:
     for document in parsed_city.documents:
         if document.kind == "City" or document.kind not in KINDS or not document.name:
             continue
-        identity = (document.kind, document.tenant if document.kind == "App" else "", document.name)
+        identity = (document.kind, document.tenant if document.kind in OF_TENANTS else "", document.name)
         if identity in first:
             place = first[identity].place(("metadata", "name"))
-            owner = f" of tenant {document.tenant!r}" if document.kind == "App" else ""
+            owner = f" of tenant {document.tenant!r}" if document.kind in OF_TENANTS else ""
             message = f"{document.kind} {document.name!r}{owner} is declared twice (first in {place})"
             yield _at(document, ("metadata", "name"), message)
         first.setdefault(identity, document)

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, ConfigDict
 
 from wecityctl.model import city as model
+from wecityctl.model.lifecycle import Stage
 from wecityctl.model.vendors import Architecture
 from wecityctl.spec.schema import amounts, names, schedules
 from wecityctl.spec.schema.base import Schema, options
@@ -278,9 +279,7 @@ class Route(Schema):
 class AppSpec(Schema):
     """An app and what it needs."""
 
-    stage: model.Stage = options(
-        "draft → reviewed → published → suspended → retired; drafts are not deployed.", "draft"
-    )
+    stage: Stage = options("draft → reviewed → published → suspended → retired; drafts are not deployed.", "draft")
     zone: names.ZoneName = options("The zone it runs in.", "internet")
     data_class: model.DataClass = options("Class of the data it handles, from L1 (public) to L4.", "L3")
     channels: list[names.Word] = options("Where citizens meet it.", ["web", "mini-program"], default_factory=list)

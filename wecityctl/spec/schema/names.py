@@ -66,6 +66,7 @@ def _name_type(limit: int, *, letter_first: bool = False) -> Any:
 
 MAX_ARGUMENT = 130_000
 # With the longest host of a route (60) and a dot, what the gateway's table of names takes: 238 characters.
+MAX_NOTE = 1000
 MAX_DOMAIN = 177
 # Short enough that a stack's name, `<city>.tenant.<tenant>.<cloud>`, stays below the engine's 100 characters.
 CityName = _name_type(24)
@@ -356,6 +357,21 @@ def _date(text: str) -> str:
     raise refuse(f"{shorten(text)!r} is not a date", "a date such as 2027-03-31")
 
 
+def _timestamp(text: str) -> str:
+    try:
+        if "T" in text and datetime.datetime.fromisoformat(text).tzinfo is not None:
+            return text
+    except ValueError:
+        pass
+    raise refuse(f"{shorten(text)!r} is not a time", "a time with its zone such as 2026-11-27T09:30:00+08:00")
+
+
+def _note(text: str) -> str:
+    if text.strip() and len(text) <= MAX_NOTE and "\n" not in text and text == text.strip():
+        return text
+    raise refuse(f"{shorten(text)!r} is no note", f"a text of at most {MAX_NOTE} characters on one line")
+
+
 def _title(text: str) -> str:
     expected = "a title of at most 200 characters on one line"
     if not text.strip():
@@ -388,6 +404,8 @@ Caller = _checked(_caller, pattern=r"^[0-9.]+/[0-9]+$")
 Address = _checked(_address, pattern=r"^([0-9.]+)?$")
 Digest = _checked(_digest, pattern="^sha256:[0-9a-f]{64}$")
 Date = _checked(_date, format="date")
+Timestamp = _checked(_timestamp, format="date-time")
+Note = _checked(_note, minLength=1, maxLength=MAX_NOTE)
 Domain = _checked(_domain, format="hostname")
 RouteHost = _checked(_route_host, pattern=rf"^{_LABEL}(?:\.{_LABEL})*$")
 RoutePath = _checked(_route_path, pattern="^/")
