@@ -70,6 +70,9 @@ def problem_of(words: list[str]) -> str:
     rest = list(words)
     while rest:
         word = rest.pop(0)
+        if word == "--":
+            # The rest is another program's.
+            return ""
         if word.startswith("-") and word != "-":
             options = {opt for item in command.params for opt in (*item.opts, *item.secondary_opts)}
             if word.partition("=")[0] not in options | {"--help", "-h"}:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -54,7 +54,8 @@ def app_address(session: Session, name: str) -> AppAddress:
     """Where the entry point serves an app.
 
     Raises `ConfigurationError` for an unknown app or one without a route, `NoSuchStackError` if it is not served yet,
-    its stage is not published, or the entry point's cloud does not run, and the error of a cloud that is not reached.
+    its stage is neither published nor suspended, or the entry point's cloud does not run, and the error of a cloud that
+    is not reached.
     """
     from wecityctl.clusters import open_clusters
     from wecityctl.engine.state.backend import open_backend
@@ -65,7 +66,7 @@ def app_address(session: Session, name: str) -> AppAddress:
         raise ConfigurationError(
             f"{app.tenant}/{app.name} has no route", resolution="forward a port with --forward, or give it a route"
         )
-    if not app.is_routed:
+    if not app.holds_route:
         raise NoSuchStackError(
             f"the entry point does not serve {app.tenant}/{app.name}: its stage is {app.stage}",
             resolution="set `stage: published`, then `wecityctl up`",
@@ -85,7 +86,7 @@ def app_address(session: Session, name: str) -> AppAddress:
         raise NoSuchStackError(
             f"cloud {cloud!r} is not running", resolution=f"bring it up: wecityctl up {session.path}"
         )
-    return address_of(
+    found = address_of(
         outputs,
         host,
         app.route.path,
@@ -93,6 +94,9 @@ def app_address(session: Session, name: str) -> AppAddress:
         simulated=clusters.found[cloud].simulated,
         authority=str(authority_file(session.city.name)),
     )
+    if app.is_routed:
+        return found
+    return replace(found, notes=(*found.notes, "it is suspended: the entry point answers with a page that says so"))
 
 
 def address_of(
