@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from wecityctl.cli import main
 from wecityctl.engine.state import access_log
 from wecityctl.engine.state.backend import open_backend
 from wecityctl.errors import ConfigurationError, NoSuchStackError
@@ -285,11 +286,13 @@ def test_an_app_that_is_not_served(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         app_address(replace(session, city=CITY), "loans")
 
 
-def test_access_is_kept_with_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_access_is_kept_with_its_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     session = open_session(ROOT / "examples" / "xingcheng")
     backend = open_backend(session.city)
-    words = ("sh", "-c", "echo a; echo\u2028b")
+    words = ("sh", "-c", "echo [bold]; echo\u2028b")
     entry = access_log.Access("1", "exec", 1000.0, "anna on desk", "system:admin", "a/b/c", "main", "b-c-1", words)
     access_log.note(backend, entry)
     assert history(session)[0].result == "begun"
@@ -298,5 +301,8 @@ def test_access_is_kept_with_its_result(tmp_path: Path, monkeypatch: pytest.Monk
     assert [item.result for item in access_log.read(backend)] == ["7", ""]
     found = history(session)[0]
     assert (found.operation, found.result, found.who) == ("exec", "exit code 7", "anna on desk as system:admin")
-    assert found.access == "a/b/c, pod b-c-1: sh -c 'echo a; echo\u2028b'"
+    assert found.access == "a/b/c, pod b-c-1: sh -c 'echo [bold]; echo\u2028b'"
     assert found.stack == f"{session.city.name}.tenant.a.main"
+    # What somebody typed neither commands a terminal nor is taken for mark-up.
+    main.run(["history", str(ROOT / "examples" / "xingcheng")])
+    assert "sh -c 'echo [bold]; echo\\u2028b'" in capsys.readouterr().out

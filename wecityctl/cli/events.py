@@ -123,9 +123,7 @@ def _plain(text: str) -> Any:
     """Text that Rich takes for no markup."""
     from rich.text import Text
 
-    from wecityctl.model.words import printable
-
-    return Text(printable(text))
+    return Text(text)
 
 
 def _print_runs(runs: Sequence[JobRun]) -> None:

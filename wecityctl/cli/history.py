@@ -47,6 +47,8 @@ def _as_json(update: Update) -> dict[str, Any]:
 
 
 def _print(updates: Sequence[Update]) -> None:
+    from rich.text import Text
+
     from wecityctl.report.tables import in_utc, new_table, print_table
 
     # Only where somebody noted it: files and objects of a state have no users.
@@ -57,5 +59,5 @@ def _print(updates: Sequence[Update]) -> None:
         counts = " ".join(f"{key} {value}" for key, value in item.changes.items())
         changes = "; ".join(filter(None, (counts, *map(str, item.objects), item.access))) or "–"
         who = (item.who or "–",) if has_who else ()
-        table.add_row(in_utc(item.started), item.stack, item.operation, item.result, *who, changes)
+        table.add_row(in_utc(item.started), item.stack, item.operation, item.result, *who, Text(changes))
     print_table(console(), table)
