@@ -123,7 +123,10 @@ def _plain(text: str) -> Any:
     """Text that Rich takes for no markup."""
     from rich.text import Text
 
-    return Text(text)
+    from wecityctl.model.words import printable
+
+    # Rich breaks lines at control characters that the console would escape later.
+    return Text(printable(text))
 
 
 def _print_runs(runs: Sequence[JobRun]) -> None:

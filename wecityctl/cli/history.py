@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, say_json
+from wecityctl.model.words import printable
 
 if TYPE_CHECKING:
     from wecityctl.operations.history import Update
@@ -59,5 +60,5 @@ def _print(updates: Sequence[Update]) -> None:
         counts = " ".join(f"{key} {value}" for key, value in item.changes.items())
         changes = "; ".join(filter(None, (counts, *map(str, item.objects), item.access))) or "–"
         who = (item.who or "–",) if has_who else ()
-        table.add_row(in_utc(item.started), item.stack, item.operation, item.result, *who, Text(changes))
+        table.add_row(in_utc(item.started), item.stack, item.operation, item.result, *who, Text(printable(changes)))
     print_table(console(), table)
