@@ -66,6 +66,17 @@ def test_names_of_apps_and_components(name: str, title: str) -> None:
     assert find_target(CITY, name).title == title
 
 
+def test_a_renamed_app_has_its_old_name_too() -> None:
+    city = replace(CITY, apps=(replace(TREES, known_as="forest"),))
+    for name in ("forest", "trees", "parks/forest", "trees/web", "forest/web", "parks/forest/web"):
+        found = find_target(city, name)
+        assert found.title.startswith("parks/forest")
+        assert found.app.name == "trees"
+    for nothing in ("", "parks/"):
+        with pytest.raises(ConfigurationError, match="there is no app"):
+            find_target(city, nothing)
+
+
 @pytest.mark.parametrize(
     ("name", "message", "resolution"),
     [

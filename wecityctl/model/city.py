@@ -391,6 +391,14 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """An app's renaming, from its old name to its new one."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     name: str
     title: str
@@ -401,6 +409,7 @@ class Tenant:
     type: TenantType = "department"
     labels: Mapping[str, str] = field(default_factory=dict)
     deployers: tuple[str, ...] = ()
+    moved: tuple[Moved, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -535,6 +544,8 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class App:
+    """An app of a tenant. `known_as` is its name in the files if it was renamed; `name` is the one that it keeps."""
+
     name: str
     tenant: str
     stage: Stage
@@ -547,6 +558,7 @@ class App:
     cloud: str = ""
     placement: PlacementRules = PlacementRules()
     labels: Mapping[str, str] = field(default_factory=dict)
+    known_as: str = ""
 
     @property
     def runs(self) -> bool:

@@ -93,7 +93,8 @@ def stage_after(action: Action, before: Stage) -> Stage:
 def content_digest(app: Any) -> str:
     """The digest of what an `App` says, without its stage, as `sha256:` and 64 hexadecimal digits."""
     content = _content(app)
-    content.pop("stage", None)
+    for field in ("stage", "known_as"):
+        content.pop(field, None)
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 

@@ -34,7 +34,7 @@ class Target:
     @property
     def title(self) -> str:
         """`tenant/app` or `tenant/app/component`."""
-        parts = (self.app.tenant, self.app.name, self.component.name if self.component is not None else "")
+        parts = (self.app.tenant, called(self.app), self.component.name if self.component is not None else "")
         return "/".join(filter(None, parts))
 
     @property
@@ -55,17 +55,26 @@ class Target:
         return f"{NAME_LABEL}={self.app.name},{PART_OF_LABEL}={self.app.tenant}{within}"
 
 
+def called(app: App) -> str:
+    """The app's name in the files; in the clusters a renamed one keeps its old name."""
+    return app.known_as or app.name
+
+
+def _is_called(app: App, name: str) -> bool:
+    return bool(name) and name in (app.name, app.known_as)
+
+
 def find_app(city: City, name: str) -> App:
     """The app called `name` or `tenant/name`. Raises `ConfigurationError` when there is none, or more than one."""
     tenant, _, short = name.rpartition("/")
-    found = [item for item in city.apps if item.name == short and (not tenant or item.tenant == tenant)]
+    found = [item for item in city.apps if _is_called(item, short) and (not tenant or item.tenant == tenant)]
     if len(found) == 1:
         return found[0]
     if found:
-        owners = " or ".join(f"{item.tenant}/{item.name}" for item in found)
+        owners = " or ".join(f"{item.tenant}/{called(item)}" for item in found)
         raise ConfigurationError(f"several tenants have an app {short!r}", resolution=f"say {owners}")
-    known = [f"{item.tenant}/{item.name}" for item in city.apps]
-    near = [*_close(name, known), *_of_name(city, _close(short, [item.name for item in city.apps]))]
+    known = [f"{item.tenant}/{called(item)}" for item in city.apps]
+    near = [*_close(name, known), *_of_name(city, _close(short, [called(item) for item in city.apps]))]
     raise ConfigurationError(
         f"there is no app {name!r}",
         details=f"apps: {', '.join(known) or 'none'}",
@@ -85,8 +94,8 @@ def find_target(city: City, name: str) -> Target:
     if len(parts) != 2:
         return Target(find_app(city, name))
     first, second = parts
-    as_app = [item for item in city.apps if (item.tenant, item.name) == (first, second)]
-    within = [item for item in city.apps if item.name == first]
+    as_app = [item for item in city.apps if item.tenant == first and _is_called(item, second)]
+    within = [item for item in city.apps if _is_called(item, first)]
     as_component = [item for item in within if any(part.name == second for part in item.components)]
     if as_app and as_component:
         full = f"{as_component[0].tenant}/{first}/{second}"
@@ -110,7 +119,7 @@ def find_component(app: App, name: str) -> Component:
     known = [item.name for item in app.components]
     near = _close(name, known)
     raise ConfigurationError(
-        f"{app.tenant}/{app.name} has no component {name!r}",
+        f"{app.tenant}/{called(app)} has no component {name!r}",
         details=f"components: {', '.join(known) or 'none'}",
         resolution=f"did you mean {near[0]!r}?" if near else "",
     )
@@ -135,7 +144,7 @@ def _close(name: str, known: Sequence[str]) -> list[str]:
 
 
 def _of_name(city: City, names: Iterable[str]) -> Iterator[str]:
-    return (f"{item.tenant}/{item.name}" for name in names for item in city.apps if item.name == name)
+    return (f"{item.tenant}/{called(item)}" for name in names for item in city.apps if called(item) == name)
 
 
 def cluster_of(session: Session, app: App, *, pods: str = "") -> Cluster:
@@ -147,7 +156,7 @@ def cluster_of(session: Session, app: App, *, pods: str = "") -> Cluster:
     """
     from wecityctl.clusters import open_clusters
 
-    title = f"{app.tenant}/{app.name}"
+    title = f"{app.tenant}/{called(app)}"
     if not app.runs:
         raise NoSuchStackError(
             f"{title} has no pods: its stage is {app.stage}", resolution="set `stage: published`, then `wecityctl up`"
@@ -162,7 +171,7 @@ def cluster_of(session: Session, app: App, *, pods: str = "") -> Cluster:
         )
     if pods and clusters.found[cloud].simulated:
         raise ConfigurationError(
-            f"{app.name} runs on simulated nodes, which have no {pods}", resolution="use a cloud with real nodes"
+            f"{called(app)} runs on simulated nodes, which have no {pods}", resolution="use a cloud with real nodes"
         )
     return clusters.found[cloud]
 

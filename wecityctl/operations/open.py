@@ -64,11 +64,11 @@ def app_address(session: Session, name: str) -> AppAddress:
     app = target.app
     if app.route is None:
         raise ConfigurationError(
-            f"{app.tenant}/{app.name} has no route", resolution="forward a port with --forward, or give it a route"
+            f"{target.title} has no route", resolution="forward a port with --forward, or give it a route"
         )
     if not app.holds_route:
         raise NoSuchStackError(
-            f"the entry point does not serve {app.tenant}/{app.name}: its stage is {app.stage}",
+            f"the entry point does not serve {target.title}: its stage is {app.stage}",
             resolution="set `stage: published`, then `wecityctl up`",
         )
     backend = open_backend(session.city)

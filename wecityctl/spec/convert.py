@@ -111,7 +111,12 @@ def tenant_of(document: documents.TenantDocument) -> model.Tenant:
         name=document.metadata.name,
         labels=dict(document.metadata.labels),
         budget_monthly=spec.budget.monthly if spec.budget is not None else "",
+        moved=tuple(model.Moved(_moved(item.from_), _moved(item.to)) for item in spec.moved),
     )
+
+
+def _moved(text: str) -> str:
+    return text.removeprefix("app/")
 
 
 def app_of(document: documents.AppDocument) -> model.App:

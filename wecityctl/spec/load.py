@@ -16,6 +16,7 @@ from wecityctl.spec.files import SourceFile, find_files, printable, read_text
 from wecityctl.spec.loaded import LoadedCity, Positions
 from wecityctl.spec.nodes import Document
 from wecityctl.spec.parsed_city import ParsedCity, Part, Sourced
+from wecityctl.spec.renames import kept_names, with_kept_names
 from wecityctl.spec.salvage import Salvaged, salvage, without_made_up
 from wecityctl.spec.schema import KINDS, DocumentSchema, documents
 from wecityctl.spec.schema.documents import OF_TENANTS
@@ -172,7 +173,7 @@ def _assemble(parsed_city: ParsedCity, shapes: Mapping[int, DocumentSchema]) -> 
     assert parsed_city.city is not None
     shape = shapes[id(parsed_city.city.document)]
     assert isinstance(shape, documents.CityDocument)
-    return convert.city_of(
+    whole = convert.city_of(
         shape,
         clouds=tuple(part.value for part in parsed_city.clouds),
         platforms=tuple(part.value for part in parsed_city.platforms),
@@ -181,10 +182,17 @@ def _assemble(parsed_city: ParsedCity, shapes: Mapping[int, DocumentSchema]) -> 
         waivers=tuple(part.value for part in parsed_city.waivers),
         lifecycles=tuple(part.value for part in parsed_city.lifecycles),
     )
+    return with_kept_names(whole)
 
 
 def _positions(parsed_city: ParsedCity) -> Positions:
-    return Positions({(item.kind, _key(item)): item for item in parsed_city.documents})
+    found = {(item.kind, _key(item)): item for item in parsed_city.documents}
+    # A renamed app is found under the name that it keeps, too.
+    for (tenant, name), kept in kept_names(item.value for item in parsed_city.tenants).items():
+        for kind in OF_TENANTS:
+            if (kind, f"{tenant}/{name}") in found:
+                found.setdefault((kind, f"{tenant}/{kept}"), found[(kind, f"{tenant}/{name}")])
+    return Positions(found)
 
 
 def _key(document: Document) -> str:

@@ -118,6 +118,13 @@ class Budget(Schema):
     monthly: amounts.Price = options("Per month, in the currency of the clouds' prices.", "20000")
 
 
+class Moved(Schema):
+    """An app that was renamed. It keeps its data, and in the clusters its old name."""
+
+    from_: names.MovedApp = options("The app under its old name.", "app/health-card", alias="from")
+    to: names.MovedApp = options("The app under its name now.", "app/health-code")
+
+
 class TenantSpec(Schema):
     """A department 委办局 or partner with apps of its own."""
 
@@ -132,6 +139,11 @@ class TenantSpec(Schema):
     )
     budget: Budget | None = options("What it may spend.", default=None)
     type: model.TenantType = options("A government department 委办局 or a partner.", default="department")
+    moved: list[Moved] = options(
+        "Apps that were renamed, oldest first; without it, an app of a new name begins without data.",
+        [{"from": "app/health-card", "to": "app/health-code"}],
+        default_factory=list,
+    )
 
 
 class Resources(Schema):

@@ -65,8 +65,8 @@ def _name_type(limit: int, *, letter_first: bool = False) -> Any:
 
 
 MAX_ARGUMENT = 130_000
-# With the longest host of a route (60) and a dot, what the gateway's table of names takes: 238 characters.
 MAX_NOTE = 1000
+# With the longest host of a route (60) and a dot, what the gateway's table of names takes: 238 characters.
 MAX_DOMAIN = 177
 # Short enough that a stack's name, `<city>.tenant.<tenant>.<cloud>`, stays below the engine's 100 characters.
 CityName = _name_type(24)
@@ -372,6 +372,13 @@ def _note(text: str) -> str:
     raise refuse(f"{shorten(text)!r} is no note", f"a text of at most {MAX_NOTE} characters on one line")
 
 
+def _moved_app(text: str) -> str:
+    kind, _, name = text.partition("/")
+    if kind == "app" and len(name) <= 40 and re.fullmatch(_SERVICE, name):
+        return text
+    raise refuse(f"{shorten(text)!r} is no app", "app/ and the app's name, such as app/health-code")
+
+
 def _title(text: str) -> str:
     expected = "a title of at most 200 characters on one line"
     if not text.strip():
@@ -406,6 +413,7 @@ Digest = _checked(_digest, pattern="^sha256:[0-9a-f]{64}$")
 Date = _checked(_date, format="date")
 Timestamp = _checked(_timestamp, format="date-time")
 Note = _checked(_note, minLength=1, maxLength=MAX_NOTE)
+MovedApp = _checked(_moved_app, pattern=f"^app/{_SERVICE}$")
 Domain = _checked(_domain, format="hostname")
 RouteHost = _checked(_route_host, pattern=rf"^{_LABEL}(?:\.{_LABEL})*$")
 RoutePath = _checked(_route_path, pattern="^/")
