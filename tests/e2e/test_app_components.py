@@ -30,6 +30,8 @@ import os, sys, urllib.parse
 print("migrating to", os.environ["VERSION"], "in", urllib.parse.urlsplit(os.environ["DATABASE_URL"]).path, flush=True)
 sys.exit(int(os.environ["CODE"]))
 """
+# Ends when it is told to, as the first process of a container does not by itself.
+SLOW = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(1)); time.sleep(60)"
 TIDY = "import time; print('tidying'); time.sleep(4); print('tidied')"
 
 
@@ -70,7 +72,7 @@ def city(home: Machine) -> CityFiles:
     by_hand = {**job, "schedule": "0 0 1 1 *"}
     trees["spec"]["components"] += [
         {**by_hand, "name": "tidy", "command": ["python3", "-uc", TIDY]},
-        {**by_hand, "name": "slow", "timeout": "2s", "command": ["python3", "-c", "import time; time.sleep(60)"]},
+        {**by_hand, "name": "slow", "timeout": "2s", "command": ["python3", "-c", SLOW]},
     ]
     documents = [
         document("City", NAME, spec),
