@@ -128,7 +128,12 @@ def app_of(document: documents.AppDocument) -> model.App:
         tenant=document.metadata.tenant,
         labels=dict(document.metadata.labels),
         components=tuple(map(_component, spec.components)),
-        uses=tuple(map(_use, spec.uses)),
+        uses=tuple(_use(item) for item in spec.uses if item.app is None),
+        app_uses=tuple(
+            _app_use(document.metadata.tenant, item.app, item.as_, index)
+            for index, item in enumerate(spec.uses)
+            if item.app is not None
+        ),
     )
 
 
@@ -179,7 +184,15 @@ def _capability(platform: model.PlatformName, item: apps.Capability, catalogue: 
 
 
 def _use(item: apps.Use) -> model.Use:
-    return from_shape(model.Use, item, alias=item.as_ or item.capability)
+    # A check reports a use that names neither a capability nor an app.
+    return from_shape(model.Use, item, alias=item.as_ or item.capability or "", capability=item.capability or "")
+
+
+def _app_use(own_tenant: str, reference: str, alias: str | None, index: int) -> model.AppUse:
+    """Read `app`, `tenant/app` or `tenant/app/name`."""
+    words = reference.split("/")
+    tenant, app, provided = (own_tenant, words[0], "") if len(words) == 1 else (*words, "")[:3]
+    return model.AppUse(tenant, app, alias or app, provided, index)
 
 
 def _component(part: apps.Component) -> model.Component:

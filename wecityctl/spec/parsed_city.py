@@ -83,6 +83,11 @@ class ParsedCity:
     def capability_by_name(self) -> dict[str, Capability]:
         return {item.name: item for platform in self.platforms for item in platform.value.capabilities}
 
+    @cached_property
+    def app_by_name(self) -> dict[tuple[str, str], App]:
+        """The apps by tenant and name."""
+        return {(app.value.tenant, app.value.name): app.value for app in self.apps}
+
     def components(self) -> Iterator[tuple[Sourced[App], tuple[PathItem, ...], Component]]:
         """Yield every component with its app and its path in the document."""
         for app in self.apps:

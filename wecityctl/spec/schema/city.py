@@ -250,8 +250,11 @@ class Interconnect(Schema):
     sources: list[names.Source] = options(
         "Where it comes from, as the others see it.", ["10.8.0.0/24"], default_factory=list
     )
-    ports: dict[names.Subject, amounts.NodePort] = options(
-        "Node ports by capability, or by tenant/app; others are chosen.", {"postgresql": 30010}, default_factory=dict
+    ports: dict[names.PortOwner, amounts.NodePort] = options(
+        "Node ports by capability, by tenant/app for its route, or by tenant/app/name for what it provides; others are "
+        "chosen.",
+        {"postgresql": 30010},
+        default_factory=dict,
     )
     encrypted: bool = options("Whether the way is encrypted below us, such as by IPsec.", default=False)
 
