@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wecityctl.cli._environment import CITY_METAVAR
 from wecityctl.cli._streams import close_after_failure
 from wecityctl.model.words import printable
 
@@ -122,7 +123,7 @@ def complete_city_path(incomplete: str) -> list[str]:
 CityPath = Annotated[
     Path,
     typer.Argument(
-        metavar="PATH",
+        metavar=CITY_METAVAR,
         help="The city's files: one file, or a directory of *.yaml and *.yml. Without it, the current directory.",
         autocompletion=complete_city_path,
         show_default=False,

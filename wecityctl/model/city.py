@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from itertools import count
 from typing import Literal, TypeVar
 
+from wecityctl.model.environments import PRODUCTION
 from wecityctl.model.lifecycle import Lifecycle, Stage
 from wecityctl.model.vendors import Architecture, Vendor, VendorSettings, vendors
 
@@ -653,6 +654,7 @@ class City:
     waivers: tuple[Waiver, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     entry: Entry = field(default_factory=Entry)
+    environment: str = PRODUCTION
     lifecycles: tuple[Lifecycle, ...] = ()
 
     def cloud(self, name: str) -> Cloud:

@@ -167,7 +167,7 @@ def cluster_of(session: Session, app: App, *, pods: str = "") -> Cluster:
         raise clusters.failed[cloud]
     if cloud not in clusters.found:
         raise NoSuchStackError(
-            f"cloud {cloud!r} is not running", resolution=f"bring it up: wecityctl up {session.path}"
+            f"cloud {cloud!r} is not running", resolution=f"bring it up: wecityctl up {session.arguments}"
         )
     if pods and clusters.found[cloud].simulated:
         raise ConfigurationError(
@@ -211,5 +211,5 @@ def nothing_deployed(session: Session, target: Target) -> NoSuchStackError:
         )
     return NoSuchStackError(
         f"{target.title} has no pods in {target.namespace}",
-        resolution=f"bring it up: wecityctl up {session.path}",
+        resolution=f"bring it up: wecityctl up {session.arguments}",
     )

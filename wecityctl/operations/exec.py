@@ -118,7 +118,7 @@ async def running_pod(client: KubeClient, session: Session, target: Target, clus
         raise NoSuchStackError(
             f"no pod of {target.title} runs",
             details=phases,
-            resolution=f"wecityctl events {session.path} {target.title}",
+            resolution=f"wecityctl events {session.arguments} {target.title}",
         )
     return max(running, key=lambda pod: (_is_ready(pod), str(pod["metadata"].get("creationTimestamp"))))
 

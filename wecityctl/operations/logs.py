@@ -180,7 +180,7 @@ def _nothing(session: Session, target: Target, options: LogsOptions, pods: Seque
     if names and names <= jobs:
         return NoSuchStackError(
             f"{target.title} has not run yet, or its last run is gone",
-            resolution=f"run it now: wecityctl run {session.path} {called(target.app)}/{min(names)}",
+            resolution=f"run it now: wecityctl run {session.arguments} {called(target.app)}/{min(names)}",
         )
     return nothing_deployed(session, target)
 

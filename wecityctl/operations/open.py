@@ -76,7 +76,7 @@ def app_address(session: Session, name: str) -> AppAddress:
     outputs = _entry_outputs(backend.read_state(stack_name(session.city.name, "entry")))
     if outputs is None or host not in dict(outputs.addresses):
         raise NoSuchStackError(
-            f"the entry point does not serve {host} yet", resolution=f"bring it up: wecityctl up {session.path}"
+            f"the entry point does not serve {host} yet", resolution=f"bring it up: wecityctl up {session.arguments}"
         )
     clusters = open_clusters(session.city, session.catalogue, lambda event: None, start=False, backend=backend)
     cloud = session.plan.placement.entry
@@ -84,7 +84,7 @@ def app_address(session: Session, name: str) -> AppAddress:
         raise clusters.failed[cloud]
     if cloud not in clusters.found:
         raise NoSuchStackError(
-            f"cloud {cloud!r} is not running", resolution=f"bring it up: wecityctl up {session.path}"
+            f"cloud {cloud!r} is not running", resolution=f"bring it up: wecityctl up {session.arguments}"
         )
     found = address_of(
         outputs,

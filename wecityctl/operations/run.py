@@ -121,7 +121,7 @@ async def _run(
         except TimeoutError:
             raise TimedOutError(
                 f"{name} goes on after {options.seconds:g} s",
-                resolution=f"see how it ends: wecityctl events {session.path} {target.title}",
+                resolution=f"see how it ends: wecityctl events {session.arguments} {target.title}",
             ) from None
 
 
@@ -179,7 +179,7 @@ def _excluded(session: Session, target: Target, name: str) -> WecityError:
     return WecityError(
         f"{target.title} runs already, as {name}",
         details="its `concurrency` is forbid: two runs at a time are not allowed",
-        resolution=f"wait for its end: wecityctl logs {session.path} {target.title} --follow",
+        resolution=f"wait for its end: wecityctl logs {session.arguments} {target.title} --follow",
     )
 
 
@@ -189,7 +189,7 @@ async def _owner(client: KubeClient, session: Session, target: Target, runs: Seq
 
     assert target.component is not None
     missing = NoSuchStackError(
-        f"{target.title} is not deployed", resolution=f"bring it up: wecityctl up {session.path}"
+        f"{target.title} is not deployed", resolution=f"bring it up: wecityctl up {session.arguments}"
     )
     if target.component.schedule:
         try:

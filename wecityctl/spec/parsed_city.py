@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from wecityctl.errors import Problem
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Cloud, Component, Platform, Tenant, Waiver
+from wecityctl.model.environments import PRODUCTION
 from wecityctl.model.lifecycle import Lifecycle
 from wecityctl.spec.nodes import Document, PathItem, SourceLocation, format_path
 
@@ -62,6 +63,7 @@ class ParsedCity:
     lifecycles: tuple[Sourced[Lifecycle], ...]
     documents: tuple[Document, ...]
     unread: frozenset[str] = frozenset()
+    environment: str = PRODUCTION
 
     @property
     def city(self) -> Sourced[City] | None:

@@ -248,8 +248,9 @@ class Component(Schema):
     probes: Probes | None = options("The same in place of `health`, check by check.", default=None)
     autoscale: Autoscale | None = options("Bounds of automatic scaling.", default=None)
     env: dict[names.EnvName, names.EnvValue] = options(
-        "Environment variables. ${ALIAS.KEY} is an entry of a binding; nothing else is replaced. $${ is ${.",
-        {"TZ": "Asia/Shanghai", "DATABASE_URL": "${db.uri}"},
+        "Environment variables. ${ALIAS.KEY} is an entry of a binding, ${environment} the environment's name; nothing "
+        "else is replaced. $${ is ${.",
+        {"TZ": "Asia/Shanghai", "DATABASE_URL": "${db.uri}", "MODE": "${environment}"},
         default_factory=dict,
     )
     secrets: list[names.SecretName] = options(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wecityctl.model import city as model
+from wecityctl.model.environments import PRODUCTION
 from wecityctl.model.vendors import Architecture
 from wecityctl.spec.schema import amounts, names, vendors
 from wecityctl.spec.schema.base import Labels, Schema, options
@@ -157,6 +158,11 @@ class CitySpec(Schema):
     images: Images = options("Where container images come from.", default_factory=Images)
     state: State = options("Where state is kept.", default_factory=State)
     engine: Engine = options("How the engine works.", default_factory=Engine)
+    environment: names.EnvironmentName = options(
+        "The environment that is meant where none is chosen; others are in the files below `environments`.",
+        "production",
+        default=PRODUCTION,
+    )
 
 
 class LocalSettings(Schema):

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
 
+from wecityctl.model.environments import ENVIRONMENT_NAME_TEXT, is_environment_name
 from wecityctl.model.naming import LABEL_PREFIX
 from wecityctl.model.variables import BINDING_ROOT
 from wecityctl.spec.nodes import shorten
@@ -426,6 +427,13 @@ def _currency(text: str) -> str:
     raise refuse(f"{shorten(text)!r} is not a currency", "an ISO 4217 code such as CNY", guess)
 
 
+def _environment(text: str) -> str:
+    if is_environment_name(text):
+        return text
+    raise refuse(f"{shorten(text)!r} is no name of an environment", ENVIRONMENT_NAME_TEXT)
+
+
+EnvironmentName = _checked(_environment, pattern="^[a-z](?:[-a-z0-9]{0,28}[a-z0-9])?$")
 Subject = _checked(_subject, pattern=rf"^(?:{_LABEL}/)?{_LABEL}$")
 ProvidedReference = _checked(_provided, pattern=rf"^(?:{_LABEL}/){{0,2}}{_LABEL}$")
 PortOwner = _checked(_port_owner, pattern=rf"^(?:{_LABEL}/){{0,2}}{_LABEL}$")
