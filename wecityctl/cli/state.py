@@ -107,7 +107,9 @@ def import_(
 
     planned = plan_import(_backend(path), name, lambda: _read(file))
     now = planned.now.resources if planned.now is not None else 0
-    _approve(yes, f"replacing the state of {planned.stack}", f"{now} resources now, {planned.resources} then")
+    _approve(
+        yes, f"replacing the state of {planned.stack}", f"{counted(now, 'resource')} now, {planned.resources} then"
+    )
     aside = planned.apply()
     note(f"{planned.stack} has the state of {file}" + (f"; the one before: {aside}" if aside else ""))
 
@@ -137,7 +139,7 @@ def backup(
         say_json({"city": backend.city, "file": str(done.file), "states": stacks})
         return
     for item in done.copies:
-        say(f"{item.stack}: {item.resources} resources")
+        say(f"{item.stack}: {counted(item.resources, 'resource')}")
     note(f"{done.file}; whoever restores it needs the passphrase too")
 
 

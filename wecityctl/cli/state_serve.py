@@ -15,6 +15,7 @@ import typer
 
 from wecityctl.cli._common import EPILOG, Output, OutputOption, console, note, say, say_json
 from wecityctl.errors import ConfigurationError
+from wecityctl.model.times import in_utc
 from wecityctl.model.words import counted
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def list_(tokens: _Tokens, output: OutputOption = Output.TEXT) -> None:
         shown = [{key: value for key, value in asdict(item).items() if key != "hash"} for item in found]
         say_json({"tokens": shown})
         return
-    from wecityctl.report.tables import in_utc, new_table, print_table
+    from wecityctl.report.tables import new_table, print_table
 
     table = new_table(("NAME", "ROLE", "STACKS", "CREATED", "EXPIRES"), prose=("STACKS",))
     for item in found:
@@ -159,5 +160,5 @@ def remove(name: _Name, tokens: _Tokens) -> None:
 
 def _described(found: Token) -> str:
     stacks = f"{counted(len(found.stacks), 'pattern')} of stacks" if found.stacks else "all stacks"
-    until = f"until {found.expires[:16]}" if found.expires else "without end"
+    until = f"until {in_utc(found.expires)}" if found.expires else "without end"
     return f"{found.name}: {found.role.value}, {stacks}, {until}"

@@ -19,6 +19,7 @@ from wecityctl.engine.state.maintenance import Copy, Health, Mending, states_of
 from wecityctl.engine.state.move import Move, move, planned, undo
 from wecityctl.errors import ConfigurationError
 from wecityctl.session import open_session
+from wecityctl.spec.fields import nearest
 
 __all__ = [
     "Backend",
@@ -169,7 +170,12 @@ def _matching(names: Sequence[str], parts: Sequence[str]) -> tuple[str, ...]:
     """
     for part in parts:
         if not any(part in name for name in names):
-            raise ConfigurationError(f"no stack matches {part!r}", details="stacks: " + (", ".join(names) or "none"))
+            near = nearest(part, [*names, *(word for name in names for word in name.split("."))])
+            raise ConfigurationError(
+                f"no stack matches {part!r}",
+                details="stacks: " + (", ".join(names) or "none"),
+                resolution=f"did you mean {near!r}?" if near else "name a stack, or a part of its name",
+            )
     return tuple(name for name in names if not parts or any(part in name for part in parts))
 
 
@@ -183,6 +189,12 @@ def _only(names: Sequence[str], part: str) -> str:
         raise ConfigurationError(
             f"{part!r} names {'several stacks' if found else 'no stack'}",
             details="stacks: " + (", ".join(found or names) or "none"),
-            resolution="give a whole name",
+            resolution=_which(part, names, found),
         )
     return found[0]
+
+
+def _which(part: str, names: Sequence[str], found: Sequence[str]) -> str:
+    """Return what to write instead of a part of a name that matches several stacks (`found`) or none."""
+    near = "" if found else nearest(part, names)
+    return f"did you mean {near!r}?" if near else "give the whole name of one stack"

@@ -25,6 +25,7 @@ from wecityctl.engine.state.run_locks import one_stack
 from wecityctl.engine.state.store import StateStore, unpacked
 from wecityctl.engine.state.store_file import disk_error
 from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
+from wecityctl.model.words import counted
 from wecityctl.paths import write_private
 
 Condition = Literal["sound", "under way", "interrupted", "unsound", "damaged"]
@@ -143,7 +144,7 @@ def mending(backend: Backend, stack: str) -> Mending | None:
             "which adopts what exists",
         )
     when = _updated(earlier) or "an unknown time"
-    what = f"go back to the state of {when}, {len(earlier.get('resources') or ())} resources"
+    what = f"go back to the state of {when}, {counted(len(earlier.get('resources') or ()), 'resource')}"
     return Mending(stack, what, to(earlier))
 
 
