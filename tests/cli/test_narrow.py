@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ def test_names_are_whole_on_a_narrow_terminal(command: str, width: int, tmp_path
     assert "…" not in shown
     # Of a squeezed column single letters are left, one below the other.
     lines = [line.strip() for line in shown.splitlines()]
-    assert not any(len(one) == 1 and len(two) == 1 for one, two in zip(lines, lines[1:], strict=False))
+    assert not any(len(one) == 1 and len(two) == 1 for one, two in pairwise(lines))
 
 
 def test_a_record_has_one_line_for_each_column_that_says_something(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from wecityctl.engine.state import maintenance
+from wecityctl.engine.state import layout, maintenance
 from wecityctl.engine.state.backend import Backend, open_backend
 from wecityctl.engine.state.maintenance import Copy, Health, Mending, states_of
 from wecityctl.engine.state.move import Move, move, planned, undo
@@ -30,6 +30,7 @@ __all__ = [
     "Mending",
     "Move",
     "Replacement",
+    "aside_of",
     "back_up",
     "export_state",
     "list_states",
@@ -58,7 +59,8 @@ class Exported:
 class Replacement:
     """A state that is to replace a stack's own. `now` is the condition of that; `None` if there is none.
 
-    `resources` and `updated` (RFC 3339, empty if unknown) are the new state's. `apply` carries it out and returns where
+    `resources` and `updated` (RFC 3339, empty if unknown) are the new state's. `aside` is the place below which the
+    stack's own is put first, empty if it has none. `apply` carries it out and returns where
     the previous state is, empty if there was none; it raises `LockedError`, and `DeploymentError` if the state has
     changed since.
     """
@@ -67,6 +69,7 @@ class Replacement:
     now: Health | None
     resources: int
     updated: str
+    aside: str
     apply: Callable[[], str] = field(repr=False)
 
 
@@ -103,6 +106,11 @@ def export_state(backend: Backend, part: str) -> Exported:
     return Exported(stack, json.dumps(maintenance.exported(backend, stack), indent=4, ensure_ascii=False) + "\n")
 
 
+def aside_of(backend: Backend) -> str:
+    """Return the place below which replaced states are kept."""
+    return states_of(backend).where(layout.ASIDE)
+
+
 def plan_import(backend: Backend, part: str, read: Callable[[], bytes]) -> Replacement:
     """Plan to give the stack that `part` names the exported state that `read` returns.
 
@@ -116,6 +124,7 @@ def plan_import(backend: Backend, part: str, read: Callable[[], bytes]) -> Repla
         maintenance.health(states, stack),
         len(deployment.get("resources") or ()),
         "",
+        aside_of(backend) if states.exists(stack) else "",
         partial(maintenance.replace, backend, stack, deployment, judged=judged),
     )
 
@@ -148,6 +157,7 @@ def plan_restore(backend: Backend, file: Path, parts: Sequence[str] = ()) -> tup
             maintenance.health(states, name) if states.exists(name) else None,
             copies[name].resources,
             copies[name].updated,
+            aside_of(backend) if states.exists(name) else "",
             partial(maintenance.restore, backend, copies[name], judged=judged[name]),
         )
         for name in wanted

@@ -17,6 +17,12 @@ def city_schema() -> dict[str, Any]:
     """The JSON Schema of one document, which is one of the kinds, distinguished by `kind`."""
     _, generated = models_json_schema([(shape, "validation") for shape in KINDS.values()], ref_template=_REF)
     definitions = {name: _as_draft_7(item) for name, item in generated["$defs"].items()}
+    for definition in definitions.values():
+        for field in definition.get("properties", {}).values():
+            if set(field) == {"$ref"}:
+                # Pydantic leaves out a field's description where it is its shape's own.
+                shape = definitions[field["$ref"].rpartition("/")[2]]
+                field |= {"description": shape["description"], "allOf": [{"$ref": field.pop("$ref")}]}
     return {
         "$schema": PARSED_CITY,
         "title": f"wecityctl city files, {API_VERSION}",
@@ -25,7 +31,7 @@ def city_schema() -> dict[str, Any]:
         "required": ["apiVersion", "kind", "metadata", "spec"],
         # Lists the values of `kind` outside the branches, so that editors offer and explain it first.
         "properties": {
-            "apiVersion": {"const": API_VERSION},
+            "apiVersion": {"const": API_VERSION, "description": "The version of the file format."},
             "kind": {"enum": list(KINDS), "description": "The kind of document."},
         },
         "oneOf": [{"$ref": _REF.format(model=shape.__name__)} for shape in KINDS.values()],
