@@ -155,8 +155,8 @@ def _no_rule(name: str, names: list[str]) -> Exception:
     near = nearest(name, names)
     return ConfigurationError(
         f"there is no rule {name!r}",
-        details=f"did you mean {near!r}?" if near else "",
-        resolution="wecityctl policy list shows them",
+        details="there are: " + ", ".join(names),
+        resolution=f"did you mean {near!r}?" if near else "`wecityctl policy list` shows them",
     )
 
 

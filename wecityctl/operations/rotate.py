@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from wecityctl.errors import ConfigurationError
 from wecityctl.model import naming
 from wecityctl.model.requirements import Consumer, uses_of
+from wecityctl.operations.names import no_such
 
 if TYPE_CHECKING:
     from wecityctl.model.city import App, Capability, Use
@@ -53,30 +54,18 @@ def chosen(session: Session, names: Iterable[str] = (), app: str = "", capabilit
             resolution="values that people have given are replaced with `wecityctl secrets set`; certificates are "
             "renewed by `up`",
         )
-    if app:
-        _require("app", app, [f"{item.tenant}/{item.name}" for item in session.city.apps], "write it as TENANT/NAME")
-    if capability:
-        _require("capability", capability, [item.name for item in session.city.capabilities])
+    apps = [f"{item.tenant}/{item.name}" for item in session.city.apps]
+    if app and app not in apps:
+        raise no_such("app", app, apps, "write it as TENANT/NAME")
+    capabilities = [item.name for item in session.city.capabilities]
+    if capability and capability not in capabilities:
+        raise no_such("capability", capability, capabilities)
     found = [by_name[name] for name in names]
     found += [item for item in everything if app and item.user == app]
     found += [item for item in everything if capability and item.capability == capability]
     if not found:
         raise ConfigurationError(f"{app or capability or 'nothing'} has no generated passwords")
     return tuple(dict.fromkeys(found))
-
-
-def _require(kind: str, name: str, known: list[str], otherwise: str = "") -> None:
-    """Raise `ConfigurationError` with the most similar name and all names if `name` is not among the `known`."""
-    from wecityctl.spec.fields import nearest
-
-    if name in known:
-        return
-    near = nearest(name, known) or next((item for item in known if item.rpartition("/")[2] == name), "")
-    raise ConfigurationError(
-        f"there is no {kind} {name!r}",
-        details="there are: " + (", ".join(known) or "none"),
-        resolution=f"did you mean {near!r}?" if near else otherwise,
-    )
 
 
 def rotate(session: Session, wanted: Iterable[Credential]) -> tuple[Credential, ...]:

@@ -15,6 +15,7 @@ _REF = "#/definitions/{model}"
 
 def city_schema() -> dict[str, Any]:
     """The JSON Schema of one document, which is one of the kinds, distinguished by `kind`."""
+    *names, last = KINDS
     _, generated = models_json_schema([(shape, "validation") for shape in KINDS.values()], ref_template=_REF)
     definitions = {name: _as_draft_7(item) for name, item in generated["$defs"].items()}
     for definition in definitions.values():
@@ -26,7 +27,7 @@ def city_schema() -> dict[str, Any]:
     return {
         "$schema": PARSED_CITY,
         "title": f"wecityctl city files, {API_VERSION}",
-        "description": "One document of a city: City, Cloud, Platform, Tenant or App.",
+        "description": f"One document of a city: {', '.join(names)} or {last}.",
         "type": "object",
         "required": ["apiVersion", "kind", "metadata", "spec"],
         # Lists the values of `kind` outside the branches, so that editors offer and explain it first.

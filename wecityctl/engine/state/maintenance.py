@@ -244,7 +244,7 @@ def read_backup(source: Path, city: str) -> tuple[Copy, ...]:
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, tarfile.TarError) as error:
         raise ConfigurationError(
             f"{source} is no archive of states",
-            details=str(error),
+            details=(error.strerror if isinstance(error, OSError) else "") or str(error),
             resolution="give one that `state backup` has written",
         ) from error
     if index.get("city") != city:
