@@ -66,7 +66,8 @@ class Session:
         """
         is_landing, is_shared = stack.layer == "landing", stack.layer in ("base", "platform")
         found = StackInputs(
-            city=as_of(self.city, day or date.today()),
+            # What was done with the apps is no part of what is deployed: a new record runs no stack.
+            city=replace(as_of(self.city, day or date.today()), lifecycles=()),
             stack=stack,
             placement=self.plan.placement,
             catalogue=self.catalogue,
@@ -84,12 +85,18 @@ class Session:
 
 
 def open_session(
-    path: Path, lookup: PlacementLookup | None = None, *, explain: bool = False, lenient: bool = False
+    path: Path,
+    lookup: PlacementLookup | None = None,
+    *,
+    explain: bool = False,
+    lenient: bool = False,
+    changed: Mapping[Path, str] | None = None,
 ) -> Session:
     """Read, validate and place the city at `path`.
 
     With `lookup`, the current placement is looked up and as little as possible is moved. `lenient` leaves out partners'
     packages that cannot be loaded, for commands that mend something; a city that needs one cannot be opened without it.
+    `changed` has texts that files are to get (`load_city`).
     Raises `InvalidCityError` with all problems of the files, `ConfigurationError` for a package that cannot be loaded,
     and `InfeasiblePlacementError` with the constraints that conflict.
     """
@@ -101,7 +108,7 @@ def open_session(
     if broken and not lenient:
         raise broken[0]
     try:
-        loaded = load_city(path, catalogue)
+        loaded = load_city(path, catalogue, changed)
     except InvalidCityError as error:
         # It may be that type that the files name.
         raise (broken[0] if broken else error) from None

@@ -45,8 +45,11 @@ def run(inputs: StackInputs) -> dict[str, Any]:
     outputs = EntryOutputs(city.domain, (), 0, inputs.cluster.simulated if inputs.cluster else False)
     if inputs.cluster and inputs.cluster.ingress_class:
         served = [(route, ingress_class_of(city, cloud, zone_of(city, route))) for route in routes]
-        scope.add_all([ingress(route, name) for route, name in served if name])
-        return to_json(replace(outputs, hosts=_hosts([route for route, name in served if name])))
+        # A cluster's own ingress controller has no page for suspended apps.
+        scope.add_all([ingress(route, name) for route, name in served if name and not route.is_suspended])
+        return to_json(
+            replace(outputs, hosts=_hosts([route for route, name in served if name and not route.is_suspended]))
+        )
     main, *others = [
         {"zone": entry.gateway.zone, "hosts": _hosts(own), "node_port": _serve(scope, entry, own, complete)}
         for entry in entry_points(city)
@@ -169,7 +172,7 @@ def gateway_flows(entry: EntryPoint, known: KnownEndpoint, routes: Sequence[Rout
     The main gateway's platform allows its incoming traffic; it gets one policy for each app.
     """
     gateway, namespace = entry.gateway.name, entry.namespace
-    leaves = [(route, _leaves(route)) for route in routes]
+    leaves = [(route, _leaves(route)) for route in routes if not route.is_suspended]
     if entry.is_main:
         for route, rule in leaves:
             name = naming.fit(f"{gateway}-to-{route.tenant}-{route.app}")

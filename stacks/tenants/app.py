@@ -389,9 +389,13 @@ class Application(pulumi.ComponentResource):
 
     def _routes(self) -> tuple[RouteTarget, ...]:
         web, port, route = self.app.web_component, self.app.web_port, self.app.route
-        if not self.app.is_routed or web is None or port is None or route is None:
+        if not self.app.holds_route or route is None:
             return ()
         host = naming.entry_host(route.host, self.scope.inputs.city.domain)
+        if not self.app.is_routed:
+            return (RouteTarget(self.app.tenant, self.app.name, host, route.path, self.namespace, "", 0),)
+        if web is None or port is None:
+            return ()
         workload = naming.component_workload(self.app.name, web.name)
         target = RouteTarget(
             self.app.tenant, self.app.name, host, route.path, self.namespace, workload, port, tls=route.tls

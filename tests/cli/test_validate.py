@@ -26,7 +26,15 @@ def test_valid_city_as_json() -> None:
     result = json.loads(done.stdout)
     assert done.returncode == 0
     assert (result["format_version"], result["valid"], result["city"]) == ("1.0", True, "xingcheng")
-    assert result["documents"] == {"City": 1, "Cloud": 1, "Platform": 1, "Tenant": 2, "App": 3, "Waiver": 0}
+    assert result["documents"] == {
+        "City": 1,
+        "Cloud": 1,
+        "Platform": 1,
+        "Tenant": 2,
+        "App": 3,
+        "Waiver": 0,
+        "Lifecycle": 0,
+    }
 
 
 def test_problems_come_with_their_line() -> None:

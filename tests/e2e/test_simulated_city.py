@@ -197,6 +197,19 @@ def test_a_changed_replica_count_is_previewed_by_its_path_and_is_all_that_change
     assert deployment["status"]["readyReplicas"] == 3
 
 
+def test_a_renamed_app_keeps_its_data_if_the_files_say_so(home: Machine, city: CityFiles) -> None:
+    renamed = city.copy(home.root / "renamed")
+    renamed.one("App", "health-code")["metadata"]["name"] = "health-pass"
+    seen = home.run("preview", renamed.save(), "-o", "json")
+    assert "create Deployment health-commission-internet/health-pass-web" in seen.changes()
+    (hint,) = [note for note in seen.result()["notes"] if "empty databases" in note]
+    assert "moved: [{from: app/health-code, to: app/health-pass}]" in hint
+    tenant = renamed.one("Tenant", "health-commission")["spec"]
+    tenant["moved"] = [{"from": "app/health-code", "to": "app/health-pass"}]
+    home.run("preview", renamed.save(), "--detailed-exitcode")
+    assert "nothing to change" in home.run("up", renamed, "--yes").out
+
+
 def test_a_volume_that_would_shrink_is_told_before_anything_runs(home: Machine, city: CityFiles) -> None:
     database = next(item for item in city.one("Platform", "application")["spec"]["capabilities"] if "storage" in item)
     database["storage"] = "9Gi"

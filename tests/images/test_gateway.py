@@ -127,7 +127,8 @@ class Entry:
         service, namespace, *_ = app_service_names(SECURE)[0].split(".")
         host = f"vault.{DOMAIN}"
         secure = RouteTarget("health", "vault", host, "/", namespace, service, 8080, "127.0.0.1", self.secure, tls=True)
-        return (*plain, secure) if self.values else (*plain,)
+        ended = RouteTarget("health", "ended", f"code.{DOMAIN}", "/ended", "health-internet", "", 0)
+        return (ended, *plain, secure) if self.values else (ended, *plain)
 
     def serve(self, digest: str, *, tls: bool) -> None:
         """Give it routes as the kubelet would: the certificate and the configuration one after the other."""
@@ -331,6 +332,17 @@ def test_a_path_ends_where_its_segment_does(entry: Entry, host: str, path: str, 
     assert status == (404 if number is None else 200)
     if number is not None:
         assert json.loads(body)["port"] == entry.apps[number]
+
+
+@pytest.mark.parametrize(("path", "is_ended"), [("/ended", True), ("/ended/forms?x=1", True), ("/endedness", False)])
+def test_a_suspended_app_is_told_to_be_so(entry: Entry, path: str, *, is_ended: bool) -> None:
+    status, body, headers = entry.ask(f"code.{DOMAIN}", path)
+    assert status == (503 if is_ended else 200)
+    assert ("该服务已暂停" in body) is is_ended
+    if is_ended:
+        assert headers["content-type"] == "text/html; charset=utf-8"
+        assert headers["strict-transport-security"] == "max-age=31536000"
+        assert "/ended" not in entry.ask(DOMAIN)[1]
 
 
 def test_plain_http_is_sent_to_https_on_the_same_port(entry: Entry) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextvars import copy_context
+from contextvars import Context, copy_context
 
 import pytest
 
@@ -29,7 +29,8 @@ def test_advice_names_the_path_that_was_given(advice: str, shown: str) -> None:
 
 
 def test_without_a_command_nothing_is_put_in() -> None:
-    assert (current(), with_path("wecityctl unlock PATH")) == (CommandLine(), "wecityctl unlock PATH")
+    assert Context().run(current) == CommandLine()
+    assert Context().run(with_path, "wecityctl unlock PATH") == "wecityctl unlock PATH"
 
 
 @pytest.mark.parametrize(

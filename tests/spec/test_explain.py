@@ -42,7 +42,7 @@ def test_choices_and_default() -> None:
         (
             "tenant.spec.zzz",
             "'zzz' is not a field of tenant.spec",
-            "one of: title, area, quota, admins, deployers, budget, type",
+            "one of: title, area, quota, admins, deployers, budget, type, moved",
         ),
     ],
 )

@@ -65,7 +65,7 @@ def test_files_of_a_directory_come_in_the_order_of_their_names() -> None:
     loaded = load_city(VALID / "departments", CATALOGUE)
     names = [Path(file.name).relative_to(VALID / "departments").as_posix() for file in loaded.files]
     assert names == ["city.yaml", "platforms/application.yml", "transport/apps/bus.yaml", "transport/tenant.yaml"]
-    assert loaded.counts == {"City": 1, "Cloud": 1, "Platform": 1, "Tenant": 1, "App": 1, "Waiver": 0}
+    assert loaded.counts == {"City": 1, "Cloud": 1, "Platform": 1, "Tenant": 1, "App": 1, "Waiver": 0, "Lifecycle": 0}
 
 
 def test_places_of_fields() -> None:

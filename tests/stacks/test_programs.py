@@ -413,10 +413,17 @@ def test_the_entry_keeps_the_routes_of_a_tenant_whose_removal_is_not_confirmed(f
     assert "server_name bus.xc.example;" in routes
 
 
-def test_a_suspended_app_has_no_pods_and_no_route() -> None:
+def test_a_suspended_app_has_no_pods_and_a_page_that_says_so() -> None:
     recorded = record_city(city(app("code", stage="suspended"), app("other")))
     assert one(recorded, "Deployment", "health-internet/code-web").inputs["spec"]["replicas"] == 0
-    assert "code.xc.example" not in one(recorded, "ConfigMap", "routes").inputs["data"]["routes.conf"]
+    routes = one(recorded, "ConfigMap", "routes").inputs["data"]["routes.conf"]
+    assert "server_name code.xc.example;" in routes
+    assert "code-web.health-internet" not in routes
+    assert routes.count("return 503 ") == 1
+    # Nothing may go from the gateway to it.
+    names = {item.name.rpartition("/")[2] for item in objects(recorded, "NetworkPolicy")}
+    assert "gateway-to-health-other" in names
+    assert names.isdisjoint({"gateway-to-health-code", "code-from-entry"})
 
 
 @pytest.mark.parametrize("stage", ["draft", "retired"])

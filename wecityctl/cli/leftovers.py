@@ -107,6 +107,12 @@ def _print(items: Collection[Leftover]) -> None:
             item.cloud,
             size(item.bytes),
             item.since[:10] or "–",
-            f"{state}, its user is in the files" if item.planned else state,
+            ", ".join(
+                [
+                    state,
+                    *(["its user is in the files"] if item.planned else []),
+                    *([f"kept until {item.kept_until}"] if item.kept_until else []),
+                ]
+            ),
         )
     print_table(console(), table)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal, TypeVar
 
+from wecityctl.model.lifecycle import Lifecycle, Stage
 from wecityctl.model.vendors import Architecture, Vendor, VendorSettings, vendors
 
 ZoneKind = Literal["internet", "government-extranet", "data-exchange"]
@@ -21,7 +22,6 @@ KubernetesProvider = Literal["auto", "builtin", "official"]
 NodeKind = Literal["real", "simulated"]
 PlatformName = Literal["application", "data", "ai", "operations"]
 Area = Literal["digital-government", "city-governance", "city-decision-making", "industry-internet"]
-Stage = Literal["draft", "reviewed", "published", "suspended", "retired"]
 DataClass = Literal["L1", "L2", "L3", "L4"]
 Size = Literal["small", "medium", "large"]
 TenantType = Literal["department", "partner"]
@@ -65,7 +65,8 @@ class Compliance:
     """The city's compliance settings. `mlps` is the level of GB/T 22239 (1–4); `sm` requires SM2/SM3/SM4.
 
     `registries` are the only ones that images may come from (empty: any). `image_digests` requires images to be named
-    by digest. `data_classes` adds to the restrictions that the policy rules set for a class anyway.
+    by digest. With `reviewed_apps`, apps are deployed only as they were reviewed. `data_classes` adds to the
+    restrictions that the policy rules set for a class anyway.
     """
 
     mlps: int = 2
@@ -74,6 +75,7 @@ class Compliance:
     log_retention_days: int = 180
     registries: tuple[str, ...] = ()
     image_digests: bool = False
+    reviewed_apps: bool = False
     data_classes: Mapping[DataClass, DataRule] = field(default_factory=dict)
     backup: Backup = Backup()
     administrators: Administrators = Administrators()
@@ -389,6 +391,14 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """An app's renaming, from its old name to its new one."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     name: str
     title: str
@@ -399,6 +409,7 @@ class Tenant:
     type: TenantType = "department"
     labels: Mapping[str, str] = field(default_factory=dict)
     deployers: tuple[str, ...] = ()
+    moved: tuple[Moved, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -533,6 +544,8 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class App:
+    """An app of a tenant. `known_as` is its name in the files if it was renamed; `name` is the one that it keeps."""
+
     name: str
     tenant: str
     stage: Stage
@@ -545,6 +558,7 @@ class App:
     cloud: str = ""
     placement: PlacementRules = PlacementRules()
     labels: Mapping[str, str] = field(default_factory=dict)
+    known_as: str = ""
 
     @property
     def runs(self) -> bool:
@@ -555,6 +569,11 @@ class App:
     def is_routed(self) -> bool:
         """Whether the entry point serves the app."""
         return self.stage == "published" and self.route is not None
+
+    @property
+    def holds_route(self) -> bool:
+        """Whether the entry point answers at the app's address: it serves the app, or says that it is suspended."""
+        return self.stage in ("published", "suspended") and self.route is not None
 
     @property
     def serves_tls(self) -> bool:
@@ -595,6 +614,7 @@ class City:
     waivers: tuple[Waiver, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     entry: Entry = field(default_factory=Entry)
+    lifecycles: tuple[Lifecycle, ...] = ()
 
     def cloud(self, name: str) -> Cloud:
         return next(cloud for cloud in self.clouds if cloud.name == name)

@@ -62,9 +62,9 @@ def entry_of(city: City, zone: str) -> EntryPoint | None:
 
 
 def entry_points(city: City) -> tuple[EntryPoint, ...]:
-    """The main entry point, then one for each other zone with a routed app, in the order of the zones."""
+    """The main entry point, then one for each other zone with a route, in the order of the zones."""
     zones = main_zones(city)
-    routed = {app.zone for app in city.apps if app.is_routed}
+    routed = {app.zone for app in city.apps if app.holds_route}
     others = [zone.name for zone in city.zones if zone.name in routed and zone.name not in zones]
     found = [entry_of(city, name) for name in (zones[0], *others)]
     return tuple(item for item in found if item is not None)

@@ -83,7 +83,7 @@ class RouteTarget:
     """One route of an entry point: a host and path, and the Service behind it.
 
     `external_host` and `external_port` are the address for a gateway on another cloud; empty and 0 on the same one.
-    `tls`: the Service has a certificate for its name.
+    `tls`: the Service has a certificate for its name. Without a Service (and with port 0), the app is suspended.
     """
 
     tenant: str
@@ -96,6 +96,11 @@ class RouteTarget:
     external_host: str = ""
     external_port: int = 0
     tls: bool = False
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether the entry point says that the app is suspended."""
+        return not self.service
 
 
 @dataclass(frozen=True, slots=True)

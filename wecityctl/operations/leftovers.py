@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from wecityctl.engine.context import ending_accounts
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class Leftover:
     """An account in a capability that nothing of the city uses. `name` is `<capability>/<account>`; `owner` is
     `<tenant>/<app>/<binding>`, empty where the server does not know. `since` is when it was locked, in RFC 3339, empty
-    for an account that is open or whose time is not known. `planned`: the files have its user, who is not up."""
+    for an account that is open or whose time is not known. `planned`: the files have its user, who is not up.
+    `kept_until` is the last day (ISO date) for which the records of a retired app keep its data, or empty."""
 
     name: str
     cloud: str
@@ -38,6 +39,7 @@ class Leftover:
     locked: bool
     since: str = ""
     planned: bool = False
+    kept_until: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,9 @@ def _named(now: ProvisionedAccounts, names: Collection[str]) -> ProvisionedAccou
 def _look(session: Session, clusters: Clusters, backend: Backend, now: ProvisionedAccounts) -> Leftovers:
     used, failed, items = set(_used(now)), dict[str, WecityError](), list[Leftover]()
     serverless: dict[str, str] = {}
+    kept = {
+        f"{item.tenant}/{item.name}": item.records[-1].keep_until for item in session.city.lifecycles if item.records
+    }
     known = {item.account for items in ending_accounts.noted(backend).values() for item in items}
     planned = planned_accounts(session.plan.whole, session.catalogue)
     for (cloud, capability), server in sorted(now.servers.items()):
@@ -143,7 +148,7 @@ def _look(session: Session, clusters: Clusters, backend: Backend, now: Provision
             expected = {(server.name_of(item), item.owner) for item in planned if item.capability == capability}
             for item in parse_inventory(printed, server, owners, expected):
                 if not _is_used(item, used):
-                    items.append(item)
+                    items.append(replace(item, kept_until=kept.get(item.owner.rpartition("/")[0], "")))
     return Leftovers(tuple(items), failed, serverless)
 
 
@@ -204,6 +209,12 @@ def _choose(found: Leftovers, names: Collection[str]) -> tuple[Leftover, ...]:
             f"the files still have {kept[0].owner}, to which {kept[0].name} belongs",
             resolution="remove it from the files first, or take its tenant down with `destroy --only TENANT "
             "--delete-data`",
+        )
+    today = str(date.today())
+    if early := [item for item in chosen if item.kept_until >= today]:
+        raise ConfigurationError(
+            f"the data in {early[0].name} is kept until {early[0].kept_until}: its app was retired with that promise",
+            resolution="delete it after that day, or shorten `keepUntil` in the app's Lifecycle first",
         )
     return chosen
 

@@ -81,7 +81,9 @@ def logs(session: Session, options: LogsOptions, emit: Callable[[LogEvent], None
 def find_app(city: City, name: str) -> App:
     """The app called `name` or `tenant/name`. Raises `ConfigurationError` when there is none, or more than one."""
     tenant, _, short = name.rpartition("/")
-    found = [item for item in city.apps if item.name == short and (not tenant or item.tenant == tenant)]
+    found = [
+        item for item in city.apps if short in (item.name, item.known_as) and (not tenant or item.tenant == tenant)
+    ]
     if len(found) == 1:
         return found[0]
     if found:

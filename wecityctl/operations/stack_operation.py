@@ -24,6 +24,7 @@ from wecityctl.operations.entry_urls import entry_urls
 from wecityctl.operations.interconnect import link_clouds
 from wecityctl.operations.namespace_conflicts import without_namespace_conflicts
 from wecityctl.operations.policy_gate import PolicyGate
+from wecityctl.operations.rename_hints import rename_hints
 from wecityctl.operations.volume_changes import require_volumes_kept
 
 if TYPE_CHECKING:
@@ -142,7 +143,8 @@ class StackOperation:
             self.emit(event)
 
     def _completed(self, result: RunResult) -> RunResult:
-        keep, notes = self.options.operation == "up", (*map(str, self.moves), *result.notes)
+        keep = self.options.operation == "up"
+        notes = (*map(str, self.moves), *rename_hints(self.session.city, result), *result.notes)
         try:
             urls = entry_urls(self.session, self.clusters.found, self.backend, keep=keep)
         except (WecityError, OSError) as error:

@@ -5,6 +5,7 @@ The entry point is `load_city`. The parsing and validation modules are imported 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from wecityctl.model.catalogue import Catalogue
@@ -14,7 +15,7 @@ from wecityctl.spec.nodes import SourceLocation
 __all__ = ["LoadedCity", "Positions", "SourceLocation", "load_city"]
 
 
-def load_city(path: Path, catalogue: Catalogue) -> LoadedCity:
+def load_city(path: Path, catalogue: Catalogue, changed: Mapping[Path, str] | None = None) -> LoadedCity:
     """Load and validate the city at `path`, a file or a directory. Raises `InvalidCityError` with all problems.
 
     The loader is imported inside the function: a process that already has a `City`, such as one that only evaluates
@@ -22,4 +23,4 @@ def load_city(path: Path, catalogue: Catalogue) -> LoadedCity:
     """
     from wecityctl.spec.load import load_city as load
 
-    return load(path, catalogue)
+    return load(path, catalogue, changed)

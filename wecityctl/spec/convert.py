@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from wecityctl.model import city as model
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.kinds import groups_of
+from wecityctl.model.lifecycle import Lifecycle
 from wecityctl.model.vendors import VendorSettings, vendors
 from wecityctl.spec.schema import apps, city, documents
 from wecityctl.spec.schema.base import Schema
@@ -93,6 +94,10 @@ def waiver_of(document: documents.WaiverDocument) -> model.Waiver:
     return from_shape(model.Waiver, document.spec, name=document.metadata.name)
 
 
+def lifecycle_of(document: documents.LifecycleDocument) -> Lifecycle:
+    return from_shape(Lifecycle, document.spec, name=document.metadata.name, tenant=document.metadata.tenant)
+
+
 def platform_of(document: documents.PlatformDocument, catalogue: Catalogue) -> model.Platform:
     name = document.metadata.name
     return model.Platform(name, tuple(_capability(name, item, catalogue) for item in document.spec.capabilities))
@@ -106,7 +111,12 @@ def tenant_of(document: documents.TenantDocument) -> model.Tenant:
         name=document.metadata.name,
         labels=dict(document.metadata.labels),
         budget_monthly=spec.budget.monthly if spec.budget is not None else "",
+        moved=tuple(model.Moved(_moved(item.from_), _moved(item.to)) for item in spec.moved),
     )
+
+
+def _moved(text: str) -> str:
+    return text.removeprefix("app/")
 
 
 def app_of(document: documents.AppDocument) -> model.App:
@@ -129,6 +139,7 @@ def city_of(
     tenants: tuple[model.Tenant, ...] = (),
     apps: tuple[model.App, ...] = (),
     waivers: tuple[model.Waiver, ...] = (),
+    lifecycles: tuple[Lifecycle, ...] = (),
 ) -> model.City:
     """Convert the City document and add the parts from the other documents, in file order."""
     spec = document.spec
@@ -142,6 +153,7 @@ def city_of(
         tenants=tenants,
         apps=apps,
         waivers=waivers,
+        lifecycles=lifecycles,
         compliance=from_shape(model.Compliance, spec.compliance, regions=tuple(spec.compliance.residency.regions)),
         flows=tuple(from_shape(model.Flow, flow, source=flow.from_, target=flow.to) for flow in spec.flows),
         kubernetes_provider=spec.engine.kubernetes_provider,

@@ -16,8 +16,10 @@ from wecityctl.spec.files import SourceFile, find_files, printable, read_text
 from wecityctl.spec.loaded import LoadedCity, Positions
 from wecityctl.spec.nodes import Document
 from wecityctl.spec.parsed_city import ParsedCity, Part, Sourced
+from wecityctl.spec.renames import kept_names, with_kept_names
 from wecityctl.spec.salvage import Salvaged, salvage, without_made_up
 from wecityctl.spec.schema import KINDS, DocumentSchema, documents
+from wecityctl.spec.schema.documents import OF_TENANTS
 from wecityctl.spec.translate import read_schema
 from wecityctl.spec.yamltree import parse_yaml
 
@@ -37,9 +39,12 @@ class _Read:
     complete: bool
 
 
-def load_city(path: Path, catalogue: Catalogue) -> LoadedCity:
-    """Load and validate the city at `path`, a file or a directory. Raises `InvalidCityError` with all problems."""
-    read = _read(path)
+def load_city(path: Path, catalogue: Catalogue, changed: Mapping[Path, str] | None = None) -> LoadedCity:
+    """Load and validate the city at `path`, a file or a directory. Raises `InvalidCityError` with all problems.
+
+    `changed` has the texts that files are to get, and those of files to be added: the city is loaded as it will be.
+    """
+    read = _read(path, changed or {})
     parsed_city, shapes, salvaged, problems = _shape(read, catalogue)
     whole = _whole(parsed_city, shapes, salvaged, complete=read.complete)
     problems += run_checks(parsed_city)
@@ -58,13 +63,15 @@ def load_city(path: Path, catalogue: Catalogue) -> LoadedCity:
     return LoadedCity(_assemble(parsed_city, shapes), _positions(parsed_city), _counts(parsed_city), read.files)
 
 
-def _read(path: Path) -> _Read:
+def _read(path: Path, changed: Mapping[Path, str]) -> _Read:
     files, problems = find_files(path)
+    there = {file.path for file in files}
+    files += tuple(SourceFile(added, printable(added)) for added in changed if added not in there)
     found: list[Document] = []
     all_problems = list(problems)
     complete = not problems
     for file in files:
-        text, problem = read_text(file)
+        text, problem = (changed[file.path], None) if file.path in changed else read_text(file)
         if problem is not None:
             all_problems.append(problem)
             complete = False
@@ -146,6 +153,7 @@ def _parsed_city(
         tenants=parts(documents.TenantDocument, convert.tenant_of),
         apps=parts(documents.AppDocument, convert.app_of),
         waivers=parts(documents.WaiverDocument, convert.waiver_of),
+        lifecycles=parts(documents.LifecycleDocument, convert.lifecycle_of),
         documents=read,
         unread=unread,
     )
@@ -165,22 +173,30 @@ def _assemble(parsed_city: ParsedCity, shapes: Mapping[int, DocumentSchema]) -> 
     assert parsed_city.city is not None
     shape = shapes[id(parsed_city.city.document)]
     assert isinstance(shape, documents.CityDocument)
-    return convert.city_of(
+    whole = convert.city_of(
         shape,
         clouds=tuple(part.value for part in parsed_city.clouds),
         platforms=tuple(part.value for part in parsed_city.platforms),
         tenants=tuple(part.value for part in parsed_city.tenants),
         apps=tuple(part.value for part in parsed_city.apps),
         waivers=tuple(part.value for part in parsed_city.waivers),
+        lifecycles=tuple(part.value for part in parsed_city.lifecycles),
     )
+    return with_kept_names(whole)
 
 
 def _positions(parsed_city: ParsedCity) -> Positions:
-    return Positions({(item.kind, _key(item)): item for item in parsed_city.documents})
+    found = {(item.kind, _key(item)): item for item in parsed_city.documents}
+    # A renamed app is found under the name that it keeps, too.
+    for (tenant, name), kept in kept_names(item.value for item in parsed_city.tenants).items():
+        for kind in OF_TENANTS:
+            if (kind, f"{tenant}/{name}") in found:
+                found.setdefault((kind, f"{tenant}/{kept}"), found[(kind, f"{tenant}/{name}")])
+    return Positions(found)
 
 
 def _key(document: Document) -> str:
-    return f"{document.tenant}/{document.name}" if document.kind == "App" else document.name
+    return f"{document.tenant}/{document.name}" if document.kind in OF_TENANTS else document.name
 
 
 def _counts(parsed_city: ParsedCity) -> Mapping[str, int]:

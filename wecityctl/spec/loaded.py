@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """The documents by kind and name, to find source locations. Apps are named `<tenant>/<app>`."""
+    """The documents by kind and name, to find source locations. Apps and their
+    lifecycles are named `<tenant>/<app>`."""
 
     documents: Mapping[tuple[str, str], Document]
 

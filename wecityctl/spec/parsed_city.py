@@ -10,9 +10,10 @@ from typing import Generic, TypeVar
 from wecityctl.errors import Problem
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Cloud, Component, Platform, Tenant, Waiver
+from wecityctl.model.lifecycle import Lifecycle
 from wecityctl.spec.nodes import Document, PathItem, SourceLocation, format_path
 
-Part = TypeVar("Part", City, Cloud, Platform, Tenant, App, Waiver)
+Part = TypeVar("Part", City, Cloud, Platform, Tenant, App, Waiver, Lifecycle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class ParsedCity:
     tenants: tuple[Sourced[Tenant], ...]
     apps: tuple[Sourced[App], ...]
     waivers: tuple[Sourced[Waiver], ...]
+    lifecycles: tuple[Sourced[Lifecycle], ...]
     documents: tuple[Document, ...]
     unread: frozenset[str] = frozenset()
 

@@ -70,5 +70,5 @@ def server_names(city: City) -> tuple[str, ...]:
 
     A `*` stands for one label (RFC 9525, section 6.3).
     """
-    hosts = {app.route.host for app in city.apps if app.route is not None and app.is_routed and "." in app.route.host}
+    hosts = {app.route.host for app in city.apps if app.route is not None and app.holds_route and "." in app.route.host}
     return (city.domain, f"*.{city.domain}", *sorted(naming.entry_host(host, city.domain) for host in hosts))

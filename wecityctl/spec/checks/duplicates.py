@@ -12,7 +12,9 @@ from wecityctl.model.requirements import CAPABILITY
 from wecityctl.spec.checks.check import Check
 from wecityctl.spec.nodes import Document, PathItem, SourceLocation, format_path
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
+from wecityctl.spec.renames import parsed_with_kept_names
 from wecityctl.spec.schema import KINDS
+from wecityctl.spec.schema.documents import OF_TENANTS
 
 
 def cities(parsed_city: ParsedCity) -> Iterator[Problem]:
@@ -28,10 +30,10 @@ def documents(parsed_city: ParsedCity) -> Iterator[Problem]:
     for document in parsed_city.documents:
         if document.kind == "City" or document.kind not in KINDS or not document.name:
             continue
-        identity = (document.kind, document.tenant if document.kind == "App" else "", document.name)
+        identity = (document.kind, document.tenant if document.kind in OF_TENANTS else "", document.name)
         if identity in first:
             place = first[identity].place(("metadata", "name"))
-            owner = f" of tenant {document.tenant!r}" if document.kind == "App" else ""
+            owner = f" of tenant {document.tenant!r}" if document.kind in OF_TENANTS else ""
             message = f"{document.kind} {document.name!r}{owner} is declared twice (first in {place})"
             yield _at(document, ("metadata", "name"), message)
         first.setdefault(identity, document)
@@ -145,7 +147,7 @@ def derived_names(parsed_city: ParsedCity) -> Iterator[Problem]:
                 message = f"account {name!r} would belong to {owner} and to {databases[name]}"
                 yield platform.problem((*place, "name"), message, "names that differ when joined by '_'")
     workloads: dict[tuple[str, str], str] = {}
-    for app in parsed_city.apps:
+    for app in parsed_with_kept_names(parsed_city).apps:
         value, path = app.value, ("metadata", "name")
         namespace = naming.tenant_namespace(value.tenant, value.zone)
         owner = f"tenant {value.tenant!r} in zone {value.zone!r}"

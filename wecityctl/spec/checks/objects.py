@@ -15,6 +15,7 @@ from wecityctl.model.entries import ENTRY_SERVICE
 from wecityctl.spec.checks.check import Check
 from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity
+from wecityctl.spec.renames import parsed_with_kept_names
 
 # Namespaces of every cluster. Every namespace also has a service account `default`.
 _KUBERNETES_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
@@ -52,7 +53,7 @@ def namespaces(parsed_city: ParsedCity) -> Iterator[Problem]:
 def apps(parsed_city: ParsedCity) -> Iterator[Problem]:
     """The objects of apps in one namespace have different names."""
     taken: dict[tuple[str, str, str], str] = {}
-    for app in parsed_city.apps:
+    for app in parsed_with_kept_names(parsed_city).apps:
         value, path = app.value, ("metadata", "name")
         if value.name == _DEFAULT_ACCOUNT:
             message = "an app 'default' would take the service account that Kubernetes makes in every namespace"

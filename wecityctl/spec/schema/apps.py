@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, ConfigDict
 
 from wecityctl.model import city as model
+from wecityctl.model.lifecycle import Stage
 from wecityctl.model.vendors import Architecture
 from wecityctl.spec.schema import amounts, names, schedules
 from wecityctl.spec.schema.base import Schema, options
@@ -117,6 +118,13 @@ class Budget(Schema):
     monthly: amounts.Price = options("Per month, in the currency of the clouds' prices.", "20000")
 
 
+class Moved(Schema):
+    """An app that was renamed. It keeps its data, and in the clusters its old name."""
+
+    from_: names.MovedApp = options("The app under its old name.", "app/health-card", alias="from")
+    to: names.MovedApp = options("The app under its name now.", "app/health-code")
+
+
 class TenantSpec(Schema):
     """A department 委办局 or partner with apps of its own."""
 
@@ -131,6 +139,11 @@ class TenantSpec(Schema):
     )
     budget: Budget | None = options("What it may spend.", default=None)
     type: model.TenantType = options("A government department 委办局 or a partner.", default="department")
+    moved: list[Moved] = options(
+        "Apps that were renamed, oldest first; without it, an app of a new name begins without data.",
+        [{"from": "app/health-card", "to": "app/health-code"}],
+        default_factory=list,
+    )
 
 
 class Resources(Schema):
@@ -278,9 +291,7 @@ class Route(Schema):
 class AppSpec(Schema):
     """An app and what it needs."""
 
-    stage: model.Stage = options(
-        "draft → reviewed → published → suspended → retired; drafts are not deployed.", "draft"
-    )
+    stage: Stage = options("draft → reviewed → published → suspended → retired; drafts are not deployed.", "draft")
     zone: names.ZoneName = options("The zone it runs in.", "internet")
     data_class: model.DataClass = options("Class of the data it handles, from L1 (public) to L4.", "L3")
     channels: list[names.Word] = options("Where citizens meet it.", ["web", "mini-program"], default_factory=list)

@@ -60,6 +60,13 @@ class TenantMetadata(Schema):
     labels: OwnLabels = options("Labels on the tenant's namespaces.", {"level": "city"}, default_factory=dict)
 
 
+class LifecycleMetadata(Schema):
+    """Whose life it is."""
+
+    name: names.AppName = options("The app's name.", "health-code")
+    tenant: names.TenantName = options("The tenant that owns the app.", "health-commission")
+
+
 class AppMetadata(Schema):
     """What identifies an app."""
 

@@ -51,6 +51,9 @@ class Compliance(Schema):
         "The only registries that images may come from; none: any.", ["registry.example"], default_factory=list
     )
     image_digests: bool = options("Whether images must be named by digest.", default=False)
+    reviewed_apps: bool = options(
+        "Whether apps are deployed only as they were reviewed with `wecityctl app`.", default=False
+    )
     data_classes: dict[model.DataClass, DataRule] = options(
         "Tighter rules by class of data.", {"L4": {"zones": ["extranet"]}}, default_factory=dict
     )

@@ -1,4 +1,4 @@
-"""The six kinds of documents, each with its envelope."""
+"""The kinds of documents, each with its envelope."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from wecityctl.spec.schema.base import (
     AppMetadata,
     CityMetadata,
     CloudMetadata,
+    LifecycleMetadata,
     PlatformMetadata,
     Schema,
     TenantMetadata,
@@ -18,9 +19,12 @@ from wecityctl.spec.schema.base import (
     options,
 )
 from wecityctl.spec.schema.city import CitySpec, CloudSpec
+from wecityctl.spec.schema.lifecycles import LifecycleSpec
 from wecityctl.spec.schema.waivers import WaiverSpec
 
 API_VERSION = "wecity.dev/v1alpha1"
+# Kinds whose documents belong to a tenant: two tenants may have documents of the same name.
+OF_TENANTS = ("App", "Lifecycle")
 ApiVersion = Literal["wecity.dev/v1alpha1"]
 _VERSION_TEXT = "The version of this format."
 
@@ -79,8 +83,17 @@ class WaiverDocument(Schema):
     spec: WaiverSpec = options("What it asks for.")
 
 
+class LifecycleDocument(Schema):
+    """What was done with an app and by whom: submitted, reviewed, published, suspended, retired."""
+
+    api_version: ApiVersion = options(_VERSION_TEXT)
+    kind: Literal["Lifecycle"] = options("The kind of document.")
+    metadata: LifecycleMetadata = options("What identifies it.")
+    spec: LifecycleSpec = options("What was done.")
+
+
 DocumentSchema: TypeAlias = (
-    CityDocument | CloudDocument | PlatformDocument | TenantDocument | AppDocument | WaiverDocument
+    CityDocument | CloudDocument | PlatformDocument | TenantDocument | AppDocument | WaiverDocument | LifecycleDocument
 )
 KINDS: Mapping[str, type[DocumentSchema]] = MappingProxyType(
     {
@@ -90,5 +103,6 @@ KINDS: Mapping[str, type[DocumentSchema]] = MappingProxyType(
         "Tenant": TenantDocument,
         "App": AppDocument,
         "Waiver": WaiverDocument,
+        "Lifecycle": LifecycleDocument,
     }
 )

@@ -64,6 +64,7 @@ def _name_type(limit: int, *, letter_first: bool = False) -> Any:
 
 
 MAX_ARGUMENT = 130_000
+MAX_NOTE = 1000
 # With the longest host of a route (60) and a dot, what the gateway's table of names takes: 238 characters.
 MAX_DOMAIN = 177
 # Short enough that a stack's name, `<city>.tenant.<tenant>.<cloud>`, stays below the engine's 100 characters.
@@ -351,6 +352,28 @@ def _date(text: str) -> str:
     raise refuse(f"{shorten(text)!r} is not a date", "a date such as 2027-03-31")
 
 
+def _timestamp(text: str) -> str:
+    try:
+        if "T" in text and datetime.datetime.fromisoformat(text).tzinfo is not None:
+            return text
+    except ValueError:
+        pass
+    raise refuse(f"{shorten(text)!r} is not a time", "a time with its zone such as 2026-11-27T09:30:00+08:00")
+
+
+def _note(text: str) -> str:
+    if text.strip() and len(text) <= MAX_NOTE and "\n" not in text and text == text.strip():
+        return text
+    raise refuse(f"{shorten(text)!r} is no note", f"a text of at most {MAX_NOTE} characters on one line")
+
+
+def _moved_app(text: str) -> str:
+    kind, _, name = text.partition("/")
+    if kind == "app" and len(name) <= 40 and re.fullmatch(_SERVICE, name):
+        return text
+    raise refuse(f"{shorten(text)!r} is no app", "app/ and the app's name, such as app/health-code")
+
+
 def _title(text: str) -> str:
     expected = "a title of at most 200 characters on one line"
     if not text.strip():
@@ -383,6 +406,9 @@ Caller = checked(_caller, pattern=r"^[0-9.]+/[0-9]+$")
 Address = checked(_address, pattern=r"^([0-9.]+)?$")
 Digest = checked(_digest, pattern="^sha256:[0-9a-f]{64}$")
 Date = checked(_date, format="date")
+Timestamp = checked(_timestamp, format="date-time")
+Note = checked(_note, minLength=1, maxLength=MAX_NOTE)
+MovedApp = checked(_moved_app, pattern=f"^app/{_SERVICE}$")
 Domain = checked(_domain, format="hostname")
 RouteHost = checked(_route_host, pattern=rf"^{_LABEL}(?:\.{_LABEL})*$")
 RoutePath = checked(_route_path, pattern="^/")

@@ -39,6 +39,11 @@ add_header Strict-Transport-Security $strict_transport always;
 proxy_hide_header Strict-Transport-Security;
 """
 
+_SUSPENDED = (
+    "<!doctype html><meta charset=utf-8><title>{app}: suspended · 暂停服务</title><h1>{app}</h1>"
+    "<p>This service is suspended.<p>该服务已暂停。"
+)
+
 
 def render_routes(domain: str, city: str, routes: Sequence[RouteTarget], *, tls: bool = False) -> str:
     """The nginx servers of one entry point.
@@ -61,16 +66,26 @@ def _server(name: str, listen: str, content: str) -> str:
 
 def _locations(route: RouteTarget, number: int) -> str:
     """The location of the route's path and everything below it, but not of paths that merely share the prefix."""
+    body = _suspended(route) if route.is_suspended else _proxied(route, number)
+    path = route.path.rstrip("/")
+    return f"  location = {path} {body}  location ^~ {path}/ {body}" if path else f"  location / {body}"
+
+
+def _suspended(route: RouteTarget) -> str:
+    """The page that says that the app is suspended. Caches do not keep answers of this status by themselves."""
+    page = _SUSPENDED.format(app=html.escape(route.app))
+    return f"{{\n    default_type 'text/html; charset=utf-8';\n    return 503 '{page}';\n  }}\n"
+
+
+def _proxied(route: RouteTarget, number: int) -> str:
     upstream = route.external_host or f"{route.service}.{route.namespace}.svc.cluster.local"
-    body = (
+    return (
         "{\n"
         f"    set $upstream_{number} {upstream};\n"
         f"    proxy_pass {'https' if route.tls else 'http'}://$upstream_{number}:{route.external_port or route.port};\n"
         + (_known_by(f"{route.service}.{route.namespace}.svc") if route.tls else "")
         + "  }\n"
     )
-    path = route.path.rstrip("/")
-    return f"  location = {path} {body}  location ^~ {path}/ {body}" if path else f"  location / {body}"
 
 
 def _known_by(name: str) -> str:
@@ -86,7 +101,11 @@ def _known_by(name: str) -> str:
 
 def _index(city: str, routes: Sequence[RouteTarget]) -> str:
     """The index page at the city's own domain, with the apps that this entry point serves."""
-    items = "".join(f"<li><a href=//{route.host}{route.path}>{html.escape(route.app)}</a>" for route in routes)
+    items = "".join(
+        f"<li><a href=//{route.host}{route.path}>{html.escape(route.app)}</a>"
+        for route in routes
+        if not route.is_suspended
+    )
     page = f"<!doctype html><meta charset=utf-8><title>{city}</title><h1>{city}</h1><ul>{items}</ul>"
     parts = [page[start : start + _NGINX_TEXT] for start in range(0, len(page), _NGINX_TEXT)]
     answer = f"return 200 '{page}';"

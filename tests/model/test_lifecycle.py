@@ -1,0 +1,57 @@
+"""The digest of what an app says, and the stages of its life."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from wecityctl.model.city import App, Component, Route
+from wecityctl.model.lifecycle import Action, Stage, content_digest, stage_after
+
+APP = App(
+    "code", "health", "draft", "internet", "L1", (Component("web", "registry.example/web:1", ports={"http": 80}),)
+)
+
+
+def test_the_digest_is_that_of_earlier_releases() -> None:
+    """A digest that differs makes every recorded review void: new fields have defaults, and those do not count."""
+    assert content_digest(APP) == "sha256:03b1b20d8357209b83c63e9ef2464569da67df2464b07370a2d95bc0623a37fe"
+
+
+def test_the_stage_does_not_count_and_everything_else_does() -> None:
+    assert content_digest(replace(APP, stage="published")) == content_digest(APP)
+    assert content_digest(replace(APP, channels=())) == content_digest(APP)
+    ports = {"b": 1, "a": 2}
+    web = APP.components[0]
+    changed = [
+        replace(APP, data_class="L2"),
+        replace(APP, route=Route("code")),
+        replace(APP, labels={"tier": "gold"}),
+        replace(APP, components=(replace(web, image="registry.example/web:2"),)),
+        replace(APP, components=(replace(web, ports=ports),)),
+        # The first port is the main one.
+        replace(APP, components=(replace(web, ports=dict(reversed(ports.items()))),)),
+        replace(APP, components=(replace(web, env={"A": "1"}),)),
+    ]
+    assert len({content_digest(item) for item in (APP, *changed)}) == len(changed) + 1
+
+
+@pytest.mark.parametrize(
+    ("action", "before", "after"),
+    [
+        ("submit", "draft", "draft"),
+        ("submit", "published", "published"),
+        ("review", "draft", "reviewed"),
+        ("review", "retired", "reviewed"),
+        ("review", "published", "published"),
+        ("review", "suspended", "suspended"),
+        ("reject", "published", "published"),
+        ("publish", "reviewed", "published"),
+        ("suspend", "published", "suspended"),
+        ("resume", "suspended", "published"),
+        ("retire", "suspended", "retired"),
+    ],
+)
+def test_a_published_app_serves_while_its_next_version_is_reviewed(action: Action, before: Stage, after: Stage) -> None:
+    assert stage_after(action, before) == after
