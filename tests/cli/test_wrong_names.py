@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,9 @@ def test_a_full_output_is_an_error_with_its_code(command: str, tmp_path: Path) -
 
 def test_doctor_has_something_to_say_in_every_line(tmp_path: Path) -> None:
     lines = wecityctl("doctor", home=tmp_path).stdout.splitlines()
-    assert not [line for line in lines if ":  " in line or line.rstrip().endswith((":", "is missing"))]
+    assert not [line for line in lines if ":  " in line or line.rstrip().endswith(":")]
+    # What is missing is followed by how to obtain it.
+    assert all(after.startswith("    → ") for line, after in pairwise(lines) if line.endswith("is missing"))
     assert any("kubernetes-plugin: not needed, because" in line for line in lines)
 
 
