@@ -25,7 +25,8 @@ from stacks.stack_references import KnownEndpoint
 from wecityctl.model import naming
 from wecityctl.model.catalogue import Binding as BindingType
 from wecityctl.model.catalogue import credential_key
-from wecityctl.model.city import Use
+from wecityctl.model.city import App, AppUse, Use
+from wecityctl.model.provided import AUTHORITY_ENTRY, BINDING_TYPE, ProvidedPort
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, speaks_tls
 from wecityctl.model.variables import BINDING_ROOT
@@ -63,6 +64,22 @@ def bind(scope: Scope, user: Consumer, use: Use, namespace: str, endpoint: Known
     secret = scope.add(pods.secret(namespace, name, values, f"servicebinding.io/{name_of_type}"))
     content = pulumi.Output.all(**values).apply(pods.content_digest)
     return Binding(use.alias, secret, name, content)
+
+
+def bind_app(scope: Scope, user: App, use: AppUse, target: ProvidedPort, host: pulumi.Input[str], port: int) -> Binding:
+    """Write the binding of a use of another app into the user's namespace; `scope` is the user's scope.
+
+    The address follows from the files and the clouds, so that no stack of a tenant waits for that of another one.
+    """
+    values: dict[str, Any] = {"type": BINDING_TYPE, "provider": "wecity"}
+    uri = pulumi.Output.from_input(host).apply(lambda known: target.uri(known, port))
+    values |= {"host": host, "port": str(port), "uri": uri}
+    if target.is_tls:
+        values[AUTHORITY_ENTRY] = secret_value(scope.inputs, SERVICE_AUTHORITY_KEY)
+    name = naming.binding_secret(user.name, use.alias)
+    namespace = naming.tenant_namespace(user.tenant, user.zone)
+    secret = scope.add(pods.secret(namespace, name, values, f"servicebinding.io/{BINDING_TYPE}"))
+    return Binding(use.alias, secret, name, pulumi.Output.all(**values).apply(pods.content_digest))
 
 
 def provision(

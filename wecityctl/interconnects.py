@@ -14,11 +14,13 @@ from typing import TypeAlias
 from wecityctl.errors import ConfigurationError
 from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
-from wecityctl.model.city import App, Capability, City, Cloud, Flow, Use
+from wecityctl.model.city import App, AppUse, Capability, City, Cloud, Flow, Use
 from wecityctl.model.entries import gateway_of
+from wecityctl.model.provided import ProvidedPort, calls
 from wecityctl.model.requirements import uses_of
 from wecityctl.placement import Placement
 from wecityctl.placement.interconnect import (
+    app_use_flow,
     interconnect_flow,
     is_apart,
     is_closed,
@@ -52,6 +54,23 @@ class UseInterconnect:
 
 
 @dataclass(frozen=True, slots=True)
+class AppUseInterconnect:
+    """An app's use of an app on another cloud. `source` and `target` are clouds; `used` is the port there."""
+
+    app: App
+    use: AppUse
+    used: ProvidedPort
+    source: str
+    target: str
+    flow: Flow
+
+    @property
+    def subject(self) -> str:
+        """The name under which the node port of the target is registered: `tenant/app/name`."""
+        return self.used.subject
+
+
+@dataclass(frozen=True, slots=True)
 class RouteInterconnect:
     """The route from the entry point to an app on another cloud. `source` and `target` are clouds."""
 
@@ -66,7 +85,7 @@ class RouteInterconnect:
         return f"{self.app.tenant}/{self.app.name}"
 
 
-AnyInterconnect: TypeAlias = UseInterconnect | RouteInterconnect
+AnyInterconnect: TypeAlias = UseInterconnect | AppUseInterconnect | RouteInterconnect
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +95,21 @@ class Interconnects:
     uses: tuple[UseInterconnect, ...] = ()
     routes: tuple[RouteInterconnect, ...] = ()
     ports: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    app_uses: tuple[AppUseInterconnect, ...] = ()
 
     def __iter__(self) -> Iterator[AnyInterconnect]:
         yield from self.uses
+        yield from self.app_uses
         yield from self.routes
 
     def use(self, app: App, alias: str) -> UseInterconnect | None:
         """Return the interconnect of the app's use with this alias; `None` if both are on one cloud."""
         mine = (item for item in self.uses if (item.app.tenant, item.app.name) == (app.tenant, app.name))
+        return next((item for item in mine if item.use.alias == alias), None)
+
+    def app_use(self, app: App, alias: str) -> AppUseInterconnect | None:
+        """Return the interconnect of the app's use of another app with this alias; `None` if both are on one cloud."""
+        mine = (item for item in self.app_uses if (item.app.tenant, item.app.name) == (app.tenant, app.name))
         return next((item for item in mine if item.use.alias == alias), None)
 
     def route(self, app: App) -> RouteInterconnect | None:
@@ -115,8 +141,9 @@ def find_interconnects(city: City, catalogue: Catalogue, placement: Placement) -
     """
     refused: list[str] = list(_capabilities_apart(city, catalogue, placement))
     uses = tuple(_uses(city, catalogue, placement, refused))
+    app_uses = tuple(_app_uses(city, placement, refused))
     routes = tuple(_routes(city, placement, refused))
-    found: tuple[AnyInterconnect, ...] = (*uses, *routes)
+    found: tuple[AnyInterconnect, ...] = (*uses, *app_uses, *routes)
     for pair in dict.fromkeys((item.source, item.target) for item in found):
         refused += _apart(*map(city.cloud, pair))
     for cloud in dict.fromkeys(item.target for item in found):
@@ -130,12 +157,14 @@ def find_interconnects(city: City, catalogue: Catalogue, placement: Placement) -
             resolution="declare the flow, or pin both to one cloud (spec.cloud); "
             "`wecityctl place PATH --explain` says why they lie where they do",
         )
-    return Interconnects(uses, routes, _ports(city, found))
+    return Interconnects(uses, routes, _ports(city, found), app_uses)
 
 
 def _encrypted(city: City, catalogue: Catalogue, item: AnyInterconnect) -> bool:
     if isinstance(item, UseInterconnect):
         by_protocol = use_is_encrypted(item.capability, catalogue)
+    elif isinstance(item, AppUseInterconnect):
+        by_protocol = item.used.is_tls
     else:
         by_protocol = route_is_encrypted(item.app)
     return by_protocol or all(city.cloud(name).interconnect.encrypted for name in (item.source, item.target))
@@ -159,6 +188,22 @@ def _uses(city: City, catalogue: Catalogue, placement: Placement, refused: list[
                 refused.append(f"{who}: {_needed(app.zone, zone, catalogue[capability.type].port)}")
             else:
                 yield UseInterconnect(app, use, capability, source, target, flow)
+
+
+def _app_uses(city: City, placement: Placement, refused: list[str]) -> Iterator[AppUseInterconnect]:
+    for app, use, used in calls(city):
+        source = placement.apps.get((app.tenant, app.name), "")
+        target = placement.apps.get((use.tenant, use.app), "")
+        if source == target:
+            continue
+        who = f"app {app.tenant}/{app.name} on cloud {source} uses app {use.tenant}/{use.app} on cloud {target}"
+        flow = app_use_flow(city, app, used)
+        if is_closed(city, used.app.zone):
+            refused.append(f"{who}: {_closed(used.app.zone)}")
+        elif flow is None:
+            refused.append(f"{who}: {_needed(app.zone, used.app.zone, used.port)}")
+        else:
+            yield AppUseInterconnect(app, use, used, source, target, flow)
 
 
 def _capabilities_apart(city: City, catalogue: Catalogue, placement: Placement) -> Iterator[str]:

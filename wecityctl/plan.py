@@ -18,6 +18,7 @@ from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Use
 from wecityctl.model.entries import certificate_keys, gateway_of
 from wecityctl.model.outputs import LayerName
+from wecityctl.model.provided import uses_of as app_uses_of
 from wecityctl.model.requirements import Consumer, in_order, uses_of
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, app_certificate_keys, speaks_tls
 from wecityctl.model.service_tls import certificate_keys as service_certificate_keys
@@ -253,7 +254,9 @@ def _tenant_stacks(
                 if item.source == cloud and item.app.tenant == tenant.name
             }
             bindings = [key for app, use in uses for key in _credentials(city, catalogue, app, use)]
-            is_client = any(speaks_tls(city.capability(use.capability), catalogue) for _, use in uses)
+            is_client = any(speaks_tls(city.capability(use.capability), catalogue) for _, use in uses) or any(
+                target.is_tls for app in apps for _, target in app_uses_of(city, app)
+            )
             own = [
                 naming.tenant_key(tenant.name, name)
                 for name in sorted({name for app in apps for part in app.components for name in part.secrets})

@@ -41,6 +41,14 @@ class Session:
     images: Mapping[str, str]
     positions: Positions
     placement: Placement = field(default_factory=lambda: Placement({}, {}, ""))
+    # The chosen environment; empty for the city's default one.
+    environment: str = ""
+
+    @property
+    def arguments(self) -> str:
+        """The arguments of a command on this city, for messages: the path, and the environment unless it is default."""
+        chosen = f" --env {self.environment}" if self.environment else ""
+        return f"{self.path}{chosen}"
 
     def only(self, patterns: tuple[str, ...]) -> Session:
         """Return a session for the matching stacks and what they depend on; for all stacks if `patterns` is empty."""
@@ -125,6 +133,7 @@ def open_session(
         image_references(city, catalogue),
         loaded.positions,
         placement,
+        "" if loaded.is_default else loaded.environment,
     )
 
 

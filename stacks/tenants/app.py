@@ -11,25 +11,25 @@ import hmac
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pulumi
 
 from stacks import network_policies, node_affinity, pods
 from stacks.base.kubernetes import priority_class
-from stacks.objects import KubernetesObject, Manifest, Scope, secret_value
+from stacks.objects import KubernetesObject, Manifest, Scope, secret_value, unknown
 from stacks.platforms import tls
-from stacks.provisioning import Binding, bind, provision
+from stacks.provisioning import Binding, bind, bind_app, provision
 from stacks.stack_references import KnownEndpoint, base_outputs, endpoint, entry_endpoint
 from stacks.tenants import jobs
 from stacks.tenants.probes import probes_of
 from stacks.tenants.scaling import is_autoscaled, stated_replicas
-from wecityctl.model import naming
+from wecityctl.model import naming, provided
 from wecityctl.model.binding_values import Reference, parts
-from wecityctl.model.city import App, Component, Use
+from wecityctl.model.city import App, AppUse, Component, Use
 from wecityctl.model.entries import entry_of
 from wecityctl.model.naming import COMPONENT_LABEL, DATA_CLASS_LABEL, NAME_LABEL, PART_OF_LABEL
-from wecityctl.model.outputs import RouteTarget
+from wecityctl.model.outputs import ProvidedAddress, RouteTarget, UsedAddress
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import app_certificate_key
 from wecityctl.model.variables import BINDING_ROOT, TLS_DIRECTORY, literal, own_variables, secret_variable
@@ -55,6 +55,7 @@ class Application(pulumi.ComponentResource):
         self._across = {use.alias: inputs.interconnects.use(app, use.alias) is not None for use in app.uses}
         self._endpoints = {use.alias: self._endpoint(use, across=self._across[use.alias]) for use in app.uses}
         self._rooms = [room for use in app.uses if not self._across[use.alias] for room in self._room(use)]
+        self._called = tuple(provided.uses_of(inputs.city, app))
         self.routes = self._routes()
 
     def register_workloads(self, namespace: KubernetesObject, guardrails: Sequence[KubernetesObject]) -> None:
@@ -67,8 +68,9 @@ class Application(pulumi.ComponentResource):
         # immutable.
         home = self.scope.within(self, {**app.labels, **self.scope.labels}, namespace)
         account = home.add(pods.service_account(self.namespace, app.name))
-        flows = home.add_all([*self._inner_flows(), *self._flows()])
+        flows = home.add_all([*self._inner_flows(), *self._flows(), *self._calls(), *self._callers()])
         bindings = [bind(home, Consumer.of(app), use, self.namespace, self._endpoints[use.alias]) for use in app.uses]
+        bindings += [bind_app(home, app, use, target, *self._address(use, target)) for use, target in self._called]
         ready = home.after(*guardrails, account, *flows, *(binding.secret for binding in bindings), *self._rooms)
         before = [part for part in app.components if part.run == "before-release"]
         released = ready.after(*(job for part in before for job in self._add_component(home, ready, part, bindings)))
@@ -157,6 +159,87 @@ class Application(pulumi.ComponentResource):
                 ingress=[network_policies.from_peer(source, [known.port])],
             )
 
+    def _calls(self) -> Iterator[Manifest]:
+        """Yield a network policy for each use of another app: from the app's pods to the component's, on its port.
+
+        The other side is opened by the stack of the provider's tenant (`_callers`).
+        """
+        for use, target in self._called:
+            name = naming.fit(f"{self.app.name}-to-{use.alias}")
+            if self.scope.inputs.interconnects.app_use(self.app, use.alias) is not None:
+                leaves = network_policies.to_outside(*self._address(use, target))
+                yield network_policies.policy(self.namespace, name, self.pod_labels, egress=[leaves])
+                continue
+            labels = {NAME_LABEL: target.app.name, PART_OF_LABEL: target.app.tenant}
+            labels[COMPONENT_LABEL] = target.component.name
+            yield network_policies.policy(
+                self.namespace,
+                name,
+                self.pod_labels,
+                egress=[network_policies.to_peer(self._peer(target.namespace, labels), [target.port])],
+            )
+
+    def _callers(self) -> Iterator[Manifest]:
+        """Yield a network policy for each port that the app provides: from the pods of the apps that use it."""
+        rules: dict[str, list[Manifest]] = {}
+        targets: dict[str, provided.ProvidedPort] = {}
+        inputs = self.scope.inputs
+        for user, use, target in provided.users_of(inputs.city, self.app):
+            targets[target.provided.name] = target
+            known = rules.setdefault(target.provided.name, [])
+            across = inputs.interconnects.app_use(user, use.alias)
+            if across is not None:
+                # Policies apply after translation of the node port: to the component's own port.
+                found = network_policies.from_outside(inputs.reach[across.source].sources, target.port)
+            else:
+                labels = {NAME_LABEL: user.name, PART_OF_LABEL: user.tenant}
+                peer = self._peer(naming.tenant_namespace(user.tenant, user.zone), labels)
+                found = [network_policies.from_peer(peer, [target.port])]
+            known += [rule for rule in found if rule not in known]
+        for name, target in targets.items():
+            yield network_policies.policy(
+                self.namespace,
+                naming.fit(f"{self.app.name}-provides-{name}"),
+                self._component_labels(target.component),
+                ingress=rules[name],
+            )
+
+    def _address(self, use: AppUse, target: provided.ProvidedPort) -> tuple[pulumi.Input[str], int]:
+        """Host and port of another app: its Service or, on another cloud, its node port there."""
+        inputs = self.scope.inputs
+        across = inputs.interconnects.app_use(self.app, use.alias)
+        if across is None:
+            return target.host, target.port
+        port = inputs.interconnects.port(across.target, across.subject)
+        return inputs.reach[across.target].address or unknown(), port
+
+    def provided_addresses(self) -> Iterator[ProvidedAddress]:
+        """Yield the addresses of what the app provides."""
+        inputs = self.scope.inputs
+        cloud = inputs.stack.cloud
+        for item in self.app.provides:
+            target = provided.target_of(self.app, item)
+            if target is None:
+                continue
+            node_port = inputs.interconnects.port(cloud, target.subject)
+            outside = (inputs.reach[cloud].address, node_port) if node_port else ("", 0)
+            yield ProvidedAddress(self.app.name, item.name, target.host, target.port, *outside)
+
+    def used_addresses(self) -> Iterator[UsedAddress]:
+        """Yield the addresses of what the app uses; unknown ones pass through to the outputs."""
+        for use in self.app.uses:
+            known: Any = self._endpoints[use.alias]
+            yield UsedAddress(self.app.name, use.alias, use.capability, known.host, known.port)
+        for call, target in self._called:
+            host, port = self._address(call, target)
+            yield UsedAddress(self.app.name, call.alias, target.subject, cast("str", host), port)
+
+    def _peer(self, namespace: str, labels: dict[str, str]) -> Manifest:
+        """A peer: pods of another app. Within the own namespace it names no namespace, as deployers may write it."""
+        if namespace == self.namespace:
+            return {"podSelector": {"matchLabels": labels}}
+        return network_policies.pods_of(namespace, labels)
+
     def _add_component(
         self, home: Scope, ready: Scope, component: Component, bindings: list[Binding]
     ) -> list[KubernetesObject]:
@@ -202,7 +285,7 @@ class Application(pulumi.ComponentResource):
         return []
 
     def _services(self, component: Component, workload: str) -> Iterator[Manifest]:
-        """Yield the Service of a component with ports, and that for a gateway on another cloud."""
+        """Yield the Service of a component with ports, and those for a gateway and for apps on other clouds."""
         if not component.ports:
             return
         labels = self._component_labels(component)
@@ -212,6 +295,15 @@ class Application(pulumi.ComponentResource):
             assert port is not None
             target = next(key for key, number in component.ports.items() if number == port)
             services.append(pods.node_port_service(self.namespace, name, labels, port, target, self._node_port))
+        for item in self.app.provides:
+            found = provided.target_of(self.app, item)
+            if found is None or found.component is not component:
+                continue
+            node_port = self.scope.inputs.interconnects.port(self.scope.inputs.stack.cloud, found.subject)
+            if node_port:
+                name = naming.provided_service(workload, item.name)
+                target = next(key for key, number in component.ports.items() if number == found.port)
+                services.append(pods.node_port_service(self.namespace, name, labels, found.port, target, node_port))
         for service in services:
             if not is_autoscaled(self.app, component) and not stated_replicas(self.app, component):
                 # A Service without pods never becomes ready, and the official plug-in would wait for it.

@@ -84,8 +84,9 @@ def _counts(apps: Sequence[App], flows: int, *, several_clouds: bool) -> dict[st
     # Of a schedule: the runs that are kept, and a running one.
     kept_jobs = (2 * jobs.KEPT + 1) * len(scheduled) + sum(part.is_job and not part.schedule for part in parts)
     deployments = _most(len(serving))
-    # A component has a Service and, for a gateway on another cloud, a second one with a node port.
-    services = _most(2 * len(serving))
+    # A component has a Service and, for a gateway on another cloud, a second one with a node port; so has each provided
+    # port for apps on other clouds.
+    services = _most(2 * len(serving) + (sum(len(app.provides) for app in apps) if several_clouds else 0))
     return {
         "pods": _most(pods + len(parts)),
         "services": services,
@@ -93,7 +94,7 @@ def _counts(apps: Sequence[App], flows: int, *, several_clouds: bool) -> dict[st
         "services.loadbalancers": 0,
         "configmaps": _most(len(parts) + 1),
         # A component has one of its own and a certificate; each use has one.
-        "secrets": _most(2 * len(parts) + sum(len(app.uses) for app in apps)),
+        "secrets": _most(2 * len(parts) + sum(len(app.uses) + len(app.app_uses) for app in apps)),
         "persistentvolumeclaims": LEAST,
         "count/serviceaccounts": _most(len(apps) + 1),
         "count/deployments.apps": deployments,
@@ -102,8 +103,10 @@ def _counts(apps: Sequence[App], flows: int, *, several_clouds: bool) -> dict[st
         "count/cronjobs.batch": _most(len(scheduled)),
         "count/horizontalpodautoscalers.autoscaling": deployments,
         "count/poddisruptionbudgets.policy": deployments,
-        # Two of the namespace, those of its zone; two of an app, and one for each use.
-        "count/networkpolicies.networking.k8s.io": _most(2 + flows + sum(2 + len(app.uses) for app in apps)),
+        # Two of the namespace, those of its zone; two of an app, and one for each use and for each provided port.
+        "count/networkpolicies.networking.k8s.io": _most(
+            2 + flows + sum(2 + len(app.uses) + len(app.app_uses) + len(app.provides) for app in apps)
+        ),
     }
 
 

@@ -41,6 +41,8 @@ def run(inputs: StackInputs) -> dict[str, Any]:
             tuple(place.namespace for place in places.values()),
             tuple(routes),
             tuple(app.name for app in apps),
+            tuple(item for application in applications for item in application.provided_addresses()),
+            tuple(item for application in applications for item in application.used_addresses()),
         )
     )
 

@@ -79,6 +79,8 @@ def problem_of(words: list[str]) -> str:
             alternatives = word.split("/") if "/" in word else word.split(",")
             if longer not in known and all(f"{name} {each}".strip() in known for each in alternatives):
                 return ""
+            if longer not in known and (default := getattr(command, "default", "")):
+                longer = f"{name} {default}".strip()
             if longer not in known:
                 return f"there is no command `{PROGRAM} {longer}`"
             name, command = longer, known[longer]

@@ -30,9 +30,10 @@ def city(home: Machine) -> CityFiles:
         "zones": [{"name": "internet", "kind": "internet"}],
         "images": {"source": "built", "architectures": ["amd64"]},
     }
-    trees = app("trees", "parks", uses=({"capability": "postgresql", "as": "db"},))
+    uses = ({"app": "library/shelves", "as": "shelves"}, {"capability": "postgresql", "as": "db"})
+    trees = app("trees", "parks", uses=uses)
     web = trees["spec"]["components"][0]
-    web["env"] = {"VERSION": "1", "DATABASE_URL": "${db.uri}"}
+    web["env"] = {"VERSION": "1", "DATABASE_URL": "${db.uri}", "SHELVES": "${shelves.uri}"}
     job = {"image": "catalogue:sample-app", "resources": {"cpu": "20m", "memory": "64Mi"}}
     trees["spec"]["components"] += [
         {
@@ -55,12 +56,19 @@ def city(home: Machine) -> CityFiles:
     trees["spec"]["components"].append(
         {**job, "name": "files", "port": 8080, "volumes": [{"name": "uploads", "path": "/data", "size": "64Mi"}]}
     )
+    shelves = app("shelves", "library")
+    shelves["spec"]["provides"] = [{"name": "api", "to": ["parks/*"]}]
+    for other in (shelves, ponds := app("ponds", "parks")):
+        del other["spec"]["route"]
     documents = [
         document("City", NAME, spec),
         document("Cloud", "main", {"provider": "local", "zones": ["internet"], "local": {"nodes": "real"}}),
         document("Platform", "application", {"capabilities": [{"name": "gateway"}, {"name": "postgresql"}]}),
         tenant("parks"),
+        tenant("library"),
         trees,
+        ponds,
+        shelves,
     ]
     return CityFiles(home.root / "city", {"city.yaml": documents}).save()
 
@@ -98,6 +106,64 @@ def test_the_migration_runs_before_the_first_version(home: Machine, city: CityFi
     told = cluster.kubectl("logs", "-n", SPACE, f"job/{job['metadata']['name']}")  # type: ignore[index]
     assert told.strip() == "migrating to 1 in /parks_trees_db"
     home.run("preview", city, "--detailed-exitcode")
+
+
+CALL = """
+import os, sys, urllib.request
+address = sys.argv[1] if len(sys.argv) > 1 else os.environ["SHELVES"]
+print(urllib.request.urlopen(f"{address}/healthz", timeout=3).status)
+"""
+
+
+def call(cluster: Cluster, app: str, *address: str, namespace: str = SPACE) -> str:
+    """What a pod of the app gets from the address, by default that of its binding."""
+    pod = ("exec", "-n", namespace, f"deploy/{app}-web")
+    return cluster.kubectl(*pod, "--", "python3", "-c", CALL, *address).strip()
+
+
+def test_an_app_calls_the_app_that_it_uses_and_a_foreign_one_does_not(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    assert call(cluster, "trees") == "200"
+    address = "http://shelves-web.library-internet.svc.cluster.local:8080"
+    read = ("exec", "-n", SPACE, "deploy/trees-web", "--", "cat", "/bindings/shelves/uri")
+    assert cluster.kubectl(*read) == address
+    # Of the same tenant and namespace, allowed by the provider, and without a use; and the way back.
+    for other, namespace, to in (
+        ("ponds", SPACE, address),
+        ("shelves", "library-internet", f"http://trees-web.{SPACE}.svc.cluster.local:8080"),
+    ):
+        with pytest.raises(AssertionError, match="timed out"):
+            call(cluster, other, to, namespace=namespace)
+    addresses = home.run("status", city, "-o", "json").json()["addresses"]
+    found = {(item["app"], item["way"], item["name"]): item["address"] for item in addresses}
+    assert found[("parks/trees", "uses", "shelves")] == address.removeprefix("http://")
+    assert found[("library/shelves", "provides", "api")] == address.removeprefix("http://")
+    assert found[("parks/trees", "route", "")] == f"trees.{NAME}.gov.example/"
+
+
+def test_one_side_alone_opens_nothing(cluster: Cluster) -> None:
+    """Without the provider's policy the user's does not help, nor the reverse."""
+    for namespace, name in (("library-internet", "shelves-provides-api"), (SPACE, "trees-to-shelves")):
+        spec = cluster.get("networkpolicy", name, "-n", namespace)["spec"]
+        patch(cluster, namespace, name, {**spec, "ingress": [], "egress": []})
+        eventually(lambda: is_refused(cluster))
+        patch(cluster, namespace, name, spec)
+        eventually(lambda: not is_refused(cluster))
+
+
+def patch(cluster: Cluster, namespace: str, name: str, spec: dict[str, object]) -> None:
+    """Give a network policy another specification."""
+    text = json.dumps([{"op": "replace", "path": "/spec", "value": spec}])
+    cluster.kubectl("patch", "networkpolicy", name, "-n", namespace, "--type=json", "-p", text)
+
+
+def is_refused(cluster: Cluster) -> bool:
+    """Whether the app does not reach the one that it uses."""
+    try:
+        return call(cluster, "trees") != "200"
+    except AssertionError:
+        return True
 
 
 def test_a_failing_migration_leaves_the_version_serving(home: Machine, city: CityFiles, cluster: Cluster) -> None:

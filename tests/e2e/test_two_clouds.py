@@ -73,8 +73,8 @@ class TwoClouds:
         found: dict[str, Any] = json.loads(lines[-1])
         return found
 
-    def binding(self) -> dict[str, str]:
-        data = self.north.get("secret", "harbour-binding-db", "-n", PORTS)["data"]
+    def binding(self, alias: str = "db") -> dict[str, str]:
+        data = self.north.get("secret", f"harbour-binding-{alias}", "-n", PORTS)["data"]
         return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
@@ -84,10 +84,12 @@ def city(directory: Path) -> CityFiles:
     def cloud(name: str, *zones: str) -> dict[str, Any]:
         return document("Cloud", name, {"provider": "local", "local": {"nodes": "real"}, "zones": list(zones)})
 
-    harbour = app("harbour", "port-authority", uses=({"capability": "postgresql", "as": "db"},))
+    uses = ({"app": "waterways/tide", "as": "tide"}, {"capability": "postgresql", "as": "db"})
+    harbour = app("harbour", "port-authority", uses=uses)
     quiet, tide = app("quiet", "port-authority"), app("tide", "waterways")
     for each, place in ((harbour, "north"), (quiet, "north"), (tide, "south")):
         each["spec"]["cloud"] = place
+    tide["spec"]["provides"] = [{"name": "berths", "to": ["port-authority/harbour"]}]
     capabilities = [
         {"name": "gateway", "cloud": "north"},
         {"name": "postgresql", "cloud": "south", "zone": "exchange", "storage": "1Gi"},
@@ -183,6 +185,18 @@ def test_an_app_without_the_use_does_not_get_across(two: TwoClouds) -> None:
     host, port = two.binding()["host"], two.binding()["port"]
     assert two.check(two.north, PORTS, HARBOUR, "tcp", host, port)["ok"]
     seen = two.check(two.north, PORTS, QUIET, "--timeout", "2", "tcp", host, port)
+    assert seen["error"] == "TimeoutError", seen
+
+
+def test_an_app_reaches_the_app_that_it_uses_on_the_other_cloud(two: TwoClouds) -> None:
+    binding = two.binding("tide")
+    assert binding["uri"] == f"http://{binding['host']}:{binding['port']}"
+    (port,) = two.south.get("service", "tide-web-berths-crossing", "-n", "waterways-internet")["spec"]["ports"]
+    assert str(port["nodePort"]) == binding["port"]
+    read = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).status)"
+    inside = ("exec", "-n", PORTS, HARBOUR, "--", "python3", "-c", read, f"{binding['uri']}/healthz")
+    assert two.north.kubectl(*inside).strip() == "200"
+    seen = two.check(two.north, PORTS, QUIET, "--timeout", "2", "tcp", binding["host"], binding["port"])
     assert seen["error"] == "TimeoutError", seen
 
 

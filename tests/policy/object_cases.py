@@ -10,7 +10,7 @@ rule and its admission policy draw the same line.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,18 @@ from typing import Any
 import yaml
 
 from stacks.catalogue import load_catalogue
-from tests.stacks.cities import IMAGES, city
-from wecityctl.model.city import Administrators, City, Cloud, Compliance, KubernetesSettings, Quota, Tenant
+from tests.stacks.cities import IMAGES, app, city
+from wecityctl.model.city import (
+    Administrators,
+    AppUse,
+    City,
+    Cloud,
+    Compliance,
+    KubernetesSettings,
+    Provided,
+    Quota,
+    Tenant,
+)
 from wecityctl.model.outputs import TenantOutputs
 from wecityctl.placement import place
 from wecityctl.policy.model import Manifest, PolicyInput
@@ -85,7 +95,17 @@ def strict_city(name: str = "redline", **changes: Any) -> City:
     main = Cloud("main", "local", ("internet", "extranet", "ex"), kubernetes=settings)
     quota = Quota("8", "16Gi", "100Gi")
     parks = Tenant("parks", "parks", "digital-government", quota, deployers=(DEPLOYER,))
-    return city(**{"name": name, "compliance": compliance, "clouds": (main,), "tenants": (parks,), **changes})
+    library = Tenant("library", "library", "digital-government", quota)
+    # Each of the two uses the other; `hall` uses nothing.
+    benches = app("benches", "parks", "extranet", app_uses=(AppUse("library", "shelves", "shelves"),), route=None)
+    shelves = app("shelves", "library", "extranet", app_uses=(AppUse("parks", "benches", "benches"),), route=None)
+    apps = (
+        replace(benches, provides=(Provided("api", to=("library/*",)),)),
+        replace(shelves, provides=(Provided("api", to=("parks/benches",)),)),
+        app("hall", "library", "extranet", route=None),
+    )
+    given = {"name": name, "compliance": compliance, "clouds": (main,), "tenants": (parks, library), "apps": apps}
+    return city(**{**given, **changes})
 
 
 def policy_input(objects: tuple[Mapping[str, Any], ...], whole: City | None = None) -> PolicyInput:

@@ -10,7 +10,8 @@ from itertools import pairwise
 import pytest
 
 from stacks.catalogue import load_catalogue
-from tests.stacks.cities import full_city
+from tests.stacks.cities import app, city, full_city
+from wecityctl.model.city import AppUse, Provided
 from wecityctl.plan import Plan, make_plan
 from wecityctl.report import graph
 from wecityctl.report.graph_svg import to_svg
@@ -105,3 +106,22 @@ def test_the_picture_is_the_same_each_time(plan: Plan) -> None:
 def test_a_plan_of_one_stack_is_drawn(plan: Plan) -> None:
     alone = plan.only(["secrets"])
     assert to_svg(alone).count("<g>") == 1
+
+
+def test_calls_between_apps_are_drawn_beside_the_dependencies() -> None:
+    provider = app("timetable", "transport", provides=(Provided("api", to=("health/*",)),))
+    uses = (AppUse("transport", "timetable", "timetable"),)
+    plan = make_plan(city(provider, app("code", app_uses=uses), app("pass", app_uses=uses)), load_catalogue())
+    text = "code uses timetable/api, pass uses timetable/api"
+    assert f'-. "{text}" .->' in graph.to_mermaid(plan)
+    (path,) = ET.fromstring(to_svg(plan)).findall(f"{SVG}path[@class='call']")
+    assert path.findtext(f"{SVG}title") == text
+    flows = json.loads(graph.to_json(plan))["flows"]
+    assert [(flow["app"], flow["uses"]) for flow in flows] == [
+        ("health/code", "transport/timetable/api"),
+        ("health/pass", "transport/timetable/api"),
+    ]
+    assert {(flow["from_stack"], flow["to_stack"]) for flow in flows} == {
+        ("xc.tenant.health.main", "xc.tenant.transport.main")
+    }
+    assert "uses" not in graph.to_mermaid(plan.only(["xc.tenant.health.main"]))

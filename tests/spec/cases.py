@@ -1,4 +1,7 @@
-"""The cases that are files: each city under `invalid/` has the problems it must give in `<name>.expected`."""
+"""The cases that are files: each city under `invalid/` has the problems it must give in `<name>.expected`.
+
+Of `environment-…`, what is looked at is the environment `test`.
+"""
 
 from collections.abc import Iterator
 from contextlib import chdir
@@ -29,7 +32,7 @@ def problems_of(name: str) -> str:
     """The problems of an invalid case, one a line, as users see them."""
     with chdir(INVALID):
         try:
-            load_city(Path(name), CATALOGUE)
+            load_city(Path(name), CATALOGUE, environment="test" if name.startswith("environment-") else None)
         except InvalidCityError as error:
             return "".join(f"{problem}\n" for problem in error.problems)
     return ""

@@ -18,7 +18,8 @@ def test_every_field_has_words(name: str) -> None:
 def test_a_list_of_objects() -> None:
     text = topic_text(find_topic("app.spec.uses"))
     assert "FIELD:    spec.uses <list of objects>" in text
-    assert "capability  <text>  -required-" in text
+    assert "capability  <text>" in text
+    assert "app  <text>" in text
     assert "EXAMPLE:  uses: [cache]" in text
 
 

@@ -24,7 +24,7 @@ spec:
   provider: local
   zones: [internet]
   pools: [{name: general, architecture: amd64, nodes: 3, cpu: "16", memory: 64Gi, storage: 1Ti}]
-  interconnect: {ports: {health/code: 31000}}
+  interconnect: {ports: {health/code: 31000, health/code/api: 31001}}
 ---
 apiVersion: wecity.dev/v1alpha1
 kind: Platform
@@ -48,8 +48,9 @@ spec:
   stage: published
   zone: internet
   dataClass: L1
-  components: [{name: web, image: registry.example/code:1.0}]
+  components: [{name: web, image: registry.example/code:1.0, port: 8080}]
   uses: [own]
+  provides: [{name: api, to: [transport/tide]}]
 ---
 apiVersion: wecity.dev/v1alpha1
 kind: App
@@ -60,6 +61,26 @@ spec:
   dataClass: L1
   components: [{name: web, image: registry.example/code:1.0}]
   placement: {affinity: [code]}
+  uses: [{app: code, as: code}]
+---
+apiVersion: wecity.dev/v1alpha1
+kind: Tenant
+metadata: {name: transport}
+spec:
+  title: 交通运输局
+  area: digital-government
+  quota: {cpu: "2", memory: 4Gi, storage: 10Gi}
+---
+apiVersion: wecity.dev/v1alpha1
+kind: App
+metadata: {name: tide, tenant: transport}
+spec:
+  stage: published
+  zone: internet
+  dataClass: L1
+  components: [{name: web, image: registry.example/tide:1.0, port: 8080}]
+  uses: [{app: health/code/api, as: code}]
+  provides: [{name: web, to: [health/code]}]
 ---
 apiVersion: wecity.dev/v1alpha1
 kind: Waiver
@@ -84,8 +105,8 @@ def test_the_city_is_the_same_under_the_kept_name(tmp_path: Path) -> None:
     old, loaded = load_city(before, CATALOGUE).city, load_city(after, CATALOGUE)
     new = loaded.city
     assert (new.platforms, new.clouds, new.waivers) == (old.platforms, old.clouds, old.waivers)
-    assert [(app.name, app.known_as) for app in new.apps] == [("code", "pass"), ("desk", "")]
-    assert new.apps[1] == old.apps[1]
+    assert [(app.name, app.known_as) for app in new.apps] == [("code", "pass"), ("desk", ""), ("tide", "")]
+    assert new.apps[1:] == old.apps[1:]
     assert content_digest(new.apps[0]) == content_digest(old.apps[0])
     # People may say either, and messages lead to its document.
     assert find_app(new, "health/pass") == find_app(new, "code") == new.apps[0]

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wecityctl.cli._environment import CITY_METAVAR
 from wecityctl.cli._streams import close_after_failure
 from wecityctl.model.command_line import CommandLine, remember
 from wecityctl.model.words import printable
@@ -129,7 +130,7 @@ def remember_command(context: typer.Context, path: Path | None) -> Path | None:
 CityPath = Annotated[
     Path,
     typer.Argument(
-        metavar="PATH",
+        metavar=CITY_METAVAR,
         callback=remember_command,
         help="The city's files: one file, or a directory of *.yaml and *.yml. Without it, the current directory.",
         autocompletion=complete_city_path,

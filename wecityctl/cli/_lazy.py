@@ -18,6 +18,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from wecityctl.cli._environment import CITY_METAVAR, environment_option
 from wecityctl.errors import CancelledError
 
 _COMPLETION_OPTIONS = ("install_completion", "show_completion")
@@ -74,6 +75,7 @@ class LazyGroup(TyperGroup):
         # Completion is installed for the program, not for each command.
         command.params = [item for item in command.params if item.name not in _COMPLETION_OPTIONS]
         _plain_help(command)
+        _with_environment(command)
         return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -102,6 +104,14 @@ class LazyGroup(TyperGroup):
         except KeyboardInterrupt as error:
             # Typer would exit with 130; our exit codes have one for this.
             raise CancelledError("interrupted") from error
+
+
+def _with_environment(command: Any) -> None:
+    """Give every command that takes a city the option of its environment, so that none can be without it."""
+    if any(item.name == "path" and item.metavar == CITY_METAVAR for item in command.params):
+        command.params = [*command.params, environment_option()]
+    for child in getattr(command, "commands", {}).values():
+        _with_environment(child)
 
 
 def _plain_help(command: Any) -> None:

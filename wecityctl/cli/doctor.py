@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wecityctl.cli._common import EPILOG, Output, OutputOption, complete_city_path, console, say_json
+from wecityctl.cli._environment import CITY_METAVAR
 from wecityctl.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def doctor(
     path: Annotated[
         Path | None,
         typer.Argument(
-            metavar="PATH",
+            metavar=CITY_METAVAR,
             help="A city's files: also look at what its landing zones need here, and ask their vendors.",
             autocompletion=complete_city_path,
             show_default=False,

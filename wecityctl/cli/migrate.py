@@ -21,7 +21,7 @@ app = typer.Typer(rich_markup_mode=None)
     )
 )
 def migrate(
-    path: CityPath = HERE,
+    files: CityPath = HERE,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be renamed; write nothing.")] = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
@@ -31,7 +31,7 @@ def migrate(
     """
     from wecityctl.operations import migrate as operation
 
-    migrated = operation.migrate(path, dry_run=dry_run)
+    migrated = operation.migrate(files, dry_run=dry_run)
     renamings = [item for file in migrated for item in file.renamings]
     if output is Output.JSON:
         say_json(
@@ -47,7 +47,7 @@ def migrate(
     for item in renamings:
         say(f"{item.file}:{item.line}:{item.column}: {item.old} → {item.new}")
     if not renamings:
-        say(f"{path} needs no change")
+        say(f"{files} needs no change")
     else:
         done = "would be renamed" if dry_run else "renamed"
         say(f"{counted(len(renamings), 'field')} {done} in {counted(len(migrated), 'file')}")

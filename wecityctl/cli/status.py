@@ -12,7 +12,7 @@ from wecityctl.model.times import in_utc
 
 if TYPE_CHECKING:
     from wecityctl.operations.probes import ProbeStatus
-    from wecityctl.operations.status.values import BalancerStatus, StackStatus, WorkloadStatus
+    from wecityctl.operations.status.values import AppAddress, BalancerStatus, StackStatus, WorkloadStatus
 
 # A stack that failed at its beginning lacks everything.
 _MOST_UNMADE = 20
@@ -57,6 +57,7 @@ def status(
                 "stacks": [_stack_json(item) for item in stacks],
                 "workloads": [asdict(item) for item in found.workloads],
                 "probes": [asdict(item) for item in found.probes],
+                "addresses": [asdict(item) for item in found.addresses],
                 "balancers": [asdict(item) for item in found.balancers],
                 "stopped": sorted(away.stopped),
                 "unreachable": {**away.stopped, **away.unreachable},
@@ -67,6 +68,7 @@ def status(
     else:
         _print(stacks, found.workloads)
         _print_probes(found.probes)
+        _print_addresses(found.addresses)
         _print_balancers(found.balancers)
         _print_kept(stacks, session.city.name)
         for reason in away.stopped.values():
@@ -131,6 +133,24 @@ def _print_probes(probes: tuple[ProbeStatus, ...]) -> None:
             (in_utc(item.at) or "–") + by,
             item.message,
         )
+    console().print()
+    print_table(console(), table)
+
+
+def _print_addresses(addresses: tuple[AppAddress, ...]) -> None:
+    from wecityctl.report.tables import new_table, print_table
+
+    if not addresses:
+        return
+    several = len({item.cloud for item in addresses}) > 1
+    table = new_table((*(("CLOUD",) if several else ()), "APP", "ADDRESS OF", "ADDRESS"))
+    for item in addresses:
+        what = {
+            "route": "its route",
+            "provides": f"{item.name}, for {item.of}",
+            "uses": f"{item.of}, which it uses" + (f" as {item.name}" if item.name != item.of else ""),
+        }[item.way]
+        table.add_row(*((item.cloud,) if several else ()), item.app, what, item.address)
     console().print()
     print_table(console(), table)
 

@@ -6,11 +6,13 @@ parses them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import count
 from typing import Literal, TypeVar
 
+from wecityctl.model.environments import PRODUCTION
 from wecityctl.model.lifecycle import Lifecycle, Stage
 from wecityctl.model.vendors import Architecture, Vendor, VendorSettings, vendors
 
@@ -529,6 +531,37 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
+class AppUse:
+    """The use of a port that another app provides (`model.provided`). `alias` names the binding.
+
+    `tenant` and `app` are those of the provider; `provided` names what it provides (empty: the only one). `index` is
+    the position in the App's `uses`.
+    """
+
+    tenant: str
+    app: str
+    alias: str
+    provided: str = ""
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Provided:
+    """A port of an app that other apps may use.
+
+    `component` and `port` are names; empty: the only component with ports, and its only port. `to` has the apps that
+    may use it, as `<tenant>/<app>` or `<tenant>/*`; those of the own tenant always may. `data_class` is that of the
+    data that it gives (`None`: the app's).
+    """
+
+    name: str
+    component: str = ""
+    port: str = ""
+    to: tuple[str, ...] = ()
+    data_class: DataClass | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """Where the entry point serves the app: `<host>.<city domain><path>`. `tls`: the app itself serves TLS.
 
@@ -558,7 +591,14 @@ class App:
     cloud: str = ""
     placement: PlacementRules = PlacementRules()
     labels: Mapping[str, str] = field(default_factory=dict)
+    app_uses: tuple[AppUse, ...] = ()
+    provides: tuple[Provided, ...] = ()
     known_as: str = ""
+
+    def indexed_uses(self) -> Iterator[tuple[int, Use]]:
+        """Yield each use of a capability with its position in the files' list, which has uses of apps too."""
+        others = {use.index for use in self.app_uses}
+        yield from zip((index for index in count() if index not in others), self.uses, strict=False)
 
     @property
     def runs(self) -> bool:
@@ -614,6 +654,7 @@ class City:
     waivers: tuple[Waiver, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     entry: Entry = field(default_factory=Entry)
+    environment: str = PRODUCTION
     lifecycles: tuple[Lifecycle, ...] = ()
 
     def cloud(self, name: str) -> Cloud:

@@ -100,6 +100,11 @@ def component_workload(app: str, component: str) -> str:
     return fit(f"{app}-{component}", 52)
 
 
+def provided_service(workload: str, provided: str) -> str:
+    """The name of the Service by which apps on other clouds reach what an app provides."""
+    return fit(f"{workload}-{provided}-crossing")
+
+
 def binding_secret(app: str, alias: str) -> str:
     """The name of the Secret with one binding of an app."""
     return fit(f"{app}-binding-{alias}")

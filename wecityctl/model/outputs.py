@@ -113,14 +113,45 @@ class InterconnectOutputs:
 
 
 @dataclass(frozen=True, slots=True)
+class ProvidedAddress:
+    """Where other apps reach what an app provides under `name`.
+
+    `external_host` and `external_port` are the address for apps on other clouds; empty and 0 if none uses it.
+    """
+
+    app: str
+    name: str
+    host: str
+    port: int
+    external_host: str = ""
+    external_port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UsedAddress:
+    """What an app may use under `alias`: `of` is a capability, or `<tenant>/<app>/<name>` for what an app provides."""
+
+    app: str
+    alias: str
+    of: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class TenantOutputs:
-    """A tenant on one cloud. `apps` are those that run there; `None` if an earlier version wrote the outputs."""
+    """A tenant on one cloud. `apps` are those that run there; `None` if an earlier version wrote the outputs.
+
+    `provided` and `used` are the addresses of what its apps there provide to other apps, and of what they use.
+    """
 
     tenant: str
     cloud: str
     namespaces: tuple[str, ...]
     routes: tuple[RouteTarget, ...]
     apps: tuple[str, ...] | None = None
+    provided: tuple[ProvidedAddress, ...] = ()
+    used: tuple[UsedAddress, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +208,13 @@ _LAYERS: dict[str, type[Outputs]] = {
     "tenant": TenantOutputs,
     "entry": EntryOutputs,
 }
-_ITEMS: dict[str, type[Any]] = {"endpoints": Endpoint, "routes": RouteTarget, "others": ZoneEntry}
+_ITEMS: dict[str, type[Any]] = {
+    "endpoints": Endpoint,
+    "routes": RouteTarget,
+    "others": ZoneEntry,
+    "provided": ProvidedAddress,
+    "used": UsedAddress,
+}
 
 
 def to_json(outputs: Outputs) -> dict[str, Any]:

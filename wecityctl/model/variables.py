@@ -27,7 +27,7 @@ def own_variables(app: App, component: Component) -> Mapping[str, str]:
         variables |= {f"PORT_{secret_variable(name)}": str(number) for name, number in component.ports.items()}
     if app.serves_tls and component is app.web_component:
         variables["TLS_DIRECTORY"] = TLS_DIRECTORY
-    if app.uses:
+    if app.uses or app.app_uses:
         variables["SERVICE_BINDING_ROOT"] = BINDING_ROOT
     return variables
 

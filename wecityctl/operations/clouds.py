@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,11 +41,14 @@ def clouds(path: Path, names: Sequence[str] = ()) -> CloudsCapacity:
     from wecityctl.spec import load_city
 
     catalogue = load_catalogue()
-    city = load_city(path, catalogue).city
+    loaded = load_city(path, catalogue)
+    city = loaded.city
     chosen = _chosen(city, names)
     city = replace(city, clouds=tuple(item for item in city.clouds if item.name in chosen))
     clusters = open_clusters(city, catalogue, lambda event: None, start=False)
-    return CloudsCapacity(*read_capacity(city, clusters.found, clusters.failed, written=_last_change(path)))
+    return CloudsCapacity(
+        *read_capacity(city, clusters.found, clusters.failed, written=_last_change(file.path for file in loaded.files))
+    )
 
 
 def _chosen(city: City, names: Sequence[str]) -> set[str]:
@@ -58,7 +61,6 @@ def _chosen(city: City, names: Sequence[str]) -> set[str]:
     return set(names or known)
 
 
-def _last_change(path: Path) -> float:
+def _last_change(files: Iterable[Path]) -> float:
     """Return when the city's files were last changed, in seconds since 1970."""
-    files = [path] if path.is_file() else [*path.glob("*.yaml"), *path.glob("*.yml")]
     return max((file.stat().st_mtime for file in files), default=0.0)

@@ -44,7 +44,7 @@ def history(session: Session) -> tuple[Update, ...]:
     if not found:
         raise NoSuchStackError(
             f"nothing was ever done to {session.city.name}",
-            resolution=f"bring it up first: wecityctl up {session.path}",
+            resolution=f"bring it up first: wecityctl up {session.arguments}",
         )
     return tuple(sorted(found, key=lambda item: item.started, reverse=True))
 

@@ -104,6 +104,12 @@ def act(path: Path, action: Action, options: ActionOptions) -> Change:
     from wecityctl.session import open_session
 
     loaded = _load(path)
+    if not loaded.is_default:
+        raise ConfigurationError(
+            f"the life of an app is recorded for environment {loaded.environments[0]!r} alone",
+            details=f"chosen is {loaded.environment!r}",
+            resolution="promote what was tried, and have that reviewed: wecityctl promote",
+        )
     app = find_app(loaded.city, options.app)
     state = _state(loaded.city, app)
     record = Record(

@@ -69,7 +69,7 @@ def logs(session: Session, options: LogsOptions, emit: Callable[[LogEvent], None
         raise clusters.failed[cloud]
     if cloud not in clusters.found:
         raise NoSuchStackError(
-            f"cloud {cloud!r} is not running", resolution=f"bring it up: wecityctl up {session.path}"
+            f"cloud {cloud!r} is not running", resolution=f"bring it up: wecityctl up {session.arguments}"
         )
     if clusters.found[cloud].simulated:
         raise ConfigurationError(

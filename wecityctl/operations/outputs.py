@@ -39,6 +39,6 @@ def outputs(session: Session, options: OutputsOptions) -> Mapping[str, Mapping[s
     if not found:
         raise NoSuchStackError(
             f"{session.city.name} has no outputs" + (f" of {stack!r}" if stack else ""),
-            resolution=f"bring it up first: wecityctl up {session.path}",
+            resolution=f"bring it up first: wecityctl up {session.arguments}",
         )
     return found

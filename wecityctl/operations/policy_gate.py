@@ -66,7 +66,7 @@ class PolicyGate:
             raise PolicyError(
                 f"{_crossed(len(stopping))}; nothing was done",
                 details="\n".join(stopping),
-                resolution=f"wecityctl policy check {self.session.path} says what to do about each",
+                resolution=f"wecityctl policy check {self.session.arguments} says what to do about each",
             )
         advice = [finding_line(item, positions) for item in policy_report.advisory]
         for line in () if self.told else (*advice, *note_lines(policy_report)):

@@ -165,7 +165,7 @@ def begin(
     options = replace(
         options,
         provider=session.city.kubernetes_provider,
-        files=str(session.path),
+        files=session.arguments,
         take_over=options.take_over or session.city.take_over,
     )
     whole = replace(session, plan=session.plan.whole)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Cloud, Flow
 from wecityctl.model.entries import gateway_of, main_zones
+from wecityctl.model.provided import ProvidedPort
 from wecityctl.model.service_tls import speaks_tls
 
 
@@ -22,6 +23,14 @@ def interconnect_flow(city: City, catalogue: Catalogue, app: App, capability: Ca
     To cross clouds to a capability without a zone, a flow from the app's zone to itself is needed.
     """
     return _flow(city, app.zone, offered_zone(app, capability), catalogue[capability.type].port)
+
+
+def app_use_flow(city: City, app: App, target: ProvidedPort) -> Flow | None:
+    """The first declared flow from the app's zone to that of an app that it uses with the used port, if any.
+
+    To cross clouds within a zone, a flow from the zone to itself is needed.
+    """
+    return _flow(city, app.zone, target.app.zone, target.port)
 
 
 def route_flow(city: City, app: App) -> Flow | None:
@@ -76,14 +85,15 @@ def route_is_encrypted(app: App) -> bool:
     return app.serves_tls
 
 
-def is_private(app: App, *ends: Capability, encrypted: bool) -> bool:
-    """Whether traffic of the app with `ends` may cross clouds only over an encrypted connection.
+def is_private(app: App, end: Capability | App, *, encrypted: bool, data_class: str = "") -> bool:
+    """Whether traffic of the app with `end` may cross clouds only over an encrypted connection.
 
-    That holds for data of class L3 or L4, unless the protocol itself encrypts (`encrypted`).
+    That holds for data of class L3 or L4, unless the protocol itself encrypts (`encrypted`). `data_class` is the class
+    of the data that passes (empty: the app's).
     If users have pinned both ends, the pins decide, and the policy rule `crossing-plaintext` reports it.
     """
-    pinned = bool(app.cloud) and all(end.cloud for end in ends)
-    return app.data_class in ("L3", "L4") and not encrypted and not pinned
+    pinned = bool(app.cloud) and bool(end.cloud)
+    return (data_class or app.data_class) in ("L3", "L4") and not encrypted and not pinned
 
 
 def reaches_encrypted(source: Cloud, target: Cloud) -> bool:

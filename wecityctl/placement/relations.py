@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from wecityctl.model import provided
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City, Cloud
 from wecityctl.model.entries import gateway_of
 from wecityctl.model.requirements import uses_of
 from wecityctl.placement.demand import Item
 from wecityctl.placement.interconnect import (
+    app_use_flow,
     interconnect_flow,
     is_closed,
     is_private,
@@ -108,6 +110,7 @@ class _Colocations:
     def all(self) -> Iterator[Colocation]:
         for number, item in enumerate(self._items):
             yield from self._uses(number, item)
+            yield from self._app_uses(number, item)
             yield from self._requires(number, item)
             yield from self._route(number, item)
             yield from self._affinity(number, item)
@@ -117,7 +120,7 @@ class _Colocations:
         if app is None:
             return
         seen: set[str] = set()
-        for index, use in enumerate(app.uses):
+        for index, use in app.indexed_uses():
             if use.capability in seen:
                 continue
             seen.add(use.capability)
@@ -138,6 +141,30 @@ class _Colocations:
             other = self._numbers[capability_key(use.capability)]
             open_reach = self._encrypted if private else self._forward
             yield Colocation(number, (other,), open_reach if open_ else self._own, constraint)
+
+    def _app_uses(self, number: int, item: Item) -> Iterator[Colocation]:
+        app = item.app
+        seen: set[str] = set()
+        for use, target in provided.uses_of(self._city, app) if app is not None and app.app_uses else ():
+            other = self._numbers.get(app_key(use.tenant, use.app))
+            if other is None or target.subject in seen:
+                continue
+            seen.add(target.subject)
+            assert app is not None
+            data_class = max(app.data_class, target.data_class)
+            private = is_private(app, target.app, encrypted=target.is_tls, data_class=data_class)
+            zone = target.app.zone
+            open_ = app_use_flow(self._city, app, target) is not None
+            why = self._shut(app.zone, zone, target.port, open_=open_, private=private)
+            constraint = Constraint(
+                "uses",
+                (item.subject, self._items[other].subject),
+                f"{item.subject} uses {self._items[other].subject}, and {why}",
+                item.at("uses", use.index),
+            )
+            open_reach = self._encrypted if private else self._forward
+            reach = open_reach if open_ and not is_closed(self._city, zone) else self._own
+            yield Colocation(number, (other,), reach, constraint)
 
     def _route(self, number: int, item: Item) -> Iterator[Colocation]:
         app = item.app

@@ -107,7 +107,7 @@ def _stores(
 ) -> Iterator[tuple[int, Capability]]:
     """The stores that an app uses directly or indirectly, each with the index of the use; no indirect one twice."""
     direct = {use.capability for use in app.uses}
-    for index, use in enumerate(app.uses):
+    for index, use in app.indexed_uses():
         for name in reached(graph, use.capability):
             if name in users and (name == use.capability or name not in direct):
                 direct.add(name)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
+from wecityctl.model import naming
+from wecityctl.model.city import App
+from wecityctl.model.provided import calls
 from wecityctl.model.stacknames import LAYERS
 from wecityctl.plan import Plan
 from wecityctl.report.record import FORMAT_VERSION
@@ -25,8 +29,46 @@ def edges_of(plan: Plan) -> list[tuple[str, str]]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An app's use of another app: the stacks of both and, as `tenant/app` and `tenant/app/name`, the two ends."""
+
+    source: str
+    target: str
+    user: str
+    used: str
+
+    @property
+    def text(self) -> str:
+        """The use in words, without the tenants, which the stacks' names have."""
+        return f"{self.user.split('/', 1)[1]} uses {self.used.split('/', 1)[1]}"
+
+
+def calls_of(plan: Plan) -> list[Call]:
+    """Return the uses of apps by apps, in the order of the files. No stack waits for another one because of them."""
+    places = plan.placement.apps
+
+    def stack(app: App) -> str:
+        return naming.stack_name(plan.city.name, "tenant", app.tenant, places[(app.tenant, app.name)])
+
+    return [
+        Call(stack(app), stack(target.app), f"{app.tenant}/{app.name}", target.subject)
+        for app, _, target in calls(plan.city)
+    ]
+
+
+def calls_between(plan: Plan) -> dict[tuple[str, str], str]:
+    """Return the uses of apps by apps in words, by the stacks of both; those within one stack are left out."""
+    names = {stack.name for stack in plan.stacks}
+    found: dict[tuple[str, str], list[str]] = {}
+    for call in calls_of(plan):
+        if call.source != call.target and {call.source, call.target} <= names:
+            found.setdefault((call.source, call.target), []).append(call.text)
+    return {pair: ", ".join(texts) for pair, texts in found.items()}
+
+
 def to_mermaid(plan: Plan) -> str:
-    """Return a Mermaid flowchart with an arrow for each pair of `edges_of`."""
+    """Return a Mermaid flowchart with an arrow for each pair of `edges_of`, and a dotted one where apps call others."""
     ids = {stack.name: f"s{number}" for number, stack in enumerate(plan.stacks)}
     lines = ["flowchart LR"]
     for layer in LAYERS:
@@ -36,11 +78,14 @@ def to_mermaid(plan: Plan) -> str:
             lines += [f'    {ids[stack.name]}["{stack.name}"]' for stack in here]
             lines.append("  end")
     lines += [f"  {ids[needed]} --> {ids[name]}" for needed, name in edges_of(plan)]
+    lines += [
+        f'  {ids[source]} -. "{text}" .-> {ids[target]}' for (source, target), text in calls_between(plan).items()
+    ]
     return "\n".join(lines) + "\n"
 
 
 def to_json(plan: Plan) -> str:
-    """Return the stacks with their layers, clouds and dependencies as JSON."""
+    """Return the stacks with their layers, clouds and dependencies as JSON, and which app uses which."""
     stacks = [
         {
             "name": stack.name,
@@ -51,5 +96,9 @@ def to_json(plan: Plan) -> str:
         }
         for stack in plan.stacks
     ]
-    document = {"format_version": FORMAT_VERSION, "city": plan.city.name, "stacks": stacks}
+    flows = [
+        {"app": call.user, "uses": call.used, "from_stack": call.source, "to_stack": call.target}
+        for call in calls_of(plan)
+    ]
+    document = {"format_version": FORMAT_VERSION, "city": plan.city.name, "stacks": stacks, "flows": flows}
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 
 from wecityctl.model.stacknames import StackName
 from wecityctl.plan import Plan, Stack
-from wecityctl.report.graph import edges_of
+from wecityctl.report.graph import calls_between, edges_of
 
 _WIDTH, _HEIGHT = 250, 36
 _COLUMN_GAP, _ROW_GAP, _LANE = 90, 12, 10
 _MARGIN, _TITLE = 16, 24
+# How far the curves of calls bend out; less than the margin reaches them.
+_CURVE = 20
 _COLOURS = {
     "secrets": "#eee8d5",
     "landing": "#dce9e6",
@@ -60,6 +62,7 @@ def to_svg(plan: Plan) -> str:
             f'<text x="{_MARGIN}" y="{top + 16}" fill="#666">{html.escape(band)}</text>'
         )
     parts += [_edge(source, target, way, places) for (source, target), way in layout.ways.items()]
+    parts += [_call(source, target, text, places) for (source, target), text in calls_between(plan).items()]
     parts += [_node(stack, places[stack.name]) for stack in plan.stacks]
     return "\n".join([*parts, "</svg>", ""])
 
@@ -139,6 +142,16 @@ def _edge(source: str, target: str, way: tuple[int, ...], places: Mapping[str | 
         if item != target:
             text += f" H{last[0]}"
     return f'<path d="{text}" fill="none" stroke="#999" marker-end="url(#a)"/>'
+
+
+def _call(source: str, target: str, text: str, places: Mapping[str | int, tuple[int, int]]) -> str:
+    """A dashed curve beside the boxes, whose title says which app uses which."""
+    (x, y), (end, bottom) = places[source], places[target]
+    right = max(x, end) + _WIDTH + _CURVE
+    return (
+        f'<path class="call" d="M{x + _WIDTH} {y} C{right} {y} {right} {bottom} {end + _WIDTH} {bottom}" fill="none" '
+        f'stroke="#999" stroke-dasharray="4 3" marker-end="url(#a)"><title>{html.escape(text)}</title></path>'
+    )
 
 
 def _node(stack: Stack, place: tuple[int, int]) -> str:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from wecityctl.model import city as model
 from wecityctl.model.catalogue import Catalogue
+from wecityctl.model.environments import PRODUCTION, with_environment
 from wecityctl.model.kinds import groups_of
 from wecityctl.model.lifecycle import Lifecycle
 from wecityctl.model.vendors import VendorSettings, vendors
@@ -64,7 +65,7 @@ def _frozen(kind: type[Any] | None, value: Any) -> Any:
 
 
 def cloud_of(document: documents.CloudDocument, directory: Path) -> model.Cloud:
-    """Convert a Cloud document. Relative paths in it are resolved against `directory`."""
+    """Convert a Cloud document. The path of its kubeconfig is resolved against `directory`."""
     spec, vendor = document.spec, vendors().get(document.spec.provider)
     kubernetes = spec.kubernetes or city.KubernetesSettings()
     # The settings of other vendors are ignored here and reported by a check.
@@ -119,7 +120,8 @@ def _moved(text: str) -> str:
     return text.removeprefix("app/")
 
 
-def app_of(document: documents.AppDocument) -> model.App:
+def app_of(document: documents.AppDocument, environment: str = PRODUCTION) -> model.App:
+    """Convert an App document; `environment` is what `${environment}` stands for."""
     spec = document.spec
     return from_shape(
         model.App,
@@ -127,8 +129,13 @@ def app_of(document: documents.AppDocument) -> model.App:
         name=document.metadata.name,
         tenant=document.metadata.tenant,
         labels=dict(document.metadata.labels),
-        components=tuple(map(_component, spec.components)),
-        uses=tuple(map(_use, spec.uses)),
+        components=tuple(_component(part, environment) for part in spec.components),
+        uses=tuple(_use(item) for item in spec.uses if item.app is None),
+        app_uses=tuple(
+            _app_use(document.metadata.tenant, item.app, item.as_, index)
+            for index, item in enumerate(spec.uses)
+            if item.app is not None
+        ),
     )
 
 
@@ -139,9 +146,13 @@ def city_of(
     tenants: tuple[model.Tenant, ...] = (),
     apps: tuple[model.App, ...] = (),
     waivers: tuple[model.Waiver, ...] = (),
+    environment: str = "",
     lifecycles: tuple[Lifecycle, ...] = (),
 ) -> model.City:
-    """Convert the City document and add the parts from the other documents, in file order."""
+    """Convert the City document and add the parts from the other documents, in file order.
+
+    `environment` is the chosen environment; empty: the one that the document names.
+    """
     spec = document.spec
     return from_shape(
         model.City,
@@ -158,6 +169,7 @@ def city_of(
         flows=tuple(from_shape(model.Flow, flow, source=flow.from_, target=flow.to) for flow in spec.flows),
         kubernetes_provider=spec.engine.kubernetes_provider,
         take_over=spec.engine.take_over,
+        environment=environment or spec.environment,
     )
 
 
@@ -179,13 +191,22 @@ def _capability(platform: model.PlatformName, item: apps.Capability, catalogue: 
 
 
 def _use(item: apps.Use) -> model.Use:
-    return from_shape(model.Use, item, alias=item.as_ or item.capability)
+    # A check reports a use that names neither a capability nor an app.
+    return from_shape(model.Use, item, alias=item.as_ or item.capability or "", capability=item.capability or "")
 
 
-def _component(part: apps.Component) -> model.Component:
+def _app_use(own_tenant: str, reference: str, alias: str | None, index: int) -> model.AppUse:
+    """Read `app`, `tenant/app` or `tenant/app/name`."""
+    words = reference.split("/")
+    tenant, app, provided = (own_tenant, words[0], "") if len(words) == 1 else (*words, "")[:3]
+    return model.AppUse(tenant, app, alias or app, provided, index)
+
+
+def _component(part: apps.Component, environment: str) -> model.Component:
     return from_shape(
         model.Component,
         part,
+        env={name: with_environment(value, environment) for name, value in part.env.items()},
         ports=({"http": part.port} if part.port is not None else {}) | part.ports,
         health_path=part.health.path if part.health is not None else "",
         cpu_limit=part.limits.cpu if part.limits is not None else "",

@@ -6,16 +6,19 @@ import codecs
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from wecityctl.errors import Problem
+from wecityctl.model.environments import ENVIRONMENT_NAME_TEXT, is_environment_name
 
 MAX_FILE_BYTES = 5_000_000
 MAX_FILES = 10_000
 MAX_DIRECTORIES = 10_000
 SUFFIXES = (".yaml", ".yml")
+# Beside the city's documents; what lies below it is merged over them.
+ENVIRONMENTS = "environments"
 
 # Characters that YAML does not allow, line breaks that most editors do not show as such, and bidirectional controls,
 # which can make one line look like another (CVE-2021-42574).
@@ -60,15 +63,49 @@ def find_files(path: Path) -> tuple[tuple[SourceFile, ...], tuple[Problem, ...]]
         file = SourceFile(path, name)
         return ((), (_outside(name),)) if path.is_symlink() and not _is_inside(path, file.home) else ((file,), ())
     problems: list[Problem] = []
-    found = list(_walk(path, problems))
+    found = list(_walk(path, path.resolve(), problems, skipped=path / ENVIRONMENTS))
     if not found and not problems:
         problems.append(_whole_file(name, "no *.yaml or *.yml file in this directory", "a file with kind: City"))
     return tuple(sorted(found, key=lambda file: file.path.relative_to(path).parts)), tuple(problems)
 
 
-def _walk(root: Path, problems: list[Problem]) -> Iterator[SourceFile]:
-    pending = [root]
+def find_environments(path: Path) -> tuple[Mapping[str, tuple[SourceFile, ...]], tuple[Problem, ...]]:
+    """The files of each environment of the city at `path`, by its name; and the problems found.
+
+    They lie next to the city: in `environments/NAME.yaml`, or in files below `environments/NAME/`.
+    """
+    root = path if _is_directory(path) else path.parent
+    directory = root / ENVIRONMENTS
+    if not _is_directory(directory):
+        return {}, ()
     home = root.resolve()
+    if not _is_inside(directory, home):
+        return {}, (_outside(printable(directory)),)
+    problems: list[Problem] = []
+    found: dict[str, list[SourceFile]] = {}
+    for file in sorted(_walk(directory, home, problems), key=lambda each: each.path.relative_to(directory).parts):
+        first, *below = file.path.relative_to(directory).parts
+        name = first if below else first.rpartition(".")[0]
+        if not is_environment_name(name):
+            expected = f"environments/NAME.yaml or environments/NAME/, with a name of {ENVIRONMENT_NAME_TEXT}"
+            problems.append(_whole_file(file.name, f"{name!r} is no name of an environment", expected))
+        elif found.get(name) and (not below or found[name][0].path.parent == directory):
+            message = f"environment {name!r} has files in two places (first {found[name][0].name})"
+            problems.append(_whole_file(file.name, message, "one file, or one directory"))
+        else:
+            found.setdefault(name, []).append(file)
+    return {name: tuple(files) for name, files in found.items()}, tuple(problems)
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _walk(root: Path, home: Path, problems: list[Problem], skipped: Path | None = None) -> Iterator[SourceFile]:
+    pending = [root]
     seen: set[tuple[int, int]] = set()
     files = 0
     while pending:
@@ -90,6 +127,8 @@ def _walk(root: Path, problems: list[Problem]) -> Iterator[SourceFile]:
                     problems.append(_whole_file(printable(path), _reason(error)))
                 continue
             concerns = stat.S_ISDIR(status.st_mode) or name.endswith(SUFFIXES)
+            if stat.S_ISDIR(status.st_mode) and path == skipped:
+                continue
             if is_link and concerns and not _is_inside(path, home):
                 problems.append(_outside(printable(path)))
             elif stat.S_ISDIR(status.st_mode):

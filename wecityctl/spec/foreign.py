@@ -23,7 +23,10 @@ _RESOURCES = (
     "`resources: {cpu: 500m, memory: 512Mi}`: both are requested, and memory is limited too; `limits: {cpu: 2}`"
 )
 _ROUTE = "`route: {host: ..., path: /}` of the app; the city's entry point serves it"
-_NETWORK = "`uses` of an app for capabilities and `flows` of the City for zones; everything else is closed"
+_NETWORK = (
+    "`uses` of an app for capabilities and for what other apps `provides`, and `flows` of the City for zones; "
+    "everything else is closed"
+)
 _COMMAND = "`command` and `args`"
 _SCALE = "`autoscale: {min: 2, max: 20, cpu: 70}` of a component"
 
@@ -90,7 +93,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("Secret",), "App: `secrets` of a component names them; `wecityctl secrets set` gives values"),
         **dict.fromkeys(("Namespace", "ResourceQuota", "LimitRange"), "Tenant: its namespaces, and its `quota`"),
         **dict.fromkeys(("Role", "RoleBinding", "ServiceAccount"), "Tenant: `admins` of it"),
-        **dict.fromkeys(("NetworkPolicy",), "App: `uses` of it, or City: `flows` of it"),
+        **dict.fromkeys(("NetworkPolicy",), "App: `uses` and `provides` of it, or City: `flows` of it"),
         **dict.fromkeys(("HorizontalPodAutoscaler",), "App: `autoscale` of a component"),
         **dict.fromkeys(
             ("PersistentVolumeClaim", "PersistentVolume"),

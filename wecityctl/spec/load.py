@@ -2,54 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
+
+from pydantic import BaseModel
 
 from wecityctl.errors import InvalidCityError, Problem
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
+from wecityctl.model.environments import chosen_environment
 from wecityctl.spec import convert
 from wecityctl.spec.checks import check_references, run_checks
-from wecityctl.spec.files import SourceFile, find_files, printable, read_text
+from wecityctl.spec.environments import (
+    MAX_PROBLEMS,
+    EnvironmentRead,
+    Environments,
+    FilesRead,
+    read_environments,
+    value_at,
+)
+from wecityctl.spec.fields import fields_of, find_field, nearest
+from wecityctl.spec.files import SourceFile, printable
 from wecityctl.spec.loaded import LoadedCity, Positions
-from wecityctl.spec.nodes import Document
+from wecityctl.spec.nodes import Document, Map, format_path, shorten
 from wecityctl.spec.parsed_city import ParsedCity, Part, Sourced
 from wecityctl.spec.renames import kept_names, with_kept_names
 from wecityctl.spec.salvage import Salvaged, salvage, without_made_up
 from wecityctl.spec.schema import KINDS, DocumentSchema, documents
 from wecityctl.spec.schema.documents import OF_TENANTS
 from wecityctl.spec.translate import read_schema
-from wecityctl.spec.yamltree import parse_yaml
 
 Kind = TypeVar("Kind", bound=DocumentSchema)
 
-# Limits memory use for a broken file of 5 MB; nobody reads more.
-MAX_PROBLEMS = 1000
 # Documents with invalid values that are salvaged; beyond this number the references in them are not checked.
 MAX_SALVAGED = 200
+# Added documents and items that are compared with the names of the base; comparing thousands would take minutes.
+MAX_HINTS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    files: tuple[SourceFile, ...]
-    documents: tuple[Document, ...]
-    problems: tuple[Problem, ...]
-    complete: bool
+def load_city(
+    path: Path, catalogue: Catalogue, changed: Mapping[Path, str] | None = None, *, environment: str | None = None
+) -> LoadedCity:
+    """Load and validate the city at `path`, a file or a directory, as it is in `environment`.
 
-
-def load_city(path: Path, catalogue: Catalogue, changed: Mapping[Path, str] | None = None) -> LoadedCity:
-    """Load and validate the city at `path`, a file or a directory. Raises `InvalidCityError` with all problems.
-
-    `changed` has the texts that files are to get, and those of files to be added: the city is loaded as it will be.
+    Without one, it is the environment that the run works on, and else the city's default. `changed` has the texts that
+    files are to get, and those of files to be added: the city is loaded as it will be. Raises `InvalidCityError`
+    with all problems, and `ConfigurationError` for an environment that is not there.
     """
-    read = _read(path, changed or {})
-    parsed_city, shapes, salvaged, problems = _shape(read, catalogue)
+    environments = read_environments(path, changed)
+    wanted = chosen_environment() if environment is None else environment
+    if not environments.base.complete and wanted not in environments.names:
+        # Which environment is the default is in a file that cannot be read: its problems are reported.
+        wanted = None
+    return load_environment(environments, environments.find(wanted), catalogue)
+
+
+def load_environment(environments: Environments, name: str, catalogue: Catalogue) -> LoadedCity:
+    """Load and validate one environment of a city whose files were read. Raises `InvalidCityError`."""
+    found = environments.read(name)
+    path, read = environments.path, found.read
+    parsed_city, shapes, salvaged, problems = _shape(read, catalogue, found.name)
+    problems += _incomplete(found)
     whole = _whole(parsed_city, shapes, salvaged, complete=read.complete)
     problems += run_checks(parsed_city)
     problems += without_made_up(check_references(whole), salvaged)
-    problems = [*read.problems, *problems]
+    problems = [*environments.problems, *read.problems, *environments.shared(found), *problems]
     kinds = {document.kind for document in read.documents}
     if read.complete and kinds and "City" not in kinds and kinds <= set(KINDS):
         problems.append(Problem(printable(path), 0, 0, "", "there is no City", "a document with kind: City"))
@@ -60,38 +78,47 @@ def load_city(path: Path, catalogue: Catalogue, changed: Mapping[Path, str] | No
         )
     if problems:
         raise InvalidCityError(_in_order(problems, read.files), read.files[0].root if read.files else None)
-    return LoadedCity(_assemble(parsed_city, shapes), _positions(parsed_city), _counts(parsed_city), read.files)
+    return LoadedCity(
+        _assemble(parsed_city, shapes, found.name),
+        _positions(parsed_city),
+        _counts(parsed_city),
+        read.files,
+        found.name,
+        environments.names,
+    )
 
 
-def _read(path: Path, changed: Mapping[Path, str]) -> _Read:
-    files, problems = find_files(path)
-    there = {file.path for file in files}
-    files += tuple(SourceFile(added, printable(added)) for added in changed if added not in there)
-    found: list[Document] = []
-    all_problems = list(problems)
-    complete = not problems
-    for file in files:
-        text, problem = (changed[file.path], None) if file.path in changed else read_text(file)
-        if problem is not None:
-            all_problems.append(problem)
-            complete = False
+def _incomplete(found: EnvironmentRead) -> Iterator[Problem]:
+    """A problem for what an environment adds that lacks fields and has nearly the name of something in the base."""
+    for added in found.added[:MAX_HINTS]:
+        kind = KINDS[added.document.kind]
+        field = find_field(kind, added.path) if added.path else None
+        shape = field.type.shape if field is not None else kind
+        if shape is None or not _lacks_fields(shape, value_at(added.document, added.path)):
             continue
-        parsed = parse_yaml(text, file.name)
-        # An empty document between two `---` is common and not an error.
-        found += [document for document in parsed.documents if document.value is not None]
-        all_problems += parsed.problems
-        complete = complete and parsed.complete and not parsed.problems
-        if len(all_problems) > MAX_PROBLEMS:
-            complete = False
-            break
-    if complete and files and not found:
-        names = ", ".join(file.name for file in files[:3])
-        all_problems.append(Problem(names, 0, 0, "", "is empty", "documents, one of them with kind: City"))
-    return _Read(files, tuple(found), tuple(all_problems), complete)
+        if guess := nearest(added.name, added.known):
+            path = format_path((*added.path, "name") if added.path else ("metadata", "name"))
+            message = f"{shorten(added.name)!r} is not in the base documents: it is a new one and has to be complete"
+            file, line, column = added.mark.file, added.mark.line, added.mark.column
+            yield Problem(file, line, column, path, message, suggestion=guess)
+
+
+def _lacks_fields(shape: type[BaseModel], value: object) -> bool:
+    if not isinstance(value, Map):
+        return False
+    for name, field in fields_of(shape).items():
+        if field.required and name not in value:
+            return True
+        if field.type.shape is not None and name in value:
+            node = value[name]
+            parts = node if field.type.container == "list" and isinstance(node, list) else [node]
+            if field.type.container != "mapping" and any(_lacks_fields(field.type.shape, part) for part in parts):
+                return True
+    return False
 
 
 def _shape(
-    read: _Read, catalogue: Catalogue
+    read: FilesRead, catalogue: Catalogue, environment: str
 ) -> tuple[ParsedCity, dict[int, DocumentSchema], list[Salvaged], list[Problem]]:
     """Validate every document against its schema.
 
@@ -113,7 +140,8 @@ def _shape(
         if len(problems) > MAX_PROBLEMS:
             unread = set(KINDS)
             break
-    return _parsed_city(read.documents, shapes, catalogue, frozenset(unread)), shapes, salvaged, problems
+    parsed_city = _parsed_city(read.documents, shapes, catalogue, frozenset(unread), environment)
+    return parsed_city, shapes, salvaged, problems
 
 
 def _whole(
@@ -130,11 +158,17 @@ def _whole(
     unknown = {item.document.kind for item in salvaged if not item.names_known}
     for document in lost:
         unknown |= {document.kind} if document.kind in KINDS else set(KINDS)
-    return _parsed_city(parsed_city.documents, {**shapes, **rest}, parsed_city.catalogue, frozenset(unknown))
+    return _parsed_city(
+        parsed_city.documents, {**shapes, **rest}, parsed_city.catalogue, frozenset(unknown), parsed_city.environment
+    )
 
 
 def _parsed_city(
-    read: tuple[Document, ...], shapes: Mapping[int, DocumentSchema], catalogue: Catalogue, unread: frozenset[str]
+    read: tuple[Document, ...],
+    shapes: Mapping[int, DocumentSchema],
+    catalogue: Catalogue,
+    unread: frozenset[str],
+    environment: str,
 ) -> ParsedCity:
     pairs = [(document, shapes[id(document)]) for document in read if id(document) in shapes]
 
@@ -145,18 +179,24 @@ def _parsed_city(
         catalogue=catalogue,
         cities=parts(documents.CityDocument, convert.city_of),
         clouds=tuple(
-            Sourced(convert.cloud_of(found, Path(document.file).parent), document)
+            Sourced(convert.cloud_of(found, _directory(document)), document)
             for document, found in pairs
             if isinstance(found, documents.CloudDocument)
         ),
         platforms=parts(documents.PlatformDocument, lambda found: convert.platform_of(found, catalogue)),
         tenants=parts(documents.TenantDocument, convert.tenant_of),
-        apps=parts(documents.AppDocument, convert.app_of),
+        apps=parts(documents.AppDocument, lambda found: convert.app_of(found, environment)),
         waivers=parts(documents.WaiverDocument, convert.waiver_of),
         lifecycles=parts(documents.LifecycleDocument, convert.lifecycle_of),
         documents=read,
         unread=unread,
+        environment=environment,
     )
+
+
+def _directory(cloud: Document) -> Path:
+    """The directory of the file that names the cloud's kubeconfig."""
+    return Path(cloud.place(("spec", "kubernetes", "kubeconfig")).file).parent
 
 
 def _in_order(problems: Iterable[Problem], files: tuple[SourceFile, ...]) -> tuple[Problem, ...]:
@@ -169,7 +209,7 @@ def _in_order(problems: Iterable[Problem], files: tuple[SourceFile, ...]) -> tup
     return tuple(ranked[:MAX_PROBLEMS])
 
 
-def _assemble(parsed_city: ParsedCity, shapes: Mapping[int, DocumentSchema]) -> City:
+def _assemble(parsed_city: ParsedCity, shapes: Mapping[int, DocumentSchema], environment: str) -> City:
     assert parsed_city.city is not None
     shape = shapes[id(parsed_city.city.document)]
     assert isinstance(shape, documents.CityDocument)
@@ -180,6 +220,7 @@ def _assemble(parsed_city: ParsedCity, shapes: Mapping[int, DocumentSchema]) -> 
         tenants=tuple(part.value for part in parsed_city.tenants),
         apps=tuple(part.value for part in parsed_city.apps),
         waivers=tuple(part.value for part in parsed_city.waivers),
+        environment=environment,
         lifecycles=tuple(part.value for part in parsed_city.lifecycles),
     )
     return with_kept_names(whole)

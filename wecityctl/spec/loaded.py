@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wecityctl.model.city import City
+from wecityctl.model.environments import PRODUCTION
 from wecityctl.spec.nodes import Document, PathItem, SourceLocation
 
 if TYPE_CHECKING:
@@ -34,9 +35,20 @@ class Positions:
 
 @dataclass(frozen=True, slots=True)
 class LoadedCity:
-    """A city that passed every check. `counts` is the number of documents by kind, `files` the files that were read."""
+    """A city that passed every check, in one of its environments.
+
+    `counts` is the number of documents by kind, `files` the files that were read, `environments` the names of all, the
+    default first.
+    """
 
     city: City
     positions: Positions
     counts: Mapping[str, int]
     files: tuple[SourceFile, ...]
+    environment: str = PRODUCTION
+    environments: tuple[str, ...] = (PRODUCTION,)
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is the environment that is meant where none is chosen."""
+        return self.environment == self.environments[0]

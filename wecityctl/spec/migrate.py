@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wecityctl.errors import InvalidCityError, Problem
-from wecityctl.spec.files import SourceFile, find_files, read_text
+from wecityctl.spec.files import SourceFile, find_environments, find_files, read_text
 from wecityctl.spec.nodes import Document, Map
 from wecityctl.spec.renamed_fields import RENAMED
 from wecityctl.spec.yamltree import parse_yaml
@@ -49,8 +49,10 @@ def migrate(path: Path) -> tuple[MigratedFile, ...]:
     Raises `InvalidCityError` if a file cannot be read, if a document has a field under both names, or if a key is not
     written as it reads: with an escape, an anchor, an alias or a tag.
     """
-    files, found = find_files(path)
-    problems = list(found)
+    base, found = find_files(path)
+    overlays, others = find_environments(path)
+    files = (*base, *(file for overlay in overlays.values() for file in overlay))
+    problems = [*found, *others]
     migrated = []
     for file in files:
         text, problem = read_text(file)

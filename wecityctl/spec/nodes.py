@@ -25,8 +25,11 @@ class SourceLocation:
 
 
 class Mark(NamedTuple):
+    """Where a key or value begins. `file` is set in an environment's overlay only: a merged document has two files."""
+
     line: int
     column: int
+    file: str = ""
 
 
 class Map(dict[str, Any]):
@@ -98,7 +101,7 @@ class Document:
             else:
                 mark = _enclosing_key(self, path[:position]) or mark
                 break
-        return SourceLocation(self.file, mark.line, mark.column)
+        return SourceLocation(mark.file or self.file, mark.line, mark.column)
 
     def has(self, path: Sequence[PathItem]) -> bool:
         """Whether the file itself has a value at `path`, so that it is no default."""

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from wecityctl.errors import Problem
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Cloud, Component, Platform, Tenant, Waiver
+from wecityctl.model.environments import PRODUCTION
 from wecityctl.model.lifecycle import Lifecycle
 from wecityctl.spec.nodes import Document, PathItem, SourceLocation, format_path
 
@@ -62,6 +63,7 @@ class ParsedCity:
     lifecycles: tuple[Sourced[Lifecycle], ...]
     documents: tuple[Document, ...]
     unread: frozenset[str] = frozenset()
+    environment: str = PRODUCTION
 
     @property
     def city(self) -> Sourced[City] | None:
@@ -82,6 +84,11 @@ class ParsedCity:
     @cached_property
     def capability_by_name(self) -> dict[str, Capability]:
         return {item.name: item for platform in self.platforms for item in platform.value.capabilities}
+
+    @cached_property
+    def app_by_name(self) -> dict[tuple[str, str], App]:
+        """The apps by tenant and name."""
+        return {(app.value.tenant, app.value.name): app.value for app in self.apps}
 
     def components(self) -> Iterator[tuple[Sourced[App], tuple[PathItem, ...], Component]]:
         """Yield every component with its app and its path in the document."""

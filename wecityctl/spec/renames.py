@@ -60,8 +60,16 @@ def parsed_with_kept_names(parsed_city: ParsedCity) -> ParsedCity:
 
 def _app(app: App, names: KeptNames) -> App:
     kept = names.get((app.tenant, app.name))
-    placement = _placement(app.placement, app.tenant, names)
-    return replace(app, name=kept or app.name, known_as=app.name if kept else "", placement=placement)
+    return replace(
+        app,
+        name=kept or app.name,
+        known_as=app.name if kept else "",
+        placement=_placement(app.placement, app.tenant, names),
+        app_uses=tuple(replace(use, app=names.get((use.tenant, use.app), use.app)) for use in app.app_uses),
+        provides=tuple(
+            replace(item, to=tuple(_reference(other, "", names) for other in item.to)) for item in app.provides
+        ),
+    )
 
 
 def _capability(item: Capability, names: KeptNames) -> Capability:
@@ -72,8 +80,15 @@ def _capability(item: Capability, names: KeptNames) -> Capability:
 
 
 def _cloud(cloud: Cloud, names: KeptNames) -> Cloud:
-    ports = {_reference(key, "", names): port for key, port in cloud.interconnect.ports.items()}
+    ports = {_port_owner(key, names): port for key, port in cloud.interconnect.ports.items()}
     return replace(cloud, interconnect=replace(cloud.interconnect, ports=ports))
+
+
+def _port_owner(text: str, names: KeptNames) -> str:
+    """A capability, `<tenant>/<app>` or `<tenant>/<app>/<what it provides>`, under the kept name."""
+    tenant, _, rest = text.partition("/")
+    app, slash, provided = rest.partition("/")
+    return f"{_reference(f'{tenant}/{app}', '', names)}{slash}{provided}" if app else text
 
 
 def _waiver(waiver: Waiver, names: KeptNames) -> Waiver:

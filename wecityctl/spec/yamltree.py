@@ -69,6 +69,8 @@ class _Builder:
     root: Any = None
     aliased: int = 0
     nodes: int = 0
+    # The file in each mark: empty for a base document, whose file the document names.
+    marked: str = ""
 
     def feed(self, event: Any) -> None:
         kind = type(event)
@@ -81,7 +83,7 @@ class _Builder:
         elif kind is yaml.AliasEvent:
             self._alias(event)
         elif kind is yaml.DocumentStartEvent:
-            self.start, self.root, self.anchors = _mark(event), None, {}
+            self.start, self.root, self.anchors = self._mark(event), None, {}
         elif kind is yaml.DocumentEndEvent and self.root is not None:
             self.documents.append(Document(self.file, self.start, self.root))
         if len(self.problems) > MAX_PROBLEMS:
@@ -100,7 +102,7 @@ class _Builder:
         self.problems.append(Problem(self.file, mark.line, mark.column, format_path(self.path()), message, expected))
 
     def _scalar(self, event: Any) -> None:
-        mark, text = _mark(event), event.value
+        mark, text = self._mark(event), event.value
         if event.tag is not None and event.tag not in _TEXT_TAGS:
             self._refuse_tag(event.tag, mark)
         if self._expects_key():
@@ -116,7 +118,7 @@ class _Builder:
         self._add(value, mark, 1, 0)
 
     def _open(self, event: Any, kind: type[Map] | type[Seq]) -> None:
-        mark = _mark(event)
+        mark = self._mark(event)
         if event.tag is not None and event.tag not in ("!",):
             self._refuse_tag(event.tag, mark)
         if self._expects_key():
@@ -139,7 +141,7 @@ class _Builder:
         self._add(frame.node, frame.node.start, frame.size, frame.height)
 
     def _alias(self, event: Any) -> None:
-        mark = _mark(event)
+        mark = self._mark(event)
         if self._expects_key():
             self.report(mark, f"alias *{event.anchor} is used as a key", "a key written out")
             raise _StopParsingError
@@ -197,14 +199,21 @@ class _Builder:
             frame.node.values_at[frame.key] = mark
         frame.key = None
 
+    def _mark(self, event: Any) -> Mark:
+        mark = event.start_mark
+        return Mark(mark.line + 1, mark.column + 1, self.marked)
+
     def _refuse_tag(self, tag: str, mark: Mark) -> None:
         short = tag.replace("tag:yaml.org,2002:", "!!")
         self.report(mark, f"YAML tag {shorten(short)!r} is not allowed", "a plain value; quote it where text is meant")
 
 
-def parse_yaml(text: str, file: str) -> ParsedFile:
-    """Parse all documents of `text`. Does not raise for invalid input: errors are in `problems`."""
-    builder = _Builder(file)
+def parse_yaml(text: str, file: str, *, overlay: bool = False) -> ParsedFile:
+    """Parse all documents of `text`. Does not raise for invalid input: errors are in `problems`.
+
+    With `overlay`, each value knows its file itself, as it is going to be merged into a document of another file.
+    """
+    builder = _Builder(file, marked=file if overlay else "")
     complete = True
     try:
         parser = CParser(text)
@@ -224,11 +233,6 @@ def parse_yaml(text: str, file: str) -> ParsedFile:
         builder.problems.append(Problem(file, 0, 0, "", f"is not YAML: {shorten(str(error).splitlines()[0], 120)}"))
         complete = False
     return ParsedFile(tuple(builder.documents), tuple(builder.problems), complete)
-
-
-def _mark(event: Any) -> Mark:
-    mark = event.start_mark
-    return Mark(mark.line + 1, mark.column + 1)
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, file: str, text: str) -> Problem:

@@ -288,13 +288,14 @@ class Context:
         return names_digest(self.plan, self._addresses())
 
     def _addresses(self) -> dict[str, str]:
-        """Return the addresses at which other clouds reach capabilities, by capability name, as far
-        as they are known.
+        """Return the addresses at which other clouds reach capabilities and apps, by capability name or
+        `tenant/app`, as far as they are known.
         """
         clusters = {**self.stopped, **self.clusters}
+        ends = {item.capability.name: item.target for item in self.plan.interconnects.uses}
+        ends |= {f"{item.use.tenant}/{item.use.app}": item.target for item in self.plan.interconnects.app_uses}
         return {
-            item.capability.name: reach_of(self.plan.city.cloud(item.target), clusters.get(item.target)).address
-            for item in self.plan.interconnects.uses
+            name: reach_of(self.plan.city.cloud(cloud), clusters.get(cloud)).address for name, cloud in ends.items()
         }
 
     def leave_certificates(self) -> None:

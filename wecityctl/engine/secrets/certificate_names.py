@@ -41,7 +41,7 @@ def issued(plan: Plan) -> tuple[str, ...]:
 def wanted_names(plan: Plan, addresses: Mapping[str, str]) -> dict[str, Names]:
     """Return the names of each certificate of this plan, by its key in the secret store.
 
-    `addresses` are those at which other clouds reach capabilities, by capability name.
+    `addresses` are those at which other clouds reach capabilities and apps, by capability name or `tenant/app`.
     """
     entries = Names(server_names(plan.city))
     found: dict[str, Names] = {}
@@ -53,7 +53,9 @@ def wanted_names(plan: Plan, addresses: Mapping[str, str]) -> dict[str, Names]:
             address = addresses.get(item.name, "")
             found[key] = Names(service_names(item), (address,) if address else ())
         elif key in apps:
-            found[key] = Names(app_service_names(apps[key]))
+            app = apps[key]
+            address = addresses.get(f"{app.tenant}/{app.name}", "")
+            found[key] = Names(app_service_names(app), (address,) if address else ())
         elif key not in (AUTHORITY_KEY, SERVICE_AUTHORITY_KEY):
             found[key] = entries
     return found

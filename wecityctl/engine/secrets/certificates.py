@@ -94,7 +94,8 @@ def renewed(
 ) -> dict[str, str]:
     """Return new values for authorities and certificates that are missing or due at `now`, by their key in the store.
 
-    `addresses` are those at which other clouds reach capabilities, by capability name. Empty if nothing is due.
+    `addresses` are those at which other clouds reach capabilities and apps, by name or `tenant/app`. Empty if nothing
+    is due.
     """
     needed, names = issued(plan), wanted_names(plan, addresses or {})
     found: dict[str, str] = {}

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from wecityctl.errors import ExitCode, WecityError
 from wecityctl.operations.probes import ProbeStatus, is_alarming, last_probes, run_probes
+from wecityctl.operations.status.addresses import app_addresses
 from wecityctl.operations.status.examination import balancer_statuses, examine_clouds, find_lacking
 from wecityctl.operations.status.judging import exit_code, stack_statuses
-from wecityctl.operations.status.values import Away, BalancerStatus, StackStatus, WorkloadStatus
+from wecityctl.operations.status.values import AppAddress, Away, BalancerStatus, StackStatus, WorkloadStatus
 from wecityctl.operations.status.workloads import workload_statuses
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class CityStatus:
     notes: tuple[str, ...]
     exit_code: int
     probes: tuple[ProbeStatus, ...] = ()
+    addresses: tuple[AppAddress, ...] = ()
 
 
 def status(session: Session, emit: Emit, *, probe: bool = False) -> CityStatus:
@@ -70,6 +72,7 @@ def status(session: Session, emit: Emit, *, probe: bool = False) -> CityStatus:
         tuple(examined.notes),
         code,
         probes,
+        app_addresses(session.plan, backend),
     )
 
 

@@ -68,6 +68,22 @@ class WorkloadStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class AppAddress:
+    """An address of an app (`tenant/name`) on one cloud.
+
+    `way` says whether the app is reached there by its `route` or by what it `provides`, or `uses` what is there. `name`
+    is that of what is provided or of the binding, `of` the other end.
+    """
+
+    cloud: str
+    app: str
+    way: Literal["route", "provides", "uses"]
+    name: str
+    of: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class BalancerStatus:
     """The load balancer of the entry point of `zone`: its identifier at the vendor and its address, which is on the
     internet if `public`.

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wecityctl.interconnects import AnyInterconnect, RouteInterconnect, UseInterconnect, find_interconnects
+from wecityctl.interconnects import (
+    AnyInterconnect,
+    AppUseInterconnect,
+    RouteInterconnect,
+    UseInterconnect,
+    find_interconnects,
+)
 from wecityctl.policy.model import Finding, PolicyInput, Rule
 
 WHY = """\
@@ -25,19 +31,33 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
         city, policy_input.catalogue
     ):
         app = item.app
-        if app.data_class in _PLAIN_ENOUGH:
+        data_class = _class_of(item)
+        if data_class in _PLAIN_ENOUGH:
             continue
         yield Finding(
             subject=f"{app.tenant}/{app.name}",
-            message=f"data of class {app.data_class} crosses from cloud {item.source} to {item.target} in plain text: "
+            message=f"data of class {data_class} crosses from cloud {item.source} to {item.target} in plain text: "
             + _what(item),
             resolution=_advice(policy_input, item),
             stack=f"{city.name}.tenant.{app.tenant}.{policy_input.placement.apps[(app.tenant, app.name)]}",
             document=("App", f"{app.tenant}/{app.name}"),
-            path=("spec", "route")
-            if isinstance(item, RouteInterconnect)
-            else ("spec", "uses", app.uses.index(item.use)),
+            path=_path(item),
         )
+
+
+def _class_of(item: AnyInterconnect) -> str:
+    """The class of the data that crosses: the app's, or that which another app gives it if that is higher."""
+    if isinstance(item, AppUseInterconnect):
+        return max(item.app.data_class, item.used.data_class)
+    return item.app.data_class
+
+
+def _path(item: AnyInterconnect) -> tuple[str | int, ...]:
+    if isinstance(item, RouteInterconnect):
+        return ("spec", "route")
+    if isinstance(item, AppUseInterconnect):
+        return ("spec", "uses", item.use.index)
+    return ("spec", "uses", next(index for index, use in item.app.indexed_uses() if use == item.use))
 
 
 def _advice(policy_input: PolicyInput, item: AnyInterconnect) -> str:
@@ -48,12 +68,16 @@ def _advice(policy_input: PolicyInput, item: AnyInterconnect) -> str:
         return f"remove tls: false of {item.capability.name}; or {apart}"
     if isinstance(item, RouteInterconnect):
         return f"let the app serve TLS (spec.route.tls); or {apart}"
+    if isinstance(item, AppUseInterconnect) and not item.used.is_tls:
+        return f"use a port of {item.use.tenant}/{item.use.app} that serves TLS (spec.route.tls there); or {apart}"
     return apart
 
 
 def _what(item: AnyInterconnect) -> str:
     if isinstance(item, RouteInterconnect):
         return "the entry point's way to it"
+    if isinstance(item, AppUseInterconnect):
+        return f"its use of {item.use.tenant}/{item.use.app}"
     return f"its use of {item.capability.name}"
 
 
@@ -64,7 +88,7 @@ def evidence(policy_input: PolicyInput) -> Iterator[str]:
     for item in interconnects:
         how = "in plain text" if item in clear else "encrypted"
         yield (
-            f"{item.app.tenant}/{item.app.name} ({item.app.data_class}): {_what(item)} crosses from {item.source} "
+            f"{item.app.tenant}/{item.app.name} ({_class_of(item)}): {_what(item)} crosses from {item.source} "
             f"to {item.target} {how}"
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from wecityctl.model.city import App, City, Compliance, DataRule
+from wecityctl.model.provided import calls
 from wecityctl.policy.data import CITIZENS, Lodging, lodgings, running, store_users
 from wecityctl.policy.model import Finding, PolicyInput, Rule
 
@@ -17,7 +18,8 @@ store with one. L4 never lies in a zone that the internet reaches, by its kind o
 of its own: no data of another tenant or of another class is in it. A store that names no zone counts as in the zones
 of all apps that use it and of all nodes that it may run on. A vendor's cloud whose region is not said is refused; for
 an adopted or embedded one the rule advises to say it. A city may say more for each class under
-compliance.dataClasses, such as that its stores are dedicated to one tenant. Neither a flag nor a waiver lifts this
+compliance.dataClasses, such as that its stores are dedicated to one tenant. An app that uses another app is of the
+class of the data that it gets from there, or of a higher one. Neither a flag nor a waiver lifts this
 rule; changing the class of the data is a decision that is seen in the files."""
 
 
@@ -35,6 +37,15 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
         yield from _not_dedicated(place, own)
     for app in running(policy_input):
         yield from _tenant(app, _rule_of(city.compliance, app), app.tenant in partners)
+    for app, use, target in calls(city):
+        if target.data_class > app.data_class:
+            name = f"{use.tenant}/{use.app}"
+            message = f"it gets data of class {target.data_class} from app {name} ({target.provided.name})"
+            advice = (
+                f"give it dataClass: {target.data_class}, and what goes with it; or use what gives data of a lower "
+                f"class (dataClass under provides of {name})"
+            )
+            yield _finding(app, message, advice, ("spec", "uses", use.index, "app"))
     yield from _backup(policy_input)
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from wecityctl.model import naming
-from wecityctl.model.city import City
+from wecityctl.model.city import App, City
 from wecityctl.model.entries import entry_of
 from wecityctl.model.naming import NAME_LABEL, PART_OF_LABEL, TENANT_LABEL
+from wecityctl.model.provided import calls
 from wecityctl.policy.admission import FENCE, MANAGE, Validation, deploys, may, policy, quote, resources
 from wecityctl.policy.findings import about
 from wecityctl.policy.model import Finding, Manifest, PolicyInput, Rule
@@ -22,8 +23,9 @@ Who may talk to whom is decided in the city's files, by name, with an approval a
 denied. That holds only while nobody can add a policy beside the declared ones: network policies add up, and a single
 one that allows everything undoes all the others. So in the cluster nobody but the city's manager writes them, security
 administrators may narrow and tidy within a namespace, and the policy that closes a namespace stays as it is. A tenant's
-deployer writes the policies of the tenant's own apps, and those open ways within the namespace, to the capabilities and
-in from the entry point."""
+deployer writes the policies of the tenant's own apps, and those open ways within the namespace, to the capabilities, in
+from the entry point, and between two apps of which one uses what the other provides: as the files said when the city's
+manager last ran, so that a new one across namespaces takes a run of the manager."""
 DEFAULT_DENY = "default-deny"
 _NAMESPACE_NAME = "kubernetes.io/metadata.name"
 _WRITE = {"*", "create", "update", "patch", "delete", "deletecollection"}
@@ -121,7 +123,7 @@ def _of_tenants_apps(which: str) -> str:
 
 
 def _as_apps_need(city: City) -> str:
-    """Every rule opens a way within the namespace, in from an entry point, or out to a capability.
+    """Every rule opens a way within the namespace, in from an entry point, out to a capability, or between two apps.
 
     The far end of a way to a capability is opened in its own namespace, where no deployer writes. A city without a
     gateway does not know where its ingress controller runs, and opens an app's port to everybody.
@@ -133,12 +135,53 @@ def _as_apps_need(city: City) -> str:
     named = f"p.?podSelector.?matchLabels[?{quote(NAME_LABEL)}].orValue('') in {quote(sorted(i.name for i in others))}"
     peers_in, peers_out = "r.?from.orValue([])", "r.?to.orValue([])"
     everybody = "" if entries else f"size({peers_in}) == 0 || "
+    callers, called = _ways(city)
     return (
         f"dyn(object).spec.?ingress.orValue([]).all(r, {everybody}(size({peers_in}) > 0 && {peers_in}.all(p,"
-        f" !has(p.ipBlock) && (!has(p.namespaceSelector) || {_in_one_of(entries)}))))"
+        f" !has(p.ipBlock) && (!has(p.namespaceSelector) || {_in_one_of(entries)}{callers}))))"
         f" && dyn(object).spec.?egress.orValue([]).all(r, size({peers_out}) > 0 && {peers_out}.all(p,"
-        f" !has(p.ipBlock) && (!has(p.namespaceSelector) || ({_in_one_of(places)} && {named}))))"
+        f" !has(p.ipBlock) && (!has(p.namespaceSelector) || ({_in_one_of(places)} && {named}){called})))"
     )
+
+
+def _ways(city: City) -> tuple[str, str]:
+    """Conditions under which the peer `p` is an app that uses what the policy's app provides, and the reverse.
+
+    Empty without such uses by or of a tenant with deployers. Both ends are apps in namespaces, so that a policy which
+    selects all pods, or names all pods of a namespace, is none of them.
+    """
+    deploying = {tenant.name for tenant in city.tenants if tenant.deployers}
+    ingress, egress = set(), set()
+    for user, _, target in calls(city):
+        one = _end(naming.tenant_namespace(user.tenant, user.zone), user)
+        other = _end(target.namespace, target.app)
+        if target.app.tenant in deploying:
+            ingress.add(f"{other} {one} {target.port}")
+        if user.tenant in deploying:
+            egress.add(f"{one} {other} {target.port}")
+    return _is_way(ingress), _is_way(egress)
+
+
+def _end(namespace: str, app: App) -> str:
+    return f"{namespace}/{app.tenant}/{app.name}"
+
+
+def _is_way(ways: Iterable[str]) -> str:
+    """The policy's app, the peer `p` and every port of the rule `r` are one of these ways; empty without any."""
+    if not ways:
+        return ""
+    own = "dyn(object).spec.podSelector"
+    return (
+        f" || (size(r.?ports.orValue([])) > 0 && r.ports.all(o, !has(o.endPort) && (object.metadata.namespace + '/'"
+        f" + {_app_of(own)} + ' ' + p.namespaceSelector.?matchLabels[?{quote(_NAMESPACE_NAME)}].orValue('') + '/'"
+        f" + {_app_of('p.?podSelector')} + ' ' + string(o.?port.orValue(''))) in {quote(sorted(ways))}))"
+    )
+
+
+def _app_of(selector: str) -> str:
+    """The app that a selector of pods names, as `tenant/app`."""
+    labels = (f"{selector}.?matchLabels[?{quote(label)}].orValue('')" for label in (PART_OF_LABEL, NAME_LABEL))
+    return " + '/' + ".join(labels)
 
 
 def _in_one_of(namespaces: list[str]) -> str:

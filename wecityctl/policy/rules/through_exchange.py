@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from wecityctl.model.provided import calls
 from wecityctl.model.words import some
 from wecityctl.policy.data import store_users, zones_of
 from wecityctl.policy.model import Finding, PolicyInput, Rule
@@ -14,7 +15,8 @@ departments' systems and the citizens' data in them. What has to pass goes throu
 inspected, recorded and handed on by a service of its own. A flow that joins the two directly, in either direction,
 takes that zone out of the way, and so does a database or cache of one of them that apps of both use: what one writes
 the other reads. A store that names no zone counts as in the zones of all apps that use it; one of the exchange zone is
-reached from both sides by declared flows, and is where they exchange. No waiver lifts this rule, whoever approved the
+reached from both sides by declared flows, and is where they exchange. An app of one of them does not use an app of
+the other either. No waiver lifts this rule, whoever approved the
 flow. A department's systems reach out through the zone's own egress, never through a zone that
 the internet can talk to."""
 
@@ -23,7 +25,8 @@ _RESOLUTION = "declare a flow into a data-exchange zone and another one from the
 
 
 def check(policy_input: PolicyInput) -> Iterator[Finding]:
-    """Declared flows between an internet zone and a government extranet, and stores that apps of both use."""
+    """Declared flows between an internet zone and a government extranet, stores that apps of both use, and apps of the
+    one that use apps of the other."""
     city = policy_input.city
     kinds = {zone.name: zone.kind for zone in city.zones}
     for index, flow in enumerate(city.flows):
@@ -39,6 +42,16 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
                 path=("spec", "flows", index),
             )
     yield from _stores(policy_input, kinds)
+    for app, use, target in calls(city):
+        if joins(kinds, app.zone, target.app.zone):
+            yield Finding(
+                subject=f"{app.tenant}/{app.name}",
+                message=f"the app of zone {app.zone!r} uses {use.tenant}/{use.app} of zone {target.app.zone!r}, "
+                "past the data-exchange zone",
+                resolution="use an app of a data-exchange zone that passes on what has to pass",
+                document=("App", f"{app.tenant}/{app.name}"),
+                path=("spec", "uses", use.index, "app"),
+            )
 
 
 def joins(kinds: Mapping[str, str], one: str, other: str) -> bool:
@@ -74,5 +87,5 @@ RULE = Rule(
     veto=True,
     of_files=True,
     controls=("8.1.3.1 边界防护", "8.1.3.2 访问控制"),
-    applies=lambda city: bool(city.flows) or any(app.uses for app in city.apps),
+    applies=lambda city: bool(city.flows) or any(app.uses or app.app_uses for app in city.apps),
 )

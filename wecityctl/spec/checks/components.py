@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.errors import Problem
+from wecityctl.model import provided
 from wecityctl.model.binding_values import Invalid, Reference, entries_of, parts
-from wecityctl.model.city import App, Component, Probe
+from wecityctl.model.city import App, AppUse, Component, Probe, Use
 from wecityctl.model.service_tls import speaks_tls
 from wecityctl.spec.checks.check import Check
 from wecityctl.spec.fields import nearest, one_of
@@ -93,22 +94,31 @@ def binding_values(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def _reference(parsed_city: ParsedCity, app: Sourced[App], path: _Path, item: Reference) -> Iterator[Problem]:
-    aliases = {use.alias: use for use in app.value.uses}
+    aliases: dict[str, Use | AppUse] = {use.alias: use for use in app.value.uses}
+    aliases |= {use.alias: use for use in app.value.app_uses}
     if item.alias not in aliases:
         expected = f"a binding under `uses`: {one_of(tuple(aliases))}" if aliases else "a binding under `uses`"
         guess = nearest(item.alias, tuple(aliases))
         suggestion = f"${{{guess}.{item.key}}}" if guess else ""
         yield app.problem(path, f"the app has no binding {item.alias!r}", expected, suggestion)
         return
-    capability = parsed_city.capability_by_name.get(aliases[item.alias].capability)
-    kind = parsed_city.catalogue.get(capability.type) if capability is not None else None
-    if capability is None or kind is None:
-        return
-    keys = entries_of(kind, is_tls=speaks_tls(capability, parsed_city.catalogue))
-    if item.key not in keys:
+    keys = _keys(parsed_city, aliases[item.alias])
+    if keys is not None and item.key not in keys:
         guess = nearest(item.key, keys)
         suggestion = f"${{{item.alias}.{guess}}}" if guess else ""
         yield app.problem(path, f"the binding {item.alias!r} has no entry {item.key!r}", one_of(keys), suggestion)
+
+
+def _keys(parsed_city: ParsedCity, use: Use | AppUse) -> tuple[str, ...] | None:
+    """The keys of a binding; `None` if what is used is unknown, which other checks report."""
+    if isinstance(use, AppUse):
+        target = provided.resolve(parsed_city.app_by_name, use)
+        return provided.entries_of(target) if target is not None else None
+    capability = parsed_city.capability_by_name.get(use.capability)
+    kind = parsed_city.catalogue.get(capability.type) if capability is not None else None
+    if capability is None or kind is None:
+        return None
+    return entries_of(kind, is_tls=speaks_tls(capability, parsed_city.catalogue))
 
 
 def routes(parsed_city: ParsedCity) -> Iterator[Problem]:

@@ -49,9 +49,17 @@ def names_within_documents(parsed_city: ParsedCity) -> Iterator[Problem]:
     for app in parsed_city.apps:
         names = (part.name for part in app.value.components)
         yield from _repeated(app, ("spec", "components"), "component", names)
-        yield from _repeated(app, ("spec", "uses"), "binding", (use.alias for use in app.value.uses), field="as")
+        yield from _repeated(app, ("spec", "uses"), "binding", _aliases(app.value), field="as")
+        yield from _repeated(app, ("spec", "provides"), "provided port", (item.name for item in app.value.provides))
         for index, part in enumerate(app.value.components):
             yield from _repeated(app, ("spec", "components", index, "secrets"), "secret", part.secrets, field="")
+
+
+def _aliases(app: App) -> Iterator[str]:
+    """Yield the aliases of all uses in the order of the files."""
+    found = {use.index: use.alias for use in app.app_uses} | {index: use.alias for index, use in app.indexed_uses()}
+    for index in sorted(found):
+        yield found[index]
 
 
 def capabilities_across_platforms(parsed_city: ParsedCity) -> Iterator[Problem]:

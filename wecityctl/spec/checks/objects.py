@@ -12,6 +12,7 @@ from wecityctl.errors import Problem
 from wecityctl.model import naming
 from wecityctl.model.city import App, Capability
 from wecityctl.model.entries import ENTRY_SERVICE
+from wecityctl.model.provided import component_of
 from wecityctl.spec.checks.check import Check
 from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity
@@ -120,15 +121,22 @@ def _objects_of(app: App, *, interconnect: bool) -> Iterator[tuple[str, str, str
         yield "NetworkPolicy", naming.fit(f"{app.name}-within"), "the components"
     if app.is_routed:
         yield "NetworkPolicy", naming.fit(f"{app.name}-from-entry"), "the route"
-    for use in app.uses:
-        yield "NetworkPolicy", naming.fit(f"{app.name}-to-{use.alias}"), f"binding {use.alias!r}"
-        yield "Secret", naming.binding_secret(app.name, use.alias), f"binding {use.alias!r}"
+    for alias in [use.alias for use in app.uses] + [use.alias for use in app.app_uses]:
+        yield "NetworkPolicy", naming.fit(f"{app.name}-to-{alias}"), f"binding {alias!r}"
+        yield "Secret", naming.binding_secret(app.name, alias), f"binding {alias!r}"
+    for item in app.provides:
+        yield "NetworkPolicy", naming.fit(f"{app.name}-provides-{item.name}"), f"provided port {item.name!r}"
     for part in app.components:
         workload = naming.component_workload(app.name, part.name)
         if part.secrets:
             yield "Secret", f"{workload}-secrets", f"component {part.name!r}"
         if part.port is not None:
             yield "Service", workload, f"component {part.name!r}"
+    for item in app.provides if interconnect else ():
+        component = component_of(app, item)
+        if component is not None:
+            workload = naming.component_workload(app.name, component.name)
+            yield "Service", naming.provided_service(workload, item.name), f"provided port {item.name!r}"
     web = app.web_component
     if interconnect and app.is_routed and web is not None:
         workload = naming.component_workload(app.name, web.name)

@@ -81,7 +81,10 @@ def uses(parsed_city: ParsedCity) -> Iterator[Problem]:
         return
     names = tuple(parsed_city.capability_by_name)
     for app in parsed_city.apps:
-        for index, use in enumerate(app.value.uses):
+        for index, use in app.value.indexed_uses():
+            if not use.capability:
+                # `provides.one_of_two` reports it.
+                continue
             path = ("spec", "uses", index, "capability")
             item = parsed_city.capability_by_name.get(use.capability)
             if item is None:

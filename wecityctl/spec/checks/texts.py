@@ -18,6 +18,7 @@ from wecityctl.model.disclosure import (
     options_hold_a_secret,
     value_holds_a_secret,
 )
+from wecityctl.model.environments import ENVIRONMENT_NAME
 from wecityctl.spec.checks.check import Check
 from wecityctl.spec.nodes import Document, Map, Mark, PathItem, Seq, format_path, shorten
 from wecityctl.spec.parsed_city import ParsedCity
@@ -53,7 +54,8 @@ def placeholders(parsed_city: ParsedCity) -> Iterator[Problem]:
             if found is None and ("<" in value or "{" in value):
                 free = not _FREE_FIELDS.isdisjoint(path)
                 found = _BRACKETS.fullmatch(value) if free else _BRACKETS.search(value)
-            if found is not None:
+            is_environment = found is not None and found[0] == ENVIRONMENT_NAME and path[-2:-1] == ("env",)
+            if found is not None and not is_environment:
                 yield _at(document, mark, path, f"placeholder {shorten(found[0])!r} is still there", "its real value")
 
 
@@ -117,7 +119,7 @@ def _leaves(document: Document, *, keys: bool = True) -> Iterator[tuple[tuple[Pa
 
 
 def _at(document: Document, mark: Mark, path: tuple[PathItem, ...], message: str, expected: str) -> Problem:
-    return Problem(document.file, mark.line, mark.column, format_path(path), message, expected)
+    return Problem(mark.file or document.file, mark.line, mark.column, format_path(path), message, expected)
 
 
 CHECKS: tuple[Check, ...] = (

@@ -18,7 +18,7 @@ _LIMITS = {"connections": "connections", "memory": "memory", "statementSeconds":
 def limits(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A use states only limits that the type of the capability supports."""
     for app in parsed_city.apps:
-        for index, use in enumerate(app.value.uses):
+        for index, use in app.value.indexed_uses():
             for name, message, expected in _unknown_limits(parsed_city, use):
                 yield app.problem(("spec", "uses", index, name), message, expected, on_key=True)
     for platform, path, item in parsed_city.capabilities():
@@ -68,7 +68,7 @@ def owners(parsed_city: ParsedCity) -> Iterator[Problem]:
 def dedicated(parsed_city: ParsedCity) -> Iterator[Problem]:
     """An app does not use a capability that is dedicated to another app or tenant."""
     for app in parsed_city.apps:
-        for index, use in enumerate(app.value.uses):
+        for index, use in app.value.indexed_uses():
             item = parsed_city.capability_by_name.get(use.capability)
             if item is None or item.dedicated is None or item.dedicated.admits(app.value):
                 continue

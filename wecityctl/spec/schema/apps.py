@@ -65,6 +65,28 @@ class Use(Schema):
     )
 
 
+class AppUse(Use):
+    """A capability or another app that the app calls: one binding and one network flow."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-short-form": "capability",
+            "oneOf": [{"required": ["capability"]}, {"required": ["app"]}],
+        }
+    )
+
+    capability: names.CapabilityName | None = options("The capability's name.", "postgresql", default=None)
+    app: names.ProvidedReference | None = options(
+        "Instead of a capability, what another app provides: tenant/app, tenant/app/name, or an app of the same "
+        "tenant. The name may be left out if it provides one thing.",
+        "transport-bureau/timetable",
+        default=None,
+    )
+    as_: names.AliasName | None = options(
+        "The binding's name; by default the capability's or the app's.", "db", alias="as", default=None
+    )
+
+
 def _use_in_short(value: object) -> object:
     return {"capability": value} if isinstance(value, str) else value
 
@@ -226,8 +248,9 @@ class Component(Schema):
     probes: Probes | None = options("The same in place of `health`, check by check.", default=None)
     autoscale: Autoscale | None = options("Bounds of automatic scaling.", default=None)
     env: dict[names.EnvName, names.EnvValue] = options(
-        "Environment variables. ${ALIAS.KEY} is an entry of a binding; nothing else is replaced. $${ is ${.",
-        {"TZ": "Asia/Shanghai", "DATABASE_URL": "${db.uri}"},
+        "Environment variables. ${ALIAS.KEY} is an entry of a binding, ${environment} the environment's name; nothing "
+        "else is replaced. $${ is ${.",
+        {"TZ": "Asia/Shanghai", "DATABASE_URL": "${db.uri}", "MODE": "${environment}"},
         default_factory=dict,
     )
     secrets: list[names.SecretName] = options(
@@ -288,6 +311,27 @@ class Route(Schema):
     port: names.PortName | None = options("The name of its port; by default the first.", "http", default=None)
 
 
+class Provided(Schema):
+    """A port of the app that other apps may use."""
+
+    name: names.PortName = options("Its name, unique in the app.", "api")
+    component: names.ComponentName | None = options(
+        "The component; by default the only one with a port.", "api", default=None
+    )
+    port: names.PortName | None = options(
+        "The name of the component's port; by default its only one.", "http", default=None
+    )
+    to: list[names.AppsPattern] = options(
+        "Apps of other tenants that may use it: tenant/app, or tenant/* for all of a tenant. Those of the own tenant "
+        "always may.",
+        ["health-commission/*"],
+        default_factory=list,
+    )
+    data_class: model.DataClass | None = options(
+        "Class of the data that it gives; by default the app's.", "L1", default=None
+    )
+
+
 class AppSpec(Schema):
     """An app and what it needs."""
 
@@ -296,9 +340,12 @@ class AppSpec(Schema):
     data_class: model.DataClass = options("Class of the data it handles, from L1 (public) to L4.", "L3")
     channels: list[names.Word] = options("Where citizens meet it.", ["web", "mini-program"], default_factory=list)
     components: list[Component] = options("Its containers.", min_length=1)
-    uses: list[Annotated[Use, BeforeValidator(_use_in_short)]] = options(
-        "Capabilities it calls, by name or with settings; nothing else can be reached.", ["cache"], default_factory=list
+    uses: list[Annotated[AppUse, BeforeValidator(_use_in_short)]] = options(
+        "Capabilities and apps it calls, by name or with settings; nothing else can be reached.",
+        ["cache"],
+        default_factory=list,
     )
+    provides: list[Provided] = options("Its ports that other apps may use.", default_factory=list)
     route: Route | None = options("Where the entry point serves it; by default it is not reachable.", default=None)
     cloud: names.CloudName | None = options("A cloud to pin it to.", "main", default=None)
     placement: PlacementRules = options("What its placement must obey.", default_factory=PlacementRules)

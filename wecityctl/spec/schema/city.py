@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wecityctl.model import city as model
+from wecityctl.model.environments import PRODUCTION
 from wecityctl.model.vendors import Architecture
 from wecityctl.spec.schema import amounts, names, vendors
 from wecityctl.spec.schema.base import Labels, Schema, options
@@ -157,6 +158,11 @@ class CitySpec(Schema):
     images: Images = options("Where container images come from.", default_factory=Images)
     state: State = options("Where state is kept.", default_factory=State)
     engine: Engine = options("How the engine works.", default_factory=Engine)
+    environment: names.EnvironmentName = options(
+        "The environment that is meant where none is chosen; others are in the files below `environments`.",
+        "production",
+        default=PRODUCTION,
+    )
 
 
 class LocalSettings(Schema):
@@ -250,8 +256,11 @@ class Interconnect(Schema):
     sources: list[names.Source] = options(
         "Where it comes from, as the others see it.", ["10.8.0.0/24"], default_factory=list
     )
-    ports: dict[names.Subject, amounts.NodePort] = options(
-        "Node ports by capability, or by tenant/app; others are chosen.", {"postgresql": 30010}, default_factory=dict
+    ports: dict[names.PortOwner, amounts.NodePort] = options(
+        "Node ports by capability, by tenant/app for its route, or by tenant/app/name for what it provides; others are "
+        "chosen.",
+        {"postgresql": 30010},
+        default_factory=dict,
     )
     encrypted: bool = options("Whether the way is encrypted below us, such as by IPsec.", default=False)
 

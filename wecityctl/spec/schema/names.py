@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
 
+from wecityctl.model.environments import ENVIRONMENT_NAME_TEXT, is_environment_name
 from wecityctl.model.naming import LABEL_PREFIX
 from wecityctl.model.variables import BINDING_ROOT
 from wecityctl.spec.nodes import shorten
@@ -307,6 +308,29 @@ def _subject(text: str) -> str:
     raise refuse(f"{shorten(text)!r} names no app or capability", "<tenant>/<app>, <app> or a capability's name")
 
 
+def _provided(text: str) -> str:
+    parts = text.split("/")
+    if len(parts) <= 3 and all(len(part) <= 40 and _LABEL_RE.fullmatch(part) for part in parts):
+        return text
+    expected = "<tenant>/<app>, <tenant>/<app>/<what it provides>, or <app> of the same tenant"
+    raise refuse(f"{shorten(text)!r} names nothing that an app provides", expected)
+
+
+def _port_owner(text: str) -> str:
+    if len(text) <= 97 and text.count("/") <= 2 and all(_LABEL_RE.fullmatch(part) for part in text.split("/")):
+        return text
+    expected = "a capability's name, <tenant>/<app> or <tenant>/<app>/<what it provides>"
+    raise refuse(f"{shorten(text)!r} names no capability or app", expected)
+
+
+def _apps(text: str) -> str:
+    tenant, _, name = text.partition("/")
+    if _LABEL_RE.fullmatch(tenant) and (name == "*" or _LABEL_RE.fullmatch(name)) and len(text) <= 81:
+        return text
+    guess = f"{text}/*" if _LABEL_RE.fullmatch(text) else ""
+    raise refuse(f"{shorten(text)!r} names no apps", "<tenant>/<app>, or <tenant>/* for all of a tenant", guess)
+
+
 def _cidr(text: str) -> str:
     expected = "an IPv4 range such as 10.8.0.0/16"
     try:
@@ -398,7 +422,17 @@ def _currency(text: str) -> str:
     raise refuse(f"{shorten(text)!r} is not a currency", "an ISO 4217 code such as CNY", guess)
 
 
+def _environment(text: str) -> str:
+    if is_environment_name(text):
+        return text
+    raise refuse(f"{shorten(text)!r} is no name of an environment", ENVIRONMENT_NAME_TEXT)
+
+
+EnvironmentName = checked(_environment, pattern="^[a-z](?:[-a-z0-9]{0,28}[a-z0-9])?$")
 Subject = checked(_subject, pattern=rf"^(?:{_LABEL}/)?{_LABEL}$")
+ProvidedReference = checked(_provided, pattern=rf"^(?:{_LABEL}/){{0,2}}{_LABEL}$")
+PortOwner = checked(_port_owner, pattern=rf"^(?:{_LABEL}/){{0,2}}{_LABEL}$")
+AppsPattern = checked(_apps, pattern=rf"^{_LABEL}/(?:\*|{_LABEL})$")
 VendorWord = checked(_vendor_word, pattern=rf"^(?:{_VENDOR_WORD.pattern})?$")
 Cidr = checked(_cidr, pattern=r"^[0-9.]+/[0-9]+$")
 Source = checked(_source, pattern=r"^[0-9.]+/[0-9]+$")

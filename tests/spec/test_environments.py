@@ -1,0 +1,256 @@
+"""Environments: what is merged, where its values come from, which one is meant, and what many documents cost."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.spec.catalogue import CATALOGUE
+from wecityctl.errors import ConfigurationError, InvalidCityError
+from wecityctl.model.environments import with_environment
+from wecityctl.spec import LoadedCity, load_city
+from wecityctl.spec.differences import differences
+from wecityctl.spec.environments import read_environments
+from wecityctl.spec.migrate import migrate
+
+BASE = (Path(__file__).parent / "valid" / "base.yaml").read_text(encoding="utf-8")
+CITY = "kind: City\nmetadata: {name: testcity-test}\nspec: {domain: test.testcity.example}\n"
+APP = "kind: App\nmetadata: {name: bus, tenant: transport}\n"
+
+
+@pytest.fixture
+def city(tmp_path: Path) -> Path:
+    (tmp_path / "city.yaml").write_text(BASE)
+    (tmp_path / "environments").mkdir()
+    return tmp_path
+
+
+def write(city: Path, text: str, name: str = "test") -> Path:
+    path = city / "environments" / f"{name}.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def load(city: Path, environment: str | None = "test") -> LoadedCity:
+    return load_city(city, CATALOGUE, environment=environment)
+
+
+def test_a_city_without_environments_is_its_own(city: Path) -> None:
+    loaded = load(city, None)
+    assert (loaded.environment, loaded.environments, loaded.is_default) == ("production", ("production",), True)
+    assert loaded.city.environment == "production"
+
+
+def test_maps_and_named_lists_are_merged_and_other_lists_replaced(city: Path) -> None:
+    write(
+        city,
+        f"""{CITY}---
+{APP}spec:
+  channels: [web]
+  components:
+    - name: web
+      replicas: 3
+      env: {{MODE: "${{environment}}", SHELL: "$${{environment}}", HOME: "${{HOME}} x"}}
+    - {{name: worker, image: "catalogue:sample-app"}}
+  uses: []
+  route: null
+---
+kind: Platform
+metadata: {{name: application}}
+spec:
+  capabilities: {{cache: null, postgresql: {{storage: 5Gi}}}}
+""",
+    )
+    loaded = load(city)
+    (app,) = loaded.city.apps
+    web, worker = app.components
+    assert (web.name, web.image, web.replicas, web.ports) == ("web", "catalogue:sample-app", 3, {"http": 8080})
+    assert web.env == {"MODE": "test", "SHELL": "$${environment}", "HOME": "${HOME} x"}
+    assert worker.name == "worker"
+    assert (app.channels, app.uses, app.route, app.zone) == (("web",), (), None, "internet")
+    assert [(item.name, item.storage) for item in loaded.city.capabilities] == [("gateway", ""), ("postgresql", "5Gi")]
+    assert (loaded.city.name, loaded.city.domain) == ("testcity-test", "test.testcity.example")
+    assert (loaded.city.environment, loaded.is_default) == ("test", False)
+
+
+def test_the_base_stays_as_it_is(city: Path) -> None:
+    before = load(city, None).city
+    write(city, f"{CITY}---\n{APP}spec: {{components: [{{name: web, replicas: 3}}], uses: []}}\n")
+    environments = read_environments(city)
+    assert environments.read("test").read.problems == ()
+    assert load(city, None).city == before == load(city, "production").city
+
+
+def test_documents_are_added_and_removed(city: Path) -> None:
+    write(
+        city,
+        CITY + "---\n" + BASE.split("---\n")[-1].replace("name: bus", "name: tram").replace("host: bus", "host: t"),
+    )
+    assert [app.name for app in load(city).city.apps] == ["bus", "tram"]
+    write(city, f"{CITY}---\n{APP}spec: null\n")
+    assert load(city).city.apps == ()
+    assert len(load(city, None).city.apps) == 1
+
+
+def test_places_are_those_of_the_file_that_says_so(city: Path) -> None:
+    overlay = write(city, f"{CITY}---\n{APP}spec:\n  components:\n    - name: web\n      replicas: 3\n")
+    positions = load(city).positions
+    web = ("spec", "components", 0)
+    replicas = positions.place("App", "transport/bus", *web, "replicas")
+    port = positions.place("App", "transport/bus", *web, "port")
+    name = positions.place("City", "testcity-test", "metadata", "name")
+    assert str(replicas) == f"{overlay}:10:17"
+    assert str(port) == f"{city / 'city.yaml'}:44:13"
+    assert str(name) == f"{overlay}:2:18"
+
+
+def test_files_of_a_directory_are_one_environment(city: Path) -> None:
+    (city / "environments" / "test" / "apps").mkdir(parents=True)
+    (city / "environments" / "test" / "city.yaml").write_text(CITY)
+    (city / "environments" / "test" / "apps" / "bus.yml").write_text(
+        f"{APP}spec: {{components: {{web: {{replicas: 4}}}}}}\n"
+    )
+    loaded = load(city)
+    assert loaded.city.apps[0].components[0].replicas == 4
+    assert [file.name.removeprefix(f"{city}/environments/") for file in loaded.files[1:]] == [
+        "test/apps/bus.yml",
+        "test/city.yaml",
+    ]
+
+
+def test_a_city_in_one_file_has_the_environments_next_to_it(city: Path) -> None:
+    write(city, CITY)
+    assert load(city / "city.yaml").city.name == "testcity-test"
+
+
+def test_the_default_may_have_another_name_and_a_file_of_its_own(city: Path) -> None:
+    (city / "city.yaml").write_text(BASE.replace("  domain:", "  environment: live\n  domain:"))
+    write(city, f"{APP}spec: {{components: {{web: {{replicas: 5}}}}}}\n", "live")
+    write(city, CITY)
+    loaded = load(city, None)
+    assert (loaded.environment, loaded.environments) == ("live", ("live", "test"))
+    assert loaded.city.apps[0].components[0].replicas == 5
+    assert load(city).city.apps[0].components[0].replicas == 1
+    with pytest.raises(ConfigurationError, match="has no environment 'production'"):
+        load(city, "production")
+
+
+def test_an_unknown_environment_is_refused_with_those_that_there_are(city: Path) -> None:
+    write(city, CITY)
+    with pytest.raises(ConfigurationError) as caught:
+        load(city, "tset")
+    assert caught.value.details == "environments: production, test"
+    assert caught.value.resolution == "did you mean 'test'?"
+
+
+def test_a_mistake_in_another_environment_does_not_stop_this_one(city: Path) -> None:
+    write(city, CITY)
+    write(city, "kind: [", "staging")
+    assert load(city).city.name == "testcity-test"
+    assert load(city, None).city.name == "testcity"
+    with pytest.raises(InvalidCityError):
+        load(city, "staging")
+
+
+def test_a_link_out_of_the_city_is_not_followed(city: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "test.yaml").write_text(CITY)
+    (city / "environments" / "test.yaml").symlink_to(outside / "test.yaml")
+    with pytest.raises(InvalidCityError) as caught:
+        load(city, "production")
+    assert "leads out of the city's directory" in str(caught.value.problems[0])
+    (city / "environments" / "test.yaml").unlink()
+    (city / "environments").rmdir()
+    (city / "environments").symlink_to(outside)
+    with pytest.raises(InvalidCityError):
+        load(city, None)
+
+
+def test_aliases_of_base_and_overlay_stay_apart(city: Path) -> None:
+    base = BASE.replace(
+        "      port: 8080\n", "      port: 8080\n      env: &env {A: a}\n    - {name: w, image: x, env: *env}\n"
+    )
+    (city / "city.yaml").write_text(base)
+    shared = "&more {B: b}"
+    write(city, f"{CITY}---\n{APP}spec: {{components: {{web: {{env: {shared}}}, v: {{image: y, env: *more}}}}}}\n")
+    assert [part.env for part in load(city).city.apps[0].components] == [{"A": "a", "B": "b"}, {"A": "a"}, {"B": "b"}]
+
+
+def test_a_kubeconfig_is_relative_to_the_file_that_names_it(city: Path) -> None:
+    base = BASE.replace("provider: local", "provider: kubernetes\n  kubernetes: {kubeconfig: live.yaml}")
+    (city / "city.yaml").write_text(base)
+    cloud = "---\nkind: Cloud\nmetadata: {name: main}\nspec: {kubernetes: {kubeconfig: trial.yaml}}\n"
+    write(city, CITY + cloud)
+    assert load(city).city.clouds[0].kubernetes.kubeconfig == str(city / "environments" / "trial.yaml")
+    assert load(city, None).city.clouds[0].kubernetes.kubeconfig == str(city / "live.yaml")
+
+
+def test_renamed_fields_are_renamed_in_environments_too(city: Path) -> None:
+    path = write(city, f"{CITY}---\nkind: Tenant\nmetadata: {{name: transport}}\nspec: {{domain: city-governance}}\n")
+    (changed,) = migrate(city)
+    assert changed.path == path
+    assert "spec: {area: city-governance}" in changed.text
+
+
+def test_differences_name_items_and_places(city: Path) -> None:
+    write(
+        city,
+        f"{CITY}---\n{APP}spec: {{components: {{web: {{replicas: 3}}, extra: {{image: x}}}}, uses: [postgresql]}}\n",
+    )
+    environments = read_environments(city)
+    found = {item.path: item for item in differences(environments.read("test"), environments.read("production"))}
+    assert list(found) == [
+        "metadata.name",
+        "spec.domain",
+        "spec.components[web].replicas",
+        "spec.components[extra]",
+        "spec.uses",
+    ]
+    extra = found["spec.components[extra]"]
+    assert extra.first is not None
+    assert (extra.first.value, extra.second) == ({"name": "extra", "image": "x"}, None)
+    assert not list(differences(environments.read("test"), environments.read("test")))
+
+
+def test_a_password_in_a_difference_is_not_shown(city: Path) -> None:
+    write(city, CITY.replace("spec: {", "spec: {state: {backend: 'postgres://u:secret@h/d'}, "))
+    environments = read_environments(city)
+    found = differences(environments.read("test"), environments.read("production"))
+    assert [item.first.value for item in found if item.path == "spec.state" and item.first] == [
+        {"backend": "postgres://u:***@h/d"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("${environment}", "test"),
+        ("a-${environment}-b${environment}", "a-test-btest"),
+        ("$${environment}", "$${environment}"),
+        ("${environment.x}", "${environment.x}"),
+        ("$environment", "$environment"),
+    ],
+)
+def test_the_environments_name_in_variables(value: str, expected: str) -> None:
+    assert with_environment(value, "test") == expected
+
+
+@pytest.mark.slow
+def test_ten_thousand_documents_are_merged_in_seconds(city: Path) -> None:
+    base = BASE.split("---\n")[-1]
+    many = [base.replace("name: bus,", f"name: b{n},").replace("host: bus", f"host: b{n}") for n in range(1000)]
+    over = [f"kind: App\nmetadata: {{name: b{n}, tenant: transport}}\nspec: {{stage: draft}}\n" for n in range(10000)]
+    (city / "more.yaml").write_text("---\n".join(many))
+    write(city, "---\n".join([CITY, *over]))
+    begin = time.perf_counter()
+    read = read_environments(city).read("test")
+    seconds = time.perf_counter() - begin
+    assert len(read.read.documents) == 5 + 10_000
+    assert len(read.added) == 9000
+    assert seconds < 30, "merging takes no more than linear time"
+    with pytest.raises(InvalidCityError) as caught:
+        load(city)
+    assert 100 < len(caught.value.problems) <= 1000

@@ -1,0 +1,62 @@
+"""The option `--env` of every command that takes a city, and its completion."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wecityctl.model.environments import choose_environment
+
+# A command with a parameter `path` that is shown so takes a city, and gets the option. One that looks at several
+# environments has a parameter of another name.
+CITY_METAVAR = "PATH"
+VARIABLE = "WECITYCTL_ENV"
+
+
+def complete_environment(context: typer.Context, incomplete: str) -> list[str]:
+    """The city's environments; none where its files cannot be read."""
+    import os
+
+    from wecityctl.spec.environments import read_environments
+
+    path = context.params.get("path") or context.params.get("files")
+    if path is None:
+        try:
+            words = shlex.split(os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", ""))[2:]
+        except ValueError:
+            words = []
+        path = next((word for word in words if not word.startswith("-") and Path(word).exists()), ".")
+    return [name for name in read_environments(Path(path)).names if name.startswith(incomplete)]
+
+
+def _choose(value: str | None) -> str | None:
+    choose_environment(value)
+    return value
+
+
+def _carry(
+    environment: Annotated[
+        str | None,
+        typer.Option(
+            "--env",
+            metavar="NAME",
+            envvar=VARIABLE,
+            callback=_choose,
+            expose_value=False,
+            autocompletion=complete_environment,
+            show_default=False,
+            help="The environment to work on, as environments/NAME.yaml says; without it, the city's default one.",
+        ),
+    ] = None,
+) -> None:
+    """Carry the option: no command has it as an argument, as what loads a city asks for the run's environment."""
+
+
+def environment_option() -> Any:
+    """Return a new `--env` option, for one command."""
+    carrier = typer.Typer(add_completion=False)
+    carrier.command()(_carry)
+    return typer.main.get_command(carrier).params[0]
