@@ -7,6 +7,7 @@ from contextvars import Context, copy_context
 import pytest
 
 from wecityctl.model.command_line import CommandLine, current, remember, with_path
+from wecityctl.model.environments import choose_environment
 from wecityctl.model.times import in_utc
 from wecityctl.model.words import listed
 
@@ -26,6 +27,15 @@ def test_advice_names_the_path_that_was_given(advice: str, shown: str) -> None:
         return with_path(advice)
 
     assert copy_context().run(within) == shown
+
+
+def test_advice_names_the_environment() -> None:
+    def within() -> str:
+        remember(CommandLine("up", "city"))
+        choose_environment("test")
+        return with_path("wecityctl unlock PATH two.base")
+
+    assert copy_context().run(within) == "wecityctl unlock city --env test two.base"
 
 
 def test_without_a_command_nothing_is_put_in() -> None:

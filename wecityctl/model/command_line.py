@@ -7,6 +7,8 @@ import shlex
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from wecityctl.model.environments import chosen_environment
+
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
@@ -40,5 +42,9 @@ def with_path(text: str) -> str:
 
     Those who raise an error do not know the path; without one, the word stays.
     """
-    path = current().path
-    return _COMMAND.sub(lambda found: found[1] + shlex.quote(path), text) if path else text
+    path, environment = current().path, chosen_environment()
+    if not path:
+        return text
+    # Another environment has other states and locks.
+    given = shlex.quote(path) + (f" --env {environment}" if environment else "")
+    return _COMMAND.sub(lambda found: found[1] + given, text)
