@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wecityctl.errors import ConfigurationError, NoSuchStackError, WecityError
 from wecityctl.event_loops import run_async
+from wecityctl.operations.names import no_such
 
 if TYPE_CHECKING:
     from wecityctl.inputs import Cluster
@@ -88,8 +89,7 @@ def find_app(city: City, name: str) -> App:
     if found:
         owners = " or ".join(f"{item.tenant}/{item.name}" for item in found)
         raise ConfigurationError(f"several tenants have an app {short!r}", resolution=f"say {owners}")
-    known = ", ".join(f"{item.tenant}/{item.name}" for item in city.apps)
-    raise ConfigurationError(f"there is no app {name!r}", details=f"apps: {known or 'none'}")
+    raise no_such("app", name, [f"{item.tenant}/{item.name}" for item in city.apps], "write it as TENANT/NAME")
 
 
 async def _read(cluster: Cluster, app: App, options: LogsOptions, emit: Callable[[LogEvent], None]) -> None:
