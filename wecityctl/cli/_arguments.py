@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperCommand
+
+from wecityctl.model.command_line import current, remember
 
 _OUTPUT = ("-o", "--output")
 
@@ -63,6 +66,7 @@ class PathBeforeNames(TyperCommand):
         path, names = ctx.params.get("path"), ctx.params.get("names") or ()
         if path is not None and not Path(path).exists():
             ctx.params |= {"path": Path(), "names": [str(path), *names]}
+            remember(replace(current(), path="."))
         return left
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from wecityctl.cli._complete import complete_stack
+from wecityctl.model.quantity import parse_duration
 from wecityctl.model.since import Since
 
 
@@ -25,11 +25,13 @@ def duration(text: str) -> float:
 
     Raises `typer.BadParameter`.
     """
-    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip(), re.ASCII)
-    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
-    total = 3600 * hours + 60 * minutes + seconds
+    given = text.strip()
+    try:
+        total = parse_duration(f"{given}s" if given.isdecimal() else given)
+    except ValueError:
+        total = 0
     if not 0 < total <= _LONGEST:
-        raise typer.BadParameter(f"{text!r} is no duration: write 90s, 10m or 1h30m")
+        raise typer.BadParameter(f"{text!r} is not a duration of at most 30 days: write 90s, 10m or 1h30m")
     return float(total)
 
 

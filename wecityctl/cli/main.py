@@ -19,7 +19,14 @@ import typer
 from wecityctl import __version__
 from wecityctl.cli._arguments import wants_detailed_exit_code, wants_json
 from wecityctl.cli._common import EPILOG, Colour, Settings, apply_settings, say, settings
-from wecityctl.cli._errors import error_line, show_error, show_internal_error, system_error, usage_message
+from wecityctl.cli._errors import (
+    error_line,
+    lacks_command,
+    show_error,
+    show_internal_error,
+    system_error,
+    usage_message,
+)
 from wecityctl.cli._lazy import LazyGroup, discover
 from wecityctl.cli._streams import (
     READER_GONE,
@@ -196,7 +203,7 @@ def _show(error: BaseException, known: WecityError | None) -> None:
 def _show_usage_error(error: typer.TyperException) -> None:
     context = getattr(error, "ctx", None)
     if context is not None:
-        sys.stderr.write(f"{context.get_usage()}\n")
+        sys.stderr.write(f"{context.get_help() if lacks_command(error) else context.get_usage()}\n")
     sys.stderr.write(f"error: {printable(usage_message(error))}\n")
     if context is not None:
         sys.stderr.write(f"  → see {context.command_path} --help\n")
