@@ -216,6 +216,10 @@ def test_completion_offers_commands_and_paths() -> None:
     assert complete("wecityctl up examples/xingcheng --only tr", 4) == ["transport-bureau"]
     assert complete("wecityctl outputs --stack pla examples/xingcheng", 3) == ["platform"]
     assert complete("wecityctl logs examples/xingcheng tr", 3) == ["transport-bureau/bus-arrival"]
+    assert complete("wecityctl events examples/xingcheng transport-bureau/bus-arrival/", 3) == [
+        "transport-bureau/bus-arrival/web"
+    ]
+    assert complete("wecityctl run examples/xingcheng tr", 3) == []
     rotate = "wecityctl secrets rotate examples/xingcheng"
     assert complete(f"{rotate} --app tr", 5) == ["transport-bureau/bus-arrival"]
     assert complete(f"{rotate} --capability po", 5) == ["postgresql"]

@@ -68,3 +68,15 @@ class PathBeforeNames(TyperCommand):
             ctx.params |= {"path": Path(), "names": [str(path), *names]}
             remember(replace(current(), path="."))
         return left
+
+
+class PathBeforeNameAndCommand(PathBeforeName):
+    """`PathBeforeName` with a command after `--`, which becomes the parameter `command` as it is."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if "--" not in args:
+            return super().parse_args(ctx, args)
+        place = args.index("--")
+        left = super().parse_args(ctx, args[:place])
+        ctx.params["command"] = [*(ctx.params.get("command") or ()), *args[place + 1 :]]
+        return left

@@ -10,6 +10,7 @@ import typer
 
 from wecityctl.cli._complete import complete_stack
 from wecityctl.model.quantity import parse_duration
+from wecityctl.model.since import Since
 
 
 class StreamFormat(StrEnum):
@@ -34,6 +35,14 @@ def duration(text: str) -> float:
     return float(total)
 
 
+def since(text: str) -> Since:
+    """Parse `10m`, `2h`, or an RFC 3339 time. Raises `typer.BadParameter`."""
+    try:
+        return Since.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 _LONGEST = 30 * 24 * 3600
 Timeout = Annotated[
     float | None,
@@ -43,6 +52,16 @@ Timeout = Annotated[
         parser=duration,
         show_default="no limit",
         help="Stop the whole run, in order as Ctrl-C does, when it takes longer: 90s, 10m, 1h30m. Exit code 9.",
+    ),
+]
+SinceOption = Annotated[
+    Since | None,
+    typer.Option(
+        "--since",
+        metavar="DURATION|TIME",
+        parser=since,
+        show_default=False,
+        help="Only what is newer: 90s, 10m, 2h, 1d, or a time such as 2026-05-01T08:00:00Z.",
     ),
 ]
 LockTimeout = Annotated[

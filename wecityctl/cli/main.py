@@ -70,6 +70,10 @@ HINTS = {
     "force-unlock": "`wecityctl unlock` releases a lock.",
     "cancel": "`wecityctl unlock` releases a lock.",
     "init": "Nothing has to be initialised: copy a city, such as examples/xingcheng, and preview it.",
+    "attach": "`wecityctl exec` runs a command in an app, `wecityctl logs --follow` shows what it prints.",
+    "ssh": "`wecityctl exec` runs a command in a container of an app.",
+    "shell": "`wecityctl exec APP -- sh` opens a shell in a container of an app.",
+    "port-forward": "`wecityctl open APP --forward` forwards a port to an app.",
     "login": "Nothing has to be logged in to: `state.backend` of the City names where the state is.",
 }
 
