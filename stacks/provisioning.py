@@ -18,7 +18,7 @@ import pulumi
 from stacks import pods
 from stacks.objects import KubernetesObject, Manifest, Scope, secret_value
 from stacks.passwords import scram_verifier, sha256
-from stacks.platforms import tls
+from stacks.platforms.job_pods import job_pod
 from stacks.platforms.provisioner import provisioner_of
 from stacks.platforms.stateful import provisioning_labels
 from stacks.stack_references import KnownEndpoint
@@ -30,8 +30,6 @@ from wecityctl.model.provided import AUTHORITY_ENTRY, BINDING_TYPE, ProvidedPort
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, speaks_tls
 from wecityctl.model.variables import BINDING_ROOT
-
-USER = 999
 
 
 @dataclass(frozen=True)
@@ -151,25 +149,20 @@ def _job(
     name: pulumi.Output[str],
 ) -> Manifest:
     admin_secret, is_tls = endpoint.admin_secret, _is_tls(scope, use)
-    runner = pods.container(
+    labels = {**scope.labels, **provisioning_labels(use.capability)}
+    spec = job_pod(
         "provision",
         endpoint.image,
-        command=["/bin/sh", "-c", script],
-        env=[
+        ["/bin/sh", "-c", script],
+        [
             {"name": "HOST", "value": endpoint.host},
             {"name": "PORT", "value": pulumi.Output.from_input(endpoint.port).apply(str)},
             {"name": "ADMIN_PASSWORD", "valueFrom": {"secretKeyRef": {"name": admin_secret, "key": "password"}}},
             *environment,
         ],
-        mounts=[tls.MOUNT] if is_tls else [],
-        requests={"cpu": "20m", "memory": "64Mi"},
-    )
-    labels = {**scope.labels, **provisioning_labels(use.capability)}
-    spec = pods.pod(
-        [runner],
+        capability=use.capability,
+        is_tls=is_tls,
         cluster=scope.inputs.cluster,
-        volumes=[tls.authority_volume(use.capability)] if is_tls else [],
-        user=USER,
         architectures=scope.inputs.catalogue[endpoint.type].architectures_in(scope.inputs.city.images.architectures),
         restart="OnFailure",
     )

@@ -13,7 +13,7 @@ from typing import Literal
 
 from stacks import pods, pulls
 from stacks.objects import Manifest
-from stacks.platforms import tls
+from stacks.platforms.job_pods import job_pod
 from stacks.platforms.provisioner import provisioner_of
 from stacks.platforms.stateful import provisioning_labels
 from wecityctl.errors import DeploymentError
@@ -24,7 +24,6 @@ from wecityctl.model.city import City
 from wecityctl.model.outputs import Endpoint
 
 Task = Literal["deprovision", "delete", "inventory"]
-USER = 999
 _WORD = re.compile(r"[A-Za-z0-9._/-]+")
 # Seconds: a Job beyond its deadline is given up by the cluster; what is done is removed should nobody do it before.
 DEADLINE, KEPT = 240, 600
@@ -63,17 +62,10 @@ def account_job(
         "ACCOUNTS": "\n".join(f"{account} {owner}" for account, owner in accounts),
         **found.connecting(is_tls),
     }
-    runner = pods.container(
-        "accounts",
-        endpoint.image,
-        command=["/bin/sh", "-c", script_of(kind, task)],
-        env=[
-            pods.from_secret("ADMIN_PASSWORD", endpoint.admin_secret, "password"),
-            *({"name": name, "value": value} for name, value in values.items()),
-        ],
-        mounts=[tls.MOUNT] if is_tls else [],
-        requests={"cpu": "20m", "memory": "64Mi"},
-    )
+    environment = [
+        pods.from_secret("ADMIN_PASSWORD", endpoint.admin_secret, "password"),
+        *({"name": name, "value": value} for name, value in values.items()),
+    ]
     suffix = f"inventory-{secrets.token_hex(3)}" if task == "inventory" else "accounts"
     name = naming.fit(f"{endpoint.capability}-{suffix}", 52)
     # The capability's name, as exemptions from rules are by it; the component keeps the pod out of its Service.
@@ -84,11 +76,14 @@ def account_job(
         part_of=endpoint.pod_labels.get(naming.PART_OF_LABEL, ""),
         instance=city.name,
     )
-    spec = pods.pod(
-        [runner],
+    spec = job_pod(
+        "accounts",
+        endpoint.image,
+        ["/bin/sh", "-c", script_of(kind, task)],
+        environment,
+        capability=endpoint.capability,
+        is_tls=is_tls,
         cluster=cluster,
-        volumes=[tls.authority_volume(endpoint.capability)] if is_tls else [],
-        user=USER,
         architectures=kind.architectures_in(city.images.architectures),
         restart="Never",
     )

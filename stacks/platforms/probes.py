@@ -17,7 +17,7 @@ import pulumi
 
 from stacks import pods, pulls, references
 from stacks.objects import Manifest
-from stacks.platforms import tls
+from stacks.platforms.job_pods import job_pod
 from stacks.platforms.provisioner import provisioner_of
 from stacks.platforms.stateful import provisioning_labels
 from wecityctl.inputs import Cluster
@@ -26,7 +26,6 @@ from wecityctl.model.catalogue import CapabilityType
 from wecityctl.model.city import City
 from wecityctl.model.outputs import Endpoint
 
-USER = 999
 # Seconds after which a later probe removes what one that was killed has left.
 ABANDONED = 600
 # Seconds for one attempt, and how many there are in `up` and in `status`: a Service may get its address a moment after
@@ -86,23 +85,18 @@ def _template(city: City, probed: Probed, cluster: Cluster | None, *, attempts: 
         **(provisioner.connecting(probed.is_tls) if provisioner is not None else {}),
     }
     admin = [pods.from_secret("ADMIN_PASSWORD", endpoint.admin_secret, "password")] if endpoint.admin_secret else []
-    runner = pods.container(
+    spec = job_pod(
         "probe",
         endpoint.image,
-        command=["/bin/sh", "-c", RUN, script_of(kind)],
-        env=[*admin, *({"name": name, "value": value} for name, value in values.items())],
-        mounts=[tls.MOUNT] if probed.is_tls else [],
-        requests={"cpu": "20m", "memory": "64Mi"},
-    )
-    # What failed is told by the Job's condition too, not by the log alone.
-    runner["terminationMessagePolicy"] = "FallbackToLogsOnError"
-    spec = pods.pod(
-        [runner],
+        ["/bin/sh", "-c", RUN, script_of(kind)],
+        [*admin, *({"name": name, "value": value} for name, value in values.items())],
+        capability=endpoint.capability,
+        is_tls=probed.is_tls,
         cluster=cluster,
-        volumes=[tls.authority_volume(endpoint.capability)] if probed.is_tls else [],
-        user=USER,
         architectures=kind.architectures_in(city.images.architectures),
         restart="Never",
+        # What failed is told by the Job's condition too, not by the log alone.
+        terminates_with="FallbackToLogsOnError",
         grace_seconds=5,
     )
     return pods.template({**_labels(city, endpoint), **provisioning_labels(endpoint.capability)}, spec)

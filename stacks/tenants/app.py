@@ -329,7 +329,10 @@ class Application(pulumi.ComponentResource):
 
     def _release_job(self, ready: Scope, workload: str, component: Component, template: Manifest) -> KubernetesObject:
         """Register the Job that must succeed before the app's other components change."""
-        name = jobs.release_name(workload, self.app, self.scope.inputs.images, template)
+        # Without the registry: a mirror that is named later serves the same version.
+        images = self.scope.inputs.images
+        version = [resolve_image(part.image, images, "") for part in self.app.components if not part.schedule]
+        name = jobs.release_name(workload, version, template)
         return ready.add(jobs.release_job(self.namespace, name, component, template), name=workload)
 
     def _claims(self, home: Scope, component: Component, workload: str) -> list[KubernetesObject]:

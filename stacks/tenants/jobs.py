@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
 
 from stacks import pods
 from stacks.objects import Manifest
-from wecityctl.model import naming
-from wecityctl.model.city import App, Component
+from wecityctl.model.city import Component
 from wecityctl.model.quantity import parse_duration
 
 _POLICIES = {"allow": "Allow", "forbid": "Forbid", "replace": "Replace"}
 # How many runs that ended are kept, and how often a failed one is tried again.
 KEPT, RETRIES = 3, 2
-# The controller adds the time to a CronJob's name; the other Jobs have a digest.
-_MAX_NAME = 52
 
 
 def cron_job(namespace: str, workload: str, component: Component, template: Manifest, *, suspended: bool) -> Manifest:
@@ -27,7 +24,7 @@ def cron_job(namespace: str, workload: str, component: Component, template: Mani
     return {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
-        "metadata": {"name": naming.fit(workload, _MAX_NAME), "namespace": namespace},
+        "metadata": {"name": workload, "namespace": namespace},
         "spec": {
             "schedule": component.schedule,
             "timeZone": component.time_zone,
@@ -51,17 +48,14 @@ def release_job(namespace: str, name: pulumi.Input[str], component: Component, t
     }
 
 
-def release_name(workload: str, app: App, images: Mapping[str, str], template: Manifest) -> pulumi.Output[str]:
+def release_name(workload: str, version: Sequence[str], template: Manifest) -> pulumi.Output[str]:
     """The name of a release's Job: another one for each version of the app, so that each runs it once.
 
-    A version is the images of the app's components and the Job's own template.
+    `version` has the images of the app's components; the Job's own template is part of the version, too. The name has
+    63 characters at most, as workloads' names leave room for a digest.
     """
-    version = [
-        images.get(part.image.removeprefix("catalogue:"), part.image) for part in app.components if not part.schedule
-    ]
-    base = naming.fit(workload, _MAX_NAME)
-    digest = pulumi.Output.all(template=template, version=version).apply(_digest)
-    return pulumi.Output.unsecret(pulumi.Output.concat(base, "-", digest))
+    digest = pulumi.Output.all(template=template, version=list(version)).apply(_digest)
+    return pulumi.Output.unsecret(pulumi.Output.concat(workload, "-", digest))
 
 
 def _digest(values: Mapping[str, Any]) -> str:

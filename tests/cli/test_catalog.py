@@ -12,7 +12,8 @@ from wecityctl.cli.main import run
 
 def test_the_list_names_every_type(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["catalog", "list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    titles, *lines = capsys.readouterr().out.splitlines()
+    assert titles.split() == ["PLATFORM", "TYPE", "TITLE", "USES"]
     assert [line.split()[:2] for line in lines] == sorted(line.split()[:2] for line in lines)
     assert {"gateway", "postgresql", "cache"} <= {line.split()[1] for line in lines}
 

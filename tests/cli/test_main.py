@@ -216,6 +216,10 @@ def test_completion_offers_commands_and_paths() -> None:
     assert complete("wecityctl up examples/xingcheng --only tr", 4) == ["transport-bureau"]
     assert complete("wecityctl outputs --stack pla examples/xingcheng", 3) == ["platform"]
     assert complete("wecityctl logs examples/xingcheng tr", 3) == ["transport-bureau/bus-arrival"]
+    assert complete("wecityctl events examples/xingcheng transport-bureau/bus-arrival/", 3) == [
+        "transport-bureau/bus-arrival/web"
+    ]
+    assert complete("wecityctl run examples/xingcheng tr", 3) == []
     rotate = "wecityctl secrets rotate examples/xingcheng"
     assert complete(f"{rotate} --app tr", 5) == ["transport-bureau/bus-arrival"]
     assert complete(f"{rotate} --capability po", 5) == ["postgresql"]
@@ -333,8 +337,6 @@ def test_a_report_that_cannot_be_written_stops_the_run_before_it_begins(report: 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("policy",), "a command is missing: one of check, list, explain, report"),
-        (("import",), "a command is missing: one of "),
         (("policy", "list", "-o", "xml"), "Invalid value for '--output' / '-o': 'xml' is not one of 'text', 'json'."),
         (("up", "city", "-p", "0"), "Invalid value for '--parallelism' / '-p': must be greater than or equal to 1"),
         (("up", "city", "-p", "x"), "Invalid value for '--parallelism' / '-p': must be a valid integer"),
@@ -346,6 +348,16 @@ def test_a_command_line_that_is_wrong_is_told_in_our_words_once(words: tuple[str
     assert (done.returncode, len(errors)) == (2, 1)
     assert errors[0].startswith(message)
     assert len(done.stderr.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "group", ["policy", "import", "state", "state token", "secrets", "local", "leftovers", "images"]
+)
+def test_a_group_without_a_command_shows_its_help_and_is_a_wrong_command_line(group: str) -> None:
+    done = wecityctl(*group.split())
+    assert (done.returncode, done.stdout) == (ExitCode.CONFIGURATION, "")
+    assert wecityctl(*group.split(), "--help").stdout.strip() in done.stderr
+    assert "error: a command is missing: one of " in done.stderr
 
 
 @pytest.mark.parametrize(

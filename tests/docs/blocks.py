@@ -1,7 +1,8 @@
 """The documentation's fenced blocks, and what the comment before a fence says about each.
 
-`<!-- needs: cluster -->` or `<!-- needs: node -->`: the block runs under that marker. `<!-- file: PATH -->`: the block
-is written to PATH where the commands run. `<!-- not run: WHY -->`: the block is only read. A block without a comment
+`<!-- needs: cluster -->` or `<!-- needs: node -->`: the block runs under that marker; `<!-- needs: components -->`: on
+the city of `tests/e2e/test_app_components.py`. `<!-- file: PATH -->`: the block is written to PATH where the commands
+run. `<!-- not run: WHY -->`: the block is only read. A block without a comment
 runs everywhere, if it is `console` (commands after `$ `, then what they print) or `bash` (a script).
 """
 
@@ -21,7 +22,10 @@ _COMMENT = re.compile(r"^ *<!-- (?P<key>needs|file|not run): (?P<value>.+?) -->$
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block. `need` is empty, `cluster` or `node`; `file` and `not_run` are empty where not given."""
+    """One fenced block. `need` is empty, `cluster`, `node` or `components`.
+
+    `file` and `not_run` are empty where not given.
+    """
 
     document: Path
     line: int

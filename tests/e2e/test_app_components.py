@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import select
+import shlex
+import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from tests.docs.blocks import ROOT, blocks_of, matches, steps_of
 from tests.e2e.files import CityFiles, app, document, tenant
-from tests.e2e.machine import Cluster, Machine, eventually
+from tests.e2e.machine import PROGRAM, Cluster, Machine, eventually
 from tests.support import registry
 from tests.support.real_node import require_real_node
 from wecityctl.local.node.layout import Held
@@ -27,6 +36,9 @@ import os, sys, urllib.parse
 print("migrating to", os.environ["VERSION"], "in", urllib.parse.urlsplit(os.environ["DATABASE_URL"]).path, flush=True)
 sys.exit(int(os.environ["CODE"]))
 """
+# Ends when it is told to, as the first process of a container does not by itself.
+SLOW = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(1)); time.sleep(60)"
+TIDY = "import time; print('tidying'); time.sleep(4); print('tidied')"
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +75,12 @@ def city(home: Machine) -> CityFiles:
     trees["spec"]["components"].append(
         {**job, "name": "files", "port": 8080, "volumes": [{"name": "uploads", "path": "/data", "size": "64Mi"}]}
     )
+    # Due once a year: run by hand only.
+    by_hand = {**job, "schedule": "0 0 1 1 *"}
+    trees["spec"]["components"] += [
+        {**by_hand, "name": "tidy", "command": ["python3", "-uc", TIDY]},
+        {**by_hand, "name": "slow", "timeout": "2s", "command": ["python3", "-c", SLOW]},
+    ]
     shelves = app("shelves", "library")
     shelves["spec"]["provides"] = [{"name": "api", "to": ["parks/*"]}]
     for other in (shelves, ponds := app("ponds", "parks")):
@@ -180,6 +198,9 @@ def test_a_failing_migration_leaves_the_version_serving(home: Machine, city: Cit
     assert "trees-migrate" in done.text, done
     assert version(cluster) == "1 postgresql://"
     assert cluster.get("deployment", "trees-web", "-n", SPACE)["status"]["readyReplicas"] == 1
+    (run,) = home.run("events", city, "trees/migrate", "-o", "json").json()["runs"]
+    assert (run["result"], set(run["exit_codes"])) == ("failed", {3})
+    assert home.run("logs", city, "trees/migrate").out.count("| migrating to 2 in /parks_trees_db") >= 2
 
 
 def test_a_mended_migration_releases(home: Machine, city: CityFiles, cluster: Cluster) -> None:
@@ -192,6 +213,154 @@ def test_the_report_ran_at_its_time(cluster: Cluster) -> None:
     found = eventually(lambda: [item for item in jobs(cluster, "trees-report") if _has_succeeded(item)], 90)
     told = cluster.kubectl("logs", "-n", SPACE, f"job/{found[0]['metadata']['name']}")
     assert told.startswith("reported in "), json.dumps(found[0])
+
+
+def test_logs_of_components_jobs_and_earlier_runs(home: Machine, city: CityFiles) -> None:
+    done = home.run("logs", city, "trees/migrate")
+    assert "| migrating to 2 in /parks_trees_db" in done.out
+    both = home.run("logs", city, "parks/trees", "-c", "migrate", "-c", "report", "--since", "1h")
+    assert {line.partition("-")[2].partition("-")[0] for line in both.out.splitlines()} == {"migrate", "report"}
+    assert "has not run yet" in home.run("logs", city, "trees/tidy", code=6).err
+    assert (
+        "no container of parks/trees/files has ended" in home.run("logs", city, "trees/files", "--previous", code=6).err
+    )
+    assert "no lines in that time" in home.run("logs", city, "trees/migrate", "--since", "1s").err
+
+
+def test_a_job_runs_by_hand(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    started = home.run("run", city, "trees/tidy", "--no-wait")
+    name = started.out.strip()
+    refused = home.run("run", city, "parks/trees/tidy", code=1)
+    assert f"parks/trees/tidy runs already, as {name}" in refused.err
+    eventually(lambda: _has_succeeded(cluster.get("job", name, "-n", SPACE)))
+    done = home.run("run", city, "trees/tidy", "-o", "json")
+    ran = done.json()["run"]
+    assert (ran["result"], ran["exit_code"], ran["component"]) == ("succeeded", 0, "tidy")
+    assert "| tidying\n" in done.err and "| tidied\n" in done.err
+    owner = cluster.get("job", ran["name"], "-n", SPACE)["metadata"]["ownerReferences"][0]
+    assert (owner["kind"], owner["name"], owner["controller"]) == ("CronJob", "trees-tidy", True)
+    assert "goes on after 1 s" in home.run("run", city, "trees/tidy", "--timeout", "1s", code=9).err
+    late = home.run("run", city, "trees/slow", code=4)
+    assert "timed out" in late.err
+    shown = home.run("logs", city, "trees/tidy", "--previous").out
+    assert shown.startswith(f"{ran['name']}-")
+    assert "| tidied\n" in shown
+    # Nothing of it is undeclared or in the way of a run.
+    home.run("preview", city, "--detailed-exitcode")
+    home.run("status", city)
+    assert "is no job" in home.run("run", city, "trees/web", code=2).err
+
+
+def test_events_tell_what_happened_and_how_jobs_ended(home: Machine, city: CityFiles) -> None:
+    found = home.run("events", city, "trees", "-o", "json").json()
+    assert {"migrate", "report", "tidy", "slow"} <= {item["component"] for item in found["runs"]}
+    (late,) = (item for item in found["runs"] if item["component"] == "slow")
+    assert (late["result"], " on " in late["started_by"]) == ("timed-out", True)
+    times = [datetime.fromisoformat(item["last"]) for item in found["events"]]
+    assert times == sorted(times)
+    assert any(item["reason"] == "Started" and item["component"] == "web" for item in found["events"])
+    warned = home.run("events", city, "trees/migrate", "--warnings", "-o", "json").json()["events"]
+    assert warned and {item["type"] for item in warned} == {"Warning"}
+    assert {item["component"] for item in warned} == {"migrate"}
+    shown = home.run("events", city, "trees/migrate", "--since", "1h").out
+    assert "EXIT CODE" in shown and "BackoffLimitExceeded" in shown
+    with home.running("events", city, "trees/web", "--follow", "-o", "json") as following:
+        assert following.stdout is not None
+        assert json.loads(following.stdout.readline())["component"] == "web"
+
+
+def test_a_command_in_a_container_is_noted(home: Machine, city: CityFiles) -> None:
+    told = "import sys; print('here'); print('there', file=sys.stderr); sys.exit(7)"
+    done = home.run("exec", city, "trees", "--", "python3", "-c", told, code=7)
+    assert (done.out, "there" in done.err, "is lost when the pod ends" in done.err) == ("here\n", True, True)
+    upper = "import sys; sys.stdout.write(sys.stdin.read().upper())"
+    assert home.run("exec", city, "trees/web", "-i", "--", "python3", "-c", upper, stdin="oak" * 50_000).out == (
+        "OAK" * 50_000
+    )
+    assert home.run("exec", city, "trees/files", "--", "no-such-program", code=None).code not in (0, 2)
+    assert (
+        "did you mean 'trees-files-0'"
+        in home.run("exec", city, "trees/files", "--pod", "tree-files", "--", "ls", code=2).err
+    )
+    updates = home.run("history", city, "-n", "100", "-o", "json").json()["updates"]
+    noted = [item for item in updates if item["operation"] == "exec"]
+    assert [item["result"] for item in reversed(noted)][:2] == ["exit code 7", "exit code 0"]
+    assert noted[-1]["access"].startswith("parks/trees/web, pod trees-web-")
+    assert "sys.exit(7)" in noted[-1]["access"]
+    assert " as " in noted[-1]["who"]
+
+
+def test_a_command_has_a_terminal_where_there_is_one(home: Machine, city: CityFiles) -> None:
+    told = "import os; print('terminal', os.isatty(0), input().upper()); raise SystemExit(5)"
+    process, terminal = pty.fork()
+    if not process:
+        os.environ.update(home.environment())
+        os.execv(PROGRAM, [str(PROGRAM), "exec", str(city), "trees", "--", "python3", "-c", told])
+    os.write(terminal, b"oak\n")
+    seen = b""
+    with contextlib.suppress(OSError):
+        while select.select([terminal], [], [], 60)[0]:
+            seen += os.read(terminal, 4096)
+    # Ends a program that hangs.
+    os.close(terminal)
+    _, status = os.waitpid(process, 0)
+    assert b"terminal True OAK" in seen, seen
+    assert os.waitstatus_to_exitcode(status) == 5
+
+
+def test_an_app_is_opened(home: Machine, city: CityFiles) -> None:
+    found = home.run("open", city, "trees", "-o", "json").json()
+    assert found["host"] == f"trees.{NAME}.gov.example"
+    reached = subprocess.run(
+        [*shlex.split(found["curl"]), "-s", "-o", "/dev/null", "-w", "%{http_code}"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert reached.stdout == "200"
+
+
+def test_a_port_is_forwarded_to_its_own_user_alone(home: Machine, city: CityFiles) -> None:
+    with home.running("open", city, "trees/files", "--forward", "--for", "1m", "-o", "json") as forwarding:
+        assert forwarding.stdout is not None
+        told = json.loads(forwarding.stdout.readline())
+        assert told["pod"] == "trees-files-0"
+        for _ in range(3):
+            with urllib.request.urlopen(told["url"], timeout=20) as answer:
+                assert answer.status == 200
+        ask = f"import urllib.request; urllib.request.urlopen({told['url']!r}, timeout=20)"
+        foreign = subprocess.run(
+            ["/usr/bin/python3", "-c", ask], user=65534, group=65534, capture_output=True, text=True, check=False
+        )
+        assert foreign.returncode
+        assert "reset" in foreign.stderr or "closed" in foreign.stderr, foreign.stderr
+        forwarding.send_signal(signal.SIGINT)
+        assert forwarding.wait(30) == 8
+    noted = home.run("history", city, "-n", "100", "-o", "json").json()["updates"]
+    assert [item["result"] for item in noted if item["operation"] == "forward"] == ["interrupted"]
+
+
+def test_the_page_about_it_is_true(home: Machine, city: CityFiles) -> None:
+    """Every command of the page that is for this city, in its directory."""
+    page = ROOT / "docs" / "how-to" / "look-into-an-app.md"
+    steps = [step for block in blocks_of(page) if block.need == "components" for step in steps_of(block)]
+    assert len(steps) > 8
+    path = f"{PROGRAM.parent}:{os.environ['PATH']}"
+    for step in steps:
+        done = subprocess.run(
+            ["bash", "-c", f"set -eu -o pipefail\n{step.command}"],
+            cwd=city.directory,
+            env=home.environment(PATH=path),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"{step.command}\n{done.stdout}"
+        assert not step.expected or matches(step.expected, done.stdout), f"{step.command}\n{done.stdout}"
 
 
 def uploads(cluster: Cluster, statement: str) -> str:
@@ -379,7 +548,7 @@ def test_a_manifest_runs_under_the_policies_of_its_app(home: Machine, city: City
     (city.directory / "own" / "nest.yaml").write_text(NEST)
     city.save()
     home.run("up", city, "--yes", "--only", "parks")
-    assert eventually(lambda: calls(cluster, "owls")) == "200"
+    assert eventually(lambda: calls(cluster, "owls") == "200")
     assert calls(cluster, "trees").startswith("refused")
     read = ("exec", "-n", SPACE, "deploy/nest", "--", "cat", "/rules/rules.txt")
     assert cluster.kubectl(*read) == "no cats"
@@ -394,7 +563,7 @@ def test_a_changed_manifest_is_put_right_and_goes_with_its_file(
     cluster.kubectl("delete", "service", "nest", "-n", SPACE)
     done = home.run("up", city, "--yes", "--only", "parks", "-o", "json")
     assert f"create Service {SPACE}/nest" in done.changes()
-    assert eventually(lambda: calls(cluster, "owls")) == "200"
+    assert eventually(lambda: calls(cluster, "owls") == "200")
     del city.one("App", "owls")["spec"]["manifests"]
     (city.directory / "own" / "nest.yaml").unlink()
     city.save()

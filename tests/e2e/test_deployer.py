@@ -129,6 +129,35 @@ def test_the_operator_serves_the_new_app_and_sees_nothing_else_to_change(quay: Q
     assert set(objects_in_state(quay.backend, NAME)) == quay.cluster.objects_of(NAME)
 
 
+def test_a_deployer_looks_into_its_own_apps_alone(quay: Quay) -> None:
+    parks, files = quay.desks["parks"], quay.of("parks")
+    own = parks.run("events", files, "parks-app", "-o", "json").json()
+    assert own["namespace"] == "parks-internet"
+    assert any(item["kind"] == "Pod" for item in own["events"])
+    for command, right in (("logs", "list pods"), ("events", "list events")):
+        done = parks.run(command, files, "library-app", code=3)
+        assert f"the right is missing to {right} in namespace library-internet" in done.err
+    # What runs is what the files say: nobody enters a container, and no Job is started by hand.
+    files.one("App", "parks-app")["spec"]["components"].append(
+        {"name": "report", "image": "catalogue:sample-app", "schedule": "0 3 * * *"}
+    )
+    files.save()
+    for words, right in (
+        (("exec", files, "parks-app/web", "--", "ls"), "create pods/exec"),
+        (("open", files, "parks-app/web", "--forward"), "create pods/portforward"),
+        (("run", files, "parks-app/report"), "create jobs.batch"),
+    ):
+        done = parks.run(*words, code=3)
+        assert f"the right is missing to {right} in namespace parks-internet" in done.err
+    tried = [
+        item
+        for item in parks.run("history", files, "-o", "json").json()["updates"]
+        if item["operation"] in ("exec", "forward")
+    ]
+    assert [item["result"] for item in tried] == ["failed", "failed"]
+    assert all(item["who"].endswith(f" as {ACCOUNT.format('parks')}") for item in tried)
+
+
 def test_two_deployers_side_by_side(quay: Quay) -> None:
     for tenant in TENANTS:
         quay.files.component(f"{tenant}-app")["env"] = {"SEASON": "autumn"}

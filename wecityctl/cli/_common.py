@@ -19,6 +19,7 @@ import typer
 
 from wecityctl.cli._environment import CITY_METAVAR
 from wecityctl.cli._streams import close_after_failure
+from wecityctl.model.command_line import CommandLine, remember
 from wecityctl.model.words import printable
 
 if TYPE_CHECKING:
@@ -120,10 +121,17 @@ def complete_city_path(incomplete: str) -> list[str]:
     return found
 
 
+def remember_command(context: typer.Context, path: Path | None) -> Path | None:
+    """Keep the command and the city's path for locks and messages; return the path unchanged."""
+    remember(CommandLine(context.command_path.partition(" ")[2], str(path or "")))
+    return path
+
+
 CityPath = Annotated[
     Path,
     typer.Argument(
         metavar=CITY_METAVAR,
+        callback=remember_command,
         help="The city's files: one file, or a directory of *.yaml and *.yml. Without it, the current directory.",
         autocompletion=complete_city_path,
         show_default=False,

@@ -26,7 +26,36 @@ def complete_stack(context: typer.Context, incomplete: str) -> list[str]:
 
 def complete_app(context: typer.Context, incomplete: str) -> list[str]:
     """Return the city's apps as `TENANT/NAME`."""
-    return _complete(context, incomplete, lambda city: (f"{app.tenant}/{app.name}" for app in city.apps))
+    return _complete(
+        context, incomplete, lambda city: (f"{app.tenant}/{app.known_as or app.name}" for app in city.apps)
+    )
+
+
+def complete_target(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the city's apps as `TENANT/NAME`, and after one its components as `TENANT/NAME/COMPONENT`."""
+
+    def names(city: City) -> Iterable[str]:
+        for app in city.apps:
+            name = f"{app.tenant}/{app.known_as or app.name}"
+            yield name
+            if incomplete.startswith(name):
+                yield from (f"{name}/{part.name}" for part in app.components)
+
+    return _complete(context, incomplete, names)
+
+
+def complete_job(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the city's jobs as `TENANT/APP/JOB`."""
+    return _complete(
+        context,
+        incomplete,
+        lambda city: (
+            f"{app.tenant}/{app.known_as or app.name}/{part.name}"
+            for app in city.apps
+            for part in app.components
+            if part.is_job
+        ),
+    )
 
 
 def complete_secret(context: typer.Context, incomplete: str) -> list[str]:

@@ -17,10 +17,12 @@ import typer
 from wecityctl import __version__
 from wecityctl.cli._common import FORMAT_VERSION
 from wecityctl.errors import DeploymentError, InvalidCityError, WecityError
+from wecityctl.model.command_line import with_path
 from wecityctl.model.words import printable
 from wecityctl.paths import state_dir, write_private
 
 MAX_DETAIL_LINES = 25
+_NO_COMMAND = "Missing command."
 _RED, _BOLD, _RESET = "\x1b[31m", "\x1b[1m", "\x1b[0m"
 
 
@@ -38,7 +40,7 @@ def show_error(error: WecityError, stream: IO[str], *, colour: bool) -> None:
     if len(lines) > MAX_DETAIL_LINES:
         stream.write(f"  … and {len(lines) - MAX_DETAIL_LINES} more lines\n")
     if error.resolution:
-        text = textwrap.fill(f"→ {error.resolution}", 118, initial_indent="  ", subsequent_indent="    ")
+        text = textwrap.fill(f"→ {with_path(error.resolution)}", 118, initial_indent="  ", subsequent_indent="    ")
         stream.write(printable(text) + "\n")
 
 
@@ -61,11 +63,17 @@ def system_error(error: OSError, *, output_lost: bool) -> WecityError | None:
     return WecityError("the output could not be written", details=reason) if output_lost else None
 
 
+def lacks_command(error: typer.TyperException) -> bool:
+    """Whether the command line names a group and none of its commands. The library says so in two ways."""
+    text, context = error.format_message(), getattr(error, "ctx", None)
+    is_group = hasattr(getattr(context, "command", None), "list_commands")
+    return context is not None and is_group and text in (_NO_COMMAND, context.get_help())
+
+
 def usage_message(error: typer.TyperException) -> str:
     """Return what is wrong with a command line, without the wording of the parsing libraries."""
     text, context = error.format_message(), getattr(error, "ctx", None)
-    if context is not None and text == context.get_help():
-        # For a group without a command, the library's message is the complete help.
+    if context is not None and lacks_command(error):
         return "a command is missing: one of " + ", ".join(context.command.list_commands(context))
     text = text.replace(": Value error, ", ": ").replace(": Input should be ", ": must be ")
     return text.partition(", unable to parse ")[0]
@@ -75,7 +83,7 @@ def error_line(error: BaseException, code: int) -> str:
     """Return the error as one line of JSON: a complete document, and the last event of a stream."""
     value: dict[str, object] = {"message": str(error), "exit_code": code}
     if isinstance(error, WecityError):
-        value |= {"details": error.details, "resolution": error.resolution}
+        value |= {"details": error.details, "resolution": with_path(error.resolution)}
     if isinstance(error, InvalidCityError):
         from wecityctl.cli._problems import problem_as_json
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,8 @@ from typing import Annotated
 import typer
 
 from wecityctl.cli._complete import complete_stack
+from wecityctl.model.quantity import parse_duration
+from wecityctl.model.since import Since
 
 
 class StreamFormat(StrEnum):
@@ -24,12 +25,22 @@ def duration(text: str) -> float:
 
     Raises `typer.BadParameter`.
     """
-    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip(), re.ASCII)
-    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
-    total = 3600 * hours + 60 * minutes + seconds
+    given = text.strip()
+    try:
+        total = parse_duration(f"{given}s" if given.isdecimal() else given)
+    except ValueError:
+        total = 0
     if not 0 < total <= _LONGEST:
-        raise typer.BadParameter(f"{text!r} is no duration: write 90s, 10m or 1h30m")
+        raise typer.BadParameter(f"{text!r} is not a duration of at most 30 days: write 90s, 10m or 1h30m")
     return float(total)
+
+
+def since(text: str) -> Since:
+    """Parse `10m`, `2h`, or an RFC 3339 time. Raises `typer.BadParameter`."""
+    try:
+        return Since.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 _LONGEST = 30 * 24 * 3600
@@ -41,6 +52,16 @@ Timeout = Annotated[
         parser=duration,
         show_default="no limit",
         help="Stop the whole run, in order as Ctrl-C does, when it takes longer: 90s, 10m, 1h30m. Exit code 9.",
+    ),
+]
+SinceOption = Annotated[
+    Since | None,
+    typer.Option(
+        "--since",
+        metavar="DURATION|TIME",
+        parser=since,
+        show_default=False,
+        help="Only what is newer: 90s, 10m, 2h, 1d, or a time such as 2026-05-01T08:00:00Z.",
     ),
 ]
 LockTimeout = Annotated[

@@ -35,10 +35,12 @@ def show_problems(problems: tuple[Problem, ...], root: Path | None, stream: IO[s
         lines = lines_of(problem.file) if problem.line else ()
         if 0 < problem.line <= len(lines):
             stream.writelines(_excerpt(problem, lines[problem.line - 1], colour=colour))
-    count, files = len(problems), len({problem.file for problem in problems})
+    count, files = len(problems), len({problem.file for problem in problems if problem.line})
+    # A path without any document is named by its problem; it may be a directory.
+    where = f" in {counted(files, 'file')}" if files else ""
     more = f" (the first {SHOWN} are shown)" if count > SHOWN else ""
     word = f"{_BOLD}{_RED}error:{_RESET}" if colour else "error:"
-    stream.write(f"{word} {counted(count, 'problem')} in {counted(files, 'file')}{more}\n")
+    stream.write(f"{word} {counted(count, 'problem')}{where}{more}\n")
 
 
 def problem_as_json(problem: Problem) -> dict[str, str | int]:

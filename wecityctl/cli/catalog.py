@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wecityctl.cli._common import EPILOG, Output, OutputOption, say, say_json
+from wecityctl.cli._common import EPILOG, Output, OutputOption, console, say, say_json
 from wecityctl.errors import ConfigurationError
 
 SUMMARY = "List the capabilities that platforms can have."
@@ -36,14 +36,14 @@ def complete_type(incomplete: str) -> list[str]:
 def list_types(output: OutputOption = Output.TEXT) -> None:
     """List the capability types with their platform and what they use."""
     from stacks.catalogue import load_catalogue
-    from wecityctl.report.catalogue import type_json, type_lines
+    from wecityctl.report.catalogue import type_json, type_table
+    from wecityctl.report.tables import print_table
 
     kinds = load_catalogue().values()
     if output is Output.JSON:
         say_json({"types": [type_json(kind) for kind in sorted(kinds, key=lambda item: (item.platform, item.name))]})
         return
-    for line in type_lines(kinds):
-        say(line)
+    print_table(console(), type_table(kinds))
 
 
 @app.command(epilog=EPILOG.format("wecityctl catalog show postgresql", "wecityctl catalog show cache -o json"))

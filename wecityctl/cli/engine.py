@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from wecityctl import toolchain
-from wecityctl.cli._common import EPILOG, note
+from wecityctl.cli._common import EPILOG, console, note
 from wecityctl.toolchain import PartEvent, PartState, PartStatus, Phase, Settings
 
 FORMAT_VERSION = "1.0"
@@ -86,7 +86,12 @@ def status(
     output: OutputOption = Output.TEXT,
     quick: Annotated[bool, typer.Option("--quick", help="Compare sizes only, not digests.")] = False,
 ) -> None:
-    """Show every part: its version, where it was taken from, and whether it is whole."""
+    """Show every part: its version, where it was taken from, and whether it is whole.
+
+    STATE is ok, missing, corrupt, or "not needed" for an optional part that is not installed. SOURCE says where it was
+    taken from: a bundle, a download, a build here, or the distribution (system). PLACE is its directory or program;
+    for a missing part, how to install it.
+    """
     _show(toolchain.status(hashed=not quick), output)
 
 
@@ -116,11 +121,15 @@ def _show(found: list[PartStatus], output: Output) -> None:
             json.dumps({"format_version": FORMAT_VERSION, "parts": [_as_json(each) for each in found]}, indent=2)
         )
         return
+    from wecityctl.report.tables import new_table, print_table
+
+    table = new_table(("PART", "VERSION", "STATE", "SOURCE", "PLACE"), prose=("PLACE",))
     for each in found:
-        state = "missing (optional)" if each.optional and each.state is PartState.MISSING else str(each.state)
+        state = "not needed" if each.is_unneeded else str(each.state)
         place = str(each.path) if each.path else each.detail
         problem = f"  {each.detail}" if each.path and each.state is not PartState.OK else ""
-        typer.echo(f"{each.part:<18} {each.version:<10} {state:<9} {each.source or '-':<9} {place}{problem}".rstrip())
+        table.add_row(each.part, each.version_text, state, each.source or "–", f"{place}{problem}" or "–")
+    print_table(console(), table)
 
 
 def _as_json(each: PartStatus) -> dict[str, object]:

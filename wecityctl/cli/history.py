@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, say_json
+from wecityctl.model.words import printable
 
 if TYPE_CHECKING:
     from wecityctl.operations.history import Update
@@ -27,7 +28,7 @@ def history(
     """Show the updates of the city's stacks, newest first.
 
     They are the engine's own records, with what runs have done beside them: security objects put back, undeclared
-    objects removed, stacks taken down.
+    objects removed, stacks taken down; and who ran commands in running apps or forwarded ports to them.
     """
     from wecityctl.operations import history as operation
     from wecityctl.operations.current_placement import current_placement
@@ -47,6 +48,8 @@ def _as_json(update: Update) -> dict[str, Any]:
 
 
 def _print(updates: Sequence[Update]) -> None:
+    from rich.text import Text
+
     from wecityctl.report.tables import in_utc, new_table, print_table
 
     # Only where somebody noted it: files and objects of a state have no users.
@@ -55,7 +58,7 @@ def _print(updates: Sequence[Update]) -> None:
     table = new_table(columns, prose=("CHANGES",))
     for item in updates:
         counts = " ".join(f"{key} {value}" for key, value in item.changes.items())
-        changes = "; ".join(filter(None, (counts, *map(str, item.objects)))) or "–"
+        changes = "; ".join(filter(None, (counts, *map(str, item.objects), item.access))) or "–"
         who = (item.who or "–",) if has_who else ()
-        table.add_row(in_utc(item.started), item.stack, item.operation, item.result, *who, changes)
+        table.add_row(in_utc(item.started), item.stack, item.operation, item.result, *who, Text(printable(changes)))
     print_table(console(), table)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wecityctl.cli._common import EPILOG, Output, OutputOption, note, say, say_json
+from wecityctl.cli._common import EPILOG, Output, OutputOption, console, note, say, say_json
 from wecityctl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -61,7 +61,13 @@ def build(
 
 @app.command("list", epilog=EPILOG.format("wecityctl images list", "wecityctl images list -o json"))
 def list_images(output: OutputOption = Output.TEXT) -> None:
-    """Show every image: its recipe's version, and whether it is built."""
+    """Show every image that can be built here, and whether it is.
+
+    IMAGE is the name that `images build` and `images load` take. VERSION is that of the program in it. SIZE is the size
+    of the built archive, or "not built". PACKAGES says which package versions were built in: "locked" are those
+    recorded beside the recipe, "newer" are today's, taken where a recorded one is served no more. REFERENCE is the
+    image's name in manifests.
+    """
     from wecityctl.operations import images as operation
 
     rows = operation.list_images()
@@ -83,10 +89,14 @@ def list_images(output: OutputOption = Output.TEXT) -> None:
             }
         )
         return
+    from wecityctl.report.tables import new_table, print_table
+
+    table = new_table(("IMAGE", "VERSION", "SIZE", "PACKAGES", "REFERENCE"), right=("SIZE",))
     for item in rows:
-        state = f"{item.built.size / MIB:7.1f} MiB" if item.built else "  not built"
-        remark = "  (not the locked versions)" if item.built and not item.built.locked else ""
-        say(f"{item.recipe.name:<11} {item.recipe.version:<7} {state}  {item.reference}{remark}")
+        size = f"{item.built.size / MIB:.1f} MiB" if item.built else "not built"
+        packages = "–" if item.built is None else "locked" if item.built.locked else "newer"
+        table.add_row(item.recipe.name, item.recipe.version, size, packages, item.reference)
+    print_table(console(), table)
 
 
 @app.command(

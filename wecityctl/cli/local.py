@@ -16,6 +16,7 @@ import typer
 from wecityctl.cli._approval import ask
 from wecityctl.cli._common import EPILOG, Output, OutputOption, note, say, say_json, settings
 from wecityctl.errors import ConfigurationError
+from wecityctl.model.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,7 +220,7 @@ def _show(status: CloudStatus) -> None:
         extra = "".join(f", {count} {name}" for name, count in pool.accelerators.items())
         say(f"  pool {pool.name}: {pool.nodes} x {pool.architecture}, {pool.cpu} CPUs, {pool.memory}{extra}")
     for each in status.services:
-        restarts = f", {each.restarts} restarts" if each.restarts else ""
+        restarts = f", {counted(each.restarts, 'restart')}" if each.restarts else ""
         reason = f", {each.reason}" if each.reason else ""
         say(f"  {each.name:<26} {each.state:<9} pid {each.pid or '-'}{restarts}{reason}")
         for death in each.deaths[-1:]:

@@ -9,7 +9,8 @@ import typer
 
 from wecityctl.cli._arguments import PathBeforeName
 from wecityctl.cli._common import EPILOG, HERE, CityPath, note, say
-from wecityctl.cli._complete import complete_app
+from wecityctl.cli._complete import complete_target
+from wecityctl.cli._options import SinceOption
 
 SUMMARY = "Show an app's logs."
 ORDER = 110
@@ -21,6 +22,7 @@ app = typer.Typer()
     epilog=EPILOG.format(
         "wecityctl logs examples/xingcheng health-code",
         "wecityctl logs examples/xingcheng transport-bureau/bus-arrival --follow",
+        "wecityctl logs examples/xingcheng health-code/web --since 10m",
     ),
 )
 def logs(
@@ -29,32 +31,56 @@ def logs(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="APP", help="The app, as NAME or TENANT/NAME.", show_default=False, autocompletion=complete_app
+            metavar="APP",
+            help="The app, as NAME or TENANT/NAME, or a component or job of it, as APP/COMPONENT.",
+            show_default=False,
+            autocompletion=complete_target,
         ),
     ],
-    component: Annotated[str, typer.Option("--component", "-c", help="Only this component.")] = "",
-    tail: Annotated[int, typer.Option("--tail", min=0, help="Lines of each pod, from the end.")] = 50,
+    component: Annotated[
+        list[str] | None, typer.Option("--component", "-c", help="Only this component. May be repeated.")
+    ] = None,
+    tail: Annotated[
+        int | None,
+        typer.Option(
+            "--tail", min=0, show_default="50, with --since all", help="Lines of each container, from the end."
+        ),
+    ] = None,
+    since: SinceOption = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the logs grow.")] = False,
-    previous: Annotated[bool, typer.Option("--previous", help="The logs of containers that have ended.")] = False,
+    previous: Annotated[
+        bool,
+        typer.Option("--previous", help="The logs of containers that have ended; of a job, the run before the last."),
+    ] = False,
     raw: Annotated[
         bool, typer.Option("--raw", help="Show lines on a terminal as they are, with the colours and commands in them.")
     ] = False,
 ) -> None:
-    """Show the logs of an app's pods, each line led by its pod's name.
+    """Show the logs of an app's pods, each line led by its pod's name; of a job, those of its last run.
 
     On a terminal control characters are shown as escapes: what an app prints commands it otherwise.
     """
+    from wecityctl.errors import ConfigurationError
     from wecityctl.operations import logs as operation
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
 
+    if follow and previous:
+        raise ConfigurationError("--follow and --previous exclude each other: what has ended does not grow")
     as_is = raw or not sys.stdout.isatty()
 
     def tell(event: operation.LogEvent) -> None:
-        if isinstance(event, operation.LogLine):
-            say(f"{event.pod} | {event.text}", raw=as_is)
-        else:
-            note(f"{event.pod}: {event.error.message}")
+        match event:
+            case operation.LogLine():
+                say(f"{event.pod} | {event.text}", raw=as_is)
+                if follow:
+                    sys.stdout.flush()
+            case operation.LogUnread():
+                note(f"{event.pod}: {event.error.message}")
+            case operation.LogEmpty():
+                note(f"{event.pod}: no lines" + (" in that time" if since is not None else ""))
 
-    options = operation.LogsOptions(app=name, component=component, tail=tail, follow=follow, previous=previous)
+    options = operation.LogsOptions(
+        app=name, components=tuple(component or ()), tail=tail, since=since, follow=follow, previous=previous
+    )
     operation.logs(open_session(path, current_placement), options, tell)

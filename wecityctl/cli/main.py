@@ -19,7 +19,14 @@ import typer
 from wecityctl import __version__
 from wecityctl.cli._arguments import wants_detailed_exit_code, wants_json
 from wecityctl.cli._common import EPILOG, Colour, Settings, apply_settings, say, settings
-from wecityctl.cli._errors import error_line, show_error, show_internal_error, system_error, usage_message
+from wecityctl.cli._errors import (
+    error_line,
+    lacks_command,
+    show_error,
+    show_internal_error,
+    system_error,
+    usage_message,
+)
 from wecityctl.cli._lazy import LazyGroup, discover
 from wecityctl.cli._streams import (
     READER_GONE,
@@ -63,6 +70,10 @@ HINTS = {
     "force-unlock": "`wecityctl unlock` releases a lock.",
     "cancel": "`wecityctl unlock` releases a lock.",
     "init": "Nothing has to be initialised: copy a city, such as examples/xingcheng, and preview it.",
+    "attach": "`wecityctl exec` runs a command in an app, `wecityctl logs --follow` shows what it prints.",
+    "ssh": "`wecityctl exec` runs a command in a container of an app.",
+    "shell": "`wecityctl exec APP -- sh` opens a shell in a container of an app.",
+    "port-forward": "`wecityctl open APP --forward` forwards a port to an app.",
     "login": "Nothing has to be logged in to: `state.backend` of the City names where the state is.",
 }
 
@@ -192,7 +203,7 @@ def _show(error: BaseException, known: WecityError | None) -> None:
 def _show_usage_error(error: typer.TyperException) -> None:
     context = getattr(error, "ctx", None)
     if context is not None:
-        sys.stderr.write(f"{context.get_usage()}\n")
+        sys.stderr.write(f"{context.get_help() if lacks_command(error) else context.get_usage()}\n")
     sys.stderr.write(f"error: {printable(usage_message(error))}\n")
     if context is not None:
         sys.stderr.write(f"  → see {context.command_path} --help\n")

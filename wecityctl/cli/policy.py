@@ -64,15 +64,20 @@ def check(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
 
 @app.command("list", epilog=EPILOG.format("wecityctl policy list", "wecityctl policy list -o json"))
 def list_rules(output: OutputOption = Output.TEXT) -> None:
-    """List the rules with their weight: veto, mandatory or advisory."""
+    """List the rules.
+
+    RULE is the name that waivers and `policy explain` use. WEIGHT says what a violation does: veto stops a run and
+    cannot be waived, mandatory stops a run unless it is waived, advisory is only reported; "from MLPS 3" limits a rule
+    to tenants of that level and above.
+    """
     from wecityctl.policy.rules import RULES
-    from wecityctl.report.policy import rule_json, rule_lines
+    from wecityctl.report.policy import rule_json, rule_table
+    from wecityctl.report.tables import print_table
 
     if output is Output.JSON:
         say_json({"rules": [rule_json(rule) for rule in RULES]})
         return
-    for line in rule_lines(RULES):
-        say(line)
+    print_table(console(), rule_table(RULES))
 
 
 @app.command(
@@ -150,8 +155,8 @@ def _no_rule(name: str, names: list[str]) -> Exception:
     near = nearest(name, names)
     return ConfigurationError(
         f"there is no rule {name!r}",
-        details=f"did you mean {near!r}?" if near else "",
-        resolution="wecityctl policy list shows them",
+        details="there are: " + ", ".join(names),
+        resolution=f"did you mean {near!r}?" if near else "`wecityctl policy list` shows them",
     )
 
 

@@ -79,6 +79,9 @@ def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
         names = {"names": list(found.kept), "missing": list(found.missing), "unused": list(found.unused)}
         say_json({"city": session.city.name, **names})
         return
+    if not (found.kept or found.missing):
+        note(f"{session.city.name} has no secrets: no app names one, and none is set")
+        return
     for name in found.kept:
         say(f"{name}  (no app uses it)" if name in found.unused else name)
     for name in found.missing:

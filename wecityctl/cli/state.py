@@ -16,6 +16,7 @@ from wecityctl.cli._complete import complete_stack
 from wecityctl.cli._options import Yes
 from wecityctl.cli.state_serve import serve, token
 from wecityctl.errors import ConfigurationError, ExitCode
+from wecityctl.model.times import in_utc
 from wecityctl.model.words import counted
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ _SomeStacks = Annotated[
     typer.Option(
         "--stack", metavar="NAME", help="Only stacks with this in their name; may be repeated.", show_default=False
     ),
+]
+
+
+_DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Only say what would be written, and where what is there would be put aside."),
 ]
 
 
@@ -100,6 +107,7 @@ def import_(
     name: _Stack,
     file: Annotated[Path, typer.Option("--file", metavar="FILE", help="An exported state of this stack.")],
     yes: Yes = False,
+    dry_run: _DryRun = False,
 ) -> None:
     """Give a stack an exported state. The one before is put aside first; a state that the engine would refuse is not
     taken."""
@@ -107,7 +115,13 @@ def import_(
 
     planned = plan_import(_backend(path), name, lambda: _read(file))
     now = planned.now.resources if planned.now is not None else 0
-    _approve(yes, f"replacing the state of {planned.stack}", f"{now} resources now, {planned.resources} then")
+    if dry_run:
+        say(f"{planned.stack}: {counted(now, 'resource')} now, {planned.resources} then, from {file}")
+        _not_written(planned.aside)
+        return
+    _approve(
+        yes, f"replacing the state of {planned.stack}", f"{counted(now, 'resource')} now, {planned.resources} then"
+    )
     aside = planned.apply()
     note(f"{planned.stack} has the state of {file}" + (f"; the one before: {aside}" if aside else ""))
 
@@ -137,7 +151,7 @@ def backup(
         say_json({"city": backend.city, "file": str(done.file), "states": stacks})
         return
     for item in done.copies:
-        say(f"{item.stack}: {item.resources} resources")
+        say(f"{item.stack}: {counted(item.resources, 'resource')}")
     note(f"{done.file}; whoever restores it needs the passphrase too")
 
 
@@ -154,6 +168,7 @@ def restore(
     file: Annotated[Path, typer.Option("--file", metavar="FILE", help="An archive that `state backup` has written.")],
     stack: _SomeStacks = None,
     yes: Yes = False,
+    dry_run: _DryRun = False,
 ) -> None:
     """Put states of an archive in their place; those of now are put aside first. `up` then compares with the clouds."""
     from wecityctl.operations.state import plan_restore
@@ -162,8 +177,13 @@ def restore(
     planned = plan_restore(backend, file, stack or ())
     lines = []
     for item in planned:
-        now = f"{item.now.resources} resources of {item.now.updated or '?'}" if item.now is not None else "nothing"
-        lines.append(f"{item.stack}: {now} → {item.resources} resources of {item.updated or '?'}")
+        now = _told(item.now.resources, item.now.updated) if item.now is not None else "nothing"
+        lines.append(f"{item.stack}: {now} → {_told(item.resources, item.updated)}")
+    if dry_run:
+        for line in lines:
+            say(line)
+        _not_written(next((item.aside for item in planned if item.aside), ""))
+        return
     _approve(yes, f"restoring states of {backend.city}", *lines)
     for item in planned:
         aside = item.apply()
@@ -180,13 +200,13 @@ def repair(
     path: CityPath = HERE,
     stack: _SomeStacks = None,
     yes: Yes = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    dry_run: _DryRun = False,
 ) -> None:
     """Mend states that the engine would refuse, or that cannot be read: by what earlier ones have.
 
     What is there is put aside and never overwritten. A run that was cut off needs no repair: the next `up` goes on.
     """
-    from wecityctl.operations.state import plan_repair
+    from wecityctl.operations.state import aside_of, plan_repair
 
     backend = _backend(path)
     found = plan_repair(backend, stack or ())
@@ -196,6 +216,7 @@ def repair(
     if dry_run:
         for item in found:
             say(f"{item.stack}: {item.what}")
+        _not_written(aside_of(backend))
         return
     _approve(yes, f"mending states of {backend.city}", *(f"{item.stack}: {item.what}" for item in found))
     for item in found:
@@ -249,6 +270,8 @@ def move(
     if not found.keys:
         what = "everything was"
     note(f"{what} {'would be moved' if dry_run else 'moved'} from {found.source} to {found.target}")
+    if dry_run:
+        note(f"nothing was written; what is moved would be kept in {found.source}, below .wecity/moved")
     if not dry_run:
         note("name it in the city's file now, as spec.state.backend")
         if backend.is_default and backend.passphrase is not None:
@@ -284,6 +307,15 @@ def _backend(path: Path, *, moving: bool = False) -> Backend:
     return open_states(path, moving=moving)
 
 
+def _not_written(aside: str) -> None:
+    """Tell how a dry run ends: nothing was written, and where states that are replaced would be put."""
+    note(
+        f"nothing was written; what is there now would first be put aside below {aside}"
+        if aside
+        else "nothing was written; there is no state that would be replaced"
+    )
+
+
 def _approve(yes: bool, what: str, *lines: str, look: str = "") -> None:
     from wecityctl.cli._approval import ask, require_can_ask
 
@@ -295,6 +327,10 @@ def _approve(yes: bool, what: str, *lines: str, look: str = "") -> None:
     ask("Go on?")
 
 
+def _told(resources: int, updated: str) -> str:
+    return f"{counted(resources, 'resource')} of {in_utc(updated) or 'an unknown time'}"
+
+
 def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
@@ -303,7 +339,7 @@ def _read(file: Path) -> bytes:
 
 
 def _print(found: Sequence[Health]) -> None:
-    from wecityctl.report.tables import in_utc, new_table, print_table
+    from wecityctl.report.tables import new_table, print_table
 
     titles = ("STACK", "RESOURCES", "PENDING", "UPDATED", "STATE")
     table = new_table(titles, right=("RESOURCES", "PENDING"), prose=("STATE",))

@@ -15,17 +15,17 @@ import typer
 
 from wecityctl.cli._common import EPILOG, Output, OutputOption, console, note, say, say_json
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.words import counted
+from wecityctl.model.times import in_utc
 
 if TYPE_CHECKING:
     from wecityctl.engine.serve.tokens import Token
 
-token = typer.Typer(help="Give out and take back the tokens of a state server.")
+token = typer.Typer(help="Create, list and delete the tokens of a state server.")
 
 _Tokens = Annotated[
     Path, typer.Option("--tokens", metavar="FILE", help="The server's file of tokens, readable by its user alone.")
 ]
-_Name = Annotated[str, typer.Argument(metavar="NAME", help="Whose token it is: a person or a pipeline.")]
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="Who uses the token: a person or a pipeline.")]
 
 
 class Allowed(StrEnum):
@@ -40,7 +40,7 @@ def lifetime(text: str) -> timedelta:
     """The time in a text such as `90d` or `12h`. Raises `typer.BadParameter`."""
     found = re.fullmatch(r"(\d{1,4})([dh])", text.strip(), re.ASCII)
     if found is None or not int(found[1]):
-        raise typer.BadParameter(f"{text!r} is no time: write 90d or 12h")
+        raise typer.BadParameter(f"{text!r} is not a time: write 90d or 12h")
     return timedelta(**{"days" if found[2] == "d" else "hours": int(found[1])})
 
 
@@ -111,27 +111,35 @@ def add(
     stacks: Annotated[
         list[str] | None,
         typer.Option(
-            "--stacks", metavar="PATTERN", help="Only for stacks with such a name; may be repeated.", show_default=False
+            "--stacks",
+            metavar="PATTERN",
+            help="Only stacks whose name matches, such as 'xingcheng.tenant.*'. May be repeated.",
+            show_default=False,
         ),
     ] = None,
     expires: Annotated[
         timedelta | None,
         typer.Option(
-            "--expires", metavar="TIME", parser=lifetime, help="For how long: 90d, 12h.", show_default="for ever"
+            "--expires",
+            metavar="TIME",
+            parser=lifetime,
+            help="How long it is valid: 90d, 12h.",
+            show_default="does not expire",
         ),
     ] = None,
 ) -> None:
-    """Give out a token. It is printed once, on stdout; the file keeps a hash of it. A server takes it at once."""
+    """Create a token. It is printed only once, on stdout: the file keeps a hash of it. A running server accepts it at
+    once."""
     from wecityctl.engine.serve.tokens import Role, add_token
 
     given, added = add_token(tokens, name, Role(role.value), stacks or (), expires)
-    note(f"{_described(added)}; it is shown this once:")
+    note(f"{_described(added)}; shown only this once:")
     say(given)
 
 
 @token.command("list", epilog=EPILOG.format("wecityctl state token list --tokens tokens.json"))
 def list_(tokens: _Tokens, output: OutputOption = Output.TEXT) -> None:
-    """Show who has a token, and for what."""
+    """List the tokens: for whom, with which role, for which stacks, and until when. The tokens are never shown."""
     from wecityctl.engine.serve.tokens import read_tokens
 
     found = read_tokens(tokens)
@@ -139,7 +147,7 @@ def list_(tokens: _Tokens, output: OutputOption = Output.TEXT) -> None:
         shown = [{key: value for key, value in asdict(item).items() if key != "hash"} for item in found]
         say_json({"tokens": shown})
         return
-    from wecityctl.report.tables import in_utc, new_table, print_table
+    from wecityctl.report.tables import new_table, print_table
 
     table = new_table(("NAME", "ROLE", "STACKS", "CREATED", "EXPIRES"), prose=("STACKS",))
     for item in found:
@@ -151,13 +159,13 @@ def list_(tokens: _Tokens, output: OutputOption = Output.TEXT) -> None:
 
 @token.command("remove", epilog=EPILOG.format("wecityctl state token remove alice --tokens tokens.json"))
 def remove(name: _Name, tokens: _Tokens) -> None:
-    """Take a token back. A server refuses it from then on, also for an update that is under way."""
+    """Delete a token. A running server refuses it from then on, also for an update that is under way."""
     from wecityctl.engine.serve.tokens import remove_token
 
     note(f"removed: {_described(remove_token(tokens, name))}")
 
 
 def _described(found: Token) -> str:
-    stacks = f"{counted(len(found.stacks), 'pattern')} of stacks" if found.stacks else "all stacks"
-    until = f"until {found.expires[:16]}" if found.expires else "without end"
+    stacks = f"stacks {' '.join(found.stacks)}" if found.stacks else "all stacks"
+    until = f"expires {in_utc(found.expires)}" if found.expires else "does not expire"
     return f"{found.name}: {found.role.value}, {stacks}, {until}"

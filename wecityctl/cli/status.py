@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say_json
+from wecityctl.model.times import in_utc
 
 if TYPE_CHECKING:
     from wecityctl.operations.probes import ProbeStatus
@@ -89,7 +89,7 @@ def _print(stacks: tuple[StackStatus, ...], workloads: tuple[WorkloadStatus, ...
 
     table = new_table(("STACK", "RESOURCES", "LAST UPDATE", "STATE"), prose=("STATE",))
     for stack in stacks:
-        table.add_row(stack.stack, str(stack.resources or "–"), _utc(stack.last_update), _stack_state(stack))
+        table.add_row(stack.stack, str(stack.resources or "–"), in_utc(stack.last_update) or "–", _stack_state(stack))
     print_table(console(), table)
     for stack in stacks:
         unmade = [finding for finding in stack.drift if finding.unmade]
@@ -130,7 +130,7 @@ def _print_probes(probes: tuple[ProbeStatus, ...]) -> None:
             *((item.cloud,) if several else ()),
             item.capability,
             item.result.replace("-", " "),
-            _utc(item.at) + by,
+            (in_utc(item.at) or "–") + by,
             item.message,
         )
     console().print()
@@ -177,13 +177,6 @@ def _print_kept(stacks: tuple[StackStatus, ...], city: str) -> None:
         console().print(told, soft_wrap=True, markup=False, highlight=False)
     if kept:
         note(f"`wecityctl up` goes on with what is kept; `wecityctl destroy --confirm={city} --delete-data` deletes it")
-
-
-def _utc(time: str) -> str:
-    """Return an RFC 3339 time in UTC with whole seconds; a dash for none."""
-    if not time:
-        return "–"
-    return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _stack_state(stack: StackStatus) -> str:

@@ -28,4 +28,6 @@ def cloud_progress(name: str, event: LocalEvent) -> Event:
     """Translate a step of the start of the embedded cloud `name`, or a problem in it."""
     if event.kind in ("death", "warning"):
         return Diagnostic("", "warning", "\n".join((event.message, *event.lines)))
-    return Progress(f"cloud {name}", event.message, event.service, event.kind in ("ready", "stopped"), event.seconds)
+    # The message is a sentence that names the service.
+    done = event.kind in ("ready", "stopped")
+    return Progress(f"cloud {name}", event.message, done=done, seconds=event.seconds)

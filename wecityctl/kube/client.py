@@ -6,7 +6,8 @@ Caches only discovery. `requester` retries; `readiness` waits for objects.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
@@ -14,10 +15,12 @@ from wecityctl.kube.config import Access
 from wecityctl.kube.discovery import Discovery
 from wecityctl.kube.observer import Observer
 from wecityctl.kube.openapi import Schema, Schemas
+from wecityctl.kube.remote import ForwardedConnection, RemoteCommand, open_command, open_connection
 from wecityctl.kube.requester import APPLY, JSON_PATCH, Call, Requester, RetryPolicy, WarningEmit
 from wecityctl.kube.resource import Object, Objects, Page, ResourceType, WatchEvent, meta
 from wecityctl.kube.streams import text_lines, watch_events
 from wecityctl.kube.transport import HttpPool
+from wecityctl.model.since import Since
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
 PatchType = Literal["merge", "strategic", "json"]
@@ -313,6 +316,7 @@ class KubeClient:
         container: str = "",
         *,
         tail_lines: int | None = None,
+        since: Since | None = None,
         previous: bool = False,
         follow: Literal[False] = False,
     ) -> str: ...
@@ -325,6 +329,7 @@ class KubeClient:
         container: str = "",
         *,
         tail_lines: int | None = None,
+        since: Since | None = None,
         previous: bool = False,
         follow: Literal[True],
     ) -> AsyncIterator[str]: ...
@@ -336,6 +341,7 @@ class KubeClient:
         container: str = "",
         *,
         tail_lines: int | None = None,
+        since: Since | None = None,
         previous: bool = False,
         follow: bool = False,
     ) -> str | AsyncIterator[str]:
@@ -343,6 +349,8 @@ class KubeClient:
         query = _filled(
             container=container,
             tailLines="" if tail_lines is None else str(tail_lines),
+            sinceSeconds=str(since.seconds) if since is not None and since.seconds else "",
+            sinceTime=since.time if since is not None else "",
             previous="true" if previous else "",
             follow="true" if follow else "",
         )
@@ -351,6 +359,32 @@ class KubeClient:
             return text_lines(self._requester, call)
         answer = await self._requester.send(call, retry_seconds=0, text=True)
         return str(answer)
+
+    def exec(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        command: Sequence[str],
+        *,
+        stdin: bool = False,
+        terminal: bool = False,
+    ) -> AbstractAsyncContextManager[RemoteCommand]:
+        """Start a command in a container. With `terminal` it has one there, and no stream of errors of its own."""
+        query = [("container", container), *(("command", word) for word in command)]
+        query += [(name, "true") for name, on in (("stdin", stdin), ("stdout", True), ("tty", terminal)) if on]
+        query += [("stderr", "true")] if not terminal else []
+        return open_command(self._requester, _POD.path(pod, namespace, "exec"), query)
+
+    def port_forward(self, namespace: str, pod: str, port: int) -> AbstractAsyncContextManager[ForwardedConnection]:
+        """One connection to a TCP port of a pod, by way of the API server."""
+        return open_connection(self._requester, _POD.path(pod, namespace, "portforward"), port)
+
+    async def username(self) -> str:
+        """The name of this user for the API server."""
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        answer = await self.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=body)
+        return str(((answer.get("status") or {}).get("userInfo") or {}).get("username") or "")
 
     async def events(self, namespace: str, uid: str) -> Objects:
         """The Events about the object of that uid, oldest first."""

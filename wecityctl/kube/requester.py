@@ -10,7 +10,7 @@ import json
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +35,7 @@ _WARNING = re.compile(r'\d{3} \S+ "((?:[^"\\]|\\.)*)"')
 _INTERNAL_ERROR_TRIES = 3
 BODY_SECONDS = 120.0
 _CONFLICT_TRIES = 8
+_PING_SECONDS, _CLOSE_SECONDS = 30.0, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Call:
 
     method: str
     path: str
-    query: Mapping[str, str] | None = None
+    query: Mapping[str, str] | Sequence[tuple[str, str]] | None = None
     body: bytes | None = None
     content_type: str = "application/json"
     accept: str = "application/json"
@@ -149,6 +150,63 @@ class Requester:
             if last or refusal.status != 401 or not await self._credentials.renew(login):
                 raise refusal
             login = await self._credentials.current()
+
+    @asynccontextmanager
+    async def websocket(
+        self, call: Call, protocols: Sequence[str], *, seconds: float = 30.0
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """An open WebSocket that speaks one of `protocols`. One attempt, except when credentials are renewed.
+
+        `seconds` is the time limit of the handshake. Raises the classes of `errors`.
+        """
+        session, socket = await self._upgrade(call, protocols, seconds)
+        async with session, socket:
+            yield socket
+
+    async def _upgrade(
+        self, call: Call, protocols: Sequence[str], seconds: float
+    ) -> tuple[aiohttp.ClientSession, aiohttp.ClientWebSocketResponse]:
+        login = await self._credentials.current()
+        for last in (False, True):
+            session = self._upgrading(call, login)
+            try:
+                async with asyncio.timeout(seconds):
+                    socket = await session.ws_connect(
+                        URL(self._access.server + call.target, encoded=True),
+                        protocols=protocols,
+                        headers=[*self._headers, *login.headers],
+                        proxy=self._access.proxy_url or None,
+                        server_hostname=self._access.tls_server_name or None,
+                        heartbeat=_PING_SECONDS,
+                        timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
+                        max_msg_size=0,
+                    )
+                self._reached = True
+                return session, socket
+            except BaseException as error:
+                await session.close()
+                if isinstance(error, aiohttp.ClientError | OSError):
+                    raise classify(error, self._access, login).error from error
+                is_stale = isinstance(error, ApiError) and error.status == 401
+                if last or not is_stale or not await self._credentials.renew(login):
+                    raise
+            login = await self._credentials.current()
+        raise AssertionError("the second attempt returns or raises")
+
+    def _upgrading(self, call: Call, login: Login) -> aiohttp.ClientSession:
+        """A session that raises the server's refusal of a handshake; aiohttp itself would drop its text."""
+
+        async def refuse(response: aiohttp.ClientResponse) -> None:
+            if response.status >= 400:
+                raise self._refusal(response, await response.read(), call, login)
+
+        return aiohttp.ClientSession(
+            connector=self._pool.sessions(self._access, login).streams.connector,
+            connector_owner=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            raise_for_status=refuse,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+        )
 
     @asynccontextmanager
     async def _exchange(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from wecityctl.errors import ConfigurationError
@@ -56,11 +57,13 @@ def load(name: str, report: Report) -> Cloud:
     place.require_own()
     state = place.load()
     if state is None:
-        known = ", ".join(store.names())
+        known = store.names()
+        near = get_close_matches(name[:100], known, n=1)
+        start = f"to make it: wecityctl local start --name {name}"
         raise ConfigurationError(
             f"there is no embedded cloud called {name!r}",
-            details=f"there are: {known}" if known else "there is none yet",
-            resolution=f"wecityctl local start --name {name}",
+            details=f"there are: {', '.join(known)}" if known else "there is none yet",
+            resolution=f"did you mean {near[0]!r}? If not, {start}" if near else start,
         )
     driver = None if state.spec.simulated else drivers.node_driver()
     return _cloud(place, state, _network(driver, state, ()), driver, report, last_run(place))

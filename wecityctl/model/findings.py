@@ -5,12 +5,14 @@ Pure values. The package `drift` finds them and `report` displays them. Values o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Any, Literal
 
 from wecityctl.model.security import group_of
+from wecityctl.model.words import listed
 
 # missing: the object is gone. security: a security object differs in any way. conflict: another manager changed a field
 # that the files state. addition: another manager added something that the files do not state. undeclared: an object in
@@ -21,6 +23,8 @@ Drift = Literal["missing", "security", "conflict", "addition", "undeclared", "al
 # After this number of restores that were each reverted, a security object is left as it is and its managers are named.
 RESTORES = 3
 _SHOWN = 3
+# A text with one of these is quoted, so that it is seen where it ends.
+_SEPARATORS = frozenset(",;()")
 # Limits for displaying one value, in characters and in lines of a diff. The JSON output has the whole value.
 _LONGEST = 120
 _MOST_LINES = 12
@@ -61,7 +65,7 @@ class FieldDrift:
         if not isinstance(self.live, str) or not isinstance(self.wanted, str) or "\n" not in self.live + self.wanted:
             return ()
         lines = unified_diff(self.wanted.splitlines(), self.live.splitlines(), "files", "cluster", lineterm="", n=1)
-        shown = [_short(line) for line in lines]
+        shown = [_shortened(line) for line in lines]
         more = len(shown) - _MOST_LINES
         return (*shown[:_MOST_LINES], *((f"… {more} more lines",) if more > 0 else ()))
 
@@ -74,6 +78,13 @@ def being_deleted(finalizers: Sequence[str]) -> str:
 
 def _short(value: Any) -> str:
     text = str(value)
+    if isinstance(value, str) and (_SEPARATORS & set(text) or not text):
+        # Otherwise it could not be told where the value ends.
+        text = json.dumps(text, ensure_ascii=False)
+    return _shortened(text)
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
 
 
@@ -156,7 +167,7 @@ class Finding:
     @property
     def who(self) -> str:
         """The managers as text; empty if none is known."""
-        return ", ".join(self.managers)
+        return listed(self.managers)
 
     def __str__(self) -> str:
         return self.told()
@@ -188,7 +199,7 @@ class Finding:
         more = f" and {len(self.fields) - _SHOWN} more" if len(self.fields) > _SHOWN else ""
         # Additions may contain anything, so only their path is shown. The value is shown when it is removed.
         names = (item.path if self.what == "addition" else str(item) for item in self.fields[:_SHOWN])
-        fields = ", ".join(names)
+        fields = ", ".join(names) if more or self.what == "addition" else listed(tuple(names))
         if self.admission:
             start = f"{self.title}: cannot be written as stated, {' or '.join(self.admission)} changes it on admission"
         else:

@@ -94,7 +94,10 @@ def entry_host(route_host: str, domain: str) -> str:
 
 
 def component_workload(app: str, component: str) -> str:
-    """The name of the Deployment and Service of one component of an app."""
+    """The name of the Deployment, Job or CronJob and the Service of one component of an app.
+
+    It leaves room for what is added: a digest to a Job's name, the time to that of a CronJob's Job.
+    """
     return fit(f"{app}-{component}", 52)
 
 

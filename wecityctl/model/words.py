@@ -35,3 +35,9 @@ def some(names: Sequence[str]) -> str:
     """`a, b, c, d and 3 more`: the first names, and the number of the others."""
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`: all names, as a sentence lists them."""
+    *first, last = names or ("",)
+    return f"{', '.join(first)} and {last}" if first else last

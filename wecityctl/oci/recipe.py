@@ -6,6 +6,7 @@ This module only reads recipes. Versions of packages are in locks (`lock`); `bui
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -321,8 +322,13 @@ def find(recipes: tuple[Recipe, ...], name: str) -> Recipe:
     for recipe in recipes:
         if recipe.name == name:
             return recipe
-    known = ", ".join(recipe.name for recipe in recipes)
-    raise ConfigurationError(f"there is no image called {name!r}", resolution=f"images are: {known}")
+    known = [recipe.name for recipe in recipes]
+    near = get_close_matches(name[:100], known, n=1)
+    raise ConfigurationError(
+        f"there is no image called {name!r}",
+        details="there are: " + ", ".join(known),
+        resolution=f"did you mean {near[0]!r}?" if near else "`wecityctl images list` shows them",
+    )
 
 
 def with_bases(recipes: tuple[Recipe, ...], names: tuple[str, ...]) -> tuple[Recipe, ...]:

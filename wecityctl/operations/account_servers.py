@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from wecityctl.engine.context.ending_accounts import Account, accounts_in
 from wecityctl.model.catalogue import Binding, CapabilityType, Catalogue
 from wecityctl.model.naming import account_name
-from wecityctl.model.outputs import Endpoint, PlatformOutputs, outputs_from_json
+from wecityctl.model.outputs import Endpoint
 from wecityctl.model.stacknames import StackName
+from wecityctl.operations.platform_endpoints import endpoints_in
 
 if TYPE_CHECKING:
     from stacks.platforms.account_jobs import Task
@@ -95,16 +96,10 @@ def provisioned_accounts(backend: Backend, catalogue: Catalogue) -> ProvisionedA
 
 def _servers(state: StackState, catalogue: Catalogue) -> Iterator[Server]:
     """The capabilities of a platform's stack that make accounts and are not taken down."""
-    try:
-        outputs = outputs_from_json("platform", dict(state.outputs or {}))
-    except (ValueError, TypeError):
-        return
-    assert isinstance(outputs, PlatformOutputs)
-    made = {item.name for item in state.resources}
-    for endpoint in outputs.endpoints:
+    platform = endpoints_in(state)
+    for endpoint in platform.endpoints:
         kind = catalogue.get(endpoint.type)
         if kind is None or kind.binding is None or not kind.binding.provisioner:
             continue
-        place = f"{endpoint.namespace}/{endpoint.capability}"
-        if f"{endpoint.namespace}/{endpoint.admin_secret}" in made:
-            yield Server(outputs.cloud, state.stack, endpoint, kind, f"{place}-tls" in made)
+        if platform.has(endpoint, endpoint.admin_secret):
+            yield Server(platform.cloud, state.stack, endpoint, kind, platform.is_tls(endpoint))

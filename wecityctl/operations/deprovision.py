@@ -62,13 +62,13 @@ def end_access(
         own.notes += ending_accounts.refused(backend)
         if not any(_is_open(item, result) for items in noted.values() for item in items):
             return replace(result, notes=(*result.notes, *own.notes))
-        emit(Progress("accounts", "lock", "whose use has ended"))
+        emit(Progress("accounts", "locking", "those that nothing uses any more"))
         try:
             mine = noted.keys() & _changed(result) if result.part else noted.keys()
             _end(session, clusters, backend, result, mine, patience, own)
             _end_others(session, clusters, backend, result, noted.keys() - mine, others)
         finally:
-            emit(Progress("accounts", "lock", done=True, seconds=time.monotonic() - begun))
+            emit(Progress("accounts", "locking", done=True, seconds=time.monotonic() - begun))
     except (WecityError, OSError) as error:
         own.fail(error_text(error))
     code = ExitCode.DEPLOYMENT if own.failed and not result.exit_code else result.exit_code

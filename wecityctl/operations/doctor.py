@@ -16,6 +16,8 @@ from wecityctl.model.offers import Comparison
 
 Level = Literal["ok", "warning", "error"]
 _ROOM = 5 * 1024**3
+# Of a part that a city with a vendor's landing zone or a user's wish may need.
+_UNNEEDED = "not needed, because the built-in provider does its work; it is used where it is installed"
 _MEMORY_KIB = 4 * 1024**2
 # How many of a vendor's values are listed if a value in the files is not among them.
 _MOST_KNOWN = 12
@@ -77,7 +79,12 @@ def _landing_zone(cloud: Cloud, ask: Callable[[Cloud], Comparison]) -> Iterator[
     try:
         found = ask(cloud)
     except WecityError as error:
-        yield Finding(name, "warning", f"{error.message}: {error.details}", "see what the vendor says of the account")
+        yield Finding(
+            name,
+            "warning",
+            ": ".join(filter(None, (error.message, error.details))),
+            "see what the vendor says of the account",
+        )
         return
     for item in found.missing:
         detail = f"{item.what} {item.word}: {cloud.provider} has none in {cloud.region}"
@@ -104,7 +111,7 @@ def _directories() -> Iterator[Finding]:
 def _room() -> Iterator[Finding]:
     cache = next(parent for parent in (paths.cache_dir(), *paths.cache_dir().parents) if parent.exists())
     free = shutil.disk_usage(cache).free
-    detail = f"{free / 1024**3:.0f} GiB free below {cache}"
+    detail = f"{free / 1024**3:.0f} GiB free at {cache}"
     yield Finding("disk", "ok" if free > _ROOM else "warning", detail, "the engine's parts and images need 5 GiB")
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
@@ -119,11 +126,13 @@ def _parts() -> Iterator[Finding]:
 
     for item in toolchain.status(hashed=False):
         if item.state is toolchain.PartState.OK:
-            source = item.source.value if item.source else "?"
-            yield Finding(f"part {item.part}", "ok", f"{item.version} ({source}): {item.path}")
+            source = f" ({item.source.value})" if item.source and item.version else ""
+            yield Finding(f"part {item.part}", "ok", f"{item.version_text}{source}: {item.path}")
+        elif item.is_unneeded:
+            yield Finding(f"part {item.part}", "ok", _UNNEEDED)
         else:
             level: Level = "warning" if item.optional or item.part != "pulumi" else "error"
-            detail = f"{item.version} is {item.state.value}" + (f": {item.detail}" if item.detail else "")
+            detail = f"{item.version or 'it'} is {item.state.value}" + (f": {item.detail}" if item.detail else "")
             advice = f"wecityctl engine install --part {item.part}" if toolchain.is_obtainable(item.part) else ""
             yield Finding(f"part {item.part}", level, detail, advice)
 
@@ -184,5 +193,5 @@ def _clouds() -> Iterator[Finding]:
     for name in names:
         status = cloud.status(name)
         level: Level = "ok" if status.health in ("healthy", "stopped", "starting") else "warning"
-        detail = f"{status.health} {status.message}".strip()
+        detail = ": ".join(filter(None, (status.health, status.message)))
         yield Finding(f"embedded cloud {name}", level, detail, "wecityctl local status says more")

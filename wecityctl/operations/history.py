@@ -1,4 +1,7 @@
-"""`history`: lists the runs on a city's stacks, from the engine's records and those of our own runs."""
+"""`history`: lists the runs on a city's stacks, from the engine's records and those of our own runs.
+
+It also lists who entered the city's running apps.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from wecityctl.errors import NoSuchStackError
-from wecityctl.model.naming import WHO
+from wecityctl.model.naming import WHO, stack_name
 
 if TYPE_CHECKING:
+    from wecityctl.engine.state.access_log import Access
     from wecityctl.engine.state.activity import Activity, Touched
     from wecityctl.session import Session
 
@@ -21,6 +25,9 @@ class Update:
 
     `objects` are those that the run restored or removed beside the engine. `who` is whose token it was, where a state
     server noted that.
+
+    Access to a running app is one too: `operation` is `exec` or `forward`, `result` the exit code, `access` says where
+    and what, `who` the user of the machine and their name for the cluster.
     """
 
     stack: str
@@ -31,22 +38,44 @@ class Update:
     changes: Mapping[str, int]
     objects: tuple[Touched, ...] = ()
     who: str = ""
+    access: str = ""
 
 
 def history(session: Session) -> tuple[Update, ...]:
     """Return the runs on the city's stacks, newest first. Raises `NoSuchStackError` if there are none."""
-    from wecityctl.engine.state import activity
+    from wecityctl.engine.state import access_log, activity
     from wecityctl.engine.state.backend import open_backend
 
     backend = open_backend(session.city)
     found = [update_of(name, item) for name in backend.list_stacks() for item in backend.history(name)]
     found += [_of_activity(item) for item in activity.read(backend)]
+    found += [_of_access(session.city.name, item) for item in access_log.read(backend)]
     if not found:
         raise NoSuchStackError(
             f"nothing was ever done to {session.city.name}",
             resolution=f"bring it up first: wecityctl up {session.arguments}",
         )
     return tuple(sorted(found, key=lambda item: item.started, reverse=True))
+
+
+def _of_access(city: str, access: Access) -> Update:
+    tenant = access.where.partition("/")[0]
+    return Update(
+        stack_name(city, "tenant", tenant, access.cloud),
+        access.kind,
+        _result(access.result),
+        datetime.fromtimestamp(int(access.started), UTC).isoformat(),
+        round(access.seconds),
+        {},
+        who=f"{access.who} as {access.identity}" if access.identity else access.who,
+        access=f"{access.where}, pod {access.object}: {access.command}",
+    )
+
+
+def _result(result: str) -> str:
+    if not result:
+        return "begun"
+    return f"exit code {result}" if result.isdigit() else result
 
 
 def update_of(stack: str, update: Mapping[str, Any]) -> Update:

@@ -29,4 +29,5 @@ def link_clouds(city: City, interconnects: Interconnects, clusters: Clusters, em
     try:
         cross(here, links)
     except WecityError as error:
-        emit(Diagnostic("", "warning", f"clouds could not be joined: {error.message} {error.details}".rstrip()))
+        told = ": ".join(filter(None, ("clouds could not be joined", error.message, error.details)))
+        emit(Diagnostic("", "warning", told))

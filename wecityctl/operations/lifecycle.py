@@ -88,7 +88,7 @@ def app_states(path: Path) -> tuple[AppState, ...]:
 
 def app_state(path: Path, name: str) -> AppState:
     """One app and what is recorded of it. Raises `ConfigurationError` for an unknown one."""
-    from wecityctl.operations.logs import find_app
+    from wecityctl.operations.app_targets import find_app
 
     city = _load(path).city
     return _state(city, find_app(city, name))
@@ -100,7 +100,7 @@ def act(path: Path, action: Action, options: ActionOptions) -> Change:
     A review whose checks fail is recorded as a rejection. Raises `ConfigurationError` for an action that does not fit
     what was recorded before, and `PolicyError` for the publication of something that was not reviewed.
     """
-    from wecityctl.operations.logs import find_app
+    from wecityctl.operations.app_targets import find_app
     from wecityctl.session import open_session
 
     loaded = _load(path)

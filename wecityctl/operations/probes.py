@@ -19,8 +19,9 @@ from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster
 from wecityctl.model.catalogue import CapabilityType, Catalogue
 from wecityctl.model.naming import CITY_LABEL, PROBES_LABEL, label_value
-from wecityctl.model.outputs import Endpoint, PlatformOutputs, outputs_from_json
+from wecityctl.model.outputs import Endpoint
 from wecityctl.model.stacknames import StackName
+from wecityctl.operations.platform_endpoints import endpoints_in
 
 if TYPE_CHECKING:
     from wecityctl.engine.state.backend import Backend
@@ -159,19 +160,13 @@ def _instances(backend: Backend, catalogue: Catalogue) -> Iterator[_Instance]:
 
 
 def _of_stack(state: StackState, catalogue: Catalogue) -> Iterator[_Instance]:
-    try:
-        outputs = outputs_from_json("platform", dict(state.outputs or {}))
-    except (ValueError, TypeError):
-        return
-    assert isinstance(outputs, PlatformOutputs)
-    made = {item.name for item in state.resources}
-    for endpoint in outputs.endpoints:
-        place = f"{endpoint.namespace}/{endpoint.capability}"
+    platform = endpoints_in(state)
+    for endpoint in platform.endpoints:
         # What has been taken down has left nothing in the state but what is kept.
-        has_service = f"{endpoint.namespace}/{endpoint.service}" in made
-        if has_service or place in made:
-            kind, is_tls = catalogue.get(endpoint.type), f"{place}-tls" in made
-            yield _Instance(outputs.cloud, endpoint, kind, is_tls, _has_job(endpoint, state), not has_service)
+        has_service = platform.has(endpoint, endpoint.service)
+        if has_service or platform.has(endpoint, endpoint.capability):
+            kind, is_tls = catalogue.get(endpoint.type), platform.is_tls(endpoint)
+            yield _Instance(platform.cloud, endpoint, kind, is_tls, _has_job(endpoint, state), not has_service)
 
 
 def _has_job(endpoint: Endpoint, state: StackState) -> bool:

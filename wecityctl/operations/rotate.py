@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from wecityctl.errors import ConfigurationError
 from wecityctl.model import naming
 from wecityctl.model.requirements import Consumer, uses_of
+from wecityctl.operations.names import no_such
 
 if TYPE_CHECKING:
     from wecityctl.model.city import App, Capability, Use
@@ -53,13 +54,12 @@ def chosen(session: Session, names: Iterable[str] = (), app: str = "", capabilit
             resolution="values that people have given are replaced with `wecityctl secrets set`; certificates are "
             "renewed by `up`",
         )
-    if app and app not in {f"{item.tenant}/{item.name}" for item in session.city.apps}:
-        raise ConfigurationError(f"there is no app {app!r}", resolution="write it as TENANT/NAME")
-    if capability and capability not in {item.name for item in session.city.capabilities}:
-        raise ConfigurationError(
-            f"there is no capability {capability!r}",
-            details="there are: " + ", ".join(item.name for item in session.city.capabilities),
-        )
+    apps = [f"{item.tenant}/{item.name}" for item in session.city.apps]
+    if app and app not in apps:
+        raise no_such("app", app, apps, "write it as TENANT/NAME")
+    capabilities = [item.name for item in session.city.capabilities]
+    if capability and capability not in capabilities:
+        raise no_such("capability", capability, capabilities)
     found = [by_name[name] for name in names]
     found += [item for item in everything if app and item.user == app]
     found += [item for item in everything if capability and item.capability == capability]

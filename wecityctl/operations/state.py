@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from wecityctl.engine.state import maintenance
+from wecityctl.engine.state import layout, maintenance
 from wecityctl.engine.state.backend import Backend, open_backend
 from wecityctl.engine.state.maintenance import Copy, Health, Mending, states_of
 from wecityctl.engine.state.move import Move, move, planned, undo
 from wecityctl.errors import ConfigurationError
 from wecityctl.session import open_session
+from wecityctl.spec.fields import nearest
 
 __all__ = [
     "Backend",
@@ -29,6 +30,7 @@ __all__ = [
     "Mending",
     "Move",
     "Replacement",
+    "aside_of",
     "back_up",
     "export_state",
     "list_states",
@@ -57,7 +59,8 @@ class Exported:
 class Replacement:
     """A state that is to replace a stack's own. `now` is the condition of that; `None` if there is none.
 
-    `resources` and `updated` (RFC 3339, empty if unknown) are the new state's. `apply` carries it out and returns where
+    `resources` and `updated` (RFC 3339, empty if unknown) are the new state's. `aside` is the place below which the
+    stack's own is put first, empty if it has none. `apply` carries it out and returns where
     the previous state is, empty if there was none; it raises `LockedError`, and `DeploymentError` if the state has
     changed since.
     """
@@ -66,6 +69,7 @@ class Replacement:
     now: Health | None
     resources: int
     updated: str
+    aside: str
     apply: Callable[[], str] = field(repr=False)
 
 
@@ -102,6 +106,11 @@ def export_state(backend: Backend, part: str) -> Exported:
     return Exported(stack, json.dumps(maintenance.exported(backend, stack), indent=4, ensure_ascii=False) + "\n")
 
 
+def aside_of(backend: Backend) -> str:
+    """Return the place below which replaced states are kept."""
+    return states_of(backend).where(layout.ASIDE)
+
+
 def plan_import(backend: Backend, part: str, read: Callable[[], bytes]) -> Replacement:
     """Plan to give the stack that `part` names the exported state that `read` returns.
 
@@ -115,6 +124,7 @@ def plan_import(backend: Backend, part: str, read: Callable[[], bytes]) -> Repla
         maintenance.health(states, stack),
         len(deployment.get("resources") or ()),
         "",
+        aside_of(backend) if states.exists(stack) else "",
         partial(maintenance.replace, backend, stack, deployment, judged=judged),
     )
 
@@ -147,6 +157,7 @@ def plan_restore(backend: Backend, file: Path, parts: Sequence[str] = ()) -> tup
             maintenance.health(states, name) if states.exists(name) else None,
             copies[name].resources,
             copies[name].updated,
+            aside_of(backend) if states.exists(name) else "",
             partial(maintenance.restore, backend, copies[name], judged=judged[name]),
         )
         for name in wanted
@@ -169,7 +180,12 @@ def _matching(names: Sequence[str], parts: Sequence[str]) -> tuple[str, ...]:
     """
     for part in parts:
         if not any(part in name for name in names):
-            raise ConfigurationError(f"no stack matches {part!r}", details="stacks: " + (", ".join(names) or "none"))
+            near = nearest(part, [*names, *(word for name in names for word in name.split("."))])
+            raise ConfigurationError(
+                f"no stack matches {part!r}",
+                details="stacks: " + (", ".join(names) or "none"),
+                resolution=f"did you mean {near!r}?" if near else "name a stack, or a part of its name",
+            )
     return tuple(name for name in names if not parts or any(part in name for part in parts))
 
 
@@ -183,6 +199,12 @@ def _only(names: Sequence[str], part: str) -> str:
         raise ConfigurationError(
             f"{part!r} names {'several stacks' if found else 'no stack'}",
             details="stacks: " + (", ".join(found or names) or "none"),
-            resolution="give a whole name",
+            resolution=_which(part, names, found),
         )
     return found[0]
+
+
+def _which(part: str, names: Sequence[str], found: Sequence[str]) -> str:
+    """Return what to write instead of a part of a name that matches several stacks (`found`) or none."""
+    near = "" if found else nearest(part, names)
+    return f"did you mean {near!r}?" if near else "give the whole name of one stack"

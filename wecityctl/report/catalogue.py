@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wecityctl.model.catalogue import SIZE_FACTORS, CapabilityType, Port, UseLimits
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _HEAD = """\
 # The catalogue
@@ -62,11 +65,14 @@ def type_json(kind: CapabilityType) -> dict[str, Any]:
     }
 
 
-def type_lines(kinds: Iterable[CapabilityType]) -> Iterator[str]:
-    """Yield one line for each type, sorted by platform and name."""
+def type_table(kinds: Iterable[CapabilityType]) -> Table:
+    """Return a table with one row for each type, sorted by platform and name."""
+    from wecityctl.report.tables import new_table
+
+    table = new_table(("PLATFORM", "TYPE", "TITLE", "USES"), prose=("TITLE", "USES"))
     for kind in sorted(kinds, key=lambda item: (item.platform, item.name)):
-        uses = f"  uses {_uses(kind)}" if kind.uses else ""
-        yield f"{kind.platform:<12} {kind.name:<16} {kind.title}{uses}"
+        table.add_row(kind.platform, kind.name, kind.title, _uses(kind) if kind.uses else "–")
+    return table
 
 
 def type_text(kind: CapabilityType) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from wecityctl.model.words import counted
 from wecityctl.policy.evidence import CloudLook, ComplianceReport, ControlEvidence, Measure, Observation, WaiverEvidence
 
 WORDS = {
@@ -98,7 +99,7 @@ def _looked(compliance_report: ComplianceReport) -> str:
     states = [item.state for item in compliance_report.clouds]
     count, silent, whole = states.count("observed"), states.count("unreachable"), len(states)
     if count:
-        return f"{count} of {whole} clouds looked at then" + (f", {silent} unreachable" if silent else "")
+        return f"{count} of {counted(whole, 'cloud')} looked at then" + (f", {silent} unreachable" if silent else "")
     if silent:
         return f"no cloud could be looked at: {silent} of {whole} unreachable"
     return "no cloud was looked at"

@@ -29,7 +29,16 @@ from wecityctl.model.events import (
     StackResult,
     StackStarted,
 )
-from wecityctl.report.words import COLOURS, MARKS, OUTCOME_COLOURS, count_changes, duration, kind_of, outcome_word
+from wecityctl.report.words import (
+    COLOURS,
+    MARKS,
+    OUTCOME_COLOURS,
+    count_changes,
+    duration,
+    kind_of,
+    outcome_word,
+    progress_line,
+)
 
 _MOST_RESOURCES = 6
 
@@ -123,7 +132,7 @@ class LiveReporter:
 
 
 def _work_line(item: Progress) -> RenderableType:
-    return Spinner("dots", Text(f"{item.subject}: {item.phase} {item.detail}".rstrip(), style="dim"))
+    return Spinner("dots", Text(progress_line(item), style="dim"))
 
 
 def _stack_tree(name: str, stack: _Stack, now: float) -> RenderableType:

@@ -17,7 +17,7 @@ from wecityctl.model.events import (
     StackStarted,
 )
 from wecityctl.report.lines import LineWriter
-from wecityctl.report.words import MARKS, count_changes, duration, kind_of, outcome_word
+from wecityctl.report.words import MARKS, count_changes, duration, kind_of, outcome_word, progress_line
 
 # A shorter time means that nothing was done for the stack.
 _SHOWN_SECONDS = 0.05
@@ -68,6 +68,6 @@ class PlainReporter:
                 return f"{place}{event.severity}: {event.message.strip()}"
             case Progress() if self._verbosity:
                 tail = f" ({duration(event.seconds)})" if event.done and event.seconds else ""
-                return f"{event.subject}: {event.phase}" + (f": {event.detail}" if event.detail else "") + tail
+                return progress_line(event) + tail
             case _:
                 return ""

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from wecityctl.model.words import counted
 from wecityctl.policy.check import PolicyReport, Violation
 from wecityctl.policy.finding_text import finding_line, note_lines
 from wecityctl.policy.model import Rule
+from wecityctl.report.tables import new_table
 from wecityctl.spec import Positions
 from wecityctl.spec.nodes import format_path
 
@@ -87,12 +89,12 @@ def weight_of(rule: Rule) -> str:
     return f"{rule.level} from MLPS {rule.mlps}" if rule.mlps else rule.level
 
 
-def rule_lines(rules: Iterable[Rule]) -> Iterator[str]:
-    """Yield the lines of a table of rules."""
-    rows = [(rule.name, weight_of(rule), rule.title) for rule in rules]
-    names, weights = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
-    for name, weight, title in rows:
-        yield f"{name:<{names}}  {weight:<{weights}}  {title}"
+def rule_table(rules: Iterable[Rule]) -> Table:
+    """Return a table with one row for each rule."""
+    table = new_table(("RULE", "WEIGHT", "TITLE"), prose=("TITLE",))
+    for rule in rules:
+        table.add_row(rule.name, weight_of(rule), rule.title)
+    return table
 
 
 def rule_text(rule: Rule) -> Iterator[str]:

@@ -120,7 +120,7 @@ def headline(result: RunResult) -> str:
         told = f"{result.operation} refused {_objects(result)} in {len(refused)} of {total}"
         return f"{told}: {', '.join(refused)}{waiting}"
     if blocked:
-        count = f"{len(blocked)} of {len(result.results)} stacks"
+        count = f"{len(blocked)} of {total}"
         return f"{result.operation} did not come to {count}: {', '.join(blocked)}"
     if result.starts and not any(item.changes for item in result.results) and not result.removals:
         return f"{starts(result)}; nothing else would change"

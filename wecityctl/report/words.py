@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from wecityctl.model.events import Outcome, PropertyChange, ResourceChange, ResourceOp, StackResult
+from wecityctl.model.events import Outcome, Progress, PropertyChange, ResourceChange, ResourceOp, StackResult
 
 MARKS: dict[ResourceOp, str] = {
     "create": "+",
@@ -59,6 +59,11 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s"
+
+
+def progress_line(progress: Progress) -> str:
+    """Return `SUBJECT: PHASE: DETAIL`, such as `image gateway: pack: 24 MiB`, without an empty detail."""
+    return ": ".join(filter(None, (progress.subject, progress.phase, progress.detail)))
 
 
 def kind_of(resource_type: str) -> str:

@@ -15,17 +15,24 @@ _REF = "#/definitions/{model}"
 
 def city_schema() -> dict[str, Any]:
     """The JSON Schema of one document, which is one of the kinds, distinguished by `kind`."""
+    *names, last = KINDS
     _, generated = models_json_schema([(shape, "validation") for shape in KINDS.values()], ref_template=_REF)
     definitions = {name: _as_draft_7(item) for name, item in generated["$defs"].items()}
+    for definition in definitions.values():
+        for field in definition.get("properties", {}).values():
+            if set(field) == {"$ref"}:
+                # Pydantic leaves out a field's description where it is its shape's own.
+                shape = definitions[field["$ref"].rpartition("/")[2]]
+                field |= {"description": shape["description"], "allOf": [{"$ref": field.pop("$ref")}]}
     return {
         "$schema": PARSED_CITY,
         "title": f"wecityctl city files, {API_VERSION}",
-        "description": "One document of a city: City, Cloud, Platform, Tenant or App.",
+        "description": f"One document of a city: {', '.join(names)} or {last}.",
         "type": "object",
         "required": ["apiVersion", "kind", "metadata", "spec"],
         # Lists the values of `kind` outside the branches, so that editors offer and explain it first.
         "properties": {
-            "apiVersion": {"const": API_VERSION},
+            "apiVersion": {"const": API_VERSION, "description": "The version of the file format."},
             "kind": {"enum": list(KINDS), "description": "The kind of document."},
         },
         "oneOf": [{"$ref": _REF.format(model=shape.__name__)} for shape in KINDS.values()],

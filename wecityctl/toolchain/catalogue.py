@@ -6,6 +6,7 @@ The versions are also in the go.mod files under toolchain/modules; a test compar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from types import MappingProxyType
 
@@ -260,8 +261,12 @@ class Catalogue:
         for part in everything:
             if part.name == name:
                 return part
-        known = ", ".join(self.names())
-        raise ConfigurationError(f"there is no part called {name!r}", resolution=f"Parts are: {known}")
+        near = get_close_matches(name[:100], self.names(), n=1)
+        raise ConfigurationError(
+            f"there is no part called {name!r}",
+            details="there are: " + ", ".join(self.names()),
+            resolution=f"did you mean {near[0]!r}?" if near else "`wecityctl engine status` shows them",
+        )
 
     def owner(self, binary: str) -> Part | SystemPart:
         """The part that contains the program `binary`."""

@@ -86,6 +86,16 @@ class PartStatus:
     optional: bool = False
     detail: str = ""
 
+    @property
+    def is_unneeded(self) -> bool:
+        """Whether nothing is wrong with its absence: a missing optional part."""
+        return self.optional and self.state is PartState.MISSING
+
+    @property
+    def version_text(self) -> str:
+        """The version for people; a program of the distribution has none here."""
+        return self.version or "the distribution's"
+
 
 @dataclass(frozen=True, slots=True)
 class Platform:

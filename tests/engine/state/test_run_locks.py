@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pwd
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ import pytest
 from tests.engine.drive import files_of, go, make_city, plan_of, session_of
 from tests.support.control_plane import ControlPlane
 from wecityctl.engine.context.options import RunOptions
+from wecityctl.engine.process.identity import Holder, Owner, owner_in
 from wecityctl.engine.run.execution import run
 from wecityctl.engine.state import layout
 from wecityctl.engine.state.backend import Backend, open_backend
@@ -21,6 +24,7 @@ from wecityctl.engine.state.run_locks import ContendedError, part_of_city, whole
 from wecityctl.errors import ConfigurationError
 from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.city import City
+from wecityctl.model.command_line import CommandLine, current, remember
 from wecityctl.model.events import RunResult
 
 PLATFORM, HEALTH, TRAFFIC = "two.platform.application.main", "two.tenant.health.main", "two.tenant.traffic.main"
@@ -53,6 +57,28 @@ def test_two_parts_share_what_they_build_on(backend: Backend) -> None:
         whole.claim((PLATFORM, HEALTH))
         with pytest.raises(LockedError, match="another run is changing two"), part_of_city(backend, (HEALTH,)):
             pass
+
+
+def test_who_holds_it_is_a_name_a_host_a_time_with_its_zone_and_a_command(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("USER", raising=False)
+    before = current()
+    remember(CommandLine("up", "examples/two"))
+    name, host = re.escape(pwd.getpwuid(os.getuid()).pw_name), re.escape(os.uname().nodename)
+    try:
+        with whole_city(backend), pytest.raises(LockedError) as caught, part_of_city(backend, (), (HEALTH,)):
+            pass
+    finally:
+        remember(before)
+    time = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+    who = rf"`wecityctl up`, process {os.getpid()} of {name} on {host}, since {time}"
+    assert re.fullmatch(who, caught.value.details)
+
+
+def test_a_note_that_a_run_of_an_earlier_version_has_left_is_read_too(backend: Backend) -> None:
+    assert owner_in({**Owner.of(os.getpid()).to_json(), "later": 1}) == Owner.of(os.getpid())
+    assert str(Holder(Owner.of(os.getpid()))).startswith(f"process {os.getpid()} of ")
 
 
 def test_a_refused_run_holds_nothing(backend: Backend) -> None:

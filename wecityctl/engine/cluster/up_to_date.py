@@ -29,6 +29,7 @@ from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster, StackInputs
 from wecityctl.model.events import StackResult
 from wecityctl.model.findings import Finding
+from wecityctl.model.times import in_utc
 from wecityctl.plan import Plan, Stack
 
 
@@ -199,10 +200,14 @@ class UpToDateCheck:
         record = self._records.get(name)
         if record is None or not self._may_skip or not self.is_settled(inputs) or not self._is_plausible(name):
             return None
-        when = datetime.fromtimestamp(record.looked_at, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+        when = in_utc(datetime.fromtimestamp(record.looked_at, UTC).isoformat())
         if not record.objects:
             return StackResult(name, "skipped", reason=f"last looked at {when}")
-        reason = f"{len(record.objects)} objects are as the run of {when} left them"
+        reason = (
+            f"{len(record.objects)} objects are as the run of {when} left them"
+            if len(record.objects) > 1
+            else f"its one object is as the run of {when} left it"
+        )
         warnings = tuple(item.notice for item in record.left)
         return StackResult(
             name, "unchanged", unchanged=record.unchanged, reason=reason, warnings=warnings, findings=record.left

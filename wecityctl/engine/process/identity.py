@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+import pwd
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from wecityctl.model import command_line
+from wecityctl.model.times import in_utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,34 @@ class Owner:
 
     def __str__(self) -> str:
         return f"process {self.pid} of {self.user} on {self.host}"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lock, as it is written into that lock: the process, since when (RFC 3339), and its command.
+
+    `command` is such as `up` or `state move`; empty if another program runs the operation.
+    """
+
+    owner: Owner
+    since: str = ""
+    command: str = ""
+
+    @classmethod
+    def of_this_process(cls) -> Holder:
+        """Return this process as a holder from now on."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(Owner.of(os.getpid()), now, command_line.current().command)
+
+    def __str__(self) -> str:
+        what = f"`wecityctl {self.command}`, " if self.command else ""
+        return f"{what}{self.owner}" + (f", since {in_utc(self.since)}" if self.since else "")
+
+
+def owner_in(note: Mapping[str, Any]) -> Owner:
+    """Return the owner that a lock's note names; what else the note has is ignored. Raises `TypeError`."""
+    names = {each.name for each in fields(Owner)}
+    return Owner(**{key: value for key, value in note.items() if key in names})
 
 
 class Owned:
@@ -91,4 +125,10 @@ def _read(path: str) -> str:
 
 
 def _user() -> str:
-    return os.environ.get("USER") or str(os.getuid())
+    """Return the name of this process's user; `user ID N` for one without an entry in the user database."""
+    if name := os.environ.get("USER"):
+        return name
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"user ID {os.getuid()}"

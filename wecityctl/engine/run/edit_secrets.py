@@ -31,7 +31,9 @@ def remove_secret(backend: Backend, name: str) -> None:
 
     def without(values: dict[str, str]) -> dict[str, str]:
         if name not in values:
-            raise ConfigurationError(f"there is no secret {name!r}", details="there are: " + ", ".join(sorted(values)))
+            raise ConfigurationError(
+                f"there is no secret {name!r}", details="there are: " + (", ".join(sorted(values)) or "none")
+            )
         return {key: kept for key, kept in values.items() if key != name}
 
     _write(backend, without)

@@ -25,6 +25,7 @@ from wecityctl.engine.state_service.service_protocol import Session
 from wecityctl.engine.state_service.updates import About
 from wecityctl.errors import WecityError
 from wecityctl.model.naming import WHO
+from wecityctl.model.times import in_utc
 
 # The engine requests this duration and renews after half of it. Source: httpstate, `newUpdate`.
 LEASE_SECONDS: Final = 300
@@ -197,7 +198,7 @@ class Leases:
         if held.over or held.until <= self._clock():
             await self._end(held, held.over or "its lease expired and another update began")
             return
-        since = datetime.fromtimestamp(held.started, UTC).isoformat()
+        since = in_utc(datetime.fromtimestamp(held.started, UTC).isoformat())
         left = max(0, round(held.until - self._clock()))
         raise LockedError(
             f"{stack} is being changed by {held.who}: {held.about.kind} since {since}",

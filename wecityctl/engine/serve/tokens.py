@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import stat
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -158,7 +159,8 @@ def add_token(
         before = read_tokens(path) if path.exists() else ()
         if any(each.name == name for each in before):
             raise ConfigurationError(
-                f"{name} has a token already", resolution=f"remove it first: wecityctl state token remove {name}"
+                f"{name} has a token already",
+                resolution=f"remove it first: wecityctl state token remove {name} --tokens {shlex.quote(str(path))}",
             )
         _write(path, (*before, token))
     return given, token
@@ -171,7 +173,9 @@ def remove_token(path: Path, name: str) -> Token:
         removed = next((each for each in before if each.name == name), None)
         if removed is None:
             raise ConfigurationError(
-                f"nobody called {name} has a token", details="tokens: " + (", ".join(each.name for each in before))
+                f"there is no token for {name}",
+                details="there are tokens for: " + (", ".join(each.name for each in before) or "nobody"),
+                resolution="`wecityctl state token list` shows them",
             )
         _write(path, tuple(each for each in before if each is not removed))
     return removed

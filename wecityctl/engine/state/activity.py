@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -86,20 +86,35 @@ def note(backend: Backend, done: Iterable[Activity], keep: int) -> None:
     new = tuple(done)
     if not new:
         return
-    states, key = backend.states, activity_key(backend.city)
+    change_lines(backend, activity_key(backend.city), _path(backend), lambda stored: _joined(stored, new, keep))
+
+
+def change_lines(backend: Backend, key: str, path: Path, change: Callable[[bytes], bytes]) -> None:
+    """Replace the content of the object `key` beside the states; of the file `path` where only the CLI reaches them.
+
+    `change` gets the stored content, empty if there is none, and may be called several times. Raises `OSError` and
+    `WecityError`.
+    """
+    states = backend.states
     if states is None:
-        path = _path(backend)
         with turn_of(path):
-            write_private(path, _joined(path.read_bytes() if path.exists() else b"", new, keep))
+            write_private(path, change(path.read_bytes() if path.exists() else b""))
         return
     # Compare and swap instead of a lock: a lock left by a crashed machine would block every later run.
     for _ in range(_ATTEMPTS):
         stored = states.get(key)
-        data = _joined(stored or b"", new, keep)
+        data = change(stored or b"")
         if states.put_new(key, data) if stored is None else states.swap(key, data, stored):
             return
         time.sleep(random.uniform(0.01, _PAUSE_SECONDS))  # noqa: S311 - no secret
     raise TimedOutError(f"other runs of {backend.city} have written its history all the time")
+
+
+def read_lines(backend: Backend, key: str, path: Path) -> bytes:
+    """The content that `change_lines` has written; empty if there is none."""
+    if backend.states is not None:
+        return backend.states.get(key) or b""
+    return path.read_bytes() if path.exists() else b""
 
 
 def _joined(stored: bytes, new: Iterable[Activity], keep: int) -> bytes:
@@ -114,12 +129,7 @@ def _joined(stored: bytes, new: Iterable[Activity], keep: int) -> bytes:
 
 def read(backend: Backend) -> tuple[Activity, ...]:
     """Return all recorded activities, oldest first. Unreadable lines are skipped."""
-    if backend.states is not None:
-        stored = backend.states.get(activity_key(backend.city)) or b""
-    else:
-        path = _path(backend)
-        stored = path.read_bytes() if path.exists() else b""
-    return _all_in(stored)
+    return _all_in(read_lines(backend, activity_key(backend.city), _path(backend)))
 
 
 def _all_in(stored: bytes) -> tuple[Activity, ...]:
@@ -142,4 +152,9 @@ def _parsed(line: str) -> Activity | None:
 
 
 def _path(backend: Backend) -> Path:
-    return state_dir() / "history" / f"{backend.city}-{digest(backend.url)}.jsonl"
+    return beside_cli(backend, "jsonl")
+
+
+def beside_cli(backend: Backend, end: str) -> Path:
+    """The file on this machine with lines of a city whose states only the CLI reaches."""
+    return state_dir() / "history" / f"{backend.city}-{digest(backend.url)}.{end}"

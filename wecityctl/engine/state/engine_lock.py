@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from wecityctl.engine.process.identity import Owned, Owner
+from wecityctl.engine.process.identity import Owned, Owner, owner_in
 from wecityctl.engine.state import layout
 from wecityctl.errors import WecityError
+from wecityctl.model.times import in_utc
 
 
 class LockedError(WecityError):
@@ -58,7 +59,7 @@ class Lock(Owned):
         return self.host == os.uname().nodename and Path(f"/proc/{self.pid}").exists()
 
     def __str__(self) -> str:
-        return f"{self.stack}: process {self.pid} of {self.user} on {self.host}, since {self.since}"
+        return f"{self.stack}: process {self.pid} of {self.user} on {self.host}, since {in_utc(self.since)}"
 
 
 def lock_in(stack: str, key: str, stored: bytes | None, owner: Owner | None = None) -> Lock:
@@ -112,8 +113,8 @@ def _content(place: Place, key: str) -> bytes | None:
 
 def _noted_owner(stored: bytes | None) -> Owner | None:
     try:
-        return Owner(**json.loads(stored or b""))
-    except (ValueError, TypeError, RecursionError):
+        return owner_in(json.loads(stored or b""))
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from wecityctl.engine.process.identity import Owner
+from wecityctl.engine.process.identity import Holder, owner_in
 from wecityctl.engine.state.store_file import FileStore
 from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.paths import private_dir
@@ -22,6 +22,9 @@ _NOTE_BYTES = 1 << 16
 
 class KernelLocks:
     """Locks of this process on files of a state store; see `run_locks.Locks`."""
+
+    # The kernel releases them.
+    abandoned = ""
 
     def __init__(self, files: FileStore) -> None:
         self._files = files
@@ -40,7 +43,7 @@ class KernelLocks:
             return False
         if alone:
             os.truncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(Owner.of(os.getpid()).to_json()).encode(), 0)
+            os.pwrite(descriptor, _note(), 0)
         return True
 
     def holders(self, names: Collection[str]) -> list[str]:
@@ -84,6 +87,12 @@ def _whole_file(kind: int) -> bytes:
     return struct.pack("hhqqixxxx", kind, os.SEEK_SET, 0, 0, 0)
 
 
+def _note() -> bytes:
+    """Return what this process writes into its lock files: itself, the time and its command."""
+    holder = Holder.of_this_process()
+    return json.dumps({**holder.owner.to_json(), "since": holder.since, "command": holder.command}).encode()
+
+
 def _owner(path: Path) -> str:
     """Return who holds the file's exclusive lock; empty for nobody. Takes no lock."""
     with suppress(OSError, ValueError, TypeError, RecursionError, WecityError):
@@ -91,7 +100,8 @@ def _owner(path: Path) -> str:
         try:
             found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _whole_file(fcntl.F_RDLCK))
             if struct.unpack_from("h", found)[0] == fcntl.F_WRLCK:
-                return str(Owner(**json.loads(os.read(descriptor, _NOTE_BYTES))))
+                note = json.loads(os.read(descriptor, _NOTE_BYTES))
+                return str(Holder(owner_in(note), str(note.get("since", "")), str(note.get("command", ""))))
         finally:
             os.close(descriptor)
     return ""

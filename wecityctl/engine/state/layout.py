@@ -78,6 +78,11 @@ def activity(city: str) -> str:
     return f"{ACTIVITY}/{city}.jsonl"
 
 
+def access_log(city: str) -> str:
+    """Return the key of the log of people's access to the city's running apps."""
+    return f"{ACTIVITY}/{city}.access.jsonl"
+
+
 def journal(stack: str) -> str:
     """Return the key prefix of the journal of the engine's run on the stack."""
     return f".wecity/journals/{stack}"

@@ -25,6 +25,7 @@ from wecityctl.engine.state.run_locks import one_stack
 from wecityctl.engine.state.store import StateStore, unpacked
 from wecityctl.engine.state.store_file import disk_error
 from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
+from wecityctl.model.words import counted
 from wecityctl.paths import write_private
 
 Condition = Literal["sound", "under way", "interrupted", "unsound", "damaged"]
@@ -143,7 +144,7 @@ def mending(backend: Backend, stack: str) -> Mending | None:
             "which adopts what exists",
         )
     when = _updated(earlier) or "an unknown time"
-    what = f"go back to the state of {when}, {len(earlier.get('resources') or ())} resources"
+    what = f"go back to the state of {when}, {counted(len(earlier.get('resources') or ()), 'resource')}"
     return Mending(stack, what, to(earlier))
 
 
@@ -243,7 +244,7 @@ def read_backup(source: Path, city: str) -> tuple[Copy, ...]:
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, tarfile.TarError) as error:
         raise ConfigurationError(
             f"{source} is no archive of states",
-            details=str(error),
+            details=(error.strerror if isinstance(error, OSError) else "") or str(error),
             resolution="give one that `state backup` has written",
         ) from error
     if index.get("city") != city:

@@ -208,7 +208,7 @@ def _sizes(city: str, place: Objects, stacks: Iterable[str] = ()) -> dict[str, i
     states = dict.fromkeys(stacks, "") | _states(city, place)
     # A state's directory also has the previous state and, if set, the tags.
     beside = {f"{STACKS}/{stack}{end}" for stack in states for end in (".json.bak", ".json.gz.bak", ".pulumi-tags")}
-    records = {layout.record(stack) for stack in states} | {layout.activity(city)}
+    records = {layout.record(stack) for stack in states} | {layout.activity(city), layout.access_log(city)}
     last, found = {*states.values()}, dict[str, int]()
     for area in _AREAS:
         for entry in place.list(area):

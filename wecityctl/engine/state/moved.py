@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from wecityctl.errors import ConfigurationError
+from wecityctl.model.times import in_utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,12 @@ def require_here(city: str, store: Marked) -> None:
     if left := store.mark(left_key(city)):
         raise ConfigurationError(
             f"the states of {city} were moved to {left.url}",
-            details=f"{left.time}",
+            details=f"at {in_utc(left.time)}" if left.time else "",
             resolution="name that place in the city's file, in spec.state.backend",
         )
     if begun := store.mark(under_way_key(city)):
         raise ConfigurationError(
             f"the states of {city} are being moved here, and have not all arrived",
-            details=f"from {begun.url}, since {begun.time}",
+            details=f"from {begun.url}, since {in_utc(begun.time) or 'an unknown time'}",
             resolution="give `wecityctl state move` again, with the files that name the old place",
         )

@@ -42,7 +42,10 @@ class ContendedError(LockedError):
 
 
 class Locks(Protocol):
-    """Locks of one process by name, in one place."""
+    """Locks of one process by name, in one place. `abandoned` says what to do about those of a dead process."""
+
+    @property
+    def abandoned(self) -> str: ...
 
     def take(self, name: str, *, alone: bool) -> bool:
         """Try to take one lock without waiting. Returns whether it succeeded; on failure an
@@ -92,7 +95,7 @@ class RunLocks:
                         f"another run {'is changing' if holders else 'builds on'} {name}"
                         + (f" and has not ended in {patience:.0f} s" if patience else ""),
                         details=holders,
-                        resolution="wait until it has ended: up, refresh and destroy do so with --lock-timeout",
+                        resolution=self._advice(),
                     )
                 cancellation.check()
                 time.sleep(_LOOK_SECONDS)
@@ -118,6 +121,11 @@ class RunLocks:
         if taken and alone:
             self._alone.add(name)
         return taken
+
+    def _advice(self) -> str:
+        assert self._locks is not None
+        wait = "wait until it has ended: up, refresh and destroy do so with --lock-timeout"
+        return f"{wait}; {self._locks.abandoned}" if self._locks.abandoned else wait
 
     def _holders(self, name: str) -> str:
         """Return who holds the name exclusively, one per line; for the city also who holds any of its stacks. Empty for

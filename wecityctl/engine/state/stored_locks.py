@@ -12,16 +12,15 @@ write, so whoever is interrupted leaves nothing but a lock that can be replaced 
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
-from wecityctl.engine.process.identity import Owned, Owner
+from wecityctl.engine.process.identity import Holder, Owned, Owner, owner_in
 from wecityctl.engine.state import layout
 from wecityctl.errors import WecityError
+from wecityctl.model.times import in_utc
 from wecityctl.objects import Objects
 
 _ALONE = "alone.json"
@@ -36,6 +35,7 @@ class Held(Owned):
     since: str
     owner: Owner | None
     stored: bytes = field(default=b"", repr=False)
+    command: str = ""
 
     @property
     def is_exclusive(self) -> bool:
@@ -47,7 +47,14 @@ class Held(Owned):
         return self.owner is not None and self.owner.is_alive()
 
     def __str__(self) -> str:
-        return f"{self.key.split('/')[-2]}: a run, {self.owner or 'somebody'}, since {self.since}"
+        return f"{self.key.split('/')[-2]}: {self.holder}"
+
+    @property
+    def holder(self) -> str:
+        """Who holds it, since when, and with which command."""
+        if self.owner is None:
+            return f"an unknown process, since {in_utc(self.since)}"
+        return str(Holder(self.owner, self.since, self.command))
 
 
 @dataclass(slots=True)
@@ -57,6 +64,11 @@ class StoredLocks:
     objects: Objects
     _number: str = field(default_factory=lambda: uuid.uuid4().hex)
     _keys: set[str] = field(default_factory=set)
+
+    @property
+    def abandoned(self) -> str:
+        """See `Locks`."""
+        return "if it is dead for certain: wecityctl unlock PATH"
 
     def take(self, name: str, *, alone: bool) -> bool:
         """See `Locks.take`."""
@@ -80,7 +92,7 @@ class StoredLocks:
         """See `Locks.holders`."""
         found = (_held(self.objects, self._alone_key(name)) for name in names)
         others = (each for each in found if each is not None and each.number != self._number)
-        return [str(each.owner) for each in others if each.owner and not each.is_dead]
+        return [each.holder for each in others if each.owner and not each.is_dead]
 
     def below(self, city: str) -> list[str]:
         """See `Locks.below`."""
@@ -156,15 +168,17 @@ def _held(objects: Objects, key: str) -> Held | None:
         return None
     try:
         found = json.loads(stored)
-        return Held(key, str(found["number"]), str(found["since"]), Owner(**found["owner"]), stored)
-    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        number, since, command = (str(found.get(name, "")) for name in ("number", "since", "command"))
+        return Held(key, number, since, owner_in(found["owner"]), stored, command)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         return Held(key, "", "?", None, stored)
 
 
 def _note_of(number: str) -> bytes:
     """Return the data of a lock of this process."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return json.dumps({"number": number, "since": now, "owner": Owner.of(os.getpid()).to_json()}).encode()
+    holder = Holder.of_this_process()
+    note = {"number": number, "since": holder.since, "owner": holder.owner.to_json(), "command": holder.command}
+    return json.dumps(note).encode()
 
 
 def break_lock(objects: Objects, dead: Held) -> None:

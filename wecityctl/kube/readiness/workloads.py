@@ -64,7 +64,7 @@ def stateful_set(obj: Object, related: Related) -> Readiness:
     if ready < wanted:
         return waiting(_with_pods(f"waiting for {wanted - ready} of {wanted} pods", related))
     if status.get("replicas", 0) > wanted:
-        return waiting(f"{status['replicas'] - wanted} pods terminating")
+        return waiting(f"{counted(status['replicas'] - wanted, 'pod')} terminating")
     if strategy.get("type") == "OnDelete":
         return READY
     due = wanted - ((strategy.get("rollingUpdate") or {}).get("partition") or 0)
@@ -108,7 +108,7 @@ def replica_set(obj: Object, related: Related) -> Readiness:
     if available < wanted:
         return waiting(_with_pods(f"waiting for {wanted - available} of {wanted} pods", related))
     if status.get("replicas", 0) > wanted:
-        return waiting(f"{status['replicas'] - wanted} pods terminating")
+        return waiting(f"{counted(status['replicas'] - wanted, 'pod')} terminating")
     return READY
 
 

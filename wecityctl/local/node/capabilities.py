@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import subprocess
 import sys
 import tempfile
@@ -82,14 +83,24 @@ def probe() -> tuple[Finding, ...]:
 
 
 def _linux() -> Finding:
-    return Finding("linux", sys.platform == "linux", sys.platform, "use simulated nodes on this operating system")
+    return Finding(
+        "operating system", sys.platform == "linux", sys.platform, "use simulated nodes on this operating system"
+    )
 
 
 def _root() -> Finding:
     is_root = os.geteuid() == 0
     able = is_root and machine.has_capability(machine.CAP_SYS_ADMIN) and machine.has_capability(machine.CAP_NET_ADMIN)
-    detail = "root with CAP_SYS_ADMIN and CAP_NET_ADMIN" if able else f"user {os.geteuid()}, or capabilities withheld"
-    return Finding("root", able, detail, "run as root (in a container: privileged), or use simulated nodes")
+    lacking = "root, but without CAP_SYS_ADMIN or CAP_NET_ADMIN" if is_root else f"{_user_name()}, not root"
+    detail = "root with CAP_SYS_ADMIN and CAP_NET_ADMIN" if able else lacking
+    return Finding("user", able, detail, "run as root (in a container: privileged), or use simulated nodes")
+
+
+def _user_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"user ID {os.geteuid()}"
 
 
 def _tools() -> Finding:

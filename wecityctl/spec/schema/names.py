@@ -18,7 +18,7 @@ from wecityctl.model.naming import LABEL_PREFIX
 from wecityctl.model.variables import BINDING_ROOT
 from wecityctl.spec.nodes import shorten
 from wecityctl.spec.schema.places import check_backend, check_secrets_provider
-from wecityctl.spec.schema.refuse import refuse
+from wecityctl.spec.schema.refuse import checked, refuse
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _SERVICE = r"[a-z](?:[-a-z0-9]*[a-z0-9])?"
@@ -92,10 +92,6 @@ Word = _name_type(63)
 _NAME_PATTERN = r"[A-Za-z0-9*](?:[A-Za-z0-9._:@*-]{0,251}[A-Za-z0-9*])?"
 
 
-def _checked(check: Callable[[str], str], **schema: Any) -> Any:
-    return Annotated[str, AfterValidator(check), WithJsonSchema({"type": "string", **schema})]
-
-
 def _name_pattern(text: str) -> str:
     if re.fullmatch(_NAME_PATTERN, text):
         return text
@@ -103,7 +99,7 @@ def _name_pattern(text: str) -> str:
     raise refuse(f"{shorten(text)!r} is no pattern of names", expected)
 
 
-NamePattern = _checked(_name_pattern, pattern=f"^{_NAME_PATTERN}$")
+NamePattern = checked(_name_pattern, pattern=f"^{_NAME_PATTERN}$")
 
 
 def _domain(text: str) -> str:
@@ -475,42 +471,42 @@ def _environment(text: str) -> str:
     raise refuse(f"{shorten(text)!r} is no name of an environment", ENVIRONMENT_NAME_TEXT)
 
 
-EnvironmentName = _checked(_environment, pattern="^[a-z](?:[-a-z0-9]{0,28}[a-z0-9])?$")
-Subject = _checked(_subject, pattern=rf"^(?:{_LABEL}/)?{_LABEL}$")
-ProvidedReference = _checked(_provided, pattern=rf"^(?:{_LABEL}/){{0,2}}{_LABEL}$")
-PortOwner = _checked(_port_owner, pattern=rf"^(?:{_LABEL}/){{0,2}}{_LABEL}$")
-AppsPattern = _checked(_apps, pattern=rf"^{_LABEL}/(?:\*|{_LABEL})$")
-VendorWord = _checked(_vendor_word, pattern=rf"^(?:{_VENDOR_WORD.pattern})?$")
-Cidr = _checked(_cidr, pattern=r"^[0-9.]+/[0-9]+$")
-Source = _checked(_source, pattern=r"^[0-9.]+/[0-9]+$")
-Caller = _checked(_caller, pattern=r"^[0-9.]+/[0-9]+$")
-Address = _checked(_address, pattern=r"^([0-9.]+)?$")
-Digest = _checked(_digest, pattern="^sha256:[0-9a-f]{64}$")
-Date = _checked(_date, format="date")
-Timestamp = _checked(_timestamp, format="date-time")
-Note = _checked(_note, minLength=1, maxLength=MAX_NOTE)
-MovedApp = _checked(_moved_app, pattern=f"^app/{_SERVICE}$")
-Domain = _checked(_domain, format="hostname")
-RouteHost = _checked(_route_host, pattern=rf"^{_LABEL}(?:\.{_LABEL})*$")
-RoutePath = _checked(_route_path, pattern="^/")
-HealthPath = _checked(_health_path, pattern="^/[!-~]*$")
-ImageReference = _checked(_image)
-Registry = _checked(_registry)
-RegistryHost = _checked(_registry_host)
-ManifestPath = _checked(_manifest_path, pattern="\\.ya?ml$")
-EnvName = _checked(_env_name, pattern=f"^{_ENV.pattern}$")
-FilePath = _checked(_file_path, pattern="^/")
-VolumePath = _checked(_volume_path, pattern="^/")
-Email = _checked(_email, pattern="^[^@ ]+@[^@ ]+$")
-ClusterUser = _checked(_cluster_user, pattern="^([^@ :]+@[^@ :]+|system:serviceaccount:[^: ]+:[^: ]+)$")
-LabelKey = _checked(_label_key)
-OwnLabelKey = _checked(_own_label_key)
-LabelValue = _checked(_label_value, pattern=f"^{_LABEL_VALUE.pattern}$")
-AcceleratorName = _checked(_accelerator, pattern="/")
-ClassName = _checked(_class_name, maxLength=253)
-CommandWord = _checked(_command_word)
-EnvValue = _checked(_env_value)
-Backend = _checked(check_backend)
-SecretsProvider = _checked(check_secrets_provider)
-Title = _checked(_title, minLength=1, maxLength=200)
-Currency = _checked(_currency, pattern="^[A-Z]{3}$")
+EnvironmentName = checked(_environment, pattern="^[a-z](?:[-a-z0-9]{0,28}[a-z0-9])?$")
+Subject = checked(_subject, pattern=rf"^(?:{_LABEL}/)?{_LABEL}$")
+ProvidedReference = checked(_provided, pattern=rf"^(?:{_LABEL}/){{0,2}}{_LABEL}$")
+PortOwner = checked(_port_owner, pattern=rf"^(?:{_LABEL}/){{0,2}}{_LABEL}$")
+AppsPattern = checked(_apps, pattern=rf"^{_LABEL}/(?:\*|{_LABEL})$")
+VendorWord = checked(_vendor_word, pattern=rf"^(?:{_VENDOR_WORD.pattern})?$")
+Cidr = checked(_cidr, pattern=r"^[0-9.]+/[0-9]+$")
+Source = checked(_source, pattern=r"^[0-9.]+/[0-9]+$")
+Caller = checked(_caller, pattern=r"^[0-9.]+/[0-9]+$")
+Address = checked(_address, pattern=r"^([0-9.]+)?$")
+Digest = checked(_digest, pattern="^sha256:[0-9a-f]{64}$")
+Date = checked(_date, format="date")
+Timestamp = checked(_timestamp, format="date-time")
+Note = checked(_note, minLength=1, maxLength=MAX_NOTE)
+MovedApp = checked(_moved_app, pattern=f"^app/{_SERVICE}$")
+Domain = checked(_domain, format="hostname")
+RouteHost = checked(_route_host, pattern=rf"^{_LABEL}(?:\.{_LABEL})*$")
+RoutePath = checked(_route_path, pattern="^/")
+HealthPath = checked(_health_path, pattern="^/[!-~]*$")
+ImageReference = checked(_image)
+Registry = checked(_registry)
+RegistryHost = checked(_registry_host)
+ManifestPath = checked(_manifest_path, pattern="\\.ya?ml$")
+EnvName = checked(_env_name, pattern=f"^{_ENV.pattern}$")
+FilePath = checked(_file_path, pattern="^/")
+VolumePath = checked(_volume_path, pattern="^/")
+Email = checked(_email, pattern="^[^@ ]+@[^@ ]+$")
+ClusterUser = checked(_cluster_user, pattern="^([^@ :]+@[^@ :]+|system:serviceaccount:[^: ]+:[^: ]+)$")
+LabelKey = checked(_label_key)
+OwnLabelKey = checked(_own_label_key)
+LabelValue = checked(_label_value, pattern=f"^{_LABEL_VALUE.pattern}$")
+AcceleratorName = checked(_accelerator, pattern="/")
+ClassName = checked(_class_name, maxLength=253)
+CommandWord = checked(_command_word)
+EnvValue = checked(_env_value)
+Backend = checked(check_backend)
+SecretsProvider = checked(check_secrets_provider)
+Title = checked(_title, minLength=1, maxLength=200)
+Currency = checked(_currency, pattern="^[A-Z]{3}$")

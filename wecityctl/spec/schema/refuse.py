@@ -1,10 +1,22 @@
-"""How a validator of this package refuses a value: one error type with what was expected and what may be meant."""
+"""Texts with a check of their own: the annotated type, and how a check refuses a value.
+
+A refusal has one error type, with what was expected and what may be meant.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 ERROR_TYPE = "wecity"
+
+
+def checked(check: Callable[[str], str], **schema: Any) -> Any:
+    """The type of a text that `check` returns or refuses; `schema` is what its JSON Schema says besides."""
+    return Annotated[str, AfterValidator(check), WithJsonSchema({"type": "string", **schema})]
 
 
 def refuse(message: str, expected: str = "", suggestion: str = "") -> PydanticCustomError:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 import zoneinfo
 from functools import cache
-from typing import Annotated, Any
-
-from pydantic import AfterValidator, WithJsonSchema
 
 from wecityctl.model.quantity import DURATION, parse_duration
 from wecityctl.spec.fields import nearest
 from wecityctl.spec.nodes import shorten
-from wecityctl.spec.schema.refuse import refuse
+from wecityctl.spec.schema.refuse import checked, refuse
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -95,10 +92,6 @@ def _duration(text: str) -> str:
     return text
 
 
-def _checked(check: Any, **schema: Any) -> Any:
-    return Annotated[str, AfterValidator(check), WithJsonSchema({"type": "string", **schema})]
-
-
-Schedule = _checked(_schedule)
-TimeZone = _checked(_time_zone)
-Duration = _checked(_duration, pattern=f"^(?:{DURATION.pattern})$")
+Schedule = checked(_schedule)
+TimeZone = checked(_time_zone)
+Duration = checked(_duration, pattern=f"^(?:{DURATION.pattern})$")

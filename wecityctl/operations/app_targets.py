@@ -1,0 +1,215 @@
+"""Finds what people name on the command line: an app, one of its components, and the cluster that it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from wecityctl.errors import AuthenticationError, ConfigurationError, NoSuchStackError
+from wecityctl.model.naming import (
+    COMPONENT_LABEL,
+    NAME_LABEL,
+    PART_OF_LABEL,
+    component_workload,
+    tenant_namespace,
+)
+
+if TYPE_CHECKING:
+    from wecityctl.inputs import Cluster
+    from wecityctl.kube.client import KubeClient
+    from wecityctl.model.city import App, City, Component
+    from wecityctl.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An app, and the component of it that was named; `None` for the whole app."""
+
+    app: App
+    component: Component | None = None
+
+    @property
+    def title(self) -> str:
+        """`tenant/app` or `tenant/app/component`."""
+        parts = (self.app.tenant, called(self.app), self.component.name if self.component is not None else "")
+        return "/".join(filter(None, parts))
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the app's objects."""
+        return tenant_namespace(self.app.tenant, self.app.zone)
+
+    @property
+    def workload(self) -> str:
+        """The name of the component's workload."""
+        assert self.component is not None
+        return component_workload(self.app.name, self.component.name)
+
+    def selector(self, components: Iterable[str] = ()) -> str:
+        """The label selector of its pods; of the named components, or of the target's own."""
+        names = sorted(components) or ([self.component.name] if self.component is not None else [])
+        within = f",{COMPONENT_LABEL} in ({','.join(names)})" if names else ""
+        return f"{NAME_LABEL}={self.app.name},{PART_OF_LABEL}={self.app.tenant}{within}"
+
+
+def called(app: App) -> str:
+    """The app's name in the files; in the clusters a renamed one keeps its old name."""
+    return app.known_as or app.name
+
+
+def _is_called(app: App, name: str) -> bool:
+    return bool(name) and name in (app.name, app.known_as)
+
+
+def find_app(city: City, name: str) -> App:
+    """The app called `name` or `tenant/name`. Raises `ConfigurationError` when there is none, or more than one."""
+    tenant, _, short = name.rpartition("/")
+    found = [item for item in city.apps if _is_called(item, short) and (not tenant or item.tenant == tenant)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        owners = " or ".join(f"{item.tenant}/{called(item)}" for item in found)
+        raise ConfigurationError(f"several tenants have an app {short!r}", resolution=f"say {owners}")
+    known = [f"{item.tenant}/{called(item)}" for item in city.apps]
+    near = [*_close(name, known), *_of_name(city, _close(short, [called(item) for item in city.apps]))]
+    raise ConfigurationError(
+        f"there is no app {name!r}",
+        details=f"apps: {', '.join(known) or 'none'}",
+        resolution=f"did you mean {near[0]!r}?" if near else "",
+    )
+
+
+def find_target(city: City, name: str) -> Target:
+    """What `app`, `tenant/app`, `app/component` or `tenant/app/component` names.
+
+    Raises `ConfigurationError` for nothing, and for a name that may be two of these.
+    """
+    parts = name.split("/")
+    if len(parts) == 3:
+        app = find_app(city, "/".join(parts[:2]))
+        return Target(app, find_component(app, parts[2]))
+    if len(parts) != 2:
+        return Target(find_app(city, name))
+    first, second = parts
+    as_app = [item for item in city.apps if item.tenant == first and _is_called(item, second)]
+    within = [item for item in city.apps if _is_called(item, first)]
+    as_component = [item for item in within if any(part.name == second for part in item.components)]
+    if as_app and as_component:
+        full = f"{as_component[0].tenant}/{first}/{second}"
+        raise ConfigurationError(
+            f"{name!r} is an app of tenant {first}, and a component of app {first}",
+            resolution=f"say {full} for the component, or {first}/{second}/COMPONENT for the app's",
+        )
+    if as_app:
+        return Target(as_app[0])
+    if as_component or (within and not any(item.tenant == first for item in city.apps)):
+        app = find_app(city, first)
+        return Target(app, find_component(app, second))
+    return Target(find_app(city, name))
+
+
+def find_component(app: App, name: str) -> Component:
+    """The component of an app. Raises `ConfigurationError` when there is none."""
+    for component in app.components:
+        if component.name == name:
+            return component
+    known = [item.name for item in app.components]
+    near = _close(name, known)
+    raise ConfigurationError(
+        f"{app.tenant}/{called(app)} has no component {name!r}",
+        details=f"components: {', '.join(known) or 'none'}",
+        resolution=f"did you mean {near[0]!r}?" if near else "",
+    )
+
+
+def find_pod(pods: Sequence[dict[str, Any]], name: str, title: str) -> dict[str, Any]:
+    """The pod of that name. Raises `ConfigurationError` when there is none."""
+    known = [str(pod["metadata"]["name"]) for pod in pods]
+    for pod in pods:
+        if pod["metadata"]["name"] == name:
+            return pod
+    near = _close(name, known)
+    raise ConfigurationError(
+        f"{title} has no pod {name!r}",
+        details=f"pods: {', '.join(known) or 'none'}",
+        resolution=f"did you mean {near[0]!r}?" if near else "",
+    )
+
+
+def _close(name: str, known: Sequence[str]) -> list[str]:
+    return get_close_matches(name, known, n=1)
+
+
+def _of_name(city: City, names: Iterable[str]) -> Iterator[str]:
+    return (f"{item.tenant}/{called(item)}" for name in names for item in city.apps if called(item) == name)
+
+
+def cluster_of(session: Session, app: App, *, pods: str = "") -> Cluster:
+    """The cluster that the app runs on.
+
+    `pods` is what is wanted of its pods, such as `logs`: then a cluster with simulated nodes is refused. Raises
+    `ConfigurationError` for that, `NoSuchStackError` if the app is not deployed or its cloud does not run, and the
+    error of a cloud that cannot be reached.
+    """
+    from wecityctl.clusters import open_clusters
+
+    title = f"{app.tenant}/{called(app)}"
+    if not app.runs:
+        raise NoSuchStackError(
+            f"{title} has no pods: its stage is {app.stage}", resolution="set `stage: published`, then `wecityctl up`"
+        )
+    clusters = open_clusters(session.city, session.catalogue, lambda event: None, start=False)
+    cloud = session.plan.placement.apps[(app.tenant, app.name)]
+    if cloud in clusters.failed:
+        raise clusters.failed[cloud]
+    if cloud not in clusters.found:
+        raise NoSuchStackError(
+            f"cloud {cloud!r} is not running", resolution=f"bring it up: wecityctl up {session.arguments}"
+        )
+    if pods and clusters.found[cloud].simulated:
+        raise ConfigurationError(
+            f"{called(app)} runs on simulated nodes, which have no {pods}", resolution="use a cloud with real nodes"
+        )
+    return clusters.found[cloud]
+
+
+@asynccontextmanager
+async def client_of(cluster: Cluster) -> AsyncIterator[KubeClient]:
+    """A client of the cluster."""
+    from wecityctl.kube.client import KubeClient
+    from wecityctl.kube.config import load_access
+    from wecityctl.kube.transport import HttpPool
+
+    async with HttpPool() as pool, KubeClient(load_access(cluster.kubeconfig), pool) as client:
+        yield client
+
+
+@contextmanager
+def needing(right: str, target: Target, cluster: Cluster) -> Iterator[None]:
+    """Turn a cluster's refusal into an `AuthenticationError` that names the missing right, such as `get pods/log`."""
+    from wecityctl.kube.errors import Forbidden
+
+    try:
+        yield
+    except Forbidden as error:
+        raise AuthenticationError(
+            f"these credentials may not look into {target.title}",
+            details=f"cloud {cluster.cloud}: the right is missing to {right} in namespace {target.namespace}"
+            f"\n{error.message}",
+            resolution="use the credentials of the tenant's administrator or deployer, or of the city's operator",
+        ) from error
+
+
+def nothing_deployed(session: Session, target: Target) -> NoSuchStackError:
+    """The error for an app without pods."""
+    if target.app.stage == "suspended":
+        return NoSuchStackError(
+            f"{target.title} has no pods: it is suspended", resolution="set `stage: published`, then `wecityctl up`"
+        )
+    return NoSuchStackError(
+        f"{target.title} has no pods in {target.namespace}",
+        resolution=f"bring it up: wecityctl up {session.arguments}",
+    )
