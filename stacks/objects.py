@@ -13,6 +13,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes
 
+from stacks.pulls import with_pull_secrets
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 
@@ -81,6 +82,7 @@ class Scope:
 
         `protect` forbids its deletion; `name` is the logical name, by default from `logical_name`.
         """
+        manifest = with_pull_secrets(self.inputs.city, manifest)
         metadata = manifest["metadata"]
         labelled = {**manifest, "metadata": {**metadata, "labels": {**self.labels, **metadata.get("labels", {})}}}
         options = pulumi.ResourceOptions(

@@ -101,7 +101,7 @@ def pod(
         "restartPolicy": restart,
         "terminationGracePeriodSeconds": grace_seconds,
         "affinity": affinity or _architecture_affinity(architectures),
-        "tolerations": _tolerations(cluster),
+        "tolerations": tolerations(cluster),
     }
     spec.update({key: value for key, value in optional.items() if value})
     return spec
@@ -247,7 +247,8 @@ def _architecture_affinity(architectures: Sequence[str]) -> Manifest | None:
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
 
 
-def _tolerations(cluster: Cluster | None) -> list[Manifest]:
+def tolerations(cluster: Cluster | None) -> list[Manifest]:
+    """The tolerations of pods for the simulated nodes of an embedded cloud; none elsewhere."""
     if cluster is None or not cluster.simulated:
         return []
     return [{"key": SIMULATED_LABEL, "operator": "Exists", "effect": "NoSchedule"}]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
+from wecityctl.model.manifests import catalogue_images
 
 
 def image_references(city: City, catalogue: Catalogue) -> Mapping[str, str]:
@@ -29,6 +30,4 @@ def image_references(city: City, catalogue: Catalogue) -> Mapping[str, str]:
 def image_names(city: City, catalogue: Catalogue) -> set[str]:
     """Return the names of the catalogue images that this city needs."""
     named = {image for item in city.capabilities for image in catalogue[item.type].images}
-    prefix = "catalogue:"
-    components = (component for app in city.apps for component in app.components)
-    return named | {part.image.removeprefix(prefix) for part in components if part.image.startswith(prefix)}
+    return named | {name for app in city.apps for name in catalogue_images(app)}

@@ -154,6 +154,7 @@ def without_workloads(inputs: StackInputs) -> StackInputs:
     apps = tuple(
         replace(
             app,
+            manifests=(),
             components=tuple(
                 Component(item.name, "", ports=item.ports, schedule=item.schedule, run=item.run)
                 for item in app.components

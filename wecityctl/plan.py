@@ -178,6 +178,7 @@ def _platform_stacks(
                 (
                     *(naming.admin_key(item.name) for item in here),
                     *certificates,
+                    *_registry_keys(city),
                     *chain.from_iterable(_credentials(city, catalogue, item, use) for item, use in uses),
                 ),
                 tuple(sorted({item.name for item in used} - {item.name for item in here})),
@@ -273,6 +274,7 @@ def _tenant_stacks(
                         *(app_certificate_keys(apps) or ((SERVICE_AUTHORITY_KEY,) if is_client else ())),
                         *own,
                         *((naming.DIGEST_KEY,) if own else ()),
+                        *_registry_keys(city),
                     ),
                     tuple(sorted(called)),
                 )
@@ -307,6 +309,11 @@ def _entry_stack(
         needed.insert(0, store.name)
     uses = (gateway.name,) if gateway is not None else ()
     return (Stack(naming.stack_name(city.name, "entry"), "entry", "", cloud.name, tuple(needed), keys, uses),)
+
+
+def _registry_keys(city: City) -> tuple[str, ...]:
+    """Return the keys in the secret store of the credentials of private registries."""
+    return tuple(naming.registry_key(name) for name in sorted(set(city.images.credentials.values())))
 
 
 def _credentials(city: City, catalogue: Catalogue, user: App | Capability, use: Use) -> tuple[str, ...]:

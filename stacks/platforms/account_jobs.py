@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Collection
 from typing import Literal
 
-from stacks import pods
+from stacks import pods, pulls
 from stacks.objects import Manifest
 from stacks.platforms.job_pods import job_pod
 from stacks.platforms.provisioner import provisioner_of
@@ -87,7 +87,7 @@ def account_job(
         architectures=kind.architectures_in(city.images.architectures),
         restart="Never",
     )
-    return {
+    job = {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {"name": name, "namespace": endpoint.namespace, "labels": labels},
@@ -98,3 +98,4 @@ def account_job(
             "template": pods.template({**labels, **provisioning_labels(endpoint.capability)}, spec),
         },
     }
+    return pulls.with_pull_secrets(city, job)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pulumi
 
-from stacks import admin_rbac, network_policies, pods, references, stack_references
+from stacks import admin_rbac, network_policies, pods, pulls, references, stack_references
 from stacks.objects import Scope, open_scope
 from stacks.platforms.component import CapabilityComponent, CapabilityScope, Used
 from wecityctl.inputs import StackInputs
@@ -86,7 +86,12 @@ def _open_namespace(scope: Scope, platform: str, zone: str, *, retain: bool) -> 
     namespace = scope.add(pods.namespace(name, labels), protect=True, retain=retain)
     inside = scope.after(namespace)
     inside.add_all([*admin_rbac.bindings(scope.inputs.city, name)])
+    inputs = scope.inputs
+    offered = next(item.capabilities for item in inputs.city.platforms if item.name == platform)
+    images = {inputs.images[image] for item in offered for image in inputs.catalogue[item.type].images}
     # A retained namespace keeps its network policies too.
     return inside.after(
-        inside.add(network_policies.default_deny(name), retain=retain), inside.add(network_policies.allow_dns(name))
+        inside.add(network_policies.default_deny(name), retain=retain),
+        inside.add(network_policies.allow_dns(name)),
+        *inside.add_all([*pulls.secrets_for(inputs, name, images)]),
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from stacks import pods, references
+from stacks import pods, pulls, references
 from stacks.objects import Manifest
 from stacks.platforms.job_pods import job_pod
 from stacks.platforms.provisioner import provisioner_of
@@ -130,7 +130,7 @@ def logical_name(endpoint: Endpoint) -> str:
 def transient_job(city: City, probed: Probed, cluster: Cluster) -> Manifest:
     """The Job that `status` runs and removes, with plain values. Each has a name of its own."""
     endpoint = probed.endpoint
-    return {
+    job = {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
@@ -145,6 +145,7 @@ def transient_job(city: City, probed: Probed, cluster: Cluster) -> Manifest:
             "template": _template(city, probed, cluster, attempts=IN_STATUS),
         },
     }
+    return pulls.with_pull_secrets(city, job)
 
 
 def _base(endpoint: Endpoint) -> str:

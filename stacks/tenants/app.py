@@ -21,18 +21,22 @@ from stacks.objects import KubernetesObject, Manifest, Scope, secret_value, unkn
 from stacks.platforms import tls
 from stacks.provisioning import Binding, bind, bind_app, provision
 from stacks.stack_references import KnownEndpoint, base_outputs, endpoint, entry_endpoint
-from stacks.tenants import jobs
+from stacks.tenants import jobs, manifests
 from stacks.tenants.probes import probes_of
 from stacks.tenants.scaling import is_autoscaled, stated_replicas
 from wecityctl.model import naming, provided
 from wecityctl.model.binding_values import Reference, parts
 from wecityctl.model.city import App, AppUse, Component, Use
 from wecityctl.model.entries import entry_of
+from wecityctl.model.manifests import KINDS, ports_of, workloads
 from wecityctl.model.naming import COMPONENT_LABEL, DATA_CLASS_LABEL, NAME_LABEL, PART_OF_LABEL
 from wecityctl.model.outputs import ProvidedAddress, RouteTarget, UsedAddress
+from wecityctl.model.registries import resolve_image
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import app_certificate_key
 from wecityctl.model.variables import BINDING_ROOT, TLS_DIRECTORY, literal, own_variables, secret_variable
+
+_MANIFEST_ORDER = tuple(KINDS)
 
 
 class Application(pulumi.ComponentResource):
@@ -77,7 +81,19 @@ class Application(pulumi.ComponentResource):
         for component in app.components:
             if component not in before:
                 self._add_component(home, released, component, bindings)
+        self._add_manifests(home, released)
         self.register_outputs({})
+
+    def _add_manifests(self, home: Scope, ready: Scope) -> None:
+        """Register the app's own manifests; what has pods, or scales them, depends on all that `ready` has."""
+        registered = [item for item in self.app.manifests if manifests.is_registered(self.app, item)]
+        made: list[KubernetesObject] = []
+        # What pods mount comes first, and what scales them last.
+        for item in sorted(registered, key=lambda item: _MANIFEST_ORDER.index(item.kind)):
+            content = manifests.rendered(self.scope.inputs, self.app, item, home.labels, self.pod_labels)
+            where = home if item.kind in ("ConfigMap", "Service") else ready.after(*made)
+            added = where.add(content, name=manifests.logical_name(self.namespace, item))
+            made += [added] if item.kind == "ConfigMap" else []
 
     def _room(self, use: Use) -> tuple[KubernetesObject, ...]:
         return provision(self.scope, Consumer.of(self.app), use, self._endpoints[use.alias], "provision")
@@ -105,8 +121,9 @@ class Application(pulumi.ComponentResource):
 
     def _inner_flows(self) -> Iterator[Manifest]:
         """Yield network policies between the app's own components, and from the gateway to the routed component."""
-        ports = sorted({number for component in self.app.components for number in component.ports.values()})
-        if len(self.app.components) > 1 and ports:
+        of_components = {number for component in self.app.components for number in component.ports.values()}
+        ports = sorted(of_components.union(ports_of(self.app)))
+        if len(workloads(self.app)) > 1 and ports:
             own = {"podSelector": {"matchLabels": self.pod_labels}}
             yield network_policies.policy(
                 self.namespace,
@@ -497,17 +514,6 @@ class Application(pulumi.ComponentResource):
         inputs = self.scope.inputs
         address = inputs.reach[inputs.stack.cloud].address
         return (replace(target, external_host=address, external_port=self._node_port),)
-
-
-def resolve_image(image: str, catalogue: Any, registry: str) -> str:
-    """The reference of an app's image: a catalogue image by name, or a public image through the city's registry."""
-    if image.startswith("catalogue:"):
-        return str(catalogue[image.removeprefix("catalogue:")])
-    if not registry:
-        return image
-    first, _, rest = image.partition("/")
-    has_host = bool(rest) and ("." in first or ":" in first or first == "localhost")
-    return f"{registry.rstrip('/')}/{rest if has_host else image}"
 
 
 def file_key(path: str) -> str:

@@ -31,10 +31,15 @@ READ: Mapping[str, list[str]] = {
     RBAC: ["roles", "rolebindings"],
 }
 _WRITE = ["get", "list", "watch", "create", "update", "patch", "delete"]
+_BY_NAME = ["get", "update", "patch", "delete"]
 
 
-def namespaced(tenant: Tenant, namespace: str) -> Iterator[Manifest]:
-    """Yield the role in one of the tenant's namespaces and its binding; nothing for a tenant without deployers."""
+def namespaced(tenant: Tenant, namespace: str, secrets: Sequence[str] | None = None) -> Iterator[Manifest]:
+    """Yield the role in one of the tenant's namespaces and its binding; nothing for a tenant without deployers.
+
+    `secrets` are the only Secrets that the role may read and change; `None`: all. A namespace with credentials of
+    registries names them, because these belong to the city.
+    """
     if not tenant.deployers:
         return
     metadata = {"name": DEPLOYER_ROLE, "namespace": namespace}
@@ -43,11 +48,21 @@ def namespaced(tenant: Tenant, namespace: str) -> Iterator[Manifest]:
         "kind": "Role",
         "metadata": metadata,
         "rules": [
-            *({"apiGroups": [group], "resources": names, "verbs": _WRITE} for group, names in WRITTEN.items()),
+            *_written(secrets),
             *may_read(READ),
         ],
     }
     yield _binding("RoleBinding", metadata, "Role", DEPLOYER_ROLE, tenant)
+
+
+def _written(secrets: Sequence[str] | None) -> Iterator[Manifest]:
+    for group, names in WRITTEN.items():
+        kept = [name for name in names if secrets is None or name != "secrets"]
+        yield {"apiGroups": [group], "resources": kept, "verbs": _WRITE}
+    if secrets is not None:
+        # A new Secret has a name that is not among these; the operator adds it.
+        yield {"apiGroups": [""], "resources": ["secrets"], "resourceNames": list(secrets), "verbs": _BY_NAME}
+        yield {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}
 
 
 def clusterwide(city: City, tenant: Tenant, namespaces: Sequence[str]) -> Iterator[Manifest]:

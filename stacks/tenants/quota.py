@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from stacks.objects import Manifest
 from stacks.tenants import jobs
 from wecityctl.model.city import App, Quota
+from wecityctl.model.manifests import workloads
 
 # The least that is allowed of a kind of objects.
 LEAST = 40
@@ -77,7 +78,8 @@ def limit_range(namespace: str) -> Manifest:
 
 def _counts(apps: Sequence[App], flows: int, *, several_clouds: bool) -> dict[str, int]:
     """The most objects of each kind, by the names that a ResourceQuota has for them."""
-    parts = [part for app in apps for part in app.components]
+    parts = [part for app in apps for part in workloads(app)]
+    manifests = [item.kind for app in apps for item in app.manifests]
     serving = [part for part in parts if not part.is_job]
     scheduled = [part for part in parts if part.schedule]
     pods = sum(part.autoscale.max if part.autoscale else part.replicas for part in serving)
@@ -86,13 +88,14 @@ def _counts(apps: Sequence[App], flows: int, *, several_clouds: bool) -> dict[st
     deployments = _most(len(serving))
     # A component has a Service and, for a gateway on another cloud, a second one with a node port; so has each provided
     # port for apps on other clouds.
-    services = _most(2 * len(serving) + (sum(len(app.provides) for app in apps) if several_clouds else 0))
+    crossing = sum(len(app.provides) for app in apps) if several_clouds else 0
+    services = _most(2 * len(serving) + crossing + manifests.count("Service"))
     return {
         "pods": _most(pods + len(parts)),
         "services": services,
         "services.nodeports": services if several_clouds else 0,
         "services.loadbalancers": 0,
-        "configmaps": _most(len(parts) + 1),
+        "configmaps": _most(len(parts) + 1 + manifests.count("ConfigMap")),
         # A component has one of its own and a certificate; each use has one.
         "secrets": _most(2 * len(parts) + sum(len(app.uses) + len(app.app_uses) for app in apps)),
         "persistentvolumeclaims": LEAST,

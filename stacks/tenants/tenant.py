@@ -8,16 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stacks import admin_rbac, network_policies, pods
+from stacks import admin_rbac, network_policies, pods, pulls
 from stacks.objects import KubernetesObject, Manifest, Scope, open_scope
 from stacks.tenants import deployers
-from stacks.tenants.app import Application
+from stacks.tenants.app import Application, tls_secret
 from stacks.tenants.quota import limit_range, resource_quota
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.city import App, City, Quota, Tenant
+from wecityctl.model.manifests import images_of
 from wecityctl.model.naming import TENANT_LABEL, ZONE_LABEL
 from wecityctl.model.outputs import TenantOutputs, to_json
+from wecityctl.model.registries import resolve_image
 from wecityctl.model.shares import share_quota
 
 
@@ -124,9 +126,27 @@ def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[Kuberne
         limit_range(place.namespace),
     ]
     built = inside.add_all(guardrails)
+    images = [
+        resolve_image(image, scope.inputs.images, city.images.registry)
+        for app in place.apps
+        for image in images_of(app)
+    ]
+    pulling = inside.add_all([*pulls.secrets_for(scope.inputs, place.namespace, images)])
     inside.add_all([*administration(tenant, place.namespace), *admin_rbac.bindings(city, place.namespace)])
-    inside.add_all([*deployers.namespaced(tenant, place.namespace)])
-    return namespace, built
+    own = secret_names(place.apps) if pulling else None
+    inside.add_all([*deployers.namespaced(tenant, place.namespace, own)])
+    return namespace, [*built, *pulling]
+
+
+def secret_names(apps: Sequence[App]) -> list[str]:
+    """The names of all Secrets that these apps have, or get when a component's first secret or route is added."""
+    found = {naming.binding_secret(app.name, use.alias) for app in apps for use in app.uses}
+    found |= {naming.binding_secret(app.name, use.alias) for app in apps for use in app.app_uses}
+    for app in apps:
+        for part in app.components:
+            workload = naming.component_workload(app.name, part.name)
+            found |= {f"{workload}-secrets", tls_secret(workload)}
+    return sorted(found)
 
 
 def administration(tenant: Tenant, namespace: str) -> Iterator[Manifest]:

@@ -1,4 +1,4 @@
-"""An app's components on a real node: jobs at set times, jobs before a release, and volumes that stay."""
+"""An app's components on a real node: jobs at set times and before a release, volumes that stay, private registries."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ import select
 import shlex
 import signal
 import subprocess
+import sys
 import urllib.request
+from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from tests.docs.blocks import ROOT, blocks_of, matches, steps_of
 from tests.e2e.files import CityFiles, app, document, tenant
 from tests.e2e.machine import PROGRAM, Cluster, Machine, eventually
+from tests.support import registry
 from tests.support.real_node import require_real_node
+from wecityctl.local.node.layout import Held
+from wecityctl.oci.store import Store
 
 pytestmark = pytest.mark.node
 
@@ -386,6 +392,184 @@ def test_a_volume_does_not_shrink_and_stays_when_the_app_goes(home: Machine, cit
     (again,) = cluster.get("pvc", "-n", SPACE)["items"]
     assert again["metadata"]["uid"] == claim["metadata"]["uid"]
     assert eventually(lambda: uploads(cluster, "print(open('/data/oak').read())")) == "an oak"
+
+
+HOST = "127.0.0.1:5999"
+PULL = "pull.127.0.0.1.5999"
+
+
+@pytest.fixture(scope="module")
+def private(home: Machine) -> Iterator[subprocess.Popen[str]]:
+    """A registry in the node's network namespace that asks for a password; a line on its stdin changes that."""
+    spec = json.loads((home.state / "clouds" / f"{NAME}-main" / "node" / "hold.json").read_text())
+    held = Held.load(Path(spec["run"]) / "node.json")
+    assert held is not None
+    images = Store(home.root / "k" / "wecityctl" / "images" / "store").all()
+    archive = next(item.archive for item in images if item.name == "sample-app")
+    command = [sys.executable, registry.__file__, HOST.partition(":")[2], "parks:first", str(archive)]
+    with subprocess.Popen(
+        ["nsenter", f"--net=/proc/{held.pid}/ns/net", *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None and process.stdin is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.stdin.close()
+        process.wait(10)
+
+
+def waiting(cluster: Cluster, app: str) -> str:
+    """Why the container of an app's newest pod does not run; empty if it does."""
+    items = cluster.get("pods", "-n", SPACE, "-l", f"app.kubernetes.io/name={app}")["items"]
+    state = items[-1]["status"]["containerStatuses"][0]["state"]
+    return str(state.get("waiting", {}).get("reason", ""))
+
+
+def test_a_private_image_starts_with_the_citys_credential_alone(
+    home: Machine, city: CityFiles, cluster: Cluster, private: subprocess.Popen[str]
+) -> None:
+    spec = next(city.documents("City"))["spec"]
+    spec["images"]["credentials"] = {HOST: "harbor"}
+    owls = app("owls", "parks")
+    owls["spec"]["components"][0]["image"] = f"{HOST}/parks/owls:1"
+    city.add("owls.yaml", owls)
+    city.one("Tenant", "parks")["spec"] |= {"admins": ["ann@parks.example"], "deployers": ["ci@parks.example"]}
+    city.save()
+    assert "harbor" in home.run("preview", city, code=2).err
+    home.run("secrets", "set", city, "harbor", stdin="no colon", code=2)
+    home.run("secrets", "set", city, "harbor", stdin="parks:first")
+    home.run("up", city, "--yes")
+    assert not waiting(cluster, "owls")
+    pod = cluster.get("pods", "-n", SPACE, "-l", "app.kubernetes.io/name=owls")["items"][0]["spec"]
+    assert pod["imagePullSecrets"] == [{"name": PULL}]
+    trees = cluster.get("pods", "-n", SPACE, "-l", "app.kubernetes.io/name=trees")["items"]
+    assert not any("imagePullSecrets" in item["spec"] for item in trees)
+    # The same image in a pod that does not name the secret; the node asks the registry whether the pod may have it.
+    pod = {key: pod[key] for key in ("containers", "securityContext", "automountServiceAccountToken")}
+    container = {**pod["containers"][0], "image": f"{HOST}/parks/owls:2", "volumeMounts": [], "env": []}
+    labels = {"app.kubernetes.io/name": "bare"}
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "bare", "namespace": SPACE, "labels": labels},
+            "spec": {**pod, "containers": [container]},
+        }
+    )
+    eventually(lambda: waiting(cluster, "bare") in ("ErrImagePull", "ImagePullBackOff"), 60)
+    cluster.kubectl("delete", "pod", "bare", "-n", SPACE, "--wait=false")
+
+
+def test_the_tenants_people_do_not_read_the_credential(cluster: Cluster) -> None:
+    for who in ("ann@parks.example", "ci@parks.example"):
+        told = cluster.kubectl("get", "secret", PULL, "-n", SPACE, f"--as={who}", code=1)
+        assert "Forbidden" in told, told
+        assert "Forbidden" in cluster.kubectl("get", "secrets", "-n", SPACE, f"--as={who}", code=1)
+        for verb in ("get", "list", "watch", "patch"):
+            asked = cluster.kubectl("auth", "can-i", verb, f"secrets/{PULL}", "-n", SPACE, f"--as={who}", code=None)
+            assert asked.startswith("no"), (who, verb, asked)
+    # The deployer goes on reading what its own apps have.
+    cluster.kubectl("get", "secret", "trees-binding-db", "-n", SPACE, "--as=ci@parks.example")
+
+
+def test_a_changed_credential_is_pulled_with(
+    home: Machine, city: CityFiles, cluster: Cluster, private: subprocess.Popen[str]
+) -> None:
+    assert private.stdin is not None and private.stdout is not None
+    private.stdin.write("parks:second\n")
+    private.stdin.flush()
+    assert private.stdout.readline() == "changed\n"
+    home.run("secrets", "set", city, "harbor", stdin="parks:second")
+    city.component("owls")["image"] = f"{HOST}/parks/owls:3"
+    city.save()
+    done = home.run("up", city, "--yes", "--only", "parks", "-o", "json")
+    assert f"update Secret {SPACE}/{PULL}" in done.changes()
+    assert not waiting(cluster, "owls")
+
+
+NEST = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: nest-rules}
+data: {rules.txt: no cats}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: nest, labels: {team: owls}}
+spec:
+  selector: {matchLabels: {role: nest}}
+  template:
+    metadata: {labels: {role: nest}}
+    spec:
+      containers:
+        - name: nest
+          image: catalogue:sample-app
+          env: [{name: PORT, value: "8080"}]
+          ports: [{name: http, containerPort: 8080}]
+          resources: {requests: {cpu: 20m, memory: 64Mi}}
+          readinessProbe: {httpGet: {path: /healthz, port: http}}
+          volumeMounts: [{name: rules, mountPath: /rules}, {name: tmp, mountPath: /tmp}]
+      volumes: [{name: rules, configMap: {name: nest-rules}}, {name: tmp, emptyDir: {}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: nest}
+spec: {selector: {role: nest}, ports: [{name: http, port: 80, targetPort: http}]}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: hatch}
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: hatch, image: "catalogue:sample-app", command: [python3, -c, "print('hatched')"]}]
+"""
+OWN = ("deployment/nest", "service/nest", "configmap/nest-rules")
+
+
+def calls(cluster: Cluster, app: str) -> str:
+    """What a pod of an app gets from the Service of the app's own manifest."""
+    read = (
+        "import urllib.request as u\n"
+        "try: print(u.urlopen('http://nest/healthz', timeout=3).status)\n"
+        "except OSError as error: print('refused', error)"
+    )
+    return cluster.kubectl("exec", "-n", SPACE, f"deploy/{app}-web", "--", "python3", "-c", read).strip()
+
+
+def test_a_manifest_runs_under_the_policies_of_its_app(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    owls = city.one("App", "owls")["spec"]
+    owls["manifests"] = ["own/nest.yaml"]
+    owls["components"][0]["image"] = "catalogue:sample-app"
+    (city.directory / "own").mkdir()
+    (city.directory / "own" / "nest.yaml").write_text(NEST)
+    city.save()
+    home.run("up", city, "--yes", "--only", "parks")
+    assert eventually(lambda: calls(cluster, "owls") == "200")
+    assert calls(cluster, "trees").startswith("refused")
+    read = ("exec", "-n", SPACE, "deploy/nest", "--", "cat", "/rules/rules.txt")
+    assert cluster.kubectl(*read) == "no cats"
+    (job,) = jobs(cluster, "hatch")
+    assert _has_succeeded(job)
+    home.run("preview", city, "--only", "parks", "--detailed-exitcode")
+
+
+def test_a_changed_manifest_is_put_right_and_goes_with_its_file(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    cluster.kubectl("delete", "service", "nest", "-n", SPACE)
+    done = home.run("up", city, "--yes", "--only", "parks", "-o", "json")
+    assert f"create Service {SPACE}/nest" in done.changes()
+    assert eventually(lambda: calls(cluster, "owls") == "200")
+    del city.one("App", "owls")["spec"]["manifests"]
+    (city.directory / "own" / "nest.yaml").unlink()
+    city.save()
+    home.run("up", city, "--yes", "--only", "parks", f"--confirm={NAME}")
+    for name in OWN:
+        assert "NotFound" in cluster.kubectl("get", name, "-n", SPACE, code=1)
 
 
 def _has_succeeded(job: dict[str, object]) -> bool:

@@ -25,6 +25,7 @@ from wecityctl.model.city import (
     City,
     Cloud,
     Compliance,
+    Images,
     KubernetesSettings,
     Provided,
     Quota,
@@ -45,6 +46,7 @@ OWN_IMAGES = {
     "postgresql": "docker.io/library/postgres:15",
     "sample-app": "built.wecity.invalid/sample-app:1-0123456789ab",
 }
+PRIVATE = Images(credentials={"registry.redline.example": "harbor"})
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ def strict_city(name: str = "redline", **changes: Any) -> City:
         app("hall", "library", "extranet", route=None),
     )
     given = {"name": name, "compliance": compliance, "clouds": (main,), "tenants": (parks, library), "apps": apps}
+    given["images"] = PRIVATE
     return city(**{**given, **changes})
 
 

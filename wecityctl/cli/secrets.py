@@ -18,7 +18,7 @@ from wecityctl.cli._complete import (
     complete_secret,
 )
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.naming import TENANT_KEYS
+from wecityctl.model.naming import given_name
 
 if TYPE_CHECKING:
     from wecityctl.session import Session
@@ -32,7 +32,7 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="TENANT/NAME",
-        help="The secret, as its tenant's apps name it.",
+        help="The secret, as its tenant's apps name it; or NAME alone, of a credential under `images` of the City.",
         show_default=False,
         autocompletion=complete_secret,
     ),
@@ -85,7 +85,7 @@ def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
     for name in found.kept:
         say(f"{name}  (no app uses it)" if name in found.unused else name)
     for name in found.missing:
-        say(f"{name}  (missing: wecityctl secrets set {path} {name.removeprefix(TENANT_KEYS)})")
+        say(f"{name}  (missing: wecityctl secrets set {path} {given_name(name)})")
 
 
 @app.command(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import count
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from wecityctl.model.environments import PRODUCTION
 from wecityctl.model.lifecycle import Lifecycle, Stage
@@ -142,12 +142,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """The source of the images of the city's services. `digests`, by catalogue name, apply to images in a registry."""
+    """The source of the images of the city's services. `digests`, by catalogue name, apply to images in a registry.
+
+    `credentials` maps a registry (`host` or `host:port`) to the name of the city's secret with its `USER:PASSWORD`.
+    """
 
     source: ImageSource = "upstream"
     registry: str = ""
     architectures: tuple[str, ...] = ("amd64",)
     digests: Mapping[str, str] = field(default_factory=dict)
+    credentials: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -576,6 +580,22 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class KubernetesManifest:
+    """An object of an app as Kubernetes takes it, from `file`, a path relative to the app's own file. It is checked."""
+
+    file: str
+    content: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return str(self.content["kind"])
+
+    @property
+    def name(self) -> str:
+        return str(self.content["metadata"]["name"])
+
+
+@dataclass(frozen=True, slots=True)
 class App:
     """An app of a tenant. `known_as` is its name in the files if it was renamed; `name` is the one that it keeps."""
 
@@ -594,6 +614,7 @@ class App:
     app_uses: tuple[AppUse, ...] = ()
     provides: tuple[Provided, ...] = ()
     known_as: str = ""
+    manifests: tuple[KubernetesManifest, ...] = ()
 
     def indexed_uses(self) -> Iterator[tuple[int, Use]]:
         """Yield each use of a capability with its position in the files' list, which has uses of apps too."""

@@ -44,8 +44,9 @@ WHO = "wecity.who"
 # Secret store key of the generated value that keys digests of user-chosen secrets, so that they cannot be guessed.
 DIGEST_KEY = "city/digest-key"
 # Prefixes of secret store keys by owner: the city, people of tenants, certificates of entry points, certificates of
-# services.
+# services, credentials of image registries.
 CITY_KEYS, TENANT_KEYS, ENTRY_KEYS, SERVICE_KEYS = "city/", "tenant/", "entry/", "service/"
+REGISTRY_KEYS = "registry/"
 
 _LABEL_VALUE = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")
 
@@ -134,6 +135,16 @@ def admin_key(capability: str) -> str:
 def tenant_key(tenant: str, name: str) -> str:
     """The secret store key of a value that people of a tenant set under the name `name`."""
     return secret_key("tenant", tenant, name)
+
+
+def registry_key(name: str) -> str:
+    """The secret store key of a credential for image registries that the City names."""
+    return f"{REGISTRY_KEYS}{name}"
+
+
+def given_name(key: str) -> str:
+    """How users name a value that they set: `TENANT/NAME`, or `NAME` for the credential of a registry."""
+    return key.removeprefix(TENANT_KEYS) if key.startswith(TENANT_KEYS) else key.removeprefix(REGISTRY_KEYS)
 
 
 def label_value(text: str) -> str:

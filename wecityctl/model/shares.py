@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from wecityctl.model.city import App, Quota
+from wecityctl.model.manifests import workloads
 from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
 
 
@@ -27,7 +28,7 @@ def demand_of(app: App) -> Demand:
     if not app.runs:
         return Demand()
     total = Demand(storage=sum((parse_quantity(use.storage) for use in app.uses if use.storage), Decimal(0)))
-    for part in app.components:
+    for part in workloads(app):
         count = part.autoscale.max if part.autoscale else part.replicas
         stored = sum((parse_quantity(volume.size) for volume in part.volumes), Decimal(0))
         cpu, memory = parse_quantity(part.resources.cpu), parse_quantity(part.resources.memory)
@@ -40,7 +41,7 @@ def surge_of(app: App) -> Demand:
 
     With several replicas one may be unavailable during an update, so no surge pod is needed.
     """
-    serving = [part for part in app.components if not part.is_job]
+    serving = [part for part in workloads(app) if not part.is_job]
     parts = [part for part in serving if part.replicas == 1 and app.runs and app.stage != "suspended"]
     return Demand(
         max((parse_quantity(part.resources.cpu) for part in parts), default=Decimal(0)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from wecityctl.errors import AuthenticationError, WecityError
@@ -170,16 +170,30 @@ def lacking(cluster: Cluster, changes: Sequence[ResourceChange]) -> list[Right]:
 
     async def look(client: KubeClient) -> list[Right]:
         wanted: dict[Right, None] = {}
+        named: dict[Right, dict[str, None]] = {}
         for change in changes:
             _, version, kind = change.type.split(":")
             served = await client.resource(version.removeprefix("core/"), kind)
-            namespace, _, _ = change.name.rpartition("/")
+            namespace, _, name = change.name.rpartition("/")
             for verb in _VERBS.get(change.op, ()):
-                wanted[Right(verb, served.group, served.plural, namespace=namespace)] = None
-        answers = await asyncio.gather(*(_is_allowed(client, right) for right in wanted))
-        return [right for right, answer in zip(wanted, answers, strict=True) if not answer]
+                right = Right(verb, served.group, served.plural, namespace=namespace)
+                wanted[right] = None
+                named.setdefault(right, {})[name] = None
+        # A role may allow some objects of a kind by their names. Creating them cannot be allowed by name.
+        lacking: list[Right] = []
+        for right in await _denied(client, wanted):
+            exact = [replace(right, name=name) for name in named[right] if right.verb != "create"]
+            missing = await _denied(client, exact)
+            lacking += missing if len(missing) < len(exact) else [right]
+        return lacking
 
     return ask(cluster, look)
+
+
+async def _denied(client: KubeClient, rights: Iterable[Right]) -> list[Right]:
+    asked = list(rights)
+    answers = await asyncio.gather(*(_is_allowed(client, right) for right in asked))
+    return [right for right, answer in zip(asked, answers, strict=True) if not answer]
 
 
 def allowed(cluster: Cluster, rights: Sequence[Right]) -> list[bool]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.naming import CITY_KEYS, TENANT_KEYS
+from wecityctl.model.naming import CITY_KEYS, REGISTRY_KEYS, TENANT_KEYS, given_name
+from wecityctl.model.registries import is_credential
 
 if TYPE_CHECKING:
     from wecityctl.model.city import City
@@ -35,7 +36,14 @@ class SecretSet:
 
 
 def secret_key(session: Session, name: str) -> str:
-    """Return the store's key for `tenant/name`. Raises `ConfigurationError` if the city has no such tenant."""
+    """Return the store's key for `tenant/name`, or for the `name` of a credential of image registries.
+
+    Raises `ConfigurationError` if the city has no such tenant.
+    """
+    tenants = {item.name for item in session.city.tenants}
+    bare = name.removeprefix(REGISTRY_KEYS) if REGISTRY_KEYS.rstrip("/") not in tenants else name
+    if _NAME.fullmatch(bare) and (bare != name or bare in session.city.images.credentials.values()):
+        return f"{REGISTRY_KEYS}{bare}"
     tenant, _, short = name.removeprefix(TENANT_KEYS).partition("/")
     from wecityctl.spec.fields import nearest
 
@@ -56,9 +64,9 @@ def secret_key(session: Session, name: str) -> str:
 
 
 def secrets_of(city: City) -> list[str]:
-    """Return every secret that an app or an entry point of the city uses, as `TENANT/NAME`."""
+    """Return every secret that the city uses: `TENANT/NAME`, or `NAME` for a credential of image registries."""
     named = {f"{app.tenant}/{name}" for app in city.apps for part in app.components for name in part.secrets}
-    return sorted({*named, *city.entry.tls.certificates.values()})
+    return sorted({*named, *city.entry.tls.certificates.values(), *city.images.credentials.values()})
 
 
 def list_secrets(session: Session) -> SecretNames:
@@ -69,7 +77,7 @@ def list_secrets(session: Session) -> SecretNames:
     kept = SecretStore(open_backend(session.city)).names()
     # What begins so is the city's own: what stacks are given is made with it.
     wanted = (*needed(session.plan), *(name for name in kept if name.startswith(CITY_KEYS)))
-    missing = tuple(name for name in wanted if name.startswith(TENANT_KEYS) and name not in kept)
+    missing = tuple(name for name in wanted if name.startswith((TENANT_KEYS, REGISTRY_KEYS)) and name not in kept)
     return SecretNames(tuple(kept), tuple(name for name in kept if name not in wanted), missing)
 
 
@@ -82,8 +90,13 @@ def set_secret(session: Session, key: str, value: str) -> SecretSet:
     from wecityctl.engine.state.backend import open_backend
     from wecityctl.spec.fields import nearest
 
+    if key.startswith(REGISTRY_KEYS) and not is_credential(value):
+        raise ConfigurationError(
+            "the value is not USER:PASSWORD in one line",
+            resolution="give the name and password of an account that may pull, with a colon between them",
+        )
     edit_secrets.set_secret(open_backend(session.city), key, value)
-    name, used = key.removeprefix(TENANT_KEYS), secrets_of(session.city)
+    name, used = given_name(key), secrets_of(session.city)
     if name in used:
         return SecretSet(name, is_used=True)
     tenant = name.partition("/")[0]

@@ -14,6 +14,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Component, PlacementRules
 from wecityctl.model.entries import entry_points
+from wecityctl.model.manifests import workload_of
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.model.requirements import reached, requirements
 from wecityctl.placement.model import Key, Source, app_key, capability_key, subject_of
@@ -120,7 +121,11 @@ def _capabilities(city: City, catalogue: Catalogue, classes: Mapping[str, str], 
 
 def _app(app: App, read: Reader) -> Item:
     source = Source("App", f"{app.tenant}/{app.name}")
-    workloads = tuple(_workload(app, index, part, read) for index, part in enumerate(app.components))
+    workloads = tuple(
+        _workload(app, ("spec", "components", index), part, read) for index, part in enumerate(app.components)
+    )
+    stated = (workload_of(app, item) for item in app.manifests)
+    workloads += tuple(_workload(app, ("spec", "manifests"), part, read) for part in stated if part is not None)
     return Item(
         app_key(app.tenant, app.name),
         app.zone,
@@ -133,7 +138,7 @@ def _app(app: App, read: Reader) -> Item:
     )
 
 
-def _workload(app: App, index: int, part: Component, read: Reader) -> Workload:
+def _workload(app: App, path: tuple[str | int, ...], part: Component, read: Reader) -> Workload:
     one = {CPU: read(CPU, part.resources.cpu), MEMORY: read(MEMORY, part.resources.memory)}
     one |= {name: count for name, count in part.resources.accelerators.items() if count}
     if part.volumes:
@@ -147,7 +152,7 @@ def _workload(app: App, index: int, part: Component, read: Reader) -> Workload:
         {name: amount * most for name, amount in one.items()},
         {name: amount * least for name, amount in one.items()},
         frozenset(name for name, count in part.resources.accelerators.items() if count),
-        Source("App", f"{app.tenant}/{app.name}", ("spec", "components", index)),
+        Source("App", f"{app.tenant}/{app.name}", path),
     )
 
 

@@ -136,6 +136,8 @@ def app_of(document: documents.AppDocument, environment: str = PRODUCTION) -> mo
             for index, item in enumerate(spec.uses)
             if item.app is not None
         ),
+        # Their files are read by the loader.
+        manifests=(),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,10 +11,11 @@ from pydantic import BaseModel
 
 from wecityctl.errors import InvalidCityError, Problem
 from wecityctl.model.catalogue import Catalogue
-from wecityctl.model.city import City
+from wecityctl.model.city import App, City, KubernetesManifest
 from wecityctl.model.environments import chosen_environment
 from wecityctl.spec import convert
 from wecityctl.spec.checks import check_references, run_checks
+from wecityctl.spec.checks.manifests import document_problems
 from wecityctl.spec.environments import (
     MAX_PROBLEMS,
     EnvironmentRead,
@@ -25,14 +27,17 @@ from wecityctl.spec.environments import (
 from wecityctl.spec.fields import fields_of, find_field, nearest
 from wecityctl.spec.files import SourceFile, printable
 from wecityctl.spec.loaded import LoadedCity, Positions
+from wecityctl.spec.manifest_files import Attached, plain, separate
 from wecityctl.spec.nodes import Document, Map, format_path, shorten
-from wecityctl.spec.parsed_city import ParsedCity, Part, Sourced
-from wecityctl.spec.renames import kept_names, with_kept_names
+from wecityctl.spec.parsed_city import ParsedCity, Part, Sourced, SourcedManifest
+from wecityctl.spec.renames import KeptNames, kept_names, with_kept_names
 from wecityctl.spec.salvage import Salvaged, salvage, without_made_up
 from wecityctl.spec.schema import KINDS, DocumentSchema, documents
 from wecityctl.spec.schema.documents import OF_TENANTS
 from wecityctl.spec.translate import read_schema
 
+# The manifests of apps by `id` of the document that names their files.
+_AttachedTo = Mapping[int, tuple[Attached, ...]]
 Kind = TypeVar("Kind", bound=DocumentSchema)
 
 # Documents with invalid values that are salvaged; beyond this number the references in them are not checked.
@@ -62,9 +67,16 @@ def load_environment(environments: Environments, name: str, catalogue: Catalogue
     """Load and validate one environment of a city whose files were read. Raises `InvalidCityError`."""
     found = environments.read(name)
     path, read = environments.path, found.read
-    parsed_city, shapes, salvaged, problems = _shape(read, catalogue, found.name)
+    separated = separate(read.documents, read.files, {problem.file for problem in read.problems})
+    read = replace(
+        read,
+        documents=separated.documents,
+        problems=(*read.problems, *separated.problems),
+        complete=read.complete and separated.complete,
+    )
+    parsed_city, shapes, salvaged, problems = _shape(read, separated.attached, catalogue, found.name)
     problems += _incomplete(found)
-    whole = _whole(parsed_city, shapes, salvaged, complete=read.complete)
+    whole = _whole(parsed_city, shapes, salvaged, separated.attached, complete=read.complete)
     problems += run_checks(parsed_city)
     problems += without_made_up(check_references(whole), salvaged)
     problems = [*environments.problems, *read.problems, *environments.shared(found), *problems]
@@ -118,7 +130,7 @@ def _lacks_fields(shape: type[BaseModel], value: object) -> bool:
 
 
 def _shape(
-    read: FilesRead, catalogue: Catalogue, environment: str
+    read: FilesRead, attached: _AttachedTo, catalogue: Catalogue, environment: str
 ) -> tuple[ParsedCity, dict[int, DocumentSchema], list[Salvaged], list[Problem]]:
     """Validate every document against its schema.
 
@@ -140,12 +152,17 @@ def _shape(
         if len(problems) > MAX_PROBLEMS:
             unread = set(KINDS)
             break
-    parsed_city = _parsed_city(read.documents, shapes, catalogue, frozenset(unread), environment)
+    parsed_city = _parsed_city(read.documents, attached, shapes, catalogue, frozenset(unread), environment)
     return parsed_city, shapes, salvaged, problems
 
 
 def _whole(
-    parsed_city: ParsedCity, shapes: Mapping[int, DocumentSchema], salvaged: Sequence[Salvaged], *, complete: bool
+    parsed_city: ParsedCity,
+    shapes: Mapping[int, DocumentSchema],
+    salvaged: Sequence[Salvaged],
+    attached: _AttachedTo,
+    *,
+    complete: bool,
 ) -> ParsedCity:
     """The parsed city with the salvaged documents added.
 
@@ -159,18 +176,31 @@ def _whole(
     for document in lost:
         unknown |= {document.kind} if document.kind in KINDS else set(KINDS)
     return _parsed_city(
-        parsed_city.documents, {**shapes, **rest}, parsed_city.catalogue, frozenset(unknown), parsed_city.environment
+        parsed_city.documents,
+        attached,
+        {**shapes, **rest},
+        parsed_city.catalogue,
+        frozenset(unknown),
+        parsed_city.environment,
     )
 
 
 def _parsed_city(
     read: tuple[Document, ...],
+    attached: _AttachedTo,
     shapes: Mapping[int, DocumentSchema],
     catalogue: Catalogue,
     unread: frozenset[str],
     environment: str,
 ) -> ParsedCity:
     pairs = [(document, shapes[id(document)]) for document in read if id(document) in shapes]
+    tenants = [convert.tenant_of(found) for _, found in pairs if isinstance(found, documents.TenantDocument)]
+    kept = kept_names(tenants)
+    apps = [
+        _app(convert.app_of(found, environment), document, attached.get(id(document), ()), kept)
+        for document, found in pairs
+        if isinstance(found, documents.AppDocument)
+    ]
 
     def parts(shape: type[Kind], convert_one: Callable[[Kind], Part]) -> tuple[Sourced[Part], ...]:
         return tuple(Sourced(convert_one(found), document) for document, found in pairs if isinstance(found, shape))
@@ -185,13 +215,26 @@ def _parsed_city(
         ),
         platforms=parts(documents.PlatformDocument, lambda found: convert.platform_of(found, catalogue)),
         tenants=parts(documents.TenantDocument, convert.tenant_of),
-        apps=parts(documents.AppDocument, lambda found: convert.app_of(found, environment)),
+        apps=tuple(app for app, _ in apps),
         waivers=parts(documents.WaiverDocument, convert.waiver_of),
         lifecycles=parts(documents.LifecycleDocument, convert.lifecycle_of),
         documents=read,
         unread=unread,
         environment=environment,
+        manifests=tuple(manifest for _, manifests in apps for manifest in manifests),
     )
+
+
+def _app(
+    bare: App, document: Document, attached: Sequence[Attached], names: KeptNames
+) -> tuple[Sourced[App], tuple[SourcedManifest, ...]]:
+    """An App with the manifests that it names; those with problems are left out of the App's value."""
+    # Manifests name objects in the cluster, which have the name that a renamed app keeps.
+    owner = replace(bare, name=names.get((bare.tenant, bare.name), bare.name))
+    sound = (item for item in attached if not document_problems(owner, item.document))
+    manifests = tuple(KubernetesManifest(item.file, plain(item.document.value)) for item in sound)
+    app = Sourced(replace(bare, manifests=manifests), document)
+    return app, tuple(SourcedManifest(app, owner, item.index, item.document) for item in attached)
 
 
 def _directory(cloud: Document) -> Path:

@@ -44,13 +44,26 @@ class Sourced(Generic[Part]):
         return Problem(place.file, place.line, place.column, format_path(path), message, expected, suggestion)
 
 
+@dataclass(frozen=True, slots=True)
+class SourcedManifest:
+    """A Kubernetes manifest with the App that names its file, and the index of the file under `manifests`.
+
+    `owner` is the app under the name that it has in the clusters.
+    """
+
+    app: Sourced[App]
+    owner: App
+    index: int
+    document: Document
+
+
 @dataclass(frozen=True)
 class ParsedCity:
     """The parts of a city in file order.
 
     `unread` names the kinds of which at least one document could not be read; references to these kinds are not
     reported, because the target may exist. A valid city has one entry in `cities`, which holds only what the City
-    document itself declares.
+    document itself declares. An app's value has those of its manifests that have no problem of their own.
     """
 
     catalogue: Catalogue
@@ -63,6 +76,7 @@ class ParsedCity:
     lifecycles: tuple[Sourced[Lifecycle], ...]
     documents: tuple[Document, ...]
     unread: frozenset[str] = frozenset()
+    manifests: tuple[SourcedManifest, ...] = ()
     environment: str = PRODUCTION
 
     @property

@@ -125,9 +125,26 @@ def _unknown_field(document: Document, kind: type[DocumentSchema], loc: tuple[Pa
     if renamed is not None:
         expected = f"{renamed!r}, as it is called now; `wecityctl migrate` renames it in the files"
         return problem_at(document, loc, message, expected, on_key=True)
+    if elsewhere := _misplaced(kind, loc):
+        return problem_at(document, loc, message, elsewhere, on_key=True)
+    if loc[-2:-1] == ("limits",) and name == "memory":
+        return problem_at(document, loc, message, foreign.FIELDS["requests"], on_key=True)
     if name in foreign.FIELDS:
         return problem_at(document, loc, message, foreign.FIELDS[name], on_key=True)
     return problem_at(document, loc, message, one_of(names), nearest(name, missing), on_key=True)
+
+
+def _misplaced(kind: type[DocumentSchema], loc: tuple[PathItem, ...]) -> str:
+    """Where a field of an App belongs that stands in a component, or the reverse; empty if it is neither."""
+    app, component = (find_field(kind, path) for path in (("spec",), ("spec", "components", 0)))
+    if app is None or component is None or app.type.shape is None or component.type.shape is None:
+        return ""
+    name = str(loc[-1])
+    if loc[:-1] == ("spec",) and name in fields_of(component.type.shape):
+        return foreign.misplaced(name, in_component=False)
+    if loc[:-2] == ("spec", "components") and name in fields_of(app.type.shape):
+        return foreign.misplaced(name, in_component=True)
+    return ""
 
 
 def _missing_field(document: Document, kind: type[DocumentSchema], loc: tuple[PathItem, ...]) -> Problem | None:
@@ -160,6 +177,8 @@ def _wrong_type(document: Document, loc: tuple[PathItem, ...], value: Any, wante
     if value is None:
         # Reported by the check `empty_values`.
         return None
+    if hint := foreign.SHAPES.get((_field_name(loc), _type_of(value)), ""):
+        return problem_at(document, loc, f"{describe(value)} is given", hint)
     if wanted == "text" and isinstance(value, Unquoted | bool | int):
         return problem_at(document, loc, f"{describe(value)} is not text", f'"{shorten(_written(value))}" in quotes')
     if wanted == "true or false" and isinstance(value, Unquoted):
@@ -170,6 +189,24 @@ def _wrong_type(document: Document, loc: tuple[PathItem, ...], value: Any, wante
     if isinstance(value, str) and type(resolve_plain(value)) is _PLAIN_TYPES.get(wanted):
         return problem_at(document, loc, f"{describe(value)} is given", f"{wanted}: {value} without quotes")
     return problem_at(document, loc, f"{describe(value)} is given", wanted)
+
+
+def _field_name(loc: tuple[PathItem, ...]) -> str:
+    """The name of the field at `loc`, or of the list or mapping of which it is an item."""
+    names = [item for item in loc if isinstance(item, str)]
+    return "credentials" if "credentials" in names[-2:] else names[-1] if names else ""
+
+
+def _type_of(value: Any) -> str:
+    return (
+        "mapping"
+        if isinstance(value, Map)
+        else "list"
+        if isinstance(value, Seq)
+        else "text"
+        if type(value) is str
+        else ""
+    )
 
 
 def _written(value: Unquoted | bool | int) -> str:

@@ -13,11 +13,11 @@ from shlex import quote
 from wecityctl.engine.secrets.certificate_names import ISSUED_PREFIXES
 from wecityctl.engine.state.backend import Backend
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.naming import TENANT_KEYS, stack_name
+from wecityctl.model.naming import REGISTRY_KEYS, TENANT_KEYS, given_name, stack_name
 from wecityctl.model.words import counted
 from wecityctl.plan import Plan
 
-GIVEN_PREFIX = TENANT_KEYS
+GIVEN_PREFIXES = (TENANT_KEYS, REGISTRY_KEYS)
 BYTES = 32
 
 
@@ -57,12 +57,14 @@ def require_given(names: Iterable[str], have: Mapping[str, str], files: str) -> 
     """Raise `ConfigurationError` if a value that only a user can supply is missing; `files` is how the user names the
     city.
     """
-    missing = [name for name in names if name.startswith(GIVEN_PREFIX) and name not in have]
+    missing = [name for name in names if name.startswith(GIVEN_PREFIXES) and name not in have]
     if missing:
+        who = {name.startswith(TENANT_KEYS) for name in missing}
+        whose = "the apps name" if who == {True} else "images.credentials names" if who == {False} else "the files name"
         raise ConfigurationError(
-            "secrets are missing that the apps name: " + ", ".join(missing),
+            f"secrets are missing that {whose}: " + ", ".join(missing),
             resolution="set each of them: "
-            + "; ".join(f"wecityctl secrets set {quote(files)} {name.removeprefix(GIVEN_PREFIX)}" for name in missing),
+            + "; ".join(f"wecityctl secrets set {quote(files)} {given_name(name)}" for name in missing),
         )
 
 
@@ -74,7 +76,7 @@ def require_not_lost(
     `names` are the needed values, `noted` those of the last `up`, `stack` is the secret store's stack, and `confirm` is
     the command that creates new ones. New values would differ from those that databases and pods already use.
     """
-    lost = [name for name in names if name in noted and name not in have and not name.startswith(GIVEN_PREFIX)]
+    lost = [name for name in names if name in noted and name not in have and not name.startswith(GIVEN_PREFIXES)]
     if lost:
         raise ConfigurationError(
             f"the secret store has lost {counted(len(lost), 'value')} that what is running was given",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wecityctl.model.city import App, Cloud
+from wecityctl.model.manifests import architectures_of
 from wecityctl.model.naming import NAME_LABEL, PART_OF_LABEL
 from wecityctl.policy.model import Finding, PolicyInput, Rule
 from wecityctl.policy.objects import Source, Workload, labels_of, source_of, workloads
@@ -47,7 +48,7 @@ def _judge(policy_input: PolicyInput, workload: Workload, app: App | None) -> It
         yield _finding(workload, source, message, "add an architecture to the image, or a pool to the cloud")
     for container in workload.containers:
         image = str(container.get("image", ""))
-        missing = reached - _covered(policy_input, app, image, str(container.get("name", "")))
+        missing = reached - _covered(policy_input, app, workload, container)
         if missing:
             message = f"{workload.resource.name} may land on {_words(missing)}, which image {image} does not cover"
             yield _finding(workload, source, message, _advice(policy_input, app, image))
@@ -87,10 +88,19 @@ def _named(term: Mapping[str, Any]) -> frozenset[str] | None:
     return None
 
 
-def _covered(policy_input: PolicyInput, app: App | None, image: str, container: str) -> frozenset[str]:
+def _covered(
+    policy_input: PolicyInput, app: App | None, workload: Workload, container: Mapping[str, Any]
+) -> frozenset[str]:
     """The architectures that the image is known to cover."""
+    image, name = str(container.get("image", "")), str(container.get("name", ""))
     ours = frozenset(policy_input.city.images.architectures)
-    part = next((item for item in app.components if item.name == container), None) if app is not None else None
+    called = (workload.resource.inputs.get("kind"), workload.resource.name.rpartition("/")[2])
+    manifests = app.manifests if app is not None else ()
+    manifest = next((item for item in manifests if (item.kind, item.name) == called), None)
+    if manifest is not None:
+        declared = frozenset(architectures_of(manifest))
+        return declared & ours if image in policy_input.images.values() else declared
+    part = next((item for item in app.components if item.name == name), None) if app is not None else None
     if part is None:
         # A container of the platform, or of a Job that serves the app: known only if the image is one of the city's
         # own.

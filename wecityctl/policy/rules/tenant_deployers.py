@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from wecityctl.model import naming
 from wecityctl.model.city import City
 from wecityctl.model.identities import person
+from wecityctl.model.registries import PULL_SECRET_PREFIX
 from wecityctl.policy.admission import VARIABLES, Validation, deploys, policy, quote, resources
 from wecityctl.policy.model import Finding, Manifest, PolicyInput, Rule
 from wecityctl.policy.rules.role_bindings import DUTIES, people
@@ -97,6 +98,7 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
                 "a deployer's pods neither follow nor keep away those of other namespaces; leave namespaces and"
                 " namespaceSelector out of their affinities",
             ),
+            *_pull_secrets(city, kind),
             Validation(
                 f"{kind}'Service' || (dyn(object).spec.?type.orValue('ClusterIP') == 'ClusterIP'"
                 " && size(dyn(object).spec.?externalIPs.orValue([])) == 0)",
@@ -109,6 +111,22 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
         ],
         more_variables={"spec": VARIABLES["spec"], "deploys": deploys(city), **_AFFINITIES},
         waivable=False,
+    )
+
+
+def _pull_secrets(city: City, kind: str) -> Iterator[Validation]:
+    """Credentials of registries are used by kubelets, and read by no pod; nothing in a city without any."""
+    if not city.images.credentials:
+        return
+    ours = f".startsWith({quote(PULL_SECRET_PREFIX)})"
+    containers = "(variables.spec.?containers.orValue([]) + variables.spec.?initContainers.orValue([]))"
+    yield Validation(
+        f"{kind}'Deployment' || (variables.spec.?volumes.orValue([]).all(v,"
+        f" !v.?secret.?secretName.orValue(''){ours} && v.?projected.?sources.orValue([]).all(s,"
+        f" !s.?secret.?name.orValue(''){ours}))"
+        f" && {containers}.all(c, c.?env.orValue([]).all(e, !e.?valueFrom.?secretKeyRef.?name.orValue(''){ours})"
+        f" && c.?envFrom.orValue([]).all(e, !e.?secretRef.?name.orValue(''){ours})))",
+        "the credentials of image registries are the city's; a deployer's pods read none of them",
     )
 
 

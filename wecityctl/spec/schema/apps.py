@@ -347,5 +347,10 @@ class AppSpec(Schema):
     )
     provides: list[Provided] = options("Its ports that other apps may use.", default_factory=list)
     route: Route | None = options("Where the entry point serves it; by default it is not reachable.", default=None)
+    manifests: list[names.ManifestPath] = options(
+        "Files with Kubernetes manifests of its own, relative to this file, for what components cannot say.",
+        ["manifests/queue.yaml"],
+        default_factory=list,
+    )
     cloud: names.CloudName | None = options("A cloud to pin it to.", "main", default=None)
     placement: PlacementRules = options("What its placement must obey.", default_factory=PlacementRules)

@@ -123,6 +123,11 @@ class Images(Schema):
         {"postgresql": "sha256:" + 64 * "0"},
         default_factory=dict,
     )
+    credentials: dict[names.RegistryHost, names.SecretName] = options(
+        "Secrets of the city with USER:PASSWORD, by the registry that asks for it.",
+        {"registry.example": "harbor"},
+        default_factory=dict,
+    )
 
 
 class State(Schema):

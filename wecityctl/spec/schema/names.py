@@ -7,9 +7,11 @@ import ipaddress
 import posixpath
 import re
 import unicodedata
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from wecityctl.model.environments import ENVIRONMENT_NAME_TEXT, is_environment_name
 from wecityctl.model.naming import LABEL_PREFIX
@@ -157,6 +159,25 @@ def _image(text: str) -> str:
     raise refuse(f"{shorten(text)!r} is not an image reference", expected, guess if valid else "")
 
 
+def image_fault(text: str) -> tuple[str, str] | None:
+    """What is wrong with an image reference outside a schema, and what is expected; `None` if nothing is."""
+    return _fault(_image, text)
+
+
+def label_fault(key: str) -> tuple[str, str] | None:
+    """What is wrong with the key of a label that people set; `None` if nothing is."""
+    return _fault(_own_label_key, key)
+
+
+def _fault(check: Callable[[str], str], text: str) -> tuple[str, str] | None:
+    try:
+        check(text)
+    except PydanticCustomError as error:
+        context = error.context or {}
+        return str(context["message"]), str(context["expected"])
+    return None
+
+
 def _is_image(text: str) -> bool:
     """Whether nodes can read the reference. What is before the first slash is a host only if it looks like one.
 
@@ -175,6 +196,28 @@ def _registry(text: str) -> str:
     guess = re.sub(r"^[a-z]+://", "", text).rstrip("/")
     expected = "a registry such as registry.example:5000/base, without https://"
     raise refuse(f"{shorten(text)!r} is not a registry", expected, guess if _REGISTRY.fullmatch(guess) else "")
+
+
+def _registry_host(text: str) -> str:
+    expected = "a host with a dot or a port, such as registry.example or registry.example:5000"
+    found = re.fullmatch(_REGISTRY_HOST, text) if len(text) <= 200 else None
+    if found and text == text.lower() and ("." in text or ":" in text):
+        if text not in ("index.docker.io", "registry-1.docker.io"):
+            return text
+        raise refuse(f"{shorten(text)!r} is another name of Docker Hub", expected, "docker.io")
+    guess = re.sub(r"^[a-z]+://", "", text).partition("/")[0].lower()
+    raise refuse(f"{shorten(text)!r} is not a registry's host", expected, guess if "." in guess else "")
+
+
+def _manifest_path(text: str) -> str:
+    expected = "a path to a .yaml file, relative to this file"
+    if text.startswith(("/", "~")) or "\\" in text or not _is_one_line(text) or len(text) > 1024:
+        raise refuse(f"{shorten(text)!r} is not a relative path", expected)
+    if not text.endswith((".yaml", ".yml")):
+        raise refuse(f"{shorten(text)!r} is not a YAML file", expected)
+    if posixpath.normpath(text) != text:
+        raise refuse(f"{shorten(text)!r} is not in its shortest form", expected, posixpath.normpath(text))
+    return text
 
 
 def _env_name(text: str) -> str:
@@ -449,6 +492,8 @@ RoutePath = checked(_route_path, pattern="^/")
 HealthPath = checked(_health_path, pattern="^/[!-~]*$")
 ImageReference = checked(_image)
 Registry = checked(_registry)
+RegistryHost = checked(_registry_host)
+ManifestPath = checked(_manifest_path, pattern="\\.ya?ml$")
 EnvName = checked(_env_name, pattern=f"^{_ENV.pattern}$")
 FilePath = checked(_file_path, pattern="^/")
 VolumePath = checked(_volume_path, pattern="^/")

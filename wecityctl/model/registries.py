@@ -1,0 +1,79 @@
+"""Image references, the registries that serve them, and what pods need to pull from private ones. Pure functions."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from wecityctl.model.city import Images
+
+CATALOGUE_PREFIX = "catalogue:"
+DOCKER_HUB = "docker.io"
+# The key of Docker Hub in a Docker configuration, by which kubelets find its credential.
+_DOCKER_HUB_KEY = "https://index.docker.io/v1/"
+# No app, component, use or capability has a dot in its name, so that no other Secret is named like this.
+PULL_SECRET_PREFIX = "pull."  # noqa: S105 - a name
+
+
+def resolve_image(image: str, catalogue: Mapping[str, str], registry: str) -> str:
+    """The reference of an app's image: a catalogue image by name, or a public image through the city's registry."""
+    if image.startswith(CATALOGUE_PREFIX):
+        return str(catalogue[image.removeprefix(CATALOGUE_PREFIX)])
+    if not registry:
+        return image
+    first, _, rest = image.partition("/")
+    return f"{registry.rstrip('/')}/{rest if rest and _is_host(first) else image}"
+
+
+def registry_of(reference: str) -> str:
+    """The host and port of the registry that serves a full reference; Docker Hub where it names none."""
+    first, slash, _ = reference.partition("/")
+    host = first if slash and _is_host(first) else DOCKER_HUB
+    return DOCKER_HUB if host in ("index.docker.io", "registry-1.docker.io") else host
+
+
+def _is_host(text: str) -> bool:
+    return "." in text or ":" in text or text == "localhost"
+
+
+def private_registries(images: Images, references: Iterable[str]) -> Iterator[str]:
+    """Yield the registries of these images that the city has credentials for, each once, in order."""
+    yield from sorted({registry_of(item) for item in references} & set(images.credentials))
+
+
+def pull_secret(registry: str) -> str:
+    """The name of the Secret with a registry's credential, in each namespace that needs it."""
+    return PULL_SECRET_PREFIX + registry.replace(":", ".")
+
+
+def docker_config(registry: str, credential: str) -> str:
+    """A Docker configuration with the credential `USER:PASSWORD` of one registry, as Secrets of its type have it."""
+    user, _, password = credential.partition(":")
+    key = _DOCKER_HUB_KEY if registry == DOCKER_HUB else registry
+    both = base64.b64encode(credential.encode()).decode()
+    return json.dumps({"auths": {key: {"username": user, "password": password, "auth": both}}})
+
+
+def is_credential(text: str) -> bool:
+    """Whether the text is `USER:PASSWORD` in one line."""
+    user, colon, password = text.partition(":")
+    return bool(user and colon and password) and text.isprintable()
+
+
+def pod_spec(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The pod spec in an object that runs pods; `None` for any other object."""
+    spec: Any = manifest.get("spec")
+    if manifest.get("kind") == "CronJob" and isinstance(spec, Mapping):
+        spec = (spec.get("jobTemplate") or {}).get("spec")
+    if manifest.get("kind") != "Pod" and isinstance(spec, Mapping):
+        spec = (spec.get("template") or {}).get("spec") if isinstance(spec.get("template"), Mapping) else None
+    return spec if isinstance(spec, dict) and "containers" in spec else None
+
+
+def images_in(spec: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the images of a pod spec that are plain strings."""
+    for container in (*spec.get("initContainers", ()), *spec.get("containers", ())):
+        if isinstance(container.get("image"), str):
+            yield container["image"]
