@@ -373,6 +373,27 @@ def test_an_upload_outlives_its_pod(cluster: Cluster) -> None:
     assert eventually(lambda: uploads(cluster, "print(open('/data/oak').read())")) == "an oak"
 
 
+def test_a_suspended_app_says_so_and_comes_back_with_its_data(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    def asked() -> str:
+        curl = shlex.split(home.run("open", city, "trees", "-o", "json").json()["curl"])
+        return subprocess.run(
+            [*curl, "-s", "-w", "%{http_code}"], capture_output=True, text=True, timeout=30, check=True
+        ).stdout
+
+    trees = city.one("App", "trees")["spec"]
+    trees["stage"] = "suspended"
+    home.run("up", city.save(), "--yes")
+    page = asked()
+    assert page.endswith("503")
+    assert "该服务已暂停" in page
+    # Deployments end; what has a volume keeps it.
+    assert cluster.get("deployment", "trees-web", "-n", SPACE)["spec"]["replicas"] == 0
+    trees["stage"] = "published"
+    home.run("up", city.save(), "--yes")
+    assert asked().endswith("200")
+    assert uploads(cluster, "print(open('/data/oak').read())") == "an oak"
+
+
 def test_a_volume_does_not_shrink_and_stays_when_the_app_goes(home: Machine, city: CityFiles, cluster: Cluster) -> None:
     volume = city.one("App", "trees")["spec"]["components"][3]["volumes"][0]
     volume["size"] = "32Mi"

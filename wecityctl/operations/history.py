@@ -48,8 +48,9 @@ def history(session: Session) -> tuple[Update, ...]:
 
     backend = open_backend(session.city)
     found = [update_of(name, item) for name in backend.list_stacks() for item in backend.history(name)]
-    found += [_of_activity(item) for item in activity.read(backend)]
-    found += [_of_access(session.city.name, item) for item in access_log.read(backend)]
+    # Newest first, as what begins in the same second keeps its order.
+    found += [_of_activity(item) for item in reversed(activity.read(backend))]
+    found += [_of_access(session.city.name, item) for item in reversed(access_log.read(backend))]
     if not found:
         raise NoSuchStackError(
             f"nothing was ever done to {session.city.name}",
