@@ -95,6 +95,30 @@ def test_documents_are_added_and_removed(city: Path) -> None:
     assert len(load(city, None).city.apps) == 1
 
 
+def test_manifests_of_an_app_that_an_environment_removes_or_adds_are_no_documents(city: Path) -> None:
+    (city / "manifests").mkdir()
+    manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: NAME}\ndata: {a: b}\n"
+    for name in ("there", "new"):
+        (city / "manifests" / f"{name}.yaml").write_text(manifest.replace("NAME", name))
+    app = """\
+apiVersion: wecity.dev/v1alpha1
+kind: App
+metadata: {name: APP, tenant: transport}
+spec:
+  stage: published
+  zone: internet
+  dataClass: L1
+  components: [{name: web, image: registry.example/a:1}]
+  manifests: [PATH]
+"""
+    (city / "more.yaml").write_text(app.replace("APP", "there").replace("PATH", "manifests/there.yaml"))
+    removed = "---\nkind: App\nmetadata: {name: there, tenant: transport}\nspec: null\n---\n"
+    write(city, CITY + removed + app.replace("APP", "new").replace("PATH", "../manifests/new.yaml"))
+    production, test = load_city(city, CATALOGUE).city, load_city(city, CATALOGUE, environment="test").city
+    assert {"there", "new"} & {app.name for app in production.apps} == {"there"}
+    assert {"there", "new"} & {app.name for app in test.apps} == {"new"}
+
+
 def test_places_are_those_of_the_file_that_says_so(city: Path) -> None:
     overlay = write(city, f"{CITY}---\n{APP}spec:\n  components:\n    - name: web\n      replicas: 3\n")
     positions = load(city).positions

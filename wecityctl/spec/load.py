@@ -27,7 +27,7 @@ from wecityctl.spec.environments import (
 from wecityctl.spec.fields import fields_of, find_field, nearest
 from wecityctl.spec.files import SourceFile, printable
 from wecityctl.spec.loaded import LoadedCity, Positions
-from wecityctl.spec.manifest_files import Attached, plain, separate
+from wecityctl.spec.manifest_files import Attached, named_files, plain, separate
 from wecityctl.spec.nodes import Document, Map, format_path, shorten
 from wecityctl.spec.parsed_city import ParsedCity, Part, Sourced, SourcedManifest
 from wecityctl.spec.renames import KeptNames, kept_names, with_kept_names
@@ -67,7 +67,9 @@ def load_environment(environments: Environments, name: str, catalogue: Catalogue
     """Load and validate one environment of a city whose files were read. Raises `InvalidCityError`."""
     found = environments.read(name)
     path, read = environments.path, found.read
-    separated = separate(read.documents, read.files, {problem.file for problem in read.problems})
+    separated = separate(
+        read.documents, read.files, {problem.file for problem in read.problems}, _manifests_of_others(environments)
+    )
     read = replace(
         read,
         documents=separated.documents,
@@ -98,6 +100,13 @@ def load_environment(environments: Environments, name: str, catalogue: Catalogue
         found.name,
         environments.names,
     )
+
+
+def _manifests_of_others(environments: Environments) -> frozenset[str]:
+    """The files of manifests that Apps of any environment name; others are read only if there may be some."""
+    if all(document.kind in KINDS for document in environments.base.documents):
+        return frozenset()
+    return frozenset().union(*(named_files(environments.read(name).read.documents) for name in environments.names))
 
 
 def _incomplete(found: EnvironmentRead) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +37,18 @@ class Separated:
     complete: bool
 
 
-def separate(documents: Sequence[Document], files: Sequence[SourceFile], broken: Collection[str]) -> Separated:
+def named_files(documents: Iterable[Document]) -> frozenset[str]:
+    """The names of the files that Apps among the documents name under `manifests`."""
+    return frozenset(_target(document, index, text) for document in documents for index, text in _named(document))
+
+
+def separate(
+    documents: Sequence[Document], files: Sequence[SourceFile], broken: Collection[str], others: Collection[str] = ()
+) -> Separated:
     """Take the files that Apps name under `manifests` out of the city's documents; read those not read yet.
 
-    `broken` are the names of files that could not be read as a whole.
+    `broken` are the names of files that could not be read as a whole, `others` files that Apps of other environments
+    name: they are no documents of this one either.
     """
     by_file: dict[str, list[Document]] = {}
     for document in documents:
@@ -48,12 +56,12 @@ def separate(documents: Sequence[Document], files: Sequence[SourceFile], broken:
     by_name = {posixpath.normpath(file.name): file for file in files}
     attached: dict[int, tuple[Attached, ...]] = {}
     problems: list[Problem] = []
-    taken: set[str] = set()
+    taken = {file.name for name, file in by_name.items() if name in others}
     complete = True
     for document in documents:
         for index, text in _named(document):
             path: tuple[PathItem, ...] = ("spec", "manifests", index)
-            name = posixpath.normpath(posixpath.join(posixpath.dirname(document.place(path).file), text))
+            name = _target(document, index, text)
             if name == posixpath.normpath(document.place(path).file):
                 problems.append(problem_at(document, path, "the file names itself", "another file"))
                 continue
@@ -73,6 +81,12 @@ def separate(documents: Sequence[Document], files: Sequence[SourceFile], broken:
             )
     rest = tuple(document for document in documents if document.file not in taken)
     return Separated(rest, attached, tuple(problems), complete)
+
+
+def _target(document: Document, index: int, text: str) -> str:
+    """The name of a file that a document names, relative to the file that says so."""
+    said_in = document.place(("spec", "manifests", index)).file
+    return posixpath.normpath(posixpath.join(posixpath.dirname(said_in), text))
 
 
 def _named(document: Document) -> list[tuple[int, str]]:
