@@ -333,7 +333,9 @@ class Application(pulumi.ComponentResource):
         images = self.scope.inputs.images
         version = [resolve_image(part.image, images, "") for part in self.app.components if not part.schedule]
         name = jobs.release_name(workload, version, template)
-        return ready.add(jobs.release_job(self.namespace, name, component, template), name=workload)
+        return ready.add(
+            jobs.release_job(self.namespace, name, component, template), name=f"{self.namespace}/{workload}"
+        )
 
     def _claims(self, home: Scope, component: Component, workload: str) -> list[KubernetesObject]:
         """Register the claims of a component's volumes, which stay in the cluster when they leave the files."""

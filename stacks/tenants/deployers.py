@@ -17,8 +17,9 @@ from wecityctl.policy.rules.role_bindings import DEPLOYER_ROLE
 
 # The objects of an app in its namespace, by API group.
 WRITTEN: Mapping[str, list[str]] = {
-    "": ["serviceaccounts", "services", "configmaps", "secrets"],
-    "apps": ["deployments"],
+    "": ["serviceaccounts", "services", "configmaps", "secrets", "persistentvolumeclaims"],
+    "apps": ["deployments", "statefulsets"],
+    "batch": ["jobs", "cronjobs"],
     "autoscaling": ["horizontalpodautoscalers"],
     "policy": ["poddisruptionbudgets"],
     "networking.k8s.io": ["networkpolicies"],

@@ -107,11 +107,20 @@ def test_the_operator_brings_the_city_up_with_its_deployers(quay: Quay) -> None:
 
 def test_a_deployer_changes_an_app_and_makes_one(quay: Quay) -> None:
     quay.files.component("parks-app")["env"] = {"SEASON": "summer"}
-    quay.files.add("parks.yaml", app("ponds", "parks"))
+    ponds = app("ponds", "parks")
+    part = {"image": "catalogue:sample-app", "resources": {"cpu": "20m", "memory": "64Mi"}}
+    ponds["spec"]["components"] += [
+        {**part, "name": "migrate", "run": "before-release"},
+        {**part, "name": "report", "schedule": "0 3 * * *"},
+        {**part, "name": "files", "volumes": [{"name": "uploads", "path": "/data", "size": "64Mi"}]},
+    ]
+    quay.files.add("parks.yaml", ponds)
     quay.files.save()
     done = quay.desks["parks"].run("up", quay.of("parks"), "--only", "parks", "--yes", "-o", "json")
     assert "update Deployment parks-internet/parks-app-web" in done.changes()
     assert "create Deployment parks-internet/ponds-web" in done.changes()
+    assert "create StatefulSet parks-internet/ponds-files" in done.changes()
+    assert "create CronJob parks-internet/ponds-report" in done.changes()
     assert done.stack("tenant.parks.main")["outcome"] == "succeeded"
     assert done.stack("base.main")["outcome"] == "skipped"
     again = quay.desks["parks"].run("up", quay.of("parks"), "--only", "parks", "--yes")
@@ -137,15 +146,10 @@ def test_a_deployer_looks_into_its_own_apps_alone(quay: Quay) -> None:
     for command, right in (("logs", "list pods"), ("events", "list events")):
         done = parks.run(command, files, "library-app", code=3)
         assert f"the right is missing to {right} in namespace library-internet" in done.err
-    # What runs is what the files say: nobody enters a container, and no Job is started by hand.
-    files.one("App", "parks-app")["spec"]["components"].append(
-        {"name": "report", "image": "catalogue:sample-app", "schedule": "0 3 * * *"}
-    )
-    files.save()
+    # What runs is what the files say: nobody enters a container.
     for words, right in (
         (("exec", files, "parks-app/web", "--", "ls"), "create pods/exec"),
         (("open", files, "parks-app/web", "--forward"), "create pods/portforward"),
-        (("run", files, "parks-app/report"), "create jobs.batch"),
     ):
         done = parks.run(*words, code=3)
         assert f"the right is missing to {right} in namespace parks-internet" in done.err

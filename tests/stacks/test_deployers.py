@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from stacks.tenants.deployers import WRITTEN, clusterwide, namespaced
 from tests.stacks.cities import app, city, record_city
-from wecityctl.model.city import Autoscale, City, Component, Use
+from wecityctl.model.city import Autoscale, City, Component, Use, Volume
 from wecityctl.policy.secret_ways import ways
 from wecityctl.resource_graph import RecordedResource
 
@@ -20,7 +20,6 @@ OPERATORS = {
     "RoleBinding",
     "ClusterRole",
     "ClusterRoleBinding",
-    "Job",
 }
 PLURALS = {
     "ServiceAccount": "serviceaccounts",
@@ -28,6 +27,10 @@ PLURALS = {
     "ConfigMap": "configmaps",
     "Secret": "secrets",
     "Deployment": "deployments",
+    "StatefulSet": "statefulsets",
+    "PersistentVolumeClaim": "persistentvolumeclaims",
+    "Job": "jobs",
+    "CronJob": "cronjobs",
     "HorizontalPodAutoscaler": "horizontalpodautoscalers",
     "PodDisruptionBudget": "poddisruptionbudgets",
     "NetworkPolicy": "networkpolicies",
@@ -39,8 +42,13 @@ def _deployed() -> City:
     web = Component(
         "web", "catalogue:sample-app", replicas=2, ports={"http": 8080}, files={"/etc/x": "y"}, secrets=("TOKEN",)
     )
+    jobs = (
+        Component("migrate", "catalogue:sample-app", run="before-release"),
+        Component("report", "catalogue:sample-app", schedule="0 3 * * *"),
+        Component("files", "catalogue:sample-app", volumes=(Volume("uploads", "/data", "1Gi"),)),
+    )
     scaled = Component("worker", "catalogue:sample-app", autoscale=Autoscale(1, 3, 70))
-    whole = city(app("code", components=(web, scaled), uses=(Use("postgresql", "db"),)))
+    whole = city(app("code", components=(web, scaled, *jobs), uses=(Use("postgresql", "db"),)))
     return replace(whole, tenants=tuple(replace(each, deployers=(WHO,)) for each in whole.tenants))
 
 

@@ -44,7 +44,8 @@ def failed(reason: str) -> Readiness:
 class Related:
     """Objects related to the assessed one, as far as known. None means that they were not read.
 
-    `endpoints_hidden`: a Service's endpoints may not be read. `storage_class`: a PVC's class. `backends`: names of
+    `endpoints_hidden`: a Service's endpoints may not be read. `storage_class`: a PVC's class, which may not be read
+    if it is `storage_class_hidden`. `backends`: names of
     existing Services in an Ingress's namespace. `ingress_class_served`: whether the IngressClass exists. `workloads`:
     those whose pods a Service selects. `replica_sets`: those of the namespace. `refusals`: the API server's reasons for
     pods that it rejected. `failed_before`: which other resources have failed in this run.
@@ -54,6 +55,7 @@ class Related:
     endpoint_slices: Sequence[Object] | None = None
     endpoints_hidden: bool = False
     storage_class: Object | None = None
+    storage_class_hidden: bool = False
     backends: frozenset[str] | None = None
     ingress_class_served: bool | None = None
     workloads: Sequence[Object] | None = None

@@ -8,14 +8,17 @@ from wecityctl.kube.resource import Object
 
 
 def volume_claim(obj: Object, related: Related) -> Readiness:
-    """Ready when bound, or Pending with a class that binds when the first pod uses the claim."""
+    """Ready when bound, or Pending with a class that binds when the first pod uses the claim.
+
+    A class that may not be read may be such a one: then whatever uses the claim is waited for, and not the claim.
+    """
     phase = status_of(obj).get("phase")
     if phase == "Bound":
         return READY
     if phase == "Lost":
         return failed("its volume is lost")
     found = related.storage_class
-    if found is not None and found.get("volumeBindingMode") == "WaitForFirstConsumer":
+    if related.storage_class_hidden or (found or {}).get("volumeBindingMode") == "WaitForFirstConsumer":
         return READY
     name = spec_of(obj).get("storageClassName")
     if name is None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from wecityctl.errors import WecityError
 from wecityctl.kube.client import KubeClient, event_time
+from wecityctl.kube.errors import Forbidden
 from wecityctl.kube.observer import Feed, version_of
 from wecityctl.kube.readiness.assess import group_kind
 from wecityctl.kube.readiness.certain import template_labels
@@ -86,6 +87,7 @@ class Surroundings:
         self._refusals: tuple[str, ...] = ()
         self._failed_before = failed_before
         self._storage_class: Object | None = None
+        self._class_hidden = False
         self._backends: frozenset[str] | None = None
         self._class_served: bool | None = None
         self.logs: dict[str, str] = {}
@@ -129,6 +131,7 @@ class Surroundings:
             endpoint_slices=self._endpoint_slices(),
             endpoints_hidden=bool(self.blind),
             storage_class=self._storage_class,
+            storage_class_hidden=self._class_hidden,
             backends=self._backends,
             ingress_class_served=self._class_served,
             workloads=self._behind(),
@@ -230,7 +233,10 @@ class Surroundings:
     async def _read_storage_class(self) -> None:
         name = spec_of(self._obj).get("storageClassName")
         if name:
-            self._storage_class = await self._client.get(_STORAGE_CLASS, str(name))
+            try:
+                self._storage_class = await self._client.get(_STORAGE_CLASS, str(name))
+            except Forbidden:
+                self._class_hidden = True
 
     async def _read_ingress(self) -> None:
         classes = await self._client.list(_INGRESS_CLASS)

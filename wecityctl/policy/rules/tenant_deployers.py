@@ -16,13 +16,15 @@ from wecityctl.policy.rules.role_bindings import DUTIES, people
 NAME = "tenant-deployers"
 
 WHY = """\
-A department that deploys its own apps needs rights over Deployments, Services and Secrets in its namespaces, and RBAC
-cannot say what these may contain. Some of it reaches beyond the namespace: a Service with an external address takes
-other people's traffic, a node port opens a way in beside the entry point, a priority above the tenants' evicts other
-people's pods, a node by name or a toleration takes nodes that were meant for others, a Secret of a certain type fetches
-the token of any account there. So the cluster takes from a deployer what the city's stacks make for apps, and none of
-these. And who deploys a tenant's apps does not set the city's rules, look at what was done, or run the platform."""
+A department that deploys its own apps needs rights over workloads, Services, Secrets and claims of volumes in its
+namespaces, and RBAC cannot say what these may contain. Some of it reaches beyond the namespace: a Service with an
+external address takes other people's traffic, a node port opens a way in beside the entry point, a priority above the
+tenants' evicts other people's pods, a node by name or a toleration takes nodes that were meant for others, a claim that
+names its volume takes what others have left, a Secret of a certain type fetches the token of any account there. So the
+cluster takes from a deployer what the city's stacks make for apps, and none of these. And who deploys a tenant's apps
+does not set the city's rules, look at what was done, or run the platform."""
 
+_WORKLOADS = "['Deployment', 'StatefulSet', 'Job', 'CronJob']"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 # Every node selector term, and every term about other pods, whether required or preferred.
@@ -65,44 +67,56 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
         return
     # The name of the PriorityClass in the base stack of each cloud (`stacks.base.kubernetes.priority_class`).
     priority = naming.fit(f"{city.name}-tenant")
-    kind = "!variables.deploys || object.kind != "
+    kind, runs = "!variables.deploys || object.kind != ", f"!variables.deploys || !(object.kind in {_WORKLOADS})"
     yield from policy(
         city,
         NAME,
-        [resources("apps", "deployments"), resources("", "services", "secrets")],
+        [
+            resources("apps", "deployments", "statefulsets"),
+            resources("batch", "jobs", "cronjobs"),
+            resources("", "services", "secrets", "persistentvolumeclaims"),
+        ],
         [
             Validation(
-                f"{kind}'Deployment' || (variables.spec.?priorityClassName.orValue('') == {quote(priority)}"
+                f"{runs} || (variables.spec.?priorityClassName.orValue('') == {quote(priority)}"
                 " && !has(variables.spec.priority))",
                 f"a deployer's pods have the priority of the tenants' apps; set priorityClassName: {priority}",
             ),
             Validation(
-                f"{kind}'Deployment' || variables.spec.?nodeName.orValue('') == ''",
+                f"{runs} || variables.spec.?nodeName.orValue('') == ''",
                 "a deployer's pods are placed by the scheduler; leave nodeName out",
             ),
             Validation(
-                f"{kind}'Deployment' || (size(variables.spec.?nodeSelector.orValue({{}})) == 0"
+                f"{runs} || (size(variables.spec.?nodeSelector.orValue({{}})) == 0"
                 " && variables.terms.all(t, size(t.?matchFields.orValue([])) == 0"
                 f" && t.?matchExpressions.orValue([]).all(e, e.key in {json.dumps(_node_labels(city))})))",
                 "a deployer's pods choose nodes by what the city's pools have in common, and no node by name; leave"
                 " nodeSelector and matchFields out, and state the placement in the city's files",
             ),
             Validation(
-                f"{kind}'Deployment' || variables.spec.?tolerations.orValue([]).all(t,"
+                f"{runs} || variables.spec.?tolerations.orValue([]).all(t,"
                 f" t.?key.orValue('') == {quote(naming.SIMULATED_LABEL)})",
                 "a deployer's pods stay off nodes that are kept free for others; leave tolerations out",
             ),
             Validation(
-                f"{kind}'Deployment' || variables.neighbours.all(t, !has(t.namespaceSelector)"
+                f"{runs} || variables.neighbours.all(t, !has(t.namespaceSelector)"
                 " && size(t.?namespaces.orValue([])) == 0)",
                 "a deployer's pods neither follow nor keep away those of other namespaces; leave namespaces and"
                 " namespaceSelector out of their affinities",
             ),
-            *_pull_secrets(city, kind),
+            *_pull_secrets(city, runs),
             Validation(
                 f"{kind}'Service' || (dyn(object).spec.?type.orValue('ClusterIP') == 'ClusterIP'"
                 " && size(dyn(object).spec.?externalIPs.orValue([])) == 0)",
                 "a deployer's Services are reached within the cluster alone; give the app a route in the city's files",
+            ),
+            Validation(
+                # The cluster writes the volume's name into a claim when it binds it.
+                f"{kind}'PersistentVolumeClaim' || (request.operation == 'CREATE' ?"
+                " !has(dyn(object).spec.volumeName) && !has(dyn(object).spec.selector)"
+                " && !has(dyn(object).spec.dataSource) && !has(dyn(object).spec.dataSourceRef)"
+                " : dyn(object).spec.?volumeName.orValue('') == dyn(oldObject).spec.?volumeName.orValue(''))",
+                "a deployer's claims get new volumes; leave volumeName, selector and dataSource out",
             ),
             Validation(
                 f"{kind}'Secret' || dyn(object).?type.orValue('Opaque') != 'kubernetes.io/service-account-token'",
@@ -114,14 +128,14 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
     )
 
 
-def _pull_secrets(city: City, kind: str) -> Iterator[Validation]:
+def _pull_secrets(city: City, runs: str) -> Iterator[Validation]:
     """Credentials of registries are used by kubelets, and read by no pod; nothing in a city without any."""
     if not city.images.credentials:
         return
     ours = f".startsWith({quote(PULL_SECRET_PREFIX)})"
     containers = "(variables.spec.?containers.orValue([]) + variables.spec.?initContainers.orValue([]))"
     yield Validation(
-        f"{kind}'Deployment' || (variables.spec.?volumes.orValue([]).all(v,"
+        f"{runs} || (variables.spec.?volumes.orValue([]).all(v,"
         f" !v.?secret.?secretName.orValue(''){ours} && v.?projected.?sources.orValue([]).all(s,"
         f" !s.?secret.?name.orValue(''){ours}))"
         f" && {containers}.all(c, c.?env.orValue([]).all(e, !e.?valueFrom.?secretKeyRef.?name.orValue(''){ours})"
