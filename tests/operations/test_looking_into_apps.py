@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -13,6 +14,7 @@ from wecityctl.cli import main
 from wecityctl.engine.state import access_log
 from wecityctl.engine.state.backend import open_backend
 from wecityctl.errors import ConfigurationError, NoSuchStackError
+from wecityctl.kube.remote import RemoteCommand
 from wecityctl.model.city import App, City, Component, Route
 from wecityctl.model.naming import COMPONENT_LABEL, NAME_LABEL, PART_OF_LABEL
 from wecityctl.model.outputs import EntryOutputs
@@ -20,7 +22,7 @@ from wecityctl.model.since import Since
 from wecityctl.operations.app_runs import runs_of
 from wecityctl.operations.app_targets import Target, find_target
 from wecityctl.operations.events import AppEvent, Owners, event_of, joined
-from wecityctl.operations.exec import one_component
+from wecityctl.operations.exec import _send_input, one_component
 from wecityctl.operations.history import history
 from wecityctl.operations.logs import LogsOptions, _containers
 from wecityctl.operations.open import address_of, app_address, port_of
@@ -317,3 +319,36 @@ def test_access_is_kept_with_its_result(
     # What somebody typed neither commands a terminal nor is taken for mark-up.
     main.run(["history", str(ROOT / "examples" / "xingcheng")])
     assert "sh -c 'echo [bold]; echo\\u2028b'" in capsys.readouterr().out
+
+
+class SlowCommand:
+    """A command that takes its input only when it is let."""
+
+    def __init__(self) -> None:
+        self.let = asyncio.Semaphore(0)
+        self.taken = 0
+        self.ended = False
+
+    async def write(self, data: bytes) -> None:
+        await self.let.acquire()
+        self.taken += len(data)
+
+    async def end_stdin(self) -> None:
+        self.ended = True
+
+
+async def test_input_that_comes_faster_than_it_is_taken_waits_where_it_comes_from() -> None:
+    command, given = SlowCommand(), 0
+
+    def read() -> bytes:
+        nonlocal given
+        given += 1
+        return b"x" if given <= 1000 else b""
+
+    sending = asyncio.create_task(_send_input(cast(RemoteCommand, command), read))
+    await asyncio.sleep(0.3)
+    assert given < 50
+    for _ in range(1000):
+        command.let.release()
+    await asyncio.wait_for(sending, 20)
+    assert (command.taken, command.ended) == (1000, True)

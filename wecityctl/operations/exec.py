@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # How often the size of a terminal is looked at, in seconds.
 _LOOK_SECONDS = 0.5
+# How many pieces of input are read before they can be sent.
+_PIECES_AHEAD = 16
 Pod = dict[str, Any]
 
 
@@ -191,19 +193,24 @@ async def _carry(command: RemoteCommand, streams: Streams) -> int:
 
 
 async def _send_input(command: RemoteCommand, read: Callable[[], bytes]) -> None:
-    """Send what is read until its end. It is read in a thread that nobody waits for: a terminal may stay silent."""
-    loop, pieces = asyncio.get_running_loop(), asyncio.Queue[bytes](maxsize=0)
+    """Send what is read until its end. It is read in a thread that nobody waits for: a terminal may stay silent.
+
+    Input that comes faster than it is sent waits where it comes from.
+    """
+    loop, pieces, room = asyncio.get_running_loop(), asyncio.Queue[bytes](), threading.Semaphore(_PIECES_AHEAD)
 
     def pump() -> None:
         # The loop is closed once the command has ended.
         with contextlib.suppress(RuntimeError, OSError, ValueError):
             while piece := read():
+                room.acquire()
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
             loop.call_soon_threadsafe(pieces.put_nowait, b"")
 
     threading.Thread(target=pump, daemon=True, name="stdin").start()
     while piece := await pieces.get():
         await command.write(piece)
+        room.release()
     await command.end_stdin()
 
 
