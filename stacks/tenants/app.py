@@ -26,7 +26,7 @@ from stacks.tenants.probes import probes_of
 from stacks.tenants.scaling import is_autoscaled, stated_replicas
 from wecityctl.model import naming, provided
 from wecityctl.model.binding_values import Reference, parts
-from wecityctl.model.city import App, AppUse, Component, Use
+from wecityctl.model.city import App, AppUse, Component, Strategy, Use
 from wecityctl.model.entries import entry_of
 from wecityctl.model.manifests import KINDS, ports_of, workloads
 from wecityctl.model.naming import COMPONENT_LABEL, DATA_CLASS_LABEL, NAME_LABEL, PART_OF_LABEL
@@ -375,7 +375,7 @@ class Application(pulumi.ComponentResource):
     def _deployment(self, component: Component, workload: str, template: Manifest) -> Manifest:
         spec: Manifest = {
             "selector": {"matchLabels": self._component_labels(component)},
-            "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1 if component.replicas > 1 else 0}},
+            "strategy": _strategy(component),
             "revisionHistoryLimit": 3,
             "template": template,
         }
@@ -516,6 +516,20 @@ class Application(pulumi.ComponentResource):
         inputs = self.scope.inputs
         address = inputs.reach[inputs.stack.cloud].address
         return (replace(target, external_host=address, external_port=self._node_port),)
+
+
+def _strategy(component: Component) -> Manifest:
+    """How a Deployment replaces pods. Kubernetes adds the type of rolling updates."""
+    stated = component.strategy or Strategy()
+    if stated.type == "recreate":
+        return {"type": "Recreate"}
+    missing = 1 if component.replicas > 1 else 0
+    return {
+        "rollingUpdate": {
+            "maxSurge": 1 if stated.surge is None else stated.surge,
+            "maxUnavailable": missing if stated.unavailable is None else stated.unavailable,
+        }
+    }
 
 
 def file_key(path: str) -> str:

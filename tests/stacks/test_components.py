@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from tests.stacks.cities import WEB, app, city, objects, one, record_city
-from wecityctl.model.city import Component, Probe, Probes, Route, Use, Volume
-from wecityctl.model.shares import demand_of
+from wecityctl.model.city import Component, Probe, Probes, Route, Strategy, Use, Volume
+from wecityctl.model.quantity import parse_quantity
+from wecityctl.model.shares import demand_of, surge_of
 
 IMAGE = "catalogue:sample-app"
 DB = Use("postgresql", "db")
@@ -55,6 +56,23 @@ def test_entries_of_bindings_are_read_from_their_secret() -> None:
     assert found["PLAIN"]["value"] == "${HOME}"
     names = [item["name"] for item in entries]
     assert names.index("BINDING_DB_HOST") < names.index("DSN")
+
+
+def test_a_new_version_replaces_the_old_one_as_stated() -> None:
+    def strategy(stated: Strategy | None, replicas: int = 2) -> tuple[object, int]:
+        found = app("code", components=(replace(WEB, replicas=replicas, strategy=stated),))
+        made = one(record_city(city(found)), "Deployment", "health-internet/code-web").inputs["spec"]["strategy"]
+        return made, int(surge_of(found).memory / parse_quantity(WEB.resources.memory))
+
+    def rolling(surge: int, unavailable: int) -> object:
+        return {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}
+
+    assert strategy(None) == (rolling(1, 1), 0)
+    assert strategy(None, 1) == (rolling(1, 0), 1)
+    assert strategy(Strategy(unavailable=0)) == (rolling(1, 0), 1)
+    assert strategy(Strategy(surge=2, unavailable=0)) == (rolling(2, 0), 2)
+    assert strategy(Strategy(surge=0)) == (rolling(0, 1), 0)
+    assert strategy(Strategy("recreate")) == ({"type": "Recreate"}, 0)
 
 
 def test_probes_are_as_stated() -> None:

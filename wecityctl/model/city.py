@@ -28,6 +28,7 @@ DataClass = Literal["L1", "L2", "L3", "L4"]
 Size = Literal["small", "medium", "large"]
 TenantType = Literal["department", "partner"]
 Concurrency = Literal["allow", "forbid", "replace"]
+StrategyType = Literal["rolling", "recreate"]
 JobRun = Literal["before-release"]
 Settings = TypeVar("Settings", bound=VendorSettings)
 
@@ -473,6 +474,18 @@ class Probes:
 
 
 @dataclass(frozen=True, slots=True)
+class Strategy:
+    """How the pods of a new version replace those of the old one.
+
+    `surge` pods may be there more than the replicas and `unavailable` ones be missing meanwhile; `None`: the defaults.
+    """
+
+    type: StrategyType = "rolling"
+    surge: int | None = None
+    unavailable: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Component:
     """A container that an app runs, always, at set times, or before each new version.
 
@@ -507,6 +520,7 @@ class Component:
     run: JobRun | None = None
     timeout: str = "1h"
     volumes: tuple[Volume, ...] = ()
+    strategy: Strategy | None = None
 
     @property
     def port(self) -> int | None:

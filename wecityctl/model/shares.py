@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from wecityctl.model.city import App, Quota
+from wecityctl.model.city import App, Component, Quota, Strategy
 from wecityctl.model.manifests import workloads
 from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
 
@@ -37,16 +37,27 @@ def demand_of(app: App) -> Demand:
 
 
 def surge_of(app: App) -> Demand:
-    """The requests of the surge pod of a rolling update: the largest pod among components with a single replica.
-
-    With several replicas one may be unavailable during an update, so no surge pod is needed.
-    """
-    serving = [part for part in workloads(app) if not part.is_job]
-    parts = [part for part in serving if part.replicas == 1 and app.runs and app.stage != "suspended"]
+    """The requests of the surge pods of a rolling update: the most that one component has."""
+    if not app.runs or app.stage == "suspended":
+        return Demand()
+    parts = [(part, _surge_pods(part)) for part in workloads(app) if not part.is_job]
     return Demand(
-        max((parse_quantity(part.resources.cpu) for part in parts), default=Decimal(0)),
-        max((parse_quantity(part.resources.memory) for part in parts), default=Decimal(0)),
+        max((parse_quantity(part.resources.cpu) * count for part, count in parts), default=Decimal(0)),
+        max((parse_quantity(part.resources.memory) * count for part, count in parts), default=Decimal(0)),
     )
+
+
+def _surge_pods(part: Component) -> int:
+    """How many pods an update adds: as many as are stated, or one where none may be missing meanwhile.
+
+    With several replicas one may be missing unless it is stated otherwise, so no surge pod is needed.
+    """
+    stated = part.strategy or Strategy()
+    if stated.type == "recreate":
+        return 0
+    if stated.surge is not None:
+        return stated.surge
+    return 1 if stated.unavailable == 0 or (stated.unavailable is None and part.replicas == 1) else 0
 
 
 def need_of(apps: Iterable[App]) -> Demand:

@@ -79,7 +79,10 @@ FIELDS: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("namespace", "namespaces"), "nothing: a tenant has one for each zone of its apps"),
         **dict.fromkeys(("annotations",), "`labels` under metadata; there are no annotations"),
         **dict.fromkeys(("selector", "matchLabels", "template"), "nothing: it is made from names"),
-        **dict.fromkeys(("strategy", "rollingUpdate", "updateStrategy"), "nothing: pods are replaced one at a time"),
+        **dict.fromkeys(
+            ("rollingUpdate", "updateStrategy", "maxSurge", "maxUnavailable"),
+            "`strategy` of a component, with `surge` and `unavailable`",
+        ),
         **dict.fromkeys(("restart", "restartPolicy"), "nothing: pods are always started again"),
         **dict.fromkeys(("build", "dockerfile"), "`image`, built and pushed beforehand"),
         **dict.fromkeys(("container_name", "containerName"), "`name`"),

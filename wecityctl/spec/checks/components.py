@@ -23,6 +23,7 @@ _SERVING = {
     "probes": "what ends by itself is not asked",
     "autoscale": "one run has one pod",
     "replicas": "one run has one pod",
+    "strategy": "each run is of one version",
 }
 _OF_SCHEDULES = ("timeZone", "concurrency")
 
@@ -78,6 +79,25 @@ def jobs(parsed_city: ParsedCity) -> Iterator[Problem]:
         if not part.is_job and app.has(*path, "timeout"):
             message = "a component that runs all the time has no longest time"
             yield app.problem((*path, "timeout"), message, "a schedule or run, or no timeout", on_key=True)
+
+
+def strategies(parsed_city: ParsedCity) -> Iterator[Problem]:
+    """A strategy can replace pods, and says only what it takes."""
+    for app, path, part in parsed_city.components():
+        stated, here = part.strategy, (*path, "strategy")
+        if stated is None or part.is_job:
+            continue
+        if part.volumes:
+            message = "a component with a volume has one pod, which ends before the next one starts"
+            yield app.problem(here, message, "no strategy", on_key=True)
+        elif stated.type == "recreate":
+            for field in ("surge", "unavailable"):
+                if app.has(*here, field):
+                    message = f"{field} is about rolling updates, and here all pods end first"
+                    yield app.problem((*here, field), message, f"type: rolling, or no {field}", on_key=True)
+        elif stated.surge == 0 and (stated.unavailable == 0 or (stated.unavailable is None and part.replicas == 1)):
+            message = "no pod may be added and none be missing, so none can be replaced"
+            yield app.problem((*here, "surge"), message, "at least 1 of one of the two")
 
 
 def binding_values(parsed_city: ParsedCity) -> Iterator[Problem]:
@@ -179,5 +199,5 @@ def _within(path: str, directory: str) -> bool:
     return path == directory or path.startswith(f"{directory}/")
 
 
-CHECKS: tuple[Check, ...] = (ports, probes, jobs, routes, volumes)
+CHECKS: tuple[Check, ...] = (ports, probes, jobs, routes, volumes, strategies)
 REFERENCE_CHECKS: tuple[Check, ...] = (binding_values,)

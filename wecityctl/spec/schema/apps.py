@@ -226,6 +226,23 @@ class Autoscale(Schema):
     cpu: amounts.Percent = options("Target CPU utilisation in percent.", 70)
 
 
+class Strategy(Schema):
+    """How the pods of a new version take the place of those of the old one."""
+
+    type: model.StrategyType = options(
+        "`rolling`: a few at a time. `recreate`: the old ones end before the new ones start, for what must not run "
+        "twice.",
+        "rolling",
+        default="rolling",
+    )
+    surge: amounts.Pods | None = options(
+        "How many pods there may be more than `replicas` meanwhile; by default 1.", 2, default=None
+    )
+    unavailable: amounts.Pods | None = options(
+        "How many pods may be missing meanwhile; by default 1, or 0 with one replica.", 0, default=None
+    )
+
+
 class Component(Schema):
     """A container that the app runs: always, at set times (`schedule`), or before each new version (`run`)."""
 
@@ -258,6 +275,9 @@ class Component(Schema):
     )
     files: dict[names.FilePath, str] = options(
         "Files by absolute path.", {"/etc/app.conf": "level=info"}, default_factory=dict
+    )
+    strategy: Strategy | None = options(
+        "How a new version replaces the old one; by default one pod at a time.", default=None
     )
     volumes: list[Volume] = options(
         "Volumes, which stay when the app goes; with one, there is one replica.", default_factory=list
