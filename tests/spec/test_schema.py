@@ -14,8 +14,11 @@ from wecityctl.spec.jsonschema import city_schema
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCHEMA = city_schema()
 VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
-# Manifests of apps are Kubernetes' and no documents of the city.
-FILES = [*(path for path in VALID.rglob("[!.]*.y*ml") if path.parent.name != "manifests"), *EXAMPLES.rglob("*.yaml")]
+# Manifests of apps are Kubernetes', and what an environment changes is part of a document.
+NO_DOCUMENTS = ("manifests", "environments")
+FILES = [
+    path for path in (*VALID.rglob("[!.]*.y*ml"), *EXAMPLES.rglob("*.yaml")) if path.parent.name not in NO_DOCUMENTS
+]
 # What is wrong with the shape of one document; the rest is syntax in code, or between documents.
 REFUSED = [
     "field-unknown",
