@@ -83,7 +83,8 @@ class Change:
 
 def app_states(path: Path) -> tuple[AppState, ...]:
     """All apps of the city at `path`, and what is recorded of each."""
-    return tuple(_state(_load(path).city, app) for app in _load(path).city.apps)
+    city = _load(path).city
+    return tuple(_state(city, app) for app in city.apps)
 
 
 def app_state(path: Path, name: str) -> AppState:
