@@ -11,7 +11,7 @@ import yaml
 
 from tests.cli.program import ROOT, wecityctl
 from wecityctl.errors import ConfigurationError
-from wecityctl.operations.lifecycle import write_together
+from wecityctl.operations.city_files import write_together
 
 ALICE, BOB, EVE = "alice@xc.example", "bob@xc.example", "eve@xc.example"
 NAME = "health-commission/health-code"
@@ -173,6 +173,19 @@ def test_a_city_in_one_file_keeps_the_records_in_it(city: Path, tmp_path: Path) 
         act(whole, action, by)
     assert wecityctl("validate", whole).returncode == 0
     assert whole.read_text().count("kind: Lifecycle") == 1
+
+
+def test_line_breaks_and_a_byte_order_mark_stay(city: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.yaml"
+    text = "---\n".join(file.read_text() for file in sorted(city.glob("*.yaml")))
+    whole.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    for action, by in (("submit", ALICE), ("review", BOB)):
+        act(whole, action, by)
+    data = whole.read_bytes()
+    assert data.count(b"\xef\xbb\xbf") == 1
+    assert data.startswith(b"\xef\xbb\xbf")
+    assert data.count(b"\n") == data.count(b"\r\n")
+    assert b"stage: 'reviewed'  # since May" in data
 
 
 @pytest.mark.parametrize(

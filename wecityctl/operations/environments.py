@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import codecs
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wecityctl.errors import ConfigurationError
-from wecityctl.paths import replace_text
+from wecityctl.operations.city_files import write_together
 
 if TYPE_CHECKING:
     from wecityctl.spec.differences import Difference
     from wecityctl.spec.promotion import Promotion
-
-_BYTE_ORDER_MARK = "\ufeff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +58,12 @@ def diff(path: Path, first: str, second: str) -> tuple[Difference, ...]:
 def promote(path: Path, subject: str, source: str, target: str, *, write: bool = False) -> Promotion:
     """Work out how the images of an app come from one environment to another, and with `write` change the files.
 
-    Each file is replaced in one step and keeps its permissions. Raises what `promotion` raises, and
+    Each file is replaced in one step and keeps its permissions, or none is changed. Raises what `promotion` raises, and
     `ConfigurationError` if a file cannot be written.
     """
     from wecityctl.spec.promotion import promotion
 
     found = promotion(path, subject, source, target)
-    for changed in found.files if write else ():
-        try:
-            mark = _BYTE_ORDER_MARK if changed.file.path.read_bytes().startswith(codecs.BOM_UTF8) else ""
-            replace_text(changed.file.path, mark + changed.new)
-        except OSError as error:
-            raise ConfigurationError(
-                f"{changed.file.name} cannot be written: {error.strerror or error}",
-                resolution="make the file and its directory writable, and run it again",
-            ) from error
+    if write:
+        write_together({changed.file.path: changed.new for changed in found.files})
     return found

@@ -9,7 +9,6 @@ import os
 import pwd
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -25,11 +24,12 @@ from wecityctl.model.lifecycle import (
     content_digest,
     stage_after,
 )
-from wecityctl.paths import replace_text
+from wecityctl.operations.city_files import write_together
 
 if TYPE_CHECKING:
     from wecityctl.model.city import App, City
     from wecityctl.session import Session
+    from wecityctl.spec.files import SourceFile
     from wecityctl.spec.loaded import LoadedCity
 
 # Days for which the data of a retired app is kept.
@@ -267,21 +267,23 @@ def _policy(trial: Session, app: App) -> ReviewCheck:
 
 def _texts(loaded: LoadedCity, path: Path, state: AppState, record: Record) -> Mapping[Path, str]:
     """The new texts of the files: the one with the records, and the app's own if its stage changes."""
+    from wecityctl.spec.files import read_text
+    from wecityctl.spec.insertion import with_document
     from wecityctl.spec.lifecycle_edit import new_document, with_record, with_stage
 
     app, lifecycle = state.app, state.lifecycle
     key = f"{app.tenant}/{app.name}"
-    files = {file.name: file.path for file in loaded.files}
+    files = {file.name: file for file in loaded.files}
     found: dict[Path, str] = {}
 
-    def text_of(file: Path) -> str:
-        return found.get(file) or file.read_bytes().decode()
+    def text_of(file: SourceFile) -> str:
+        return found[file.path] if file.path in found else read_text(file)[0]
 
     place = loaded.positions.place("App", key, "spec", "stage")
     assert place is not None
     home = files[place.file]
     if record.stage != app.stage:
-        found[home] = with_stage(text_of(home), place, app.stage, record.stage)
+        found[home.path] = with_stage(text_of(home), place, app.stage, record.stage)
     if lifecycle.records:
         last = loaded.positions.place("Lifecycle", key, "spec", "records", len(lifecycle.records) - 1)
         assert last is not None
@@ -290,14 +292,13 @@ def _texts(loaded: LoadedCity, path: Path, state: AppState, record: Record) -> M
                 f"{last}: the Lifecycle is not the last document of its file",
                 resolution="move it into a file of its own, and run it again",
             )
-        found[files[last.file]] = with_record(text_of(files[last.file]), last, record)
+        file = files[last.file]
+        found[file.path] = with_record(text_of(file), last, record)
     elif path.is_dir():
-        found[home.with_name(f"{app.tenant}.{app.name}.lifecycle.yaml")] = new_document(app.tenant, app.name, record)
+        records = home.path.with_name(f"{app.tenant}.{app.name}.lifecycle.yaml")
+        found[records] = new_document(app.tenant, app.name, record)
     else:
-        text = text_of(home)
-        found[home] = f"{text}{'' if text.endswith(chr(10)) else chr(10)}---\n" + new_document(
-            app.tenant, app.name, record
-        )
+        found[home.path] = with_document(text_of(home), new_document(app.tenant, app.name, record))
     return found
 
 
@@ -306,26 +307,3 @@ def _is_last(loaded: LoadedCity, key: str) -> bool:
     documents = loaded.positions.documents
     own = documents[("Lifecycle", key)]
     return all(item.file != own.file or item.start.line <= own.start.line for item in documents.values())
-
-
-def write_together(texts: Mapping[Path, str]) -> None:
-    """Write all files, each in one step, or none. Raises `ConfigurationError` if one cannot be written.
-
-    New files get the permissions that new files get here, others keep theirs.
-    """
-    written: dict[Path, bytes | None] = {}
-    for file, text in texts.items():
-        try:
-            before = file.read_bytes() if file.exists() else None
-            if before is None:
-                file.touch(exist_ok=False)
-            written[file] = before
-            replace_text(file, text)
-        except OSError as error:
-            for each, content in written.items():
-                with suppress(OSError):
-                    each.unlink() if content is None else replace_text(each, content.decode())
-            raise ConfigurationError(
-                f"{file} cannot be written: {error.strerror or error}",
-                resolution="make the file and its directory writable, and run it again",
-            ) from error

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.lifecycle import Record
-from wecityctl.spec.nodes import SourceLocation
+from wecityctl.spec.insertion import CannotWriteError, newline_of, with_scalar
+from wecityctl.spec.nodes import Mark, SourceLocation
 
 _API_VERSION = "wecity.dev/v1alpha1"
 
@@ -18,17 +18,13 @@ def with_stage(text: str, place: SourceLocation, old: str, new: str) -> str:
 
     Raises `ConfigurationError` if the value is not written as it reads, with an anchor, an alias or a tag.
     """
-    lines = text.splitlines(keepends=True)
-    line, start = lines[place.line - 1], place.column - 1
-    found = re.compile(rf"""(?P<quote>['"]?){re.escape(old)}(?P=quote)(?=[\s,}}\]]|$)""").match(line, start)
-    if found is None:
+    try:
+        return with_scalar(text, Mark(place.line, place.column), old, new)
+    except CannotWriteError:
         raise ConfigurationError(
             f"{place}: the stage is written with an anchor, an alias, a tag or an escape",
             resolution=f"write `stage: {old}` there, and run it again",
-        )
-    quote = found["quote"]
-    lines[place.line - 1] = f"{line[:start]}{quote}{new}{quote}{line[found.end() :]}"
-    return "".join(lines)
+        ) from None
 
 
 def new_document(tenant: str, app: str, record: Record) -> str:
@@ -52,7 +48,9 @@ def with_record(text: str, last: SourceLocation, record: Record) -> str:
             f"{last}: the records are not written as a list with hyphens",
             resolution="write `- action: …` at the beginning of a line for each of them, and run it again",
         )
-    return text + ("" if text.endswith("\n") else "\n") + _item(record, indent)
+    newline = newline_of(text)
+    end = "" if text.endswith(("\n", "\r")) else newline
+    return text + end + _item(record, indent).replace("\n", newline)
 
 
 def _item(record: Record, indent: int) -> str:
