@@ -26,9 +26,7 @@ def complete_stack(context: typer.Context, incomplete: str) -> list[str]:
 
 def complete_app(context: typer.Context, incomplete: str) -> list[str]:
     """Return the city's apps as `TENANT/NAME`."""
-    return _complete(
-        context, incomplete, lambda city: (f"{app.tenant}/{app.known_as or app.name}" for app in city.apps)
-    )
+    return _complete(context, incomplete, lambda city: (f"{app.tenant}/{app.called}" for app in city.apps))
 
 
 def complete_target(context: typer.Context, incomplete: str) -> list[str]:
@@ -36,7 +34,7 @@ def complete_target(context: typer.Context, incomplete: str) -> list[str]:
 
     def names(city: City) -> Iterable[str]:
         for app in city.apps:
-            name = f"{app.tenant}/{app.known_as or app.name}"
+            name = f"{app.tenant}/{app.called}"
             yield name
             if incomplete.startswith(name):
                 yield from (f"{name}/{part.name}" for part in app.components)
@@ -50,10 +48,7 @@ def complete_job(context: typer.Context, incomplete: str) -> list[str]:
         context,
         incomplete,
         lambda city: (
-            f"{app.tenant}/{app.known_as or app.name}/{part.name}"
-            for app in city.apps
-            for part in app.components
-            if part.is_job
+            f"{app.tenant}/{app.called}/{part.name}" for app in city.apps for part in app.components if part.is_job
         ),
     )
 

@@ -636,6 +636,11 @@ class App:
         yield from zip((index for index in count() if index not in others), self.uses, strict=False)
 
     @property
+    def called(self) -> str:
+        """Its name in the files; in the clusters a renamed one keeps its old name."""
+        return self.known_as or self.name
+
+    @property
     def runs(self) -> bool:
         """Whether the app has workloads. A draft is not deployed yet, and a retired app is not deployed any more."""
         return self.stage in ("reviewed", "published", "suspended")

@@ -34,7 +34,7 @@ class Target:
     @property
     def title(self) -> str:
         """`tenant/app` or `tenant/app/component`."""
-        parts = (self.app.tenant, called(self.app), self.component.name if self.component is not None else "")
+        parts = (self.app.tenant, self.app.called, self.component.name if self.component is not None else "")
         return "/".join(filter(None, parts))
 
     @property
@@ -55,11 +55,6 @@ class Target:
         return f"{NAME_LABEL}={self.app.name},{PART_OF_LABEL}={self.app.tenant}{within}"
 
 
-def called(app: App) -> str:
-    """The app's name in the files; in the clusters a renamed one keeps its old name."""
-    return app.known_as or app.name
-
-
 def _is_called(app: App, name: str) -> bool:
     return bool(name) and name in (app.name, app.known_as)
 
@@ -71,10 +66,10 @@ def find_app(city: City, name: str) -> App:
     if len(found) == 1:
         return found[0]
     if found:
-        owners = " or ".join(f"{item.tenant}/{called(item)}" for item in found)
+        owners = " or ".join(f"{item.tenant}/{item.called}" for item in found)
         raise ConfigurationError(f"several tenants have an app {short!r}", resolution=f"say {owners}")
-    known = [f"{item.tenant}/{called(item)}" for item in city.apps]
-    near = [*_close(name, known), *_of_name(city, _close(short, [called(item) for item in city.apps]))]
+    known = [f"{item.tenant}/{item.called}" for item in city.apps]
+    near = [*_close(name, known), *_of_name(city, _close(short, [item.called for item in city.apps]))]
     raise ConfigurationError(
         f"there is no app {name!r}",
         details=f"apps: {', '.join(known) or 'none'}",
@@ -119,7 +114,7 @@ def find_component(app: App, name: str) -> Component:
     known = [item.name for item in app.components]
     near = _close(name, known)
     raise ConfigurationError(
-        f"{app.tenant}/{called(app)} has no component {name!r}",
+        f"{app.tenant}/{app.called} has no component {name!r}",
         details=f"components: {', '.join(known) or 'none'}",
         resolution=f"did you mean {near[0]!r}?" if near else "",
     )
@@ -144,7 +139,7 @@ def _close(name: str, known: Sequence[str]) -> list[str]:
 
 
 def _of_name(city: City, names: Iterable[str]) -> Iterator[str]:
-    return (f"{item.tenant}/{called(item)}" for name in names for item in city.apps if called(item) == name)
+    return (f"{item.tenant}/{item.called}" for name in names for item in city.apps if item.called == name)
 
 
 def cluster_of(session: Session, app: App, *, pods: str = "") -> Cluster:
@@ -156,7 +151,7 @@ def cluster_of(session: Session, app: App, *, pods: str = "") -> Cluster:
     """
     from wecityctl.clusters import open_clusters
 
-    title = f"{app.tenant}/{called(app)}"
+    title = f"{app.tenant}/{app.called}"
     if not app.runs:
         raise NoSuchStackError(
             f"{title} has no pods: its stage is {app.stage}", resolution="set `stage: published`, then `wecityctl up`"
@@ -171,7 +166,7 @@ def cluster_of(session: Session, app: App, *, pods: str = "") -> Cluster:
         )
     if pods and clusters.found[cloud].simulated:
         raise ConfigurationError(
-            f"{called(app)} runs on simulated nodes, which have no {pods}", resolution="use a cloud with real nodes"
+            f"{app.called} runs on simulated nodes, which have no {pods}", resolution="use a cloud with real nodes"
         )
     return clusters.found[cloud]
 

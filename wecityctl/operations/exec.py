@@ -14,7 +14,6 @@ from wecityctl.event_loops import run_async
 from wecityctl.operations.app_access import noted
 from wecityctl.operations.app_targets import (
     Target,
-    called,
     client_of,
     cluster_of,
     find_pod,
@@ -98,7 +97,7 @@ def one_component(target: Target) -> Target:
         raise ConfigurationError(
             f"{target.title} has several components, and none of them is the one that its route leads to",
             details=f"components: {names or 'none'}",
-            resolution=f"name one, such as {called(app)}/{app.components[0].name}" if app.components else "",
+            resolution=f"name one, such as {app.called}/{app.components[0].name}" if app.components else "",
         )
     return Target(app, chosen)
 

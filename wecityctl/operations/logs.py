@@ -13,7 +13,6 @@ from wecityctl.model.naming import COMPONENT_LABEL
 from wecityctl.model.since import Since
 from wecityctl.operations.app_targets import (
     Target,
-    called,
     client_of,
     cluster_of,
     find_component,
@@ -180,7 +179,7 @@ def _nothing(session: Session, target: Target, options: LogsOptions, pods: Seque
     if names and names <= jobs:
         return NoSuchStackError(
             f"{target.title} has not run yet, or its last run is gone",
-            resolution=f"run it now: wecityctl run {session.arguments} {called(target.app)}/{min(names)}",
+            resolution=f"run it now: wecityctl run {session.arguments} {target.app.called}/{min(names)}",
         )
     return nothing_deployed(session, target)
 

@@ -20,7 +20,7 @@ from wecityctl.event_loops import run_async
 from wecityctl.model import naming
 from wecityctl.operations.app_access import who
 from wecityctl.operations.app_runs import STARTED_BY, JobRun, is_of, is_over, runs_of
-from wecityctl.operations.app_targets import Target, called, client_of, cluster_of, find_target
+from wecityctl.operations.app_targets import Target, client_of, cluster_of, find_target
 from wecityctl.operations.logs import LogLine
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def find_job(session: Session, name: str) -> Target:
     raise ConfigurationError(
         f"{target.title} {what if names or target.component is not None else 'has no job'}",
         details=f"jobs: {', '.join(names) or 'none'}",
-        resolution=f"say {called(target.app)}/{near[0]}" if near else "",
+        resolution=f"say {target.app.called}/{near[0]}" if near else "",
     )
 
 
