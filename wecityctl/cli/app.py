@@ -12,6 +12,7 @@ from wecityctl.cli._arguments import PathBeforeName
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, note, say, say_json
 from wecityctl.cli._complete import complete_app
 from wecityctl.errors import ExitCode
+from wecityctl.model.lifecycle import KEEP_DAYS
 
 if TYPE_CHECKING:
     from wecityctl.model.lifecycle import Action, Record
@@ -45,24 +46,28 @@ Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why; it is ke
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and show the record; write nothing.")]
 
 
-@app.command(
-    cls=PathBeforeName,
-    epilog=EPILOG.format(
-        "wecityctl app submit examples/xingcheng health-code --dry-run",
-        "wecityctl app submit examples/xingcheng health-code --note 'version 2' --dry-run -o json",
-    ),
+def _add_plain(action: Action, does: str, *examples: str) -> None:
+    """Add the command of an action that takes nothing but the app, the person and the note; `does` is its help."""
+
+    @app.command(action, cls=PathBeforeName, help=does, epilog=EPILOG.format(*examples))
+    def command(
+        path: CityPath = HERE,
+        *,
+        name: AppName,
+        by: By = "",
+        note_: Note = "",
+        dry_run: DryRun = False,
+        output: OutputOption = Output.TEXT,
+    ) -> None:
+        _act(path, action, output, app=name, by=by, note=note_, dry_run=dry_run)
+
+
+_add_plain(
+    "submit",
+    "Submit an app as its file says it now for review. It goes on as it is until that version is published.",
+    "wecityctl app submit examples/xingcheng health-code --dry-run",
+    "wecityctl app submit examples/xingcheng health-code --note 'version 2' --dry-run -o json",
 )
-def submit(
-    path: CityPath = HERE,
-    *,
-    name: AppName,
-    by: By = "",
-    note_: Note = "",
-    dry_run: DryRun = False,
-    output: OutputOption = Output.TEXT,
-) -> None:
-    """Submit an app as its file says it now for review. It goes on as it is until that version is published."""
-    _act(path, "submit", output, app=name, by=by, note=note_, dry_run=dry_run)
 
 
 @app.command(
@@ -89,57 +94,24 @@ def review(
     _act(path, "reject" if reject else "review", output, app=name, by=by, note=note_, dry_run=dry_run)
 
 
-@app.command(
-    cls=PathBeforeName,
-    epilog=EPILOG.format("wecityctl app publish . health-code", "wecityctl app publish . health-code -o json"),
+_add_plain(
+    "publish",
+    "Publish what was reviewed; anything else ends with 5. The next `up` deploys it.",
+    "wecityctl app publish . health-code",
+    "wecityctl app publish . health-code -o json",
 )
-def publish(
-    path: CityPath = HERE,
-    *,
-    name: AppName,
-    by: By = "",
-    note_: Note = "",
-    dry_run: DryRun = False,
-    output: OutputOption = Output.TEXT,
-) -> None:
-    """Publish what was reviewed; anything else ends with 5. The next `up` deploys it."""
-    _act(path, "publish", output, app=name, by=by, note=note_, dry_run=dry_run)
-
-
-@app.command(
-    cls=PathBeforeName,
-    epilog=EPILOG.format(
-        "wecityctl app suspend . health-code --note 'data breach'", "wecityctl app suspend . health-code"
-    ),
+_add_plain(
+    "suspend",
+    "Suspend a published app: its pods end, its data stays, and its address says that it is suspended.",
+    "wecityctl app suspend . health-code --note 'data breach'",
+    "wecityctl app suspend . health-code",
 )
-def suspend(
-    path: CityPath = HERE,
-    *,
-    name: AppName,
-    by: By = "",
-    note_: Note = "",
-    dry_run: DryRun = False,
-    output: OutputOption = Output.TEXT,
-) -> None:
-    """Suspend a published app: its pods end, its data stays, and its address says that it is suspended."""
-    _act(path, "suspend", output, app=name, by=by, note=note_, dry_run=dry_run)
-
-
-@app.command(
-    cls=PathBeforeName,
-    epilog=EPILOG.format("wecityctl app resume . health-code", "wecityctl app resume . health-code -o json"),
+_add_plain(
+    "resume",
+    "Resume a suspended app as it was published.",
+    "wecityctl app resume . health-code",
+    "wecityctl app resume . health-code -o json",
 )
-def resume(
-    path: CityPath = HERE,
-    *,
-    name: AppName,
-    by: By = "",
-    note_: Note = "",
-    dry_run: DryRun = False,
-    output: OutputOption = Output.TEXT,
-) -> None:
-    """Resume a suspended app as it was published."""
-    _act(path, "resume", output, app=name, by=by, note=note_, dry_run=dry_run)
 
 
 @app.command(
@@ -154,7 +126,7 @@ def retire(
     name: AppName,
     keep_days: Annotated[
         int, typer.Option("--keep-days", min=0, max=36500, help="Days for which its data must be kept.")
-    ] = 180,
+    ] = KEEP_DAYS,
     by: By = "",
     note_: Note = "",
     dry_run: DryRun = False,
@@ -176,7 +148,7 @@ def show(path: CityPath = HERE, *, name: AppName, output: OutputOption = Output.
 
     state = app_state(path, name)
     if output is Output.JSON:
-        say_json({**_state_json(state), "records": [_record_json(item) for item in state.lifecycle.records]})
+        say_json({**_state_json(state), "records": [asdict(item) for item in state.lifecycle.records]})
         return
     say(f"{state.app.tenant}/{state.app.name}: {state.app.stage}\nits file now: {state.digest}")
     if not state.lifecycle.records:
@@ -211,7 +183,7 @@ def _act(path: Path, action: Action, output: Output, *, dry_run: bool, **given: 
     name = f"{change.app.tenant}/{change.app.name}"
     if output is Output.JSON:
         files = sorted(map(str, change.texts))
-        record = _record_json(change.record)
+        record = asdict(change.record)
         say_json({"app": name, "stage": change.record.stage, "record": record, "files": files, "written": not dry_run})
     else:
         say(f"{name}: {change.record.stage}{' (nothing was written)' if dry_run else ''}")
@@ -231,10 +203,6 @@ def _state_json(state: AppState) -> dict[str, Any]:
         "digest": state.digest,
         "as_recorded": state.is_recorded,
     }
-
-
-def _record_json(record: Record) -> dict[str, Any]:
-    return asdict(record)
 
 
 def _say_record(record: Record) -> None:

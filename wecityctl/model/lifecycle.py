@@ -17,6 +17,9 @@ CheckResult = Literal["passed", "failed", "advisory"]
 
 Stage = Literal["draft", "reviewed", "published", "suspended", "retired"]
 
+# Days for which the data of a retired app is kept, unless its retirement says otherwise.
+KEEP_DAYS = 180
+
 # The stage in which an action leaves an app; those that are not listed leave it where it was.
 _STAGE_AFTER: Mapping[Action, Stage] = {
     "review": "reviewed",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from wecityctl.errors import ConfigurationError, PolicyError
 from wecityctl.model.lifecycle import (
+    KEEP_DAYS,
     STAGES_BEFORE,
     Action,
     Lifecycle,
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from wecityctl.spec.files import SourceFile
     from wecityctl.spec.loaded import LoadedCity
 
-# Days for which the data of a retired app is kept.
-KEEP_DAYS = 180
 # Findings of one check that a record keeps, and characters of each.
 _FINDINGS, _FINDING = 20, 500
 
