@@ -64,6 +64,7 @@ class Environments:
     problems: tuple[Problem, ...]
     default: str
     texts: Mapping[Path, str] = field(default_factory=dict)
+    _known: dict[str, EnvironmentRead] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -83,7 +84,12 @@ class Environments:
         return chosen
 
     def read(self, name: str) -> EnvironmentRead:
-        """Read the environment: the base with its overlay merged over it, if it has one."""
+        """Return the environment: the base with its overlay merged over it, if it has one. Each is read once."""
+        if name not in self._known:
+            self._known[name] = self._read(name)
+        return self._known[name]
+
+    def _read(self, name: str) -> EnvironmentRead:
         files = self.overlays.get(name, ())
         is_default = name == self.default
         if not files:
