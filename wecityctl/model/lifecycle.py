@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 Action = Literal["submit", "review", "reject", "publish", "suspend", "resume", "retire"]
 CheckResult = Literal["passed", "failed", "advisory"]
 
+Fault = Literal["not-first", "wrong-stage", "not-submitted", "other-version", "own-review"]
 Stage = Literal["draft", "reviewed", "published", "suspended", "retired"]
 
 # Days for which the data of a retired app is kept, unless its retirement says otherwise.
@@ -91,6 +92,24 @@ def stage_after(action: Action, before: Stage) -> Stage:
     if action == "review" and before in ("published", "suspended"):
         return before
     return _STAGE_AFTER.get(action, before)
+
+
+def faults_of(earlier: Lifecycle, stage: Stage, record: Record) -> Iterator[Fault]:
+    """Yield why the record cannot follow the earlier ones, which leave the app in `stage`."""
+    if not earlier.records and record.action != "submit":
+        yield "not-first"
+    elif stage not in STAGES_BEFORE.get(record.action, (stage,)):
+        yield "wrong-stage"
+    if record.action not in ("review", "reject"):
+        return
+    submitted = earlier.pending
+    if submitted is None:
+        yield "not-submitted"
+        return
+    if submitted.digest != record.digest:
+        yield "other-version"
+    if record.action == "review" and submitted.by == record.by:
+        yield "own-review"
 
 
 def content_digest(app: Any) -> str:

@@ -14,15 +14,18 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wecityctl.errors import ConfigurationError, PolicyError
+from wecityctl.errors import ConfigurationError, PolicyError, WecityError
 from wecityctl.model.lifecycle import (
     KEEP_DAYS,
     STAGES_BEFORE,
     Action,
+    Fault,
     Lifecycle,
     Record,
     ReviewCheck,
+    Stage,
     content_digest,
+    faults_of,
     stage_after,
 )
 from wecityctl.operations.city_files import write_together
@@ -164,45 +167,48 @@ def _state(city: City, app: App) -> AppState:
 def _check_order(state: AppState, record: Record) -> None:
     """Raise the error that tells why the action cannot be taken now."""
     name, lifecycle = f"{state.app.tenant}/{state.app.name}", state.lifecycle
-    if not lifecycle.records and record.action != "submit":
-        raise ConfigurationError(
-            f"nothing is recorded of {name} yet", resolution=f"begin with: wecityctl app submit {name}"
-        )
     stage = lifecycle.records[-1].stage if lifecycle.records else state.app.stage
-    if stage != state.app.stage:
+    faults = tuple(faults_of(lifecycle, stage, record))
+    if stage != state.app.stage and "not-first" not in faults:
         raise ConfigurationError(
             f"the stage of {name} is {state.app.stage!r} in its file, but its records leave it {stage!r}",
             resolution=f"write `stage: {stage}` into its file, and run it again",
         )
-    allowed = STAGES_BEFORE.get(record.action)
-    if allowed is not None and stage not in allowed:
-        raise ConfigurationError(
-            f"{name} is {stage}: {record.action} needs an app that is {' or '.join(allowed)}",
-            resolution=f"see what was recorded: wecityctl app show {name}",
-        )
-    if record.action in ("review", "reject"):
-        _check_review(name, lifecycle, record)
+    if faults:
+        raise _error_of(faults[0], name, lifecycle, stage, record)
     if record.action in ("publish", "resume"):
         _check_publication(name, lifecycle, record)
 
 
-def _check_review(name: str, lifecycle: Lifecycle, record: Record) -> None:
+def _error_of(fault: Fault, name: str, lifecycle: Lifecycle, stage: Stage, record: Record) -> WecityError:
     submitted = lifecycle.pending
-    if submitted is None:
-        raise ConfigurationError(
-            f"{name} has not been submitted since its last review", resolution=f"first: wecityctl app submit {name}"
-        )
-    if submitted.digest != record.digest:
-        raise PolicyError(
-            f"{name} has changed since {submitted.by} submitted it on {submitted.at[:10]}",
-            details=f"submitted: {submitted.digest}\nnow: {record.digest}",
-            resolution=f"submit what is there now: wecityctl app submit {name}",
-        )
-    if record.action == "review" and submitted.by == record.by:
-        raise PolicyError(
-            f"{record.by} has submitted {name}, and cannot review it",
-            resolution="let another person review it; `--by` says who that is",
-        )
+    match fault:
+        case "not-first":
+            return ConfigurationError(
+                f"nothing is recorded of {name} yet", resolution=f"begin with: wecityctl app submit {name}"
+            )
+        case "wrong-stage":
+            return ConfigurationError(
+                f"{name} is {stage}: {record.action} needs an app that is " + " or ".join(STAGES_BEFORE[record.action]),
+                resolution=f"see what was recorded: wecityctl app show {name}",
+            )
+        case "not-submitted":
+            return ConfigurationError(
+                f"{name} has not been submitted since its last review",
+                resolution=f"first: wecityctl app submit {name}",
+            )
+        case "other-version":
+            assert submitted is not None
+            return PolicyError(
+                f"{name} has changed since {submitted.by} submitted it on {submitted.at[:10]}",
+                details=f"submitted: {submitted.digest}\nnow: {record.digest}",
+                resolution=f"submit what is there now: wecityctl app submit {name}",
+            )
+        case "own-review":
+            return PolicyError(
+                f"{record.by} has submitted {name}, and cannot review it",
+                resolution="let another person review it; `--by` says who that is",
+            )
 
 
 def _check_publication(name: str, lifecycle: Lifecycle, record: Record) -> None:

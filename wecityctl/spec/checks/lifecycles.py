@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from wecityctl.errors import Problem
-from wecityctl.model.lifecycle import STAGES_BEFORE, Lifecycle, stage_after
+from wecityctl.model.lifecycle import STAGES_BEFORE, Fault, Lifecycle, Record, Stage, faults_of, stage_after
 from wecityctl.spec.checks.check import Check
 from wecityctl.spec.fields import nearest
+from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
 
@@ -44,31 +45,39 @@ def _times(item: Sourced[Lifecycle]) -> Iterator[Problem]:
 def _actions(item: Sourced[Lifecycle]) -> Iterator[Problem]:
     records = item.value.records
     for index, record in enumerate(records):
-        path = ("spec", "records", index, "action")
+        path: tuple[PathItem, ...] = ("spec", "records", index)
         earlier = Lifecycle(item.value.name, item.value.tenant, records[:index])
         # The first record takes an app as it is.
         stage = records[index - 1].stage if index else record.stage
-        allowed, after = STAGES_BEFORE.get(record.action), stage_after(record.action, stage)
-        if not index and record.action != "submit":
-            yield item.problem(path, "the first record is no submission", "a submit before it")
-        elif allowed is not None and stage not in allowed:
-            message = f"{record.action} does not follow the stage {stage!r}"
-            yield item.problem(path, message, f"the stage {' or '.join(allowed)} before it")
-        elif record.stage != after:
+        faults = tuple(faults_of(earlier, stage, record))
+        for fault in faults:
+            field, message, expected = _told(fault, earlier, stage, record)
+            yield item.problem((*path, field), message, expected)
+        after = stage_after(record.action, stage)
+        if record.stage != after and not {"not-first", "wrong-stage"}.intersection(faults):
             message = f"{record.action} leaves an app that was {stage!r} {after!r}, not {record.stage!r}"
-            yield item.problem(("spec", "records", index, "stage"), message, after)
-        if record.action in ("review", "reject"):
-            submitted = earlier.pending
-            if submitted is None:
-                yield item.problem(path, f"{record.action} without a submission before it", "a submit before it")
-            elif record.action == "review" and submitted.by == record.by:
-                message = f"{record.by} reviews what they submitted themselves"
-                yield item.problem(("spec", "records", index, "by"), message, "a review by another person")
-            elif submitted.digest != record.digest:
-                message = "another version was reviewed than was submitted"
-                yield item.problem(("spec", "records", index, "digest"), message, f"the digest {submitted.digest}")
+            yield item.problem((*path, "stage"), message, after)
         if record.action == "review" and any(check.result == "failed" for check in record.checks):
-            yield item.problem(path, "a review with a failed check", "a rejection, or what it found mended")
+            message = "a review with a failed check"
+            yield item.problem((*path, "action"), message, "a rejection, or what it found mended")
+
+
+def _told(fault: Fault, earlier: Lifecycle, stage: Stage, record: Record) -> tuple[str, str, str]:
+    """The field that is at fault, the message, and what is expected."""
+    match fault:
+        case "not-first":
+            return "action", "the first record is no submission", "a submit before it"
+        case "wrong-stage":
+            allowed = " or ".join(STAGES_BEFORE[record.action])
+            return "action", f"{record.action} does not follow the stage {stage!r}", f"the stage {allowed} before it"
+        case "not-submitted":
+            return "action", f"{record.action} without a submission before it", "a submit before it"
+        case "own-review":
+            return "by", f"{record.by} reviews what they submitted themselves", "a review by another person"
+        case "other-version":
+            submitted = earlier.pending
+            assert submitted is not None
+            return "digest", "another version was reviewed than was submitted", f"the digest {submitted.digest}"
 
 
 CHECKS: tuple[Check, ...] = (apps_of_lifecycles, order_of_records)
