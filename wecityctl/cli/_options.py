@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from wecityctl.cli._complete import complete_stack
+from wecityctl.cli._complete import complete_stack, complete_target
 from wecityctl.model.quantity import parse_duration
 from wecityctl.model.since import Since
 
@@ -52,6 +52,15 @@ Timeout = Annotated[
         parser=duration,
         show_default="no limit",
         help="Stop the whole run, in order as Ctrl-C does, when it takes longer: 90s, 10m, 1h30m. Exit code 9.",
+    ),
+]
+AppTarget = Annotated[
+    str,
+    typer.Argument(
+        metavar="APP",
+        help="The app, as NAME or TENANT/NAME, or a component or job of it, as APP/COMPONENT.",
+        show_default=False,
+        autocompletion=complete_target,
     ),
 ]
 SinceOption = Annotated[

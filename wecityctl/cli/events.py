@@ -12,8 +12,7 @@ import typer
 
 from wecityctl.cli._arguments import PathBeforeName
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say, say_json
-from wecityctl.cli._complete import complete_target
-from wecityctl.cli._options import SinceOption
+from wecityctl.cli._options import AppTarget, SinceOption
 
 if TYPE_CHECKING:
     from wecityctl.operations.app_runs import JobRun
@@ -35,15 +34,7 @@ app = typer.Typer()
 def events(
     path: CityPath = HERE,
     *,
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="APP",
-            help="The app, as NAME or TENANT/NAME, or a component or job of it, as APP/COMPONENT.",
-            show_default=False,
-            autocompletion=complete_target,
-        ),
-    ],
+    name: AppTarget,
     warnings: Annotated[bool, typer.Option("--warnings", help="Only warnings.")] = False,
     since: SinceOption = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as events come.")] = False,

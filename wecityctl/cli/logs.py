@@ -9,8 +9,7 @@ import typer
 
 from wecityctl.cli._arguments import PathBeforeName
 from wecityctl.cli._common import EPILOG, HERE, CityPath, note, say
-from wecityctl.cli._complete import complete_target
-from wecityctl.cli._options import SinceOption
+from wecityctl.cli._options import AppTarget, SinceOption
 
 SUMMARY = "Show an app's logs."
 ORDER = 110
@@ -28,15 +27,7 @@ app = typer.Typer()
 def logs(
     path: CityPath = HERE,
     *,
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="APP",
-            help="The app, as NAME or TENANT/NAME, or a component or job of it, as APP/COMPONENT.",
-            show_default=False,
-            autocompletion=complete_target,
-        ),
-    ],
+    name: AppTarget,
     component: Annotated[
         list[str] | None, typer.Option("--component", "-c", help="Only this component. May be repeated.")
     ] = None,
