@@ -125,15 +125,16 @@ def act(path: Path, action: Action, options: ActionOptions) -> Change:
         keep_until=str(date.today() + timedelta(days=options.keep_days)) if action == "retire" else "",
     )
     _check_order(state, record)
+    texts = _texts(loaded, path, state, record)
+    trial = open_session(path, changed=texts)
     if action == "review":
-        trial = open_session(path, changed=_texts(loaded, path, state, record))
         checks = tuple(_checks(trial, app))
         failed = any(item.result == "failed" for item in checks)
         record = replace(record, checks=checks)
         if failed:
             record = replace(record, action="reject", stage=app.stage)
-    texts = _texts(loaded, path, state, record)
-    open_session(path, changed=texts)
+        texts = _texts(loaded, path, state, record)
+        _load(path, texts)
     if not options.dry_run:
         write_together(texts)
     return Change(app, record, texts)
@@ -152,11 +153,11 @@ def person(path: Path) -> str:
     return found or pwd.getpwuid(os.geteuid()).pw_name
 
 
-def _load(path: Path) -> LoadedCity:
+def _load(path: Path, changed: Mapping[Path, str] | None = None) -> LoadedCity:
     from stacks.catalogue import load_catalogue
     from wecityctl.spec import load_city
 
-    return load_city(path, load_catalogue())
+    return load_city(path, load_catalogue(), changed)
 
 
 def _state(city: City, app: App) -> AppState:
