@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pwd
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -13,9 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wecityctl.errors import WecityError
+from wecityctl.users import user_name
 
 if TYPE_CHECKING:
-    from wecityctl.engine.state.access_log import Access, AccessKind
+    from wecityctl.engine.state.access_log import AccessKind
     from wecityctl.inputs import Cluster
     from wecityctl.operations.app_targets import Target
     from wecityctl.session import Session
@@ -30,11 +30,7 @@ class Noted:
 
 def who() -> str:
     """The user of this process and the machine, such as `anna on desk-7`."""
-    try:
-        name = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        name = str(os.getuid())
-    return f"{name} on {os.uname().nodename}"
+    return f"{user_name()} on {os.uname().nodename}"
 
 
 @contextmanager
@@ -79,11 +75,3 @@ def noted(
         # Where this fails, it was noted at least that it began.
         with suppress(WecityError, OSError):
             access_log.note(backend, ended)
-
-
-def accesses(session: Session) -> tuple[Access, ...]:
-    """All accesses to the city's apps that are kept, oldest first."""
-    from wecityctl.engine.state import access_log
-    from wecityctl.engine.state.backend import open_backend
-
-    return access_log.read(open_backend(session.city))

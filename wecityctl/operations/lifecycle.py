@@ -5,8 +5,6 @@ The city is loaded as it will be with the new record before anything is written.
 
 from __future__ import annotations
 
-import os
-import pwd
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -29,6 +27,7 @@ from wecityctl.model.lifecycle import (
     stage_after,
 )
 from wecityctl.operations.city_files import write_together
+from wecityctl.users import user_name
 
 if TYPE_CHECKING:
     from wecityctl.model.city import App, City
@@ -150,7 +149,7 @@ def person(path: Path) -> str:
         found = done.stdout.strip()
     except (OSError, subprocess.TimeoutExpired):
         found = ""
-    return found or pwd.getpwuid(os.geteuid()).pw_name
+    return found or user_name()
 
 
 def _load(path: Path, changed: Mapping[Path, str] | None = None) -> LoadedCity:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import Any
 
 from wecityctl.model import command_line
 from wecityctl.model.times import in_utc
+from wecityctl.users import user_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +125,5 @@ def _read(path: str) -> str:
 
 
 def _user() -> str:
-    """Return the name of this process's user; `user ID N` for one without an entry in the user database."""
-    if name := os.environ.get("USER"):
-        return name
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"user ID {os.getuid()}"
+    """Return the name of this process's user, as its environment has it if it does."""
+    return os.environ.get("USER") or user_name()

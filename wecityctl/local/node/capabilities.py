@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from wecityctl.errors import WecityError
 from wecityctl.local.node import cgroups, machine
 from wecityctl.toolchain import locate
+from wecityctl.users import user_name
 
 _PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "kubelet", "kube-proxy", "metrics-server")
 _TOOLS = {
@@ -91,16 +91,9 @@ def _linux() -> Finding:
 def _root() -> Finding:
     is_root = os.geteuid() == 0
     able = is_root and machine.has_capability(machine.CAP_SYS_ADMIN) and machine.has_capability(machine.CAP_NET_ADMIN)
-    lacking = "root, but without CAP_SYS_ADMIN or CAP_NET_ADMIN" if is_root else f"{_user_name()}, not root"
+    lacking = "root, but without CAP_SYS_ADMIN or CAP_NET_ADMIN" if is_root else f"{user_name()}, not root"
     detail = "root with CAP_SYS_ADMIN and CAP_NET_ADMIN" if able else lacking
     return Finding("user", able, detail, "run as root (in a container: privileged), or use simulated nodes")
-
-
-def _user_name() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return f"user ID {os.geteuid()}"
 
 
 def _tools() -> Finding:
