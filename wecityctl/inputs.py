@@ -165,6 +165,14 @@ def without_workloads(inputs: StackInputs) -> StackInputs:
     return replace(inputs, city=replace(inputs.city, apps=apps))
 
 
+def without_manifests_of_platforms(inputs: StackInputs) -> StackInputs:
+    """Leave out the platforms' manifests, so that a change to them runs the platforms' stacks alone."""
+    if not any(item.manifests for item in inputs.city.platforms):
+        return inputs
+    platforms = tuple(replace(item, manifests=()) for item in inputs.city.platforms)
+    return replace(inputs, city=replace(inputs.city, platforms=platforms))
+
+
 def city_of_landing(city: City, cloud: str) -> City:
     """Return the city without its platforms, tenants, apps and waivers, and without node pools, prices and labels of
     the other clouds.
