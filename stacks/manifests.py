@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,7 +104,7 @@ def is_registered(given: Given, manifest: KubernetesManifest) -> bool:
     return not given.is_suspended or manifest.kind not in ("Job", "HorizontalPodAutoscaler")
 
 
-def register(given: Given, chosen: tuple[KubernetesManifest, ...], home: Scope, ready: Scope) -> None:
+def register(given: Given, chosen: Sequence[KubernetesManifest], home: Scope, ready: Scope) -> None:
     """Register the objects of the chosen manifests; what has pods, or scales them, depends on all that `ready` has."""
     made: list[KubernetesObject] = []
     # What pods mount comes first, and what scales them last.
@@ -116,9 +116,9 @@ def register(given: Given, chosen: tuple[KubernetesManifest, ...], home: Scope, 
         made += [added] if item.kind == "ConfigMap" else []
 
 
-def within(given: Given, name: str) -> Manifest | None:
-    """The network policy `name` that lets the pods of a platform's manifests reach each other; `None` without ports."""
-    ports = ports_of(given.owner)
+def within(given: Given, chosen: Sequence[KubernetesManifest], name: str) -> Manifest | None:
+    """The network policy `name` that lets the pods of manifests reach each other; `None` if they have no ports."""
+    ports = ports_of(chosen)
     if not ports:
         return None
     peer = {"podSelector": {"matchLabels": dict(given.own)}}

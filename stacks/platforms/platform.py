@@ -72,9 +72,9 @@ def _add_manifests(scope: Scope, platform: Platform, here: Sequence[Capability],
     for host in hosts.values():
         home = scopes[host.zone].within(parent, labels)
         given = manifests.of_platform(scope.inputs, platform, host, labels)
-        within = manifests.within(given, "manifests-within")
+        chosen = [item for item in platform.manifests if host_of(platform, item) is host]
+        within = manifests.within(given, chosen, "manifests-within")
         ready = home.after(*home.add_all([within] if within is not None else []))
-        chosen = tuple(item for item in platform.manifests if host_of(platform, item) is host)
         manifests.register(given, chosen, home, ready)
     parent.register_outputs({})
 

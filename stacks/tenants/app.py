@@ -135,7 +135,7 @@ class Application(pulumi.ComponentResource):
     def _inner_flows(self) -> Iterator[Manifest]:
         """Yield network policies between the app's own components, and from the gateway to the routed component."""
         of_components = {number for component in self.app.components for number in component.ports.values()}
-        ports = sorted(of_components.union(ports_of(self.app)))
+        ports = sorted(of_components.union(ports_of(self.app.manifests)))
         if len(workloads(self.app)) > 1 and ports:
             own = {"podSelector": {"matchLabels": self.pod_labels}}
             yield network_policies.policy(

@@ -5,7 +5,7 @@ Pure functions. `spec.checks.manifests` checks the content before it becomes par
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -80,9 +80,9 @@ def architectures_of(manifest: KubernetesManifest) -> tuple[str, ...]:
     return (str(chosen),) if chosen else ("amd64",)
 
 
-def ports_of(owner: App | Platform) -> tuple[int, ...]:
-    """The TCP ports of the containers in an owner's manifests."""
-    specs = (pod_spec(item.content) for item in owner.manifests)
+def ports_of(manifests: Iterable[KubernetesManifest]) -> tuple[int, ...]:
+    """The TCP ports of the containers in manifests."""
+    specs = (pod_spec(item.content) for item in manifests)
     containers = (container for spec in specs if spec is not None for container in spec["containers"])
     return tuple(sorted({int(port["containerPort"]) for item in containers for port in item.get("ports") or ()}))
 
