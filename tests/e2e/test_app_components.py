@@ -634,6 +634,7 @@ spec:
           resources: {requests: {cpu: 20m, memory: 64Mi}}
           readinessProbe: {httpGet: {path: /healthz, port: http}}
           volumeMounts: [{name: tmp, mountPath: /tmp}]
+      terminationGracePeriodSeconds: 1
       volumes: [{name: tmp, emptyDir: {}}]
 ---
 apiVersion: v1

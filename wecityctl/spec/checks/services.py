@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.errors import Problem
+from wecityctl.guesses import nearest
 from wecityctl.model import naming, served
 from wecityctl.model.city import App
 from wecityctl.spec.checks.check import Check
-from wecityctl.spec.fields import nearest, one_of
+from wecityctl.spec.fields import one_of
 from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
