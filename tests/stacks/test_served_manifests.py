@@ -8,14 +8,16 @@ from typing import Any
 
 from stacks.catalogue import load_catalogue
 from tests.spec.catalogue import CATALOGUE
-from tests.stacks.cities import app, city, one, record_city
+from tests.stacks.cities import app, city, inputs_for, one, record_city
 from tests.stacks.test_app_uses import CLUSTERS
 from wecityctl.engine.secrets.certificate_names import wanted_names
+from wecityctl.inputs import without_workloads
 from wecityctl.model.city import App, AppUse, Cloud, Flow, Provided, Route
 from wecityctl.model.outputs import RouteTarget, TenantOutputs, to_json
 from wecityctl.model.registries import pod_template
 from wecityctl.model.service_tls import app_certificate_key
 from wecityctl.plan import make_plan
+from wecityctl.policy.rules import rule
 from wecityctl.spec import load_city
 
 FILES = Path(__file__).parents[1] / "spec" / "valid" / "platform-with-manifests"
@@ -115,3 +117,17 @@ def test_across_clouds_there_is_a_node_port_for_each() -> None:
 def test_a_suspended_app_keeps_its_address() -> None:
     (route,) = outputs(record_city(city(bus(stage="suspended")))["xc.tenant.transport.main"]).routes
     assert route.is_suspended
+
+
+def test_a_deployer_may_write_the_policies_of_both_sides() -> None:
+    """Admission is of the base, which sees of manifests only what tells the port of the pods."""
+    provider = replace(bus(), provides=(Provided("web", service="queue", port="https", to=("health/*",)),))
+    whole = city(provider, code())
+    whole = replace(whole, tenants=tuple(replace(item, deployers=("ci@xc.example",)) for item in whole.tenants))
+    seen = without_workloads(inputs_for(make_plan(whole, load_catalogue()), "xc.base.main", {})).city
+    provided = next(item for item in seen.apps if item.name == "bus")
+    assert {item.kind for item in provided.manifests} == {"Service", "Deployment"}
+    assert "image" not in str(provided.manifests)
+    text = str(list(rule("network-fences").admission(seen, {})))
+    assert "transport-internet/transport/bus health-internet/health/code 8443" in text
+    assert "health-internet/health/code transport-internet/transport/bus 8443" in text

@@ -130,6 +130,27 @@ def pods_behind(app: App, name: str) -> Iterator[KubernetesManifest]:
             yield from _behind(app, dict(item.content["spec"]["selector"]))
 
 
+def led_to(app: App) -> tuple[KubernetesManifest, ...]:
+    """Of the app's manifests, what tells where its route and uses of it lead: Services, labels and ports of pods."""
+    names = {item.service for item in app.provides} | {app.route.service if app.route is not None else ""}
+    services = [item for item in app.manifests if item.kind == "Service" and item.name in names]
+    behind = {item.kind + item.name: item for service in services for item in pods_behind(app, service.name)}
+    return (
+        *(_bare(item, item.content["spec"]) for item in services),
+        *(_bare(item, {"template": _labels_and_ports(item)}) for item in behind.values()),
+    )
+
+
+def _bare(manifest: KubernetesManifest, spec: Mapping[str, Any]) -> KubernetesManifest:
+    return KubernetesManifest("", {"kind": manifest.kind, "metadata": {"name": manifest.name}, "spec": spec})
+
+
+def _labels_and_ports(manifest: KubernetesManifest) -> dict[str, Any]:
+    template = pod_template(manifest.content) or {}
+    containers = [{"ports": item.get("ports") or []} for item in template["spec"]["containers"]]
+    return {"metadata": {"labels": template["metadata"]["labels"]}, "spec": {"containers": containers}}
+
+
 def _behind(app: App, selector: Mapping[str, str]) -> Iterator[KubernetesManifest]:
     for item in app.manifests:
         template = pod_template(item.content) if item.kind in ("Deployment", "StatefulSet") else None
