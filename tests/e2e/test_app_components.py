@@ -401,7 +401,18 @@ def test_a_volume_does_not_shrink_and_stays_when_the_app_goes(home: Machine, cit
     done = home.run("preview", city, code=2)
     assert "the volume 'uploads' has 64Mi, and no volume can be made smaller" in done.text
     assert "spec.components[3].volumes[0].size" in done.text
-    volume["size"] = "64Mi"
+    volume |= {"size": "64Mi", "name": "photos"}
+    city.save()
+    # What `preview` tells of a renamed volume is what `up` asks for.
+    claim_told = f"PersistentVolumeClaim {SPACE}/trees-files-uploads"
+    seen = home.run("preview", city)
+    assert f"kept: {claim_told}: no longer in the files" in seen.out
+    assert "volume photos of parks/trees/files begins empty, and the data of uploads stays unused" in seen.out
+    for done in (seen, home.run("up", city, "--yes", code=2)):
+        assert f"{claim_told} (in {NAME}.tenant.parks.main), which stays in the cluster with its data" in done.text
+        assert "no longer use" in done.text
+        assert "would delete" not in done.text
+    volume["name"] = "uploads"
     gone = city.remove("App", "trees")
     city.save()
     home.run("up", city, "--yes", f"--confirm={NAME}")

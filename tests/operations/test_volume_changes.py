@@ -52,7 +52,7 @@ def test_a_volume_may_stay_and_grow(tmp_path: Path, standing: str) -> None:
 def test_a_volume_cannot_shrink(tmp_path: Path) -> None:
     assert problems(tmp_path, claim("11Gi")) == [
         "spec.capabilities[0].storage: the volume of 'records' has 11Gi, and no volume can be made smaller; expected at"
-        " least 11Gi; a capability of another name gets a volume of its own"
+        " least 11Gi; a capability of another name gets a new, empty volume"
     ]
 
 

@@ -1,10 +1,11 @@
-"""Notes for runs in which one app of a tenant goes and another comes: perhaps it was renamed."""
+"""Notes for runs in which an app or a volume of a component goes and another comes: perhaps it was renamed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from wecityctl.model import naming
 from wecityctl.model.stacknames import StackName
 
 if TYPE_CHECKING:
@@ -12,10 +13,18 @@ if TYPE_CHECKING:
     from wecityctl.model.events import RunResult
 
 _APP = "wecity:tenant:App"
+_CLAIM = "kubernetes:core/v1:PersistentVolumeClaim"
 
 
 def rename_hints(city: City, result: RunResult) -> Iterator[str]:
-    """Yield a note for each tenant that loses apps and gets others with data."""
+    """Yield a note for each tenant that loses apps and gets others with data, and for each component that does with
+    volumes.
+    """
+    yield from _of_apps(city, result)
+    yield from _of_volumes(city, result)
+
+
+def _of_apps(city: City, result: RunResult) -> Iterator[str]:
     gone, come = dict[str, set[str]](), dict[str, set[str]]()
     for item in result.results:
         stack = StackName.parse(item.stack)
@@ -39,6 +48,27 @@ def rename_hints(city: City, result: RunResult) -> Iterator[str]:
                 f"goes; if it was renamed, keep its data: in tenant {tenant}, "
                 f"moved: [{{from: app/{old[0]}, to: app/{holding[0]}}}]"
             )
+
+
+def _of_volumes(city: City, result: RunResult) -> Iterator[str]:
+    gone = {item.name for item in result.kept if item.type == _CLAIM}
+    come = {item.name for each in result.results for item in each.changes if (item.type, item.op) == (_CLAIM, "create")}
+    for app in city.apps if gone and come else ():
+        namespace = naming.tenant_namespace(app.tenant, app.zone)
+        for part in app.components:
+            claims = f"{namespace}/{naming.component_workload(app.name, part.name)}-"
+            new = [item.name for item in part.volumes if f"{namespace}/{_claim(app.name, part.name, item.name)}" in come]
+            # Another component's name may begin with this one's.
+            old = sorted(name.removeprefix(claims) for name in gone if name.startswith(claims))
+            if new and old:
+                yield (
+                    f"volume {' and '.join(new)} of {app.tenant}/{app.name}/{part.name} begins empty, and the data of "
+                    f"{' and '.join(old)} stays unused; to go on with it, keep the name {old[0]!r}"
+                )
+
+
+def _claim(app: str, component: str, volume: str) -> str:
+    return naming.volume_claim(naming.component_workload(app, component), volume)
 
 
 def _names(tenant: str, apps: list[str]) -> str:

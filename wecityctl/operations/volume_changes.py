@@ -57,7 +57,7 @@ def _problems(plan: Plan, catalogue: Catalogue, positions: Positions, backend: B
             if standing and parse_quantity(volume.size) < parse_quantity(standing):
                 message = f"{volume.title} has {standing}, and no volume can be made smaller"
                 what = "a capability" if volume.kind == "Platform" else "a volume"
-                expected = f"at least {standing}; {what} of another name gets a volume of its own"
+                expected = f"at least {standing}; {what} of another name gets a new, empty volume"
                 yield _problem(positions, volume.kind, volume.name, volume.path, message, expected)
             cloud = plan.city.cloud(stack.cloud)
             old, new = _text(claim, "spec", "storageClassName"), cloud.kubernetes.storage_class

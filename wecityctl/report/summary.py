@@ -88,7 +88,7 @@ def stack_table(result: RunResult) -> Table:
 
 
 def kept_lines(result: RunResult, *, details: bool) -> Iterator[Text]:
-    """Yield what a `destroy` retained and why; limited to one screen unless `details` is set."""
+    """Yield what a `destroy` or an `up` retained and why; limited to one screen unless `details` is set."""
     shown = result.kept if details else result.kept[:_MOST_KEPT]
     for item in shown:
         yield Text(f"kept: {kind_of(item.type)} {item.name}: {item.why}", style="cyan")
@@ -96,8 +96,9 @@ def kept_lines(result: RunResult, *, details: bool) -> Iterator[Text]:
         yield Text(f"kept: {len(result.kept) - len(shown)} more; --report-file has them all", style="cyan")
     if shown:
         them = "them" if len(result.kept) > 1 else "it"
+        again = "" if result.operation == "destroy" else f" if the files have {them} again"
         yield Text(
-            f"  `wecityctl up` goes on with {them}; "
+            f"  `wecityctl up` goes on with {them}{again}; "
             f"`wecityctl destroy --confirm={result.city} --delete-data` deletes {them}",
             style="cyan",
         )

@@ -144,6 +144,7 @@ def test_what_is_kept_is_not_told_as_deleted() -> None:
         taken.feed(line(resourcePreEvent=meta) + line(resOutputsEvent=meta))
     assert [change.urn for change in taken.changes] == [f"{URN}2"]
     assert {event.urn for event in events if isinstance(event, ResourceFinished)} == {f"{URN}2"}
+    assert [item.urn for item in taken.kept] == [URN]
 
 
 def test_a_change_that_failed_is_not_among_those_that_were_made() -> None:

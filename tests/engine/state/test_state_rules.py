@@ -26,7 +26,7 @@ from wecityctl.engine.state.integrity import flaw, require_sound, with_what_is_l
 from wecityctl.engine.state.store_file import FileStore
 from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.inputs import Cluster, StackInputs
-from wecityctl.model.events import ResourceChange, ResourceOp, StackResult
+from wecityctl.model.events import KeptObject, ResourceChange, ResourceOp, StackResult
 from wecityctl.model.outputs import BaseOutputs
 from wecityctl.provider.adoption import is_own
 
@@ -162,6 +162,24 @@ def test_a_preview_says_that_up_will_ask_for_a_confirmation() -> None:
         "(in one.tenant.health.main)"
     )
     assert note(pod) == note(claim, op="update") == ""
+    kept = (KeptObject(urn(claim, "data"), claim, "data", "no longer in the files"),)
+    assert confirmation_note([StackResult(held.stack, "succeeded", kept=kept)], {held.stack: held}, "one") == (
+        "`up` will ask for --confirm=one, because it would no longer use PersistentVolumeClaim data "
+        "(in one.tenant.health.main), which stays in the cluster with its data"
+    )
+
+
+def test_what_stays_in_the_cluster_is_not_said_to_be_deleted() -> None:
+    claim = {**resource("kubernetes:core/v1:PersistentVolumeClaim", "data"), "retainOnDelete": True}
+    held = state(claim)
+    with pytest.raises(ConfigurationError) as caught:
+        require_confirmed([held], RunOptions("up"), {held.stack: frozenset()})
+    assert caught.value.message == "this would no longer use what was removed from the configuration"
+    assert caught.value.details.endswith("which stays in the cluster with its data")
+    held = state(claim, resource("kubernetes:apps/v1:StatefulSet", "db"))
+    with pytest.raises(ConfigurationError) as caught:
+        require_confirmed([held], RunOptions("up"), {held.stack: frozenset()})
+    assert caught.value.message == "this would delete what was removed from the configuration"
 
 
 def test_retained_resources_are_marked_and_no_others() -> None:

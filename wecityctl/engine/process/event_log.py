@@ -13,6 +13,7 @@ from typing import Any, cast
 from wecityctl.model.events import (
     Diagnostic,
     Event,
+    KeptObject,
     PropertyChange,
     ResourceChange,
     ResourceFinished,
@@ -71,6 +72,7 @@ class EventReader:
         self._rest = b""
         self._changes: dict[str, ResourceChange] = {}
         self._same: set[str] = set()
+        self._kept: dict[str, KeptObject] = {}
         self._failed: set[str] = set()
         self._waiting: dict[str, str] = {}
         self._active: dict[str, ResourceOp] = {}
@@ -90,6 +92,11 @@ class EventReader:
     def failed(self) -> tuple[ResourceChange, ...]:
         """Every resource whose change failed, in order of start."""
         return tuple(change for change in self._told() if change.urn in self._failed)
+
+    @property
+    def kept(self) -> tuple[KeptObject, ...]:
+        """The resources that only leave the state, and whose objects stay in the cluster."""
+        return tuple(self._kept.values())
 
     @property
     def conflicts(self) -> tuple[str, ...]:
@@ -141,6 +148,9 @@ class EventReader:
     def _started(self, meta: dict[str, Any]) -> None:
         op = self._op(meta)
         if op is None:
+            if _is_retained(meta) and is_shown(meta["type"]):
+                urn = meta["urn"]
+                self._kept[urn] = KeptObject(urn, meta["type"], name_of(urn), "no longer in the files")
             return
         urn = meta["urn"]
         if op == "same":
@@ -173,7 +183,7 @@ class EventReader:
     def _op(self, meta: dict[str, Any]) -> ResourceOp | None:
         """Return the step's operation; `None` if it is not shown."""
         op = _OPS.get(meta["op"])
-        if op == "delete" and (meta.get("old") or {}).get("retainOnDelete"):
+        if _is_retained(meta):
             # The resource is only dropped from the state; the object stays and is reported as retained.
             return None
         # Within an `up`, a refresh only prepares the following steps, which report the changes.
@@ -240,6 +250,11 @@ def is_shown(kind: str) -> bool:
     """Whether resources of that type are shown to users."""
     # The root and the providers are internal to the engine: renewed access to a cluster is not a change of the city.
     return kind != "pulumi:pulumi:Stack" and not kind.startswith("pulumi:providers:")
+
+
+def _is_retained(meta: dict[str, Any]) -> bool:
+    """Whether a step drops a resource from the state and leaves its object in the cluster."""
+    return meta["op"] == "delete" and bool((meta.get("old") or {}).get("retainOnDelete"))
 
 
 def _found(meta: dict[str, Any]) -> ResourceOp:

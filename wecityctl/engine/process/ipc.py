@@ -17,7 +17,7 @@ from typing import Any
 
 from wecityctl.engine.secrets.sealing import Seal
 from wecityctl.inputs import StackInputs
-from wecityctl.model.events import Event, Operation, ResourceChange
+from wecityctl.model.events import Event, KeptObject, Operation, ResourceChange
 
 # Jobs contain read-only mappings, such as the catalogue, which `pickle` does not support by itself.
 copyreg.pickle(MappingProxyType, lambda mapping: (MappingProxyType, (dict(mapping),)))
@@ -79,7 +79,8 @@ class Job:
 class Report:
     """The result of an engine run: the CLI's exit code, the changes, its messages, and the program's outputs if known.
 
-    `conflicts` are the URNs of failed changes that conflicted with other field managers.
+    `conflicts` are the URNs of failed changes that conflicted with other field managers, `kept` the objects that only left
+    the state.
     """
 
     exit_code: int
@@ -93,6 +94,7 @@ class Report:
     timed_out: bool = False
     failed: tuple[ResourceChange, ...] = ()
     conflicts: tuple[str, ...] = ()
+    kept: tuple[KeptObject, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

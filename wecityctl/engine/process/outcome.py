@@ -29,6 +29,7 @@ def result_of(stack: str, report: Report) -> StackResult:
         reason,
         report.errors,
         report.warnings,
+        kept=report.kept,
         failed=report.failed,
     )
 

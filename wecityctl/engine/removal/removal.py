@@ -5,7 +5,7 @@ Pure functions over states and names. `takedown` decides what of a destroyed sta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wecityctl.engine.context.options import RunOptions
@@ -22,15 +22,18 @@ PROTECTED_TYPES = frozenset({NAMESPACE, VOLUME_CLAIM, VOLUME, STATEFUL_SET})
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A protected resource of a stack that is no longer in the configuration."""
+    """A protected resource of a stack that is no longer in the configuration: an `up` deletes it or drops it."""
 
     stack: str
     urn: str
     type: str
     name: str
+    # Whether the object stays in the cluster, and only leaves the state.
+    is_kept: bool = False
 
     def __str__(self) -> str:
-        return f"{self.type.rpartition(':')[2]} {self.name} (in {self.stack})"
+        kept = ", which stays in the cluster with its data" if self.is_kept else ""
+        return f"{self.type.rpartition(':')[2]} {self.name} (in {self.stack}){kept}"
 
 
 def left_over(existing: Iterable[str], full_plan: Plan) -> tuple[str, ...]:
@@ -81,8 +84,9 @@ def guarded_urns(state: StackState | None) -> frozenset[str]:
 
 def deletions(state: StackState, expected: frozenset[str]) -> tuple[Deletion, ...]:
     """Return the protected resources of a stack that are not among the expected URNs."""
+    kept = {item["urn"] for item in (state.deployment or {}).get("resources") or () if item.get("retainOnDelete")}
     return tuple(
-        Deletion(state.stack, resource.urn, resource.type, resource.name)
+        Deletion(state.stack, resource.urn, resource.type, resource.name, resource.urn in kept)
         for resource in state.resources
         if is_protected(resource) and resource.urn not in expected
     )
@@ -99,24 +103,29 @@ def require_confirmed(
         for deletion in deletions(state, expected[state.stack])
     ]
     if found:
+        does = "no longer use" if all(deletion.is_kept for deletion in found) else "delete"
         raise ConfigurationError(
-            "this would delete what was removed from the configuration",
+            f"this would {does} what was removed from the configuration",
             details="\n".join(str(deletion) for deletion in found),
             resolution=f"look at it with preview; confirm it with --confirm={found[0].stack.partition('.')[0]}",
         )
 
 
 def confirmation_note(results: Iterable[StackResult], states: Mapping[str, StackState | None], city: str) -> str:
-    """Return a preview's note on protected resources that an `up` would refuse to delete; empty if there are none."""
-    found = [
-        str(Deletion(result.stack, change.urn, change.type, change.name))
-        for result in results
-        for change in result.changes
-        if change.op == "delete" and change.urn in guarded_urns(states.get(result.stack))
-    ]
-    if not found:
-        return ""
-    shown = ", ".join(found[:_MOST_NAMED]) + (
-        f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-    )
-    return f"`up` will ask for --confirm={city}, because it would delete {shown}"
+    """Return a preview's note on protected resources that an `up` would refuse to drop; empty if there are none."""
+    deleted, kept = list[Deletion](), list[Deletion]()
+    for result in results:
+        guarded = guarded_urns(states.get(result.stack))
+        for change in result.changes:
+            if change.op == "delete" and change.urn in guarded:
+                deleted.append(Deletion(result.stack, change.urn, change.type, change.name))
+        for item in result.kept:
+            if item.urn in guarded:
+                kept.append(Deletion(result.stack, item.urn, item.type, item.name, is_kept=True))
+    told = [f"{does} {_named(found)}" for does, found in (("delete", deleted), ("no longer use", kept)) if found]
+    return f"`up` will ask for --confirm={city}, because it would {' and '.join(told)}" if told else ""
+
+
+def _named(found: Sequence[Deletion]) -> str:
+    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    return ", ".join(map(str, found[:_MOST_NAMED])) + more

@@ -93,6 +93,7 @@ class _Run:
             bool(self._overdue),
             self._reader.failed,
             self._reader.conflicts,
+            self._reader.kept,
         )
 
     def _stage(self, cli: CliProcess, arguments: tuple[str, ...], program: Program) -> int:
