@@ -76,3 +76,17 @@ async def test_older_states_find_their_jobs_gone_and_make_them_again(
     finish(cluster, "a-2", namespace)
     await engine.update(await engine.check(job("a-2", namespace), "a"), state, "a")
     assert jobs(cluster, namespace) == {"a-2": state["metadata"]["uid"], "b-1": others}
+
+
+async def test_the_old_state_of_a_job_that_this_run_has_made_again_goes_without_a_warning(
+    engine: Engine, cluster: ControlPlane, namespace: str
+) -> None:
+    """A migration is changed, fails, and is changed back: the Job of the first version is made anew, then dropped."""
+    _, identifier, old = await engine.make(job("a-1", namespace), "a")
+    finish(cluster, "a-1", namespace)
+    _, _, again = await engine.make(job("a-1", namespace), "a")
+    assert again["metadata"]["uid"] != old["metadata"]["uid"]
+    engine.messages.said.clear()
+    await engine.delete(identifier, old, "a")
+    assert jobs(cluster, namespace) == {"a-1": again["metadata"]["uid"]}
+    assert engine.messages.texts(ephemeral=False) == []

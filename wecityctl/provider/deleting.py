@@ -80,7 +80,10 @@ async def _ask(
     while True:
         try:
             live = await client.get(rt, name, place)
-            whose = _left_alone(provider, live, state)
+            if states.uid_of(state) != states.uid_of(live) in provider.memory.made:
+                # Another resource of this run has made it under the same name: what the state had is gone.
+                return ""
+            whose = _left_alone(live, state)
             if whose:
                 provider.log.warning(target.urn, f"{states.describe(live)} was left alone: {whose}")
                 return ""
@@ -92,13 +95,13 @@ async def _ask(
         return "" if gone_at_once(answer) else states.uid_of(answer) or states.uid_of(live)
 
 
-def _left_alone(provider: Instance, live: dict[str, Any], state: dict[str, Any]) -> str:
+def _left_alone(live: dict[str, Any], state: dict[str, Any]) -> str:
     # Why the object of that name is not the one in the state; empty when it is.
     recorded, manager = states.uid_of(state), state.get(states.FIELD_MANAGER)
     manager = manager if isinstance(manager, str) else ""
     if recorded and states.uid_of(live) != recorded:
         # It still belongs to this resource if a run recreated it and ended before it could record that.
-        if manager not in applied_by(live) or states.uid_of(live) in provider.memory.made:
+        if manager not in applied_by(live):
             return "somebody else has made it anew since we made ours"
     elif manager and belongs_to_another(live, manager):
         return f"another resource owns it now, as {pulumi_managers(live)[-1]}"
