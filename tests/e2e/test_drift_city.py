@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.files import SIMULATED, CityFiles, document, hamlet
 from tests.e2e.machine import Cluster, Done, Machine
 from tests.support.admission import denying, mutating
+from wecityctl.provider.ownership import imported_inputs
 
 pytestmark = pytest.mark.cluster
 
@@ -203,6 +204,26 @@ def test_a_stated_field_is_refused_until_it_is_taken_over(home: Machine, city: C
     city.save()
     assert f"update Deployment {SPACE}/parks-app-web" in up(home, city).changes()
     assert cluster.get(*workload)["spec"]["replicas"] == 2
+
+
+def test_what_a_cancelled_up_has_written_is_not_said_to_be_anothers(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    live = json.loads(
+        cluster.kubectl("get", "deployment", "parks-app-web", "-n", SPACE, "--show-managed-fields", "--output=json")
+    )
+    (manager,) = {item["manager"] for item in live["metadata"]["managedFields"] if item["operation"] == "Apply"}
+    written = imported_inputs(live, manager)
+    written["spec"]["replicas"] += 1
+    # As a run that was cancelled before it could record it.
+    apply = ("apply", "--server-side", "--force-conflicts", f"--field-manager={manager}", "-f", "-")
+    cluster.kubectl(*apply, stdin=json.dumps(written))
+    seen = home.run("preview", city, "-o", "json")
+    assert f"update Deployment {SPACE}/parks-app-web" in seen.changes()
+    assert not seen.stack(TENANT)["refused"]
+    assert "`up` changes it back" in " ".join(seen.stack(TENANT)["warnings"])
+    assert f"update Deployment {SPACE}/parks-app-web" in up(home, city).changes()
+    assert cluster.get("deployment", "parks-app-web", "-n", SPACE)["spec"]["replicas"] == 2
 
 
 def test_additions_are_reported_by_every_run_and_removed_when_taken_over(

@@ -436,7 +436,11 @@ class DriftControl:
     def _judged(self, found: Finding, case: Case, cluster: Cluster) -> Finding:
         finding = counted(found, self._restored, cluster)
         takes = self._context.options.take_over and not (case.remake and finding.what == "conflict")
-        resolved = finding.what == "missing" or takes or (finding.what == "security" and not finding.is_stopped)
+        # Nobody else owns the fields, as after a run of ours that was cancelled: the engine's apply has no conflict.
+        # `up` leaves it to the engine, which may have something newer to write.
+        foreseen = self._context.options.operation == "preview" and _is_nobodys(finding, remake=case.remake)
+        restores = finding.what == "security" and not finding.is_stopped
+        resolved = finding.what == "missing" or takes or foreseen or restores
         return replace(finding, resolved=resolved and not finding.admission)
 
     def _tell_unresolved(self, finding: Finding, done: Settled, *, remake: bool = False) -> None:
@@ -459,7 +463,8 @@ class DriftControl:
             self._tell_error(finding, done, text)
         else:
             way_out = _DELETE.format(_kubectl(finding)) if remake else WAY_OUT
-            text = finding.told(f"refused unless the files say the same: {way_out}")
+            what = _INTENDED["conflict"] if _is_nobodys(finding, remake=remake) else ""
+            text = finding.told(what or f"refused unless the files say the same: {way_out}")
             if self._context.options.operation != "preview":
                 # A dry run would end the engine's preview at the first conflict, so it is reported here.
                 done.refused[finding.urn] = text
@@ -475,6 +480,11 @@ class DriftControl:
     def _tell(self, where: list[str], finding: Finding, text: str) -> None:
         where.append(text)
         self._emit(Diagnostic(finding.stack, "warning", text, finding.urn))
+
+
+def _is_nobodys(finding: Finding, *, remake: bool) -> bool:
+    """Whether declared fields differ, and no other manager owns them, so that a write without force is not refused."""
+    return finding.what == "conflict" and not (finding.managers or finding.admission or remake)
 
 
 def _after(change: ResourceChange, before: ResourceChange | None) -> ResourceChange:
