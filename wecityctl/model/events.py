@@ -39,7 +39,10 @@ class ResourceChange:
 
 @dataclass(frozen=True, slots=True)
 class KeptObject:
-    """An object that stays in its cluster when `destroy`, or an `up` without it in the files, drops it. `name` includes the namespace; `why` is for people."""
+    """An object that stays in its cluster although `destroy`, or an `up` without it in the files, drops it.
+
+    `name` includes the namespace; `why` is for people.
+    """
 
     urn: str
     type: str
@@ -51,9 +54,10 @@ class KeptObject:
 class StackResult:
     """The result of one stack. `reason` is one line for people: the error, or why the stack was skipped.
 
-    `findings` is the drift since the previous run; `kept` lists the objects that leave the state and stay in the cluster. `failed` are
-    changes that were started and did not succeed. Neither these nor refused changes are in `changes`. The outcome
-    `refused` means that the only problem was objects that others changed and the run refused to overwrite.
+    `findings` is the drift since the previous run; `kept` lists the objects that leave the state and stay in the
+    cluster. `failed` are changes that were started and did not succeed. Neither these nor refused changes are in
+    `changes`. The outcome `refused` means that the only problem was objects that others changed and the run refused to
+    overwrite.
     """
 
     stack: str

@@ -57,7 +57,9 @@ def _of_volumes(city: City, result: RunResult) -> Iterator[str]:
         namespace = naming.tenant_namespace(app.tenant, app.zone)
         for part in app.components:
             claims = f"{namespace}/{naming.component_workload(app.name, part.name)}-"
-            new = [item.name for item in part.volumes if f"{namespace}/{_claim(app.name, part.name, item.name)}" in come]
+            new = [
+                item.name for item in part.volumes if f"{namespace}/{_claim(app.name, part.name, item.name)}" in come
+            ]
             # Another component's name may begin with this one's.
             old = sorted(name.removeprefix(claims) for name in gone if name.startswith(claims))
             if new and old:

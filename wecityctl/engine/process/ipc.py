@@ -79,8 +79,8 @@ class Job:
 class Report:
     """The result of an engine run: the CLI's exit code, the changes, its messages, and the program's outputs if known.
 
-    `conflicts` are the URNs of failed changes that conflicted with other field managers, `kept` the objects that only left
-    the state.
+    `conflicts` are the URNs of failed changes that conflicted with other field managers, `kept` the objects that
+    only left the state.
     """
 
     exit_code: int

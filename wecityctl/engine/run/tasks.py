@@ -125,6 +125,8 @@ class UpdateTask:
         self.reports: dict[str, Report] = {}
         # Only in a preview: deployments that include the retained resources which an `up` would restore to the state.
         self.with_kept: dict[str, Deployment] = {}
+        # What each stack's state had before retained resources were restored to it.
+        self._known: dict[str, frozenset[str]] = {}
         self.good: dict[str, StackInputs] = {}
 
     @property
@@ -226,6 +228,8 @@ class UpdateTask:
         if planned.layer == "secrets":
             return self._maker.make(stack, self._operation, state=context.state(stack), values=context.secrets())
         begun = time.monotonic()
+        if (before := context.state(stack)) is not None:
+            self._known[stack] = before.urns
         restored = self._bring_back(stack)
         kept = self._keeping.whole(stack) if self._operation == "preview" else None
         if kept is not None and kept.deployment is not None:
@@ -352,6 +356,9 @@ class UpdateTask:
         if self._operation == "up":
             self._drift.check_written(stack, report.changes)
         settled = self._drift.settled(stack)
+        # What an earlier run has kept is restored to the state in every run, and dropped again.
+        known = self._known.get(stack, frozenset())
+        report = replace(report, kept=tuple(item for item in report.kept if item.urn in known))
         result = self._drift.within(stack, result_of(stack, report), report.conflicts)
         if report.exit_code == 0 or result.outcome == "refused":
             self._context.learn(stack, report.outputs)
