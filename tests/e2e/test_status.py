@@ -43,6 +43,8 @@ def city(home: Machine) -> CityFiles:
             app("meter", "parks"),
         ]
     }
+    at_night = {"name": "tidy", "image": "catalogue:sample-app", "schedule": "0 3 1 * *", "timeZone": "Asia/Shanghai"}
+    files["city.yaml"][-1]["spec"]["components"].append(at_night)
     return CityFiles(home.root / "city", files).save()
 
 
@@ -86,6 +88,11 @@ def refusing(cluster: Cluster, operation: str) -> Iterator[None]:
         cluster.kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "nobody")
 
 
+def up_notes(home: Machine, city: CityFiles) -> list[str]:
+    notes: list[str] = home.run("up", city, "--yes", "-o", "json").result()["notes"]
+    return notes
+
+
 def measures(home: Machine, city: CityFiles) -> dict[tuple[str, str], dict[str, Any]]:
     """The measures of the evidence by kind and name."""
     report = json.loads(home.run("policy", "report", city, "--format", "json").out)
@@ -97,10 +104,22 @@ def test_a_city_that_was_never_made_is_told_as_that(home: Machine, city: CityFil
     assert "never made" in home.run("status", city, code=6).out
 
 
+def test_an_address_that_the_entry_point_does_not_serve_yet_is_told_as_that(home: Machine, city: CityFiles) -> None:
+    """A part of the city is brought up before the entry point."""
+    done = home.run("up", city, "--yes", "--only", "parks", "-o", "json").result()
+    address = f"meter.{NAME}.gov.example/"
+    assert f"the entry point does not serve {address} of parks/meter yet" in " ".join(done["notes"])
+    seen = home.run("status", city, code=4).out
+    assert f"{address} (not served yet)" in seen
+    # A job at set times that has not run yet.
+    assert "at 0 3 1 * * Asia/Shanghai, has not run yet (simulated)" in seen
+
+
 def test_a_city_that_is_up_is_ok(home: Machine, city: CityFiles) -> None:
-    home.run("up", city, "--yes")
+    assert not [note for note in up_notes(home, city) if "does not serve" in note]
     found = states(home, city, 0)
     assert {item["state"] for item in found.values()} == {"ok"}
+    assert "(not served yet)" not in home.run("status", city).out
     assert {(item["last_run"], item["last_result"]) for item in found.values()} == {("up", "succeeded")}
     seen = measures(home, city)
     assert seen["network-policy", "default-deny"]["observations"][0]["state"] == "observed"

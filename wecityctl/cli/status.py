@@ -109,8 +109,8 @@ def _print(stacks: tuple[StackStatus, ...], workloads: tuple[WorkloadStatus, ...
             *((item.cloud,) if several else ()),
             item.namespace,
             f"{item.kind} {item.name}",
-            f"{item.ready}/{item.wanted}",
-            item.state + mark + why,
+            "–" if item.schedule else f"{item.ready}/{item.wanted}",
+            (item.schedule or item.state) + mark + why,
         )
     console().print()
     print_table(console(), table)
@@ -150,7 +150,8 @@ def _print_addresses(addresses: tuple[AppAddress, ...]) -> None:
             "provides": f"{item.name}, for {item.of}",
             "uses": f"{item.of}, which it uses" + (f" as {item.name}" if item.name != item.of else ""),
         }[item.way]
-        table.add_row(*((item.cloud,) if several else ()), item.app, what, item.address)
+        address = item.address if item.served else f"{item.address} (not served yet)"
+        table.add_row(*((item.cloud,) if several else ()), item.app, what, address)
     console().print()
     print_table(console(), table)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -23,10 +24,20 @@ def authority_file(city: str) -> Path:
     return state_dir() / "authorities" / f"{city}.crt"
 
 
-def entry_urls(session: Session, clusters: Mapping[str, Cluster], backend: Backend, *, keep: bool) -> tuple[str, ...]:
-    """Return one line for each host; empty without an entry point or if nothing answers, as on simulated nodes.
+@dataclass(frozen=True, slots=True)
+class EntryUrl:
+    """A host that the entry points serve, and the command that reaches it from this machine."""
 
-    `keep`: write the certificates of the city's authority to the file that the lines refer to.
+    host: str
+    command: str
+
+
+def entry_urls(
+    session: Session, clusters: Mapping[str, Cluster], backend: Backend, *, keep: bool
+) -> tuple[EntryUrl, ...]:
+    """Return one command for each host; empty without an entry point or if nothing answers, as on simulated nodes.
+
+    `keep`: write the certificates of the city's authority to the file that the commands refer to.
     """
     cluster = clusters.get(session.plan.placement.entry)
     if cluster is None or not cluster.address:
@@ -42,10 +53,14 @@ def entry_urls(session: Session, clusters: Mapping[str, Cluster], backend: Backe
     if keep and outputs.authority:
         write_private(trusted, outputs.authority.encode())
     option = f"--cacert {quote(str(trusted))} " if outputs.authority else ""
-    return tuple(_line(host, port, cluster.address, outputs, option) for host, port in outputs.addresses if port)
+    return tuple(
+        EntryUrl(host, _command(host, port, cluster.address, outputs, option))
+        for host, port in outputs.addresses
+        if port
+    )
 
 
-def _line(host: str, port: int, address: str, outputs: EntryOutputs, option: str) -> str:
+def _command(host: str, port: int, address: str, outputs: EntryOutputs, option: str) -> str:
     if not outputs.tls:
         return f"curl -H 'Host: {host}' http://{address}:{port}/"
     return f"curl {option}--resolve {host}:{port}:{address} https://{host}:{port}/"

@@ -25,9 +25,11 @@ from wecityctl.operations.interconnect import link_clouds
 from wecityctl.operations.namespace_conflicts import without_namespace_conflicts
 from wecityctl.operations.policy_gate import PolicyGate
 from wecityctl.operations.rename_hints import rename_hints
+from wecityctl.operations.status.addresses import app_addresses
 from wecityctl.operations.volume_changes import require_volumes_kept
 
 if TYPE_CHECKING:
+    from wecityctl.operations.status.values import AppAddress
     from wecityctl.placement import Move
     from wecityctl.session import Session
 
@@ -146,11 +148,22 @@ class StackOperation:
         keep = self.options.operation == "up"
         notes = (*map(str, self.moves), *rename_hints(self.session.city, result), *result.notes)
         try:
+            routes = [item for item in app_addresses(self.session.plan, self.backend) if item.way == "route"]
             urls = entry_urls(self.session, self.clusters.found, self.backend, keep=keep)
+            if self.session.plan.is_part and all(item.layer != "entry" for item in self.session.plan.stacks):
+                # Other tenants' addresses are not what was asked for.
+                urls = tuple(url for url in urls if url.host in {item.address.partition("/")[0] for item in routes})
+                notes = (*notes, *(self._not_served(item) for item in routes if keep and not item.served))
         except (WecityError, OSError) as error:
             # The stacks have run: their result must not be lost.
             urls, notes = (), (*notes, f"how to reach the city's hosts is not known: {error_text(error)}")
-        return self.policies.in_result(replace(result, notes=notes, entry_urls=urls))
+        return self.policies.in_result(replace(result, notes=notes, entry_urls=tuple(url.command for url in urls)))
+
+    def _not_served(self, route: AppAddress) -> str:
+        return (
+            f"the entry point does not serve {route.address} of {route.app} yet, for it was not part of this run: "
+            f"wecityctl up {self.session.arguments}"
+        )
 
 
 @contextmanager

@@ -53,7 +53,10 @@ class StackStatus:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadStatus:
-    """A workload in a cluster. `simulated` says that its pods do not really run."""
+    """A workload in a cluster. `simulated` says that its pods do not really run.
+
+    `schedule` says of a CronJob when it runs and when it last did; empty for others.
+    """
 
     cloud: str
     namespace: str
@@ -65,6 +68,7 @@ class WorkloadStatus:
     state: str
     reason: str
     simulated: bool
+    schedule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,8 @@ class AppAddress:
     """An address of an app (`tenant/name`) on one cloud.
 
     `way` says whether the app is reached there by its `route` or by what it `provides`, or `uses` what is there. `name`
-    is that of what is provided or of the binding, `of` the other end.
+    is that of what is provided or of the binding, `of` the other end. `served`: for a route, whether the entry point
+    has its host by now.
     """
 
     cloud: str
@@ -81,6 +86,7 @@ class AppAddress:
     name: str
     of: str
     address: str
+    served: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from wecityctl.operations.status.values import Workloads, WorkloadStatus
 if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
 
-WORKLOADS = (("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("batch/v1", "Job"))
+WORKLOADS = (("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("batch/v1", "Job"), ("batch/v1", "CronJob"))
 _POD = ResourceType("", "v1", "Pod", "pods", True)
 # In more namespaces than this, pods are not read one by one for their reasons.
 _MOST_NAMESPACES = 20
@@ -112,4 +112,13 @@ def _workload(cluster: Cluster, item: Object, pods: Mapping[str, Sequence[Object
         state=judged.state,
         reason=judged.reason,
         simulated=cluster.simulated,
+        schedule=_schedule(spec, status) if item["kind"] == "CronJob" else "",
     )
+
+
+def _schedule(spec: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+    """When a CronJob runs and when it last did, in UTC as the API server tells it."""
+    zone = f" {spec['timeZone']}" if spec.get("timeZone") else ""
+    last = status.get("lastScheduleTime")
+    ran = f"last started at {last}" if last else "has not run yet"
+    return f"at {spec.get('schedule')}{zone}, {'suspended, ' if spec.get('suspend') else ''}{ran}"
