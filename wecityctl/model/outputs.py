@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeAlias, cast
 
+# Marks fields that outputs have only where they are set, so that outputs without them stay as they were.
+_WHERE_SET = "where_set"
 LayerName = Literal["secrets", "landing", "base", "platform", "crossing", "tenant", "entry"]
 
 
@@ -79,11 +81,21 @@ class PlatformOutputs:
 
 
 @dataclass(frozen=True, slots=True)
+class CanaryTarget:
+    """The Service of a canary, and the percentage of the route's requests that it gets."""
+
+    service: str
+    port: int
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
 class RouteTarget:
     """One route of an entry point: a host and path, and the Service behind it.
 
     `external_host` and `external_port` are the address for a gateway on another cloud; empty and 0 on the same one.
-    `tls`: the Service has a certificate for its name. Without a Service (and with port 0), the app is suspended.
+    `tls`: the Service has a certificate for its name. Without a Service (and with port 0), the app is suspended. A
+    canary is in the same namespace, and shows the same certificate; the outputs have it only while there is one.
     """
 
     tenant: str
@@ -96,6 +108,7 @@ class RouteTarget:
     external_host: str = ""
     external_port: int = 0
     tls: bool = False
+    canary: CanaryTarget | None = field(default=None, metadata={_WHERE_SET: True})
 
     @property
     def is_suspended(self) -> bool:
@@ -229,7 +242,11 @@ def outputs_from_json(layer: LayerName, data: dict[str, Any]) -> Outputs:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+        return {
+            item.name: _plain(getattr(value, item.name))
+            for item in fields(value)
+            if not (item.metadata.get(_WHERE_SET) and getattr(value, item.name) == item.default)
+        }
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -245,7 +262,9 @@ def _build(kind: type[Any], data: dict[str, Any]) -> Any:
         raise ValueError(f"outputs have the fields {sorted(data)}, this version expects {sorted(names)}")
     values = dict(data)
     for name, value in data.items():
-        if name in _ITEMS:
+        if name == "canary" and isinstance(value, dict):
+            values[name] = _build(CanaryTarget, value)
+        elif name in _ITEMS:
             values[name] = tuple(_build(_ITEMS[name], item) for item in value)
         elif isinstance(value, list):
             values[name] = tuple(value)

@@ -70,7 +70,8 @@ def apps_by_name(apps: tuple[App, ...]) -> dict[tuple[str, str], App]:
 
 def component_of(app: App, provided: Provided) -> Component | None:
     """The component that `provided` names, or the only one with ports; `None` if there is none or several."""
-    serving = [part for part in app.components if part.ports and provided.component in ("", part.name)]
+    steady = (part for part in app.components if part.canary is None)
+    serving = [part for part in steady if part.ports and provided.component in ("", part.name)]
     return serving[0] if len(serving) == 1 else None
 
 
