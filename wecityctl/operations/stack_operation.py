@@ -29,6 +29,7 @@ from wecityctl.operations.rollouts.planning import planned_moves, shares_of
 from wecityctl.operations.volume_changes import require_volumes_kept
 
 if TYPE_CHECKING:
+    from wecityctl.model.rollouts import AppKey
     from wecityctl.operations.rollouts.moves import Move as AppMove
     from wecityctl.placement import Move
     from wecityctl.session import Session
@@ -177,11 +178,18 @@ class StackOperation:
 
 @contextmanager
 def begin(
-    session: Session, options: RunOptions, emit: Emit, *, check_policies: bool = False, advice_shown: bool = False
+    session: Session,
+    options: RunOptions,
+    emit: Emit,
+    *,
+    check_policies: bool = False,
+    advice_shown: bool = False,
+    rollouts_of: frozenset[AppKey] | None = None,
 ) -> Iterator[StackOperation]:
     """Start an operation on the stacks selected in the session's plan; everything that it started ends with the block.
 
-    The policy rules are evaluated on the whole city in the background. Raises `TimedOutError` if the block exceeds the
+    The policy rules are evaluated on the whole city in the background. Only the rollouts of the apps in `rollouts_of`
+    go on (`None`: of all). Raises `TimedOutError` if the block exceeds the
     time limit in the options.
     """
     options = replace(
@@ -191,7 +199,7 @@ def begin(
         take_over=options.take_over or session.city.take_over,
     )
     backend = open_backend(session.city)
-    rollouts = planned_moves(session, backend, options.operation)
+    rollouts = planned_moves(session, backend, options.operation, only=rollouts_of)
     session = session.with_shares(shares_of(rollouts))
     whole = replace(session, plan=session.plan.whole)
     with bounded(options.timeouts.run, emit) as bounded_emit, Engine(options.program) as engine:
