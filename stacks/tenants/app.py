@@ -341,8 +341,9 @@ class Application(pulumi.ComponentResource):
                 target = next(key for key, number in component.ports.items() if number == found.port)
                 services.append(pods.node_port_service(self.namespace, name, labels, found.port, target, node_port))
         for service in services:
-            is_ending = component.canary is not None and not component.canary.weight
-            if is_ending or (not is_autoscaled(self.app, component) and not stated_replicas(self.app, component)):
+            # A canary's Deployment tells within its own time whether its pods are ready.
+            is_canary = component.canary is not None
+            if is_canary or (not is_autoscaled(self.app, component) and not stated_replicas(self.app, component)):
                 # A Service without pods never becomes ready, and the official plug-in would wait for it.
                 service["metadata"]["annotations"] = {"pulumi.com/skipAwait": "true"}
             yield service

@@ -69,7 +69,7 @@ class StackOperation:
 
     def open_clusters(self, *, start: bool = False) -> None:
         """Connect to the city's clouds; with `start`, start the embedded ones after the policy evaluation."""
-        city = self.session.city
+        city = self.session.said
         if start and must_start(city):
             self.policies.hold(self.emit)
         self.clusters = open_clusters(city, self.session.catalogue, self.emit, start=start, backend=self.backend)

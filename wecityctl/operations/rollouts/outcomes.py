@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from wecityctl.errors import ExitCode
@@ -40,9 +40,19 @@ def canary_failure(result: RunResult, stacks: StackNames, objects: Collection[st
     """Why the canary did not become ready in this run; empty if it did, or if something else has failed first."""
     for item in result.results:
         if item.stack == stacks.tenant and any(change.name in objects for change in item.failed):
-            own = [text for text in item.errors if any(name.rpartition("/")[2] in text for name in objects)]
-            return _line((own or [*item.errors, item.reason, "its pods did not become ready"])[0])
+            return next(_reasons(item, objects), "its pods did not become ready")
     return ""
+
+
+def _reasons(item: StackResult, objects: Collection[str]) -> Iterator[str]:
+    """Yield what was said about the canary's workload: the engine puts several errors into one text, one a line."""
+    names = [name.rpartition("/")[2] for name in objects]
+    for text in item.errors:
+        for line in text.splitlines():
+            words = line.strip().removeprefix("* ")
+            if any(name in words for name in names) and not words.endswith("occurred:"):
+                _, _, cause = words.rpartition(" has failed: ")
+                yield _line(cause or words)
 
 
 def only_canaries_failed(result: RunResult, objects: Collection[str]) -> bool:

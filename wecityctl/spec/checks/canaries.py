@@ -32,7 +32,7 @@ def steps(parsed_city: ParsedCity) -> Iterator[Problem]:
             continue
         if not stated.steps:
             message = "a canary gets its requests in steps, and there is none"
-            yield app.problem(here, message, "such as steps: [10, 50]", on_key=True)
+            yield app.problem(here, message, "steps, such as [10, 50]", on_key=True)
         for index, (before, after) in enumerate(pairwise(stated.steps), 1):
             if after <= before:
                 message = f"a step of {after} % comes after one of {before} %"
