@@ -35,7 +35,7 @@ AppName = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; change nothing.")]
 Waits = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--lock-timeout",
         metavar="DURATION",
@@ -44,6 +44,7 @@ Waits = Annotated[
         help="While another run changes the city, such as the `up` that makes the steps, wait for so long.",
     ),
 ]
+# Seconds: longer than the runs of a step take.
 _WAITS = 600.0
 
 
@@ -83,7 +84,7 @@ def promote(
     dry_run: DryRun = False,
     yes: o.Yes = False,
     timeout: o.Timeout = None,
-    lock_timeout: Waits = _WAITS,
+    lock_timeout: Waits = None,
     output: o.Stream = o.StreamFormat.TEXT,
 ) -> None:
     """Give the new version all requests now, without the steps and pauses that are left.
@@ -106,7 +107,7 @@ def abort(
     dry_run: DryRun = False,
     yes: o.Yes = False,
     timeout: o.Timeout = None,
-    lock_timeout: Waits = _WAITS,
+    lock_timeout: Waits = None,
     output: o.Stream = o.StreamFormat.TEXT,
 ) -> None:
     """Give the old version all requests again. The new one is not tried again until the files change, or by retry.
@@ -135,7 +136,7 @@ def undo(
     dry_run: DryRun = False,
     yes: o.Yes = False,
     timeout: o.Timeout = None,
-    lock_timeout: Waits = _WAITS,
+    lock_timeout: Waits = None,
     output: o.Stream = o.StreamFormat.TEXT,
 ) -> None:
     """Bring back the release before this one, a few pods at a time. It serves until the files change.
@@ -158,7 +159,7 @@ def retry(
     dry_run: DryRun = False,
     yes: o.Yes = False,
     timeout: o.Timeout = None,
-    lock_timeout: Waits = _WAITS,
+    lock_timeout: Waits = None,
     output: o.Stream = o.StreamFormat.TEXT,
 ) -> None:
     """Try the version in the files again that was aborted or undone, from the first step.
@@ -177,7 +178,7 @@ def _act(
     dry_run: bool,
     yes: bool,
     timeout: float | None,
-    lock_timeout: float,
+    lock_timeout: float | None,
     to: int = 0,
 ) -> None:
     from wecityctl.cli._approval import ask, require_can_ask
@@ -201,7 +202,7 @@ def _act(
         ask("Do this?")
     else:
         note(change.text)
-    timeouts = Timeouts(run=timeout or 0.0, lock=lock_timeout)
+    timeouts = Timeouts(run=timeout or 0.0, lock=_WAITS if lock_timeout is None else lock_timeout)
     result = carry_out(lambda emit: commands.carry_out(session, change, emit, timeouts=timeouts), Presentation(output))
     raise typer.Exit(exit_code(result))
 

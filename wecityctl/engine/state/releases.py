@@ -33,6 +33,14 @@ def read_all(backend: Backend) -> dict[AppKey, AppReleases]:
     return {(item.tenant, item.app): item for item in found if item is not None}
 
 
+def keys(backend: Backend) -> tuple[AppKey, ...]:
+    """Return tenant and name of the apps that have a record."""
+    prefix = layout.releases(backend.city)
+    names = backend.states.keys(prefix.removesuffix("/")) if backend.states is not None else []
+    parts = (name.removeprefix(prefix).removesuffix(".json").split("/") for name in names)
+    return tuple((found[0], found[1]) for found in parts if len(found) == 2)
+
+
 def read(backend: Backend, tenant: str, app: str) -> AppReleases | None:
     """Return the record of one app; `None` without any. Raises as `read_all`."""
     states = backend.states

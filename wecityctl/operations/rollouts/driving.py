@@ -11,7 +11,7 @@ from wecityctl import cancellation
 from wecityctl.engine.state import releases
 from wecityctl.engine.state.engine_lock import LockedError
 from wecityctl.engine.state.releases import ReleasesChangedError
-from wecityctl.errors import AuthenticationError, CancelledError, ExitCode, WecityError
+from wecityctl.errors import AuthenticationError, CancelledError, ExitCode
 from wecityctl.model.events import Diagnostic, Progress, RunResult
 from wecityctl.model.releases import AppReleases
 from wecityctl.model.rollouts import AppKey
@@ -27,6 +27,7 @@ from wecityctl.operations.rollouts.outcomes import (
     with_failure,
 )
 from wecityctl.operations.rollouts.planning import now, planned_moves, shares_of, stacks_of
+from wecityctl.operations.rollouts.removal import without_gone
 from wecityctl.operations.rollouts.watching import image_digest, unready
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ def run_rollouts(work: StackOperation, *, only: frozenset[AppKey] | None = None)
     Returns the result of all runs together, with exit code 4 if a canary was aborted by itself. Raises what a run
     raises before it begins, and `CancelledError` for an interrupt during a pause: the rollout stays at its step.
     """
-    if not work.rollouts:
-        return work.run_stacks()
-    return work.finished(_Driver(work, only).run())
+    everything = not work.session.plan.is_part
+    result = _Driver(work, only).run() if work.rollouts else work.run_once()
+    return work.finished(without_gone(work, result) if everything else result)
 
 
 @dataclass(slots=True)
@@ -93,7 +94,6 @@ class _Driver:
                 break
             self._select(moves)
         assert self.result is not None
-        self._forget_removed()
         return with_failure(self.result) if self.aborted else self.result
 
     @staticmethod
@@ -256,18 +256,6 @@ class _Driver:
         else:
             whole = whole.selecting(self._selection) if session.plan.is_part else whole
         work.session = replace(session, plan=whole).with_shares(shares_of(moves))
-
-    def _forget_removed(self) -> None:
-        """Delete the records of apps that are gone, once everything has been done."""
-        work, result = self.work, self.result
-        if result is None or result.exit_code or work.session.plan.is_part:
-            return
-        running = {(app.tenant, app.name) for app in work.session.said.apps if app.runs}
-        try:
-            for key in releases.read_all(work.backend).keys() - running:
-                releases.forget(work.backend, *key)
-        except WecityError as error:
-            self.result = replace(result, notes=(*result.notes, f"old records of releases stay: {error.message}"))
 
     def _objects(self, move: Move) -> frozenset[str]:
         record = move.claimed or move.record
