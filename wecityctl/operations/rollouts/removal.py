@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def without_gone(work: StackOperation, result: RunResult) -> RunResult:
-    """Delete the records of apps that the files do not have any more, after an `up` of the whole city that succeeded."""
+    """Delete the records of apps that the files have no more, after an `up` of the whole city that succeeded."""
     if result.exit_code:
         return result
     running = {(app.tenant, app.name) for app in work.session.said.apps if app.runs}
