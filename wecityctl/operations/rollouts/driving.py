@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 # Seconds between two looks at a canary's pods and its record, and for how long its pods may be unready.
 _LOOK, _PATIENCE = 2.0, 10.0
 # How often a run begins again because another one has changed a record, before it gives up.
-_ATTEMPTS = 30
+_ATTEMPTS = 300
 
 
 def run_rollouts(work: StackOperation, *, only: frozenset[AppKey] | None = None) -> RunResult:
@@ -63,38 +63,25 @@ class _Driver:
     _selection: frozenset[str] = frozenset()
 
     def run(self) -> RunResult:
-        work, attempts = self.work, 0
+        """Make one run after the other until no rollout goes on; return the result of all."""
         self._require_entry()
-        self._selection = frozenset(stack.name for stack in work.session.plan.stacks)
-        moves = work.rollouts
-        self._select(moves, everything=True)
+        self._selection = frozenset(stack.name for stack in self.work.session.plan.stacks)
+        moves, attempts = self.work.rollouts, 0
         while True:
+            # The first run is of everything that the user has selected.
+            self._select(moves, everything=self.result is None)
             try:
-                claimed = self._make(moves)
-            except ReleasesChangedError:
+                goes_on = self._make(moves)
+            except (ReleasesChangedError, LockedError) as error:
                 attempts += 1
-                if attempts > _ATTEMPTS:
+                # That the city is locked at the beginning is the user's to know; later, another run has taken over.
+                if attempts > _ATTEMPTS or (self.result is None and isinstance(error, LockedError)):
                     raise
-                moves = self._plan(moves)
-                continue
-            except LockedError:
-                # Of the first run this is the user's to know; later, another run goes on with the rollout.
-                attempts += 1
-                if self.result is None or attempts > _ATTEMPTS:
-                    raise
-                time.sleep(_LOOK)
-                moves = self._plan(moves)
-                if self._is_over(moves):
-                    break
-                continue
-            if not claimed:
-                break
-            moves = self._wait(self._plan(moves))
-            if self._is_over(moves):
-                break
-            self._select(moves)
-        assert self.result is not None
-        return with_failure(self.result) if self.aborted else self.result
+                self._sleep(float("inf"))
+                goes_on = True
+            moves = self._wait(self._plan()) if goes_on and self.result is not None else self._plan()
+            if self.result is not None and (not goes_on or self._is_over(moves)):
+                return with_failure(self.result) if self.aborted else self.result
 
     @staticmethod
     def _is_over(moves: Iterable[Move]) -> bool:
@@ -171,7 +158,7 @@ class _Driver:
         record = move.first or move.record
         return image_digest(cluster, app, record.component) if cluster is not None and record is not None else ""
 
-    def _plan(self, moves: tuple[Move, ...]) -> tuple[Move, ...]:
+    def _plan(self) -> tuple[Move, ...]:
         """What comes next. The selection is that of the user, whatever the last run was reduced to."""
         work = self.work
         session = replace(work.session, plan=work.session.plan.whole.selecting(self._selection))
@@ -188,7 +175,7 @@ class _Driver:
             self._sleep(min(move.due for move in waiting))
             for move in waiting:
                 self._watch(move)
-            moves = self._plan(moves)
+            moves = self._plan()
             if self.unready and not self._is_over(moves):
                 # The pause is over, and it is not yet known whether the pods come back.
                 moves = tuple(move for move in self._watched(moves))
@@ -203,7 +190,7 @@ class _Driver:
             for move in moves:
                 if move.key in self.unready:
                     self._watch(move)
-            moves = self._plan(moves)
+            moves = self._plan()
         return moves
 
     def _sleep(self, until: float) -> None:

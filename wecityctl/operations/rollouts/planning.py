@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wecityctl.errors import WecityError
 from wecityctl.model import naming
 from wecityctl.model.releases import version_of
 from wecityctl.model.rollouts import AppKey, Share, canary_part
@@ -26,13 +27,22 @@ _ADVANCING: tuple[Operation, ...] = ("preview", "up")
 
 
 def open_current(path: Path) -> Session:
-    """Open the city at `path` as it is placed now, with the canaries that run. Raises what `open_session` raises."""
+    """Open the city at `path` as it is placed now, with the canaries that run. Raises what `open_session` raises.
+
+    Where these credentials cannot read the state, the city is that of the files: who looks at an app needs no more.
+    """
     from wecityctl.engine.state.backend import open_backend
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
 
     session = open_session(path, current_placement)
-    return session.with_shares(shares_of(planned_moves(session, open_backend(session.city), "refresh")))
+    if not any(canary_part(app) is not None for app in session.city.apps):
+        return session
+    try:
+        moves = planned_moves(session, open_backend(session.city), "refresh")
+    except (WecityError, OSError):
+        return session
+    return session.with_shares(shares_of(moves))
 
 
 def planned_moves(
