@@ -47,7 +47,7 @@ def city(home: Machine) -> CityFiles:
         "zones": [{"name": "internet", "kind": "internet"}],
         "images": {"source": "built", "architectures": ["amd64"]},
     }
-    trees = app("trees", "parks", replicas=2)
+    trees = app("trees", "parks")
     web = trees["spec"]["components"][0]
     del web["health"]
     web |= {
