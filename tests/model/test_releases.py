@@ -9,6 +9,7 @@ import pytest
 
 from tests.stacks.cities import WEB, app, city
 from wecityctl.model.city import Autoscale, Canary, Probe, Probes, Strategy
+from wecityctl.model.outputs import CanaryTarget, RouteTarget, TenantOutputs, outputs_from_json, to_json
 from wecityctl.model.releases import (
     KEPT,
     AppReleases,
@@ -80,6 +81,15 @@ def test_the_city_has_the_old_release_and_the_canary_beside_it() -> None:
     assert canary_part(found) == web
     assert declared(found) == files.apps[0]
     assert with_shares(files, {}) is files
+
+
+def test_outputs_have_a_canary_only_while_there_is_one() -> None:
+    route = RouteTarget("health", "code", "code.xc.example", "/", "health-internet", "code-web", 8080)
+    plain = TenantOutputs("health", "main", ("health-internet",), (route,))
+    assert "canary" not in to_json(plain)["routes"][0]
+    running = replace(plain, routes=(replace(route, canary=CanaryTarget("code-web-canary", 8080, 10)),))
+    for outputs in (plain, running):
+        assert outputs_from_json("tenant", json.loads(json.dumps(to_json(outputs)))) == outputs
 
 
 def test_the_quota_has_room_for_the_largest_step_and_an_update() -> None:

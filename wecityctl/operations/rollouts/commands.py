@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from wecityctl.errors import ConfigurationError, NoSuchStackError
+from wecityctl.model.registries import resolve_image
 from wecityctl.model.releases import AppReleases, Held, Release, version_of
 from wecityctl.model.rollouts import canary_part
 from wecityctl.operations.app_targets import find_app
@@ -174,6 +175,7 @@ def _undo(session: Session, app: App, record: AppReleases, title: str, to: int) 
     )
     held = None
     if said != back.version:
-        held = Held(said, current.image, "undone", f"release {back.number} was brought back", at.at)
+        image = resolve_image(part.image, session.images, "")
+        held = Held(said, image, "undone", f"release {back.number} was brought back", at.at)
     after = replace(record.released(release), held=held)
     return Change(app, record, after, f"{title}: release {back.number} ({back.image}) is brought back")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def without_gone(work: StackOperation, result: RunResult) -> RunResult:
     """Delete the records of apps that the files have no more, after an `up` of the whole city that succeeded."""
-    if result.exit_code:
+    if result.exit_code or work.options.given:
         return result
     running = {(app.tenant, app.name) for app in work.session.said.apps if app.runs}
     return _forget(work, result, lambda key: key not in running)
