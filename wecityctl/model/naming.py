@@ -119,6 +119,11 @@ def provided_service(workload: str, provided: str) -> str:
     return fit(f"{workload}-{provided}-crossing")
 
 
+def tls_secret(service: str) -> str:
+    """The name of the Secret with the certificate and key of a Service of an app."""
+    return fit(f"{service}-tls")
+
+
 def binding_secret(app: str, alias: str) -> str:
     """The name of the Secret with one binding of an app."""
     return fit(f"{app}-binding-{alias}")
