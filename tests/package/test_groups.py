@@ -38,25 +38,53 @@ def test_marked_and_by_another_python(): subprocess.run([sys.executable, "-c", I
 """
 
 
+SHARING = """
+from pathlib import Path
+import pytest
+
+ENDED = Path(__file__).with_name("ended")
+
+@pytest.fixture(scope="session")
+def plane(until_last_cluster): until_last_cluster.callback(ENDED.touch)
+
+@pytest.mark.engine
+def test_lighter(): assert ENDED.exists()
+@pytest.mark.cluster
+def test_with_it(plane): assert not ENDED.exists()
+@pytest.mark.cluster
+def test_without_it_yet(): assert not ENDED.exists()
+"""
+TOO_LIGHT = """
+@pytest.mark.engine
+def test_too_light(plane): pass
+"""
+
+
+def run(directory: Path, cases: str) -> tuple[dict[str, str], str]:
+    """How the tests of a file ended, by name, and everything that pytest printed."""
+    (directory / "test_cases.py").write_text(cases)
+    (directory / "pytest.ini").write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-rA", "--tb=line", "-p", "tests.support.groups"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "WECITY"))}
+    done = subprocess.run(
+        [*command, "-p", "no:cacheprovider", str(directory)],
+        capture_output=True, text=True, cwd=directory, env={**environment, "PYTHONPATH": str(ROOT)}, timeout=120,
+    )  # fmt: skip
+    lines = [
+        line.split(" ", 1) for line in done.stdout.splitlines() if line.startswith(("PASSED ", "FAILED ", "ERROR "))
+    ]
+    found = {rest.partition("::")[2].partition(" ")[0]: word for word, rest in lines}
+    return found, done.stdout + done.stderr
+
+
 @pytest.fixture
 def outcomes(tmp_path: Path) -> dict[str, str]:
     """How the cases ended, by test."""
     shutil.copy("/bin/true", tmp_path / "etcd")
     (tmp_path / "pulumi").write_text("#!/bin/sh\n")
     (tmp_path / "pulumi").chmod(0o755)
-    (tmp_path / "test_cases.py").write_text(CASES.format(here=str(tmp_path)))
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-rA", "--tb=line", "-p", "tests.support.groups"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "WECITY"))}
-    done = subprocess.run(
-        [*command, "-p", "no:cacheprovider", str(tmp_path)],
-        capture_output=True, text=True, cwd=tmp_path, env={**environment, "PYTHONPATH": str(ROOT)}, timeout=120,
-    )  # fmt: skip
-    lines = [
-        line.split(" ", 1) for line in done.stdout.splitlines() if line.startswith(("PASSED ", "FAILED ", "ERROR "))
-    ]
-    found = {rest.partition("::")[2].partition(" ")[0]: word for word, rest in lines}
-    assert len(found) == 9, done.stdout + done.stderr
+    found, printed = run(tmp_path, CASES.format(here=str(tmp_path)))
+    assert len(found) == 9, printed
     return found
 
 
@@ -72,3 +100,10 @@ def test_an_unmarked_test_that_starts_what_needs_a_mark_fails(outcomes: dict[str
         "test_marked": "PASSED",
         "test_marked_and_by_another_python": "PASSED",
     }
+
+
+def test_what_is_shared_ends_before_lighter_tests_begin(tmp_path: Path) -> None:
+    found, printed = run(tmp_path, SHARING)
+    assert found == dict.fromkeys(("test_with_it", "test_without_it_yet", "test_lighter"), "PASSED"), printed
+    _, printed = run(tmp_path, SHARING + TOO_LIGHT)
+    assert "::test_too_light shares what ends before it runs: mark it cluster" in printed
