@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from graphlib import CycleError
 from itertools import chain
 
 from wecityctl.errors import ConfigurationError
+from wecityctl.guesses import nearest
 from wecityctl.interconnects import Interconnects, UseInterconnect, find_interconnects
 from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
@@ -113,8 +113,8 @@ class Plan:
         parts = [part for stack in self.stacks for part in (*stack.name.split("."), stack.name)]
         # A single word of a hyphenated part also counts.
         words = {word: part for part in reversed(parts) for word in part.split("-")} | {part: part for part in parts}
-        near = get_close_matches(pattern[:100], list(words), n=1)
-        return f"did you mean {words[near[0]]!r}?" if near else ""
+        near = nearest(pattern, words)
+        return f"did you mean {words[near]!r}?" if near else ""
 
 
 def make_plan(city: City, catalogue: Catalogue, placement: Placement | None = None) -> Plan:

@@ -37,8 +37,11 @@ HARMLESS: Mapping[str, str] = {
     "replicationcontrollers/scale": "changes replicas alone",
     **{f"{kind}/status": "keeps the spec" for kind in ("daemonsets", "deployments", "replicasets", "statefulsets")},
     **{f"{kind}/scale": "changes replicas alone" for kind in ("deployments", "replicasets")},
-    **{f"{kind}/status": "keeps the spec" for kind in ("jobs", "cronjobs", "ingresses")},
+    **{f"{kind}/status": "keeps the spec" for kind in ("jobs", "cronjobs", "ingresses", "persistentvolumeclaims")},
 }
+
+
+KINDS = "pod,deployment,service,persistentvolumeclaim"
 
 
 def test_every_subresource_of_what_is_judged_is_known(city: ControlPlane) -> None:
@@ -112,7 +115,13 @@ def test_what_other_subresources_are_sent_leave_alone(city: ControlPlane) -> Non
             "template": {"metadata": {"labels": labels}, "spec": pod["spec"]},
         },
     }
-    items = json.dumps({"apiVersion": "v1", "kind": "List", "items": [pod, deployment]})
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "apart", "namespace": SPACE},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    items = json.dumps({"apiVersion": "v1", "kind": "List", "items": [pod, deployment, claim]})
     city.kubectl("create", "-f", "-", stdin=items)
     container = {**pod["spec"]["containers"][0], "image": "evil.example/x:1", "securityContext": {"privileged": True}}
     bad = {"hostNetwork": True, "containers": [container]}
@@ -120,12 +129,12 @@ def test_what_other_subresources_are_sent_leave_alone(city: ControlPlane) -> Non
     city.kubectl("create", "service", "clusterip", "apart", "--tcp=80", "-n", SPACE)
 
     def specs() -> list[Any]:
-        found = json.loads(city.kubectl("get", "pod,deployment,service", "-n", SPACE, "-o", "json"))["items"]
+        found = json.loads(city.kubectl("get", KINDS, "-n", SPACE, "-o", "json"))["items"]
         specs = [item["spec"] for item in found if item["metadata"]["name"] == "apart"]
         return [spec.get("template", spec) for spec in specs]
 
     before = specs()
-    assert len(before) == 3
+    assert len(before) == 4
     try:
         for kind, part, sent in (
             ("pod", "status", {"spec": bad}),
@@ -133,9 +142,12 @@ def test_what_other_subresources_are_sent_leave_alone(city: ControlPlane) -> Non
             ("deployment", "status", {"spec": {"template": {"spec": bad}}}),
             ("deployment", "scale", {"spec": {"template": {"spec": bad}}}),
             ("service", "status", service),
+            ("persistentvolumeclaim", "status", {"spec": {"volumeName": "foreign"}}),
         ):
             sending = ("patch", kind, "apart", "-n", SPACE, f"--subresource={part}", "--type=merge", "-p")
             attempt(city, *sending, json.dumps(sent), who=OPERATOR)
             assert specs() == before, (kind, part)
     finally:
-        city.kubectl("delete", "pod,deployment,service", "apart", "-n", SPACE, "--force", "--grace-period=0")
+        freed = json.dumps({"metadata": {"finalizers": None}})  # no controller is here that would take it off
+        city.kubectl("patch", "persistentvolumeclaim", "apart", "-n", SPACE, "--type=merge", "-p", freed)
+        city.kubectl("delete", KINDS, "apart", "-n", SPACE, "--force", "--grace-period=0")

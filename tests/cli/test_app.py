@@ -166,6 +166,22 @@ def test_an_app_that_was_deployed_before_its_records_goes_on(city: Path) -> None
     assert sorted(found) == ["is deployed without a recorded review", "was never published with a record"]
 
 
+def test_a_renamed_app_is_recorded_under_its_name_in_the_files(city: Path) -> None:
+    moved = "moved: [{from: app/health-code, to: app/health-pass}]"
+    replaced(city, "metadata: {name: health-code,", "metadata: {name: health-pass,")
+    replaced(
+        city, "metadata: {name: health-commission}\nspec:", f"metadata: {{name: health-commission}}\nspec:\n  {moved}"
+    )
+    name = "health-commission/health-pass"
+    assert act(city, "submit", ALICE, name=name)["app"] == name
+    assert act(city, "review", BOB, name=name)["stage"] == "reviewed"
+    assert (city / "health-commission.health-pass.lifecycle.yaml").is_file()
+    assert act(city, "publish", BOB, name=name)["stage"] == "published"
+    shown = wecityctl("app", "show", city, name)
+    assert shown.stdout.startswith(f"{name}: published"), shown.stdout + shown.stderr
+    assert policy(city) == (0, [])
+
+
 def test_a_city_in_one_file_keeps_the_records_in_it(city: Path, tmp_path: Path) -> None:
     whole = tmp_path / "whole.yaml"
     whole.write_text("---\n".join(file.read_text() for file in sorted(city.glob("*.yaml"))).rstrip("\n"))

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+import shutil
 import socket
 import ssl
 import subprocess
@@ -70,6 +71,7 @@ class ControlPlane:
     kubeconfig: Path
     port: int
     etcd_port: int
+    peer_port: int
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     commands: dict[str, list[str]] = field(default_factory=dict)
 
@@ -180,10 +182,8 @@ class ControlPlane:
 @contextlib.contextmanager
 def control_plane(directory: Path, *, controllers: bool = False) -> Iterator[ControlPlane]:
     """A control plane in `directory`, ready to be used; with `controllers` also what makes workloads live."""
-    plane = _prepare(directory)
+    plane = _serving(directory)
     try:
-        _start_server(plane)
-        plane.wait_until_ready()
         if controllers:
             plane.start_controllers()
         yield plane
@@ -191,11 +191,27 @@ def control_plane(directory: Path, *, controllers: bool = False) -> Iterator[Con
         plane.close()
 
 
+def _serving(directory: Path) -> ControlPlane:
+    """A control plane that serves. Another process may take one of its ports before it does: then on other ports."""
+    for _ in range(5):
+        plane = _prepare(directory)
+        try:
+            _start_server(plane)
+            plane.wait_until_ready()
+            return plane
+        except BaseException as error:
+            plane.close()
+            if "address already in use" not in str(error):
+                raise
+            shutil.rmtree(directory)
+    raise RuntimeError("five times, another process took a port that had been free")
+
+
 def _prepare(directory: Path) -> ControlPlane:
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     authority = Authority()
     admin = authority.client("admin", ["system:masters"])
-    port, etcd_port = free_ports(2)
+    port, etcd_port, peer_port = free_ports(3)
     server = f"https://127.0.0.1:{port}"
     serving = authority.server(["localhost", "kubernetes.default.svc"])
     accounts = make_key()
@@ -214,7 +230,7 @@ def _prepare(directory: Path) -> ControlPlane:
     kubeconfig = directory / "kubeconfig"
     kubeconfig.write_text(json.dumps(make_kubeconfig(server, authority.cert, _certificate_user(admin)), indent=1))
     kubeconfig.chmod(0o600)
-    return ControlPlane(directory, server, authority, admin, "plain-token", kubeconfig, port, etcd_port)
+    return ControlPlane(directory, server, authority, admin, "plain-token", kubeconfig, port, etcd_port, peer_port)
 
 
 def make_kubeconfig(server: str, ca: bytes | None, user: dict[str, object]) -> dict[str, object]:
@@ -241,16 +257,15 @@ def _certificate_user(pair: Pair) -> dict[str, object]:
 
 def _start_server(plane: ControlPlane) -> None:
     here = plane.directory
-    (peer,) = free_ports(1)
     etcd = f"http://127.0.0.1:{plane.etcd_port}"
     plane.run(
         "etcd",
         f"--data-dir={here / 'etcd'}",
         f"--listen-client-urls={etcd}",
         f"--advertise-client-urls={etcd}",
-        f"--listen-peer-urls=http://127.0.0.1:{peer}",
-        f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}",
-        f"--initial-cluster=default=http://127.0.0.1:{peer}",
+        f"--listen-peer-urls=http://127.0.0.1:{plane.peer_port}",
+        f"--initial-advertise-peer-urls=http://127.0.0.1:{plane.peer_port}",
+        f"--initial-cluster=default=http://127.0.0.1:{plane.peer_port}",
         "--unsafe-no-fsync",
         "--log-level=error",
     )

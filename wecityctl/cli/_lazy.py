@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +19,7 @@ from typer.core import TyperGroup
 
 from wecityctl.cli._environment import CITY_METAVAR, environment_option
 from wecityctl.errors import CancelledError
+from wecityctl.guesses import nearest
 
 _COMPLETION_OPTIONS = ("install_completion", "show_completion")
 
@@ -81,8 +81,8 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, names = args[0], self.list_commands(ctx)
         if name not in names and not name.startswith("-") and not ctx.resilient_parsing:
-            near = get_close_matches(name, names, n=1)
-            hint = self.hints.get(name) or (f"Did you mean {near[0]!r}?" if near else "")
+            near = nearest(name, names)
+            hint = self.hints.get(name) or (f"Did you mean {near!r}?" if near else "")
             ctx.fail(f"No such command {name!r}. {hint}".rstrip())
         return super().resolve_command(ctx, args)
 

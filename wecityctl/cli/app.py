@@ -150,7 +150,7 @@ def show(path: CityPath = HERE, *, name: AppName, output: OutputOption = Output.
     if output is Output.JSON:
         say_json({**_state_json(state), "records": [asdict(item) for item in state.lifecycle.records]})
         return
-    say(f"{state.app.tenant}/{state.app.name}: {state.app.stage}\nits file now: {state.digest}")
+    say(f"{state.app.tenant}/{state.app.called}: {state.app.stage}\nits file now: {state.digest}")
     if not state.lifecycle.records:
         say("nothing is recorded")
     for record in state.lifecycle.records:
@@ -173,14 +173,14 @@ def list_(path: CityPath = HERE, output: OutputOption = Output.TEXT) -> None:
         last = state.lifecycle.records[-1] if state.lifecycle.records else None
         recorded = f"{last.action} by {last.by} at {last.at}" if last is not None else "nothing is recorded"
         changed = "" if last is None or state.is_recorded else "; changed since its last review"
-        say(f"{state.app.tenant}/{state.app.name}: {state.app.stage}: {recorded}{changed}")
+        say(f"{state.app.tenant}/{state.app.called}: {state.app.stage}: {recorded}{changed}")
 
 
 def _act(path: Path, action: Action, output: Output, *, dry_run: bool, **given: Any) -> None:
     from wecityctl.operations.lifecycle import ActionOptions, act
 
     change = act(path, action, ActionOptions(dry_run=dry_run, **given))
-    name = f"{change.app.tenant}/{change.app.name}"
+    name = f"{change.app.tenant}/{change.app.called}"
     if output is Output.JSON:
         files = sorted(map(str, change.texts))
         record = asdict(change.record)
@@ -198,7 +198,7 @@ def _act(path: Path, action: Action, output: Output, *, dry_run: bool, **given: 
 
 def _state_json(state: AppState) -> dict[str, Any]:
     return {
-        "app": f"{state.app.tenant}/{state.app.name}",
+        "app": f"{state.app.tenant}/{state.app.called}",
         "stage": state.app.stage,
         "digest": state.digest,
         "as_recorded": state.is_recorded,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Annotated
 
 import typer
 
 from wecityctl.cli._common import EPILOG, Output, OutputOption, console, say, say_json
 from wecityctl.errors import ConfigurationError
+from wecityctl.guesses import nearest
 
 SUMMARY = "List the capabilities that platforms can have."
 ORDER = 150
@@ -62,11 +62,11 @@ def show(
 
     kinds = load_catalogue()
     if name not in kinds:
-        near = get_close_matches(name[:100], list(kinds), n=1)
+        near = nearest(name, kinds)
         raise ConfigurationError(
             f"there is no capability type {name!r}",
             details="types: " + ", ".join(sorted(kinds)),
-            resolution=f"did you mean {near[0]!r}?" if near else "install the partner's package that brings it",
+            resolution=f"did you mean {near!r}?" if near else "install the partner's package that brings it",
         )
     if output is Output.JSON:
         say_json({"type": type_json(kinds[name])})

@@ -150,7 +150,7 @@ def report(
 
 def _no_rule(name: str, names: list[str]) -> Exception:
     from wecityctl.errors import ConfigurationError
-    from wecityctl.spec.fields import nearest
+    from wecityctl.guesses import nearest
 
     near = nearest(name, names)
     return ConfigurationError(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import difflib
 import json
 import os
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from wecityctl.errors import AuthenticationError, ConfigurationError
+from wecityctl.guesses import nearest
 from wecityctl.kube.kubeconfig import Entry, Kubeconfig, parse, read, read_all
 from wecityctl.kube.proxies import proxy_from_environment
 
@@ -119,11 +119,11 @@ def _select(config: Kubeconfig, context: str | None, env: Mapping[str, str]) -> 
         )
     chosen = config.contexts.get(name)
     if chosen is None:
-        near = difflib.get_close_matches(name, known, n=1)
+        near = nearest(name, known)
         raise ConfigurationError(
             f"{where}: there is no context {name!r}",
             details=f"contexts: {', '.join(known) or 'none'}",
-            resolution=f"did you mean {near[0]!r}?" if near else "",
+            resolution=f"did you mean {near!r}?" if near else "",
         )
     cluster_name, user_name = _text(chosen, "cluster", "context"), _text(chosen, "user", "context")
     cluster = config.clusters.get(cluster_name)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 
 from wecityctl.errors import ConfigurationError
+from wecityctl.guesses import nearest
 from wecityctl.local import controlplane, drivers, kubeconfig, ports, store
 from wecityctl.local.api import Api
 from wecityctl.local.controlplane import APISERVER, LOOPBACK, SIMULATED_NETWORK
@@ -58,12 +58,12 @@ def load(name: str, report: Report) -> Cloud:
     state = place.load()
     if state is None:
         known = store.names()
-        near = get_close_matches(name[:100], known, n=1)
+        near = nearest(name, known)
         start = f"to make it: wecityctl local start --name {name}"
         raise ConfigurationError(
             f"there is no embedded cloud called {name!r}",
             details=f"there are: {', '.join(known)}" if known else "there is none yet",
-            resolution=f"did you mean {near[0]!r}? If not, {start}" if near else start,
+            resolution=f"did you mean {near!r}? If not, {start}" if near else start,
         )
     driver = None if state.spec.simulated else drivers.node_driver()
     return _cloud(place, state, _network(driver, state, ()), driver, report, last_run(place))

@@ -6,7 +6,6 @@ This module only reads recipes. Versions of packages are in locks (`lock`); `bui
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from wecityctl.errors import ConfigurationError
+from wecityctl.guesses import nearest
 
 RECIPE_FILE = "image.yaml"
 LOCK_FILE = "lock.json"
@@ -323,11 +323,11 @@ def find(recipes: tuple[Recipe, ...], name: str) -> Recipe:
         if recipe.name == name:
             return recipe
     known = [recipe.name for recipe in recipes]
-    near = get_close_matches(name[:100], known, n=1)
+    near = nearest(name, known)
     raise ConfigurationError(
         f"there is no image called {name!r}",
         details="there are: " + ", ".join(known),
-        resolution=f"did you mean {near[0]!r}?" if near else "`wecityctl images list` shows them",
+        resolution=f"did you mean {near!r}?" if near else "`wecityctl images list` shows them",
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from wecityctl.errors import AuthenticationError, ConfigurationError, NoSuchStackError
+from wecityctl.guesses import nearest
 from wecityctl.model.naming import (
     COMPONENT_LABEL,
     NAME_LABEL,
@@ -69,11 +69,12 @@ def find_app(city: City, name: str) -> App:
         owners = " or ".join(f"{item.tenant}/{item.called}" for item in found)
         raise ConfigurationError(f"several tenants have an app {short!r}", resolution=f"say {owners}")
     known = [f"{item.tenant}/{item.called}" for item in city.apps]
-    near = [*_close(name, known), *_of_name(city, _close(short, [item.called for item in city.apps]))]
+    called = {item.called: full for item, full in zip(city.apps, known, strict=True)}
+    near = nearest(name, known) or called.get(nearest(short, called), "")
     raise ConfigurationError(
         f"there is no app {name!r}",
         details=f"apps: {', '.join(known) or 'none'}",
-        resolution=f"did you mean {near[0]!r}?" if near else "",
+        resolution=f"did you mean {near!r}?" if near else "",
     )
 
 
@@ -112,11 +113,11 @@ def find_component(app: App, name: str) -> Component:
         if component.name == name:
             return component
     known = [item.name for item in app.components]
-    near = _close(name, known)
+    near = nearest(name, known)
     raise ConfigurationError(
         f"{app.tenant}/{app.called} has no component {name!r}",
         details=f"components: {', '.join(known) or 'none'}",
-        resolution=f"did you mean {near[0]!r}?" if near else "",
+        resolution=f"did you mean {near!r}?" if near else "",
     )
 
 
@@ -126,20 +127,12 @@ def find_pod(pods: Sequence[dict[str, Any]], name: str, title: str) -> dict[str,
     for pod in pods:
         if pod["metadata"]["name"] == name:
             return pod
-    near = _close(name, known)
+    near = nearest(name, known)
     raise ConfigurationError(
         f"{title} has no pod {name!r}",
         details=f"pods: {', '.join(known) or 'none'}",
-        resolution=f"did you mean {near[0]!r}?" if near else "",
+        resolution=f"did you mean {near!r}?" if near else "",
     )
-
-
-def _close(name: str, known: Sequence[str]) -> list[str]:
-    return get_close_matches(name, known, n=1)
-
-
-def _of_name(city: City, names: Iterable[str]) -> Iterator[str]:
-    return (f"{item.tenant}/{item.called}" for name in names for item in city.apps if item.called == name)
 
 
 def cluster_of(session: Session, app: App, *, pods: str = "") -> Cluster:

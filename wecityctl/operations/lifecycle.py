@@ -166,7 +166,7 @@ def _state(city: City, app: App) -> AppState:
 
 def _check_order(state: AppState, record: Record) -> None:
     """Raise the error that tells why the action cannot be taken now."""
-    name, lifecycle = f"{state.app.tenant}/{state.app.name}", state.lifecycle
+    name, lifecycle = f"{state.app.tenant}/{state.app.called}", state.lifecycle
     stage = lifecycle.records[-1].stage if lifecycle.records else state.app.stage
     faults = tuple(faults_of(lifecycle, stage, record))
     if stage != state.app.stage and "not-first" not in faults:
@@ -300,10 +300,10 @@ def _texts(loaded: LoadedCity, path: Path, state: AppState, record: Record) -> M
         file = files[last.file]
         found[file.path] = with_record(text_of(file), last, record)
     elif path.is_dir():
-        records = home.path.with_name(f"{app.tenant}.{app.name}.lifecycle.yaml")
-        found[records] = new_document(app.tenant, app.name, record)
+        records = home.path.with_name(f"{app.tenant}.{app.called}.lifecycle.yaml")
+        found[records] = new_document(app.tenant, app.called, record)
     else:
-        found[home.path] = with_document(text_of(home), new_document(app.tenant, app.name, record))
+        found[home.path] = with_document(text_of(home), new_document(app.tenant, app.called, record))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wecityctl.errors import ConfigurationError
-from wecityctl.spec.fields import nearest
+from wecityctl.guesses import nearest
 
 
 def no_such(kind: str, name: str, known: Sequence[str], otherwise: str = "") -> ConfigurationError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from wecityctl.errors import (
@@ -17,6 +16,7 @@ from wecityctl.errors import (
     WecityError,
 )
 from wecityctl.event_loops import run_async
+from wecityctl.guesses import nearest
 from wecityctl.model import naming
 from wecityctl.operations.app_access import who
 from wecityctl.operations.app_runs import STARTED_BY, JobRun, is_of, is_over, runs_of
@@ -92,12 +92,12 @@ def find_job(session: Session, name: str) -> Target:
     if target.component is not None and target.component.is_job:
         return target
     names = [item.name for item in jobs]
-    near = get_close_matches(target.component.name, names, n=1) if target.component is not None else names[:1]
+    near = nearest(target.component.name, names) if target.component is not None else "".join(names[:1])
     what = "is no job: it runs all the time" if target.component is not None else "has several jobs"
     raise ConfigurationError(
         f"{target.title} {what if names or target.component is not None else 'has no job'}",
         details=f"jobs: {', '.join(names) or 'none'}",
-        resolution=f"say {target.app.called}/{near[0]}" if near else "",
+        resolution=f"say {target.app.called}/{near}" if near else "",
     )
 
 

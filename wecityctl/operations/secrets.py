@@ -45,7 +45,7 @@ def secret_key(session: Session, name: str) -> str:
     if _NAME.fullmatch(bare) and (bare != name or bare in session.city.images.credentials.values()):
         return f"{REGISTRY_KEYS}{bare}"
     tenant, _, short = name.removeprefix(TENANT_KEYS).partition("/")
-    from wecityctl.spec.fields import nearest
+    from wecityctl.guesses import nearest
 
     known = [item.name for item in session.city.tenants]
     near = nearest(tenant, known)
@@ -88,7 +88,7 @@ def set_secret(session: Session, key: str, value: str) -> SecretSet:
     """
     from wecityctl.engine.run import edit_secrets
     from wecityctl.engine.state.backend import open_backend
-    from wecityctl.spec.fields import nearest
+    from wecityctl.guesses import nearest
 
     if key.startswith(REGISTRY_KEYS) and not is_credential(value):
         raise ConfigurationError(

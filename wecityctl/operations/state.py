@@ -18,8 +18,8 @@ from wecityctl.engine.state.backend import Backend, open_backend
 from wecityctl.engine.state.maintenance import Copy, Health, Mending, states_of
 from wecityctl.engine.state.move import Move, move, planned, undo
 from wecityctl.errors import ConfigurationError
+from wecityctl.guesses import nearest
 from wecityctl.session import open_session
-from wecityctl.spec.fields import nearest
 
 __all__ = [
     "Backend",

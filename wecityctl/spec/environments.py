@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wecityctl.errors import ConfigurationError, InvalidCityError, Problem
+from wecityctl.guesses import nearest
 from wecityctl.model.environments import PRODUCTION, is_environment_name
-from wecityctl.spec.fields import nearest
 from wecityctl.spec.files import SourceFile, find_environments, find_files, printable, read_text
 from wecityctl.spec.nodes import Document, Map, PathItem, SourceLocation, format_path
 from wecityctl.spec.overlay import Added, overlaid

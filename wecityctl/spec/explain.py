@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from wecityctl.errors import ConfigurationError
-from wecityctl.spec.fields import FieldDoc, fields_of, nearest, walk
+from wecityctl.guesses import nearest
+from wecityctl.spec.fields import FieldDoc, fields_of, walk
 from wecityctl.spec.renamed_fields import RENAMED
 from wecityctl.spec.schema import KINDS
 from wecityctl.spec.schema.base import Schema

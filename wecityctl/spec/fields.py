@@ -5,7 +5,6 @@ from __future__ import annotations
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -85,17 +84,6 @@ def find_field(shape: type[BaseModel], path: Sequence[PathItem]) -> FieldDoc | N
 def one_of(names: Sequence[str]) -> str:
     """`names` as it is written after "expected"."""
     return names[0] if len(names) == 1 else "one of " + ", ".join(names)
-
-
-def nearest(word: str, names: Sequence[str]) -> str:
-    """The name most similar to `word`; empty if none is similar."""
-    folded = {name.lower(): name for name in names}
-    # A whole part of a name is preferred: `extranet` means `government-extranet`, although `internet` is more similar.
-    whole = [name for name in names if word.lower() in name.lower().split("-")]
-    if len(whole) == 1:
-        return whole[0]
-    matches = get_close_matches(word.lower()[:100], list(folded), n=1, cutoff=0.6)
-    return folded[matches[0]] if matches else ""
 
 
 def walk(shape: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from wecityctl.errors import InvalidCityError, Problem
+from wecityctl.guesses import nearest
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, City, KubernetesManifest
 from wecityctl.model.environments import chosen_environment
@@ -24,7 +25,7 @@ from wecityctl.spec.environments import (
     read_environments,
     value_at,
 )
-from wecityctl.spec.fields import fields_of, find_field, nearest
+from wecityctl.spec.fields import fields_of, find_field
 from wecityctl.spec.files import SourceFile, printable
 from wecityctl.spec.loaded import LoadedCity, Positions
 from wecityctl.spec.manifest_files import Attached, named_files, plain, separate

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 from wecityctl.errors import Problem
-from wecityctl.spec.fields import FieldDoc, fields_of, find_field, nearest
+from wecityctl.guesses import nearest
+from wecityctl.spec.fields import FieldDoc, fields_of, find_field
 from wecityctl.spec.nodes import Document, Map, Mark, PathItem, Seq, format_path, shorten
 from wecityctl.spec.schema import KINDS
 from wecityctl.spec.schema.city import Expected

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wecityctl.errors import ConfigurationError
+from wecityctl.guesses import nearest
 from wecityctl.spec.differences import differences
 from wecityctl.spec.environments import EnvironmentRead, Environments, read_environments, read_files, value_at
-from wecityctl.spec.fields import nearest
 from wecityctl.spec.files import SourceFile, read_text
 from wecityctl.spec.insertion import CannotWriteError, with_document, with_field, with_item, with_scalar
 from wecityctl.spec.nodes import Document, Map, Mark, Seq, SourceLocation

@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from wecityctl.errors import Problem
+from wecityctl.guesses import nearest
 from wecityctl.spec import foreign
-from wecityctl.spec.fields import fields_of, find_field, nearest, one_of
+from wecityctl.spec.fields import fields_of, find_field, one_of
 from wecityctl.spec.lookalikes import find_lookalike
 from wecityctl.spec.nodes import Document, Map, PathItem, Seq, SignedInt, Unquoted, format_path, shorten
 from wecityctl.spec.renamed_fields import RENAMED

@@ -6,11 +6,11 @@ The versions are also in the go.mod files under toolchain/modules; a test compar
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from types import MappingProxyType
 
 from wecityctl.errors import ConfigurationError
+from wecityctl.guesses import nearest
 from wecityctl.model.vendors import vendors
 from wecityctl.toolchain.model import Artifact, Binary, CBuild, Part, Platform, SystemPart, VersionRange
 
@@ -261,11 +261,11 @@ class Catalogue:
         for part in everything:
             if part.name == name:
                 return part
-        near = get_close_matches(name[:100], self.names(), n=1)
+        near = nearest(name, self.names())
         raise ConfigurationError(
             f"there is no part called {name!r}",
             details="there are: " + ", ".join(self.names()),
-            resolution=f"did you mean {near[0]!r}?" if near else "`wecityctl engine status` shows them",
+            resolution=f"did you mean {near!r}?" if near else "`wecityctl engine status` shows them",
         )
 
     def owner(self, binary: str) -> Part | SystemPart:

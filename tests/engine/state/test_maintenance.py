@@ -280,3 +280,13 @@ def test_what_was_put_aside_is_kept_as_often_as_updates_are(tmp_path: Path) -> N
     assert sorted(path.name for path in (files.root / layout.ASIDE).iterdir()) == sorted(
         [*(name for name in names if name[7] in "23"), f"20261120T000000.000000Z.{stack}x.json"]
     )
+
+
+def test_pulumi_s_attributes_of_the_state_before_do_not_stay(files: FileStore) -> None:
+    """A plain `pulumi` that is killed leaves half of them, and then reads no state that lies beside."""
+    place = place_of(files)
+    attributes = place.with_name(f"{place.name}.attrs")
+    attributes.write_bytes(b'{"user.')
+    files.put(layout.state(ENTRY), place.read_bytes())
+    assert place.is_file()
+    assert not attributes.exists()

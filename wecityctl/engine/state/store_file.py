@@ -13,7 +13,7 @@ from wecityctl.engine.state.store import StateStore
 from wecityctl.errors import AuthenticationError, DeploymentError, WecityError
 from wecityctl.journal.file import FileLines
 from wecityctl.model.fileurl import file_url
-from wecityctl.objects.directory import turn_to_replace
+from wecityctl.objects.directory import ATTRIBUTES, turn_to_replace
 from wecityctl.objects.model import check_key
 from wecityctl.paths import private_dir, write_private
 
@@ -62,6 +62,8 @@ class FileStore(StateStore):
         try:
             # Follow a symbolic link, so that a state that the user keeps elsewhere stays there.
             write_private(path.resolve() if path.is_symlink() else path, data)
+            # Pulumi's attributes of the file before. If they are damaged, Pulumi can no longer read the file.
+            path.with_name(f"{path.name}{ATTRIBUTES}").unlink(missing_ok=True)
         except OSError as error:
             raise disk_error(error, path) from error
 
@@ -90,7 +92,7 @@ class FileStore(StateStore):
     def delete(self, key: str) -> None:
         """See `StateStore.delete`."""
         path = self._path(key)
-        for each in (path, path.with_name(f"{path.name}.attrs")):
+        for each in (path, path.with_name(f"{path.name}{ATTRIBUTES}")):
             with suppress(NotADirectoryError):
                 each.unlink(missing_ok=True)
 

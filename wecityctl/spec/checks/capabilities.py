@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from wecityctl.errors import Problem
+from wecityctl.guesses import nearest
 from wecityctl.model.city import Platform
 from wecityctl.model.requirements import candidates, find_cycle, is_ambiguous
 from wecityctl.model.requirements import requirements as graph_of
 from wecityctl.spec.checks.check import Check
-from wecityctl.spec.fields import nearest, one_of
+from wecityctl.spec.fields import one_of
 from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
 

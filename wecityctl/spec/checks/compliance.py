@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.errors import Problem
+from wecityctl.guesses import nearest
 from wecityctl.spec.checks.check import Check
-from wecityctl.spec.fields import nearest, one_of
+from wecityctl.spec.fields import one_of
 from wecityctl.spec.parsed_city import ParsedCity
 
 _RESIDENT = ("L3", "L4")

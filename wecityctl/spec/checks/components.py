@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.errors import Problem
+from wecityctl.guesses import nearest
 from wecityctl.model import provided
 from wecityctl.model.binding_values import Invalid, Reference, entries_of, parts
 from wecityctl.model.city import App, AppUse, Component, Probe, Use
 from wecityctl.model.service_tls import speaks_tls
 from wecityctl.spec.checks.check import Check
-from wecityctl.spec.fields import nearest, one_of
+from wecityctl.spec.fields import one_of
 from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.errors import Problem
+from wecityctl.guesses import nearest
 from wecityctl.model.images import BUILT_HOST
 from wecityctl.model.variables import own_variables, secret_variable
 from wecityctl.paths import recipe_names
 from wecityctl.spec.checks.check import Check
-from wecityctl.spec.fields import nearest, one_of
+from wecityctl.spec.fields import one_of
 from wecityctl.spec.parsed_city import ParsedCity
 
 _CATALOGUE = "catalogue:"

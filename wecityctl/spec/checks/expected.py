@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 
 from wecityctl.errors import Problem
+from wecityctl.guesses import nearest
 from wecityctl.model.kinds import LOOKED_FOR, gives_or_opens, groups_of
 from wecityctl.model.patterns import is_broad
 from wecityctl.spec.checks.check import Check
@@ -22,11 +22,8 @@ def kinds_and_names(parsed_city: ParsedCity) -> Iterator[Problem]:
         for index, item in enumerate(cloud.value.expected):
             path = ("spec", "expected", index)
             if item.kind not in kinds:
-                near = get_close_matches(item.kind, kinds, 1) or [
-                    kind for kind in kinds if kind.lower() == item.kind.lower()
-                ]
                 message = f"objects of kind {item.kind!r} are not looked for"
-                yield cloud.problem((*path, "kind"), message, "a kind that is", near[0] if near else "")
+                yield cloud.problem((*path, "kind"), message, "a kind that is", nearest(item.kind, kinds))
             elif (item.group, item.kind) not in LOOKED_FOR:
                 groups = groups_of(item.kind)
                 message = f"no {item.kind} is looked for in the API group {item.group!r}"

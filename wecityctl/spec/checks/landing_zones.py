@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.errors import Problem
+from wecityctl.guesses import nearest
 from wecityctl.model.addresses import QUARTERS, has_zonal_subnets, is_no_access_list
 from wecityctl.model.city import City, Cloud
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.model.vendors import Limits
 from wecityctl.spec.checks.check import Check
-from wecityctl.spec.fields import nearest, one_of
+from wecityctl.spec.fields import one_of
 from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
 

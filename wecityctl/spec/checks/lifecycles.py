@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from wecityctl.errors import Problem
+from wecityctl.guesses import nearest
 from wecityctl.model.lifecycle import STAGES_BEFORE, Fault, Lifecycle, Record, Stage, faults_of, stage_after
 from wecityctl.spec.checks.check import Check
-from wecityctl.spec.fields import nearest
 from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
 

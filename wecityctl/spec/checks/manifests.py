@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wecityctl.errors import Problem
+from wecityctl.guesses import nearest
 from wecityctl.model import naming
 from wecityctl.model.city import App
 from wecityctl.model.images import BUILT_HOST
@@ -19,7 +20,7 @@ from wecityctl.model.manifests import ARCHITECTURE_LABEL, KINDS, own_secrets
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.paths import recipe_names
 from wecityctl.spec.checks.check import Check
-from wecityctl.spec.fields import nearest, one_of
+from wecityctl.spec.fields import one_of
 from wecityctl.spec.manifest_files import is_number
 from wecityctl.spec.nodes import Document, Map, PathItem, Seq, Unquoted, shorten
 from wecityctl.spec.parsed_city import ParsedCity, SourcedManifest

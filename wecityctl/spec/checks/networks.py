@@ -7,12 +7,13 @@ from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 from itertools import combinations
 
 from wecityctl.errors import Problem
+from wecityctl.guesses import nearest
 from wecityctl.model.addresses import PRIVATE, SMALLEST_SUBNET, NoSpaceError, pod_ranges, subnet_ranges
 from wecityctl.model.city import Cloud
 from wecityctl.model.reserved import reserved_on
 from wecityctl.spec.checks.check import Check
 from wecityctl.spec.checks.landing_zones import limits_of
-from wecityctl.spec.fields import nearest, one_of
+from wecityctl.spec.fields import one_of
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
 _NETWORK = ("spec", "network")

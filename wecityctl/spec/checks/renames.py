@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from wecityctl.errors import Problem
+from wecityctl.guesses import nearest
 from wecityctl.spec.checks.check import Check
-from wecityctl.spec.fields import nearest
 from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity
 

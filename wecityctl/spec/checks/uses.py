@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.errors import Problem
+from wecityctl.guesses import nearest
 from wecityctl.model.city import Use
 from wecityctl.spec.checks.check import Check
-from wecityctl.spec.fields import nearest, one_of
+from wecityctl.spec.fields import one_of
 from wecityctl.spec.parsed_city import ParsedCity
 
 # Fields of a use that are limits: the name in the file, and in the model. `storage` is not listed: it is older than

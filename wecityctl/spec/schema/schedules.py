@@ -6,8 +6,8 @@ import re
 import zoneinfo
 from functools import cache
 
+from wecityctl.guesses import nearest
 from wecityctl.model.quantity import DURATION, parse_duration
-from wecityctl.spec.fields import nearest
 from wecityctl.spec.nodes import shorten
 from wecityctl.spec.schema.refuse import checked, refuse
 
