@@ -27,6 +27,8 @@ _CONTROL_PLANES = {"api_server", "cluster"}
 # Fixtures that what a worker's tests share is started in, by the lightest mark of the tests that may use it.
 _SHARED = {"node": "until_last_node", "cluster": "until_last_cluster"}
 _RUNNING = pytest.StashKey[dict[str, contextlib.ExitStack]]()
+# The weight of the heaviest test in a test's group: groups begin in this order, and a worker runs each whole.
+_GROUP_WEIGHT = pytest.StashKey[int]()
 
 
 def marks_of(item: pytest.Item) -> list[str]:
@@ -62,16 +64,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Raises `pytest.UsageError` for a test with a lighter mark than what it shares.
     """
     sharing = set()
+    groups: dict[str, list[pytest.Item]] = {}
     for item in items:
         file = item.nodeid.partition("::")[0]
         group = "node" if "node" in marks_of(item) else "landing" if file.startswith("tests/landing/") else file
         item.add_marker(pytest.mark.xdist_group(group))
+        groups.setdefault(group, []).append(item)
         for mark, fixture in _SHARED.items():
             if fixture in getattr(item, "fixturenames", ()):
                 sharing.add((mark, file))
                 # An unmarked one is told so when it runs.
                 if MARKS.index(mark) < weight(item) < len(MARKS):
                     raise pytest.UsageError(f"{item.nodeid} shares what ends before it runs: mark it {mark}")
+    for members in groups.values():
+        heaviest = min(map(weight, members))
+        for item in members:
+            item.stash[_GROUP_WEIGHT] = heaviest
     items.sort(
         key=lambda item: (weight(item), (next(iter(marks_of(item)), ""), item.nodeid.partition("::")[0]) in sharing)
     )
@@ -109,11 +117,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """End what only heavier tests than the next one may use: an idle control plane takes a twentieth of a core."""
+    """End what only heavier groups than the next test's may use: an idle control plane takes a twentieth of a core."""
     result = yield
     if nextitem is not None:
         for mark, running in item.config.stash[_RUNNING].items():
-            if weight(nextitem) > MARKS.index(mark):
+            if nextitem.stash[_GROUP_WEIGHT] > MARKS.index(mark):
                 running.close()
     return result
 
