@@ -109,7 +109,7 @@ def test_the_page_about_it_is_true(home: Machine, city: CityFiles) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         assert done.returncode == 0, f"{step.command}\n{done.stdout}"
