@@ -188,7 +188,7 @@ def _leaves(route: RouteTarget) -> Manifest:
     if route.external_host:
         return network_policies.to_outside(route.external_host, route.external_port)
     labels = {NAME_LABEL: route.app, PART_OF_LABEL: route.tenant}
-    return network_policies.to_peer(network_policies.pods_of(route.namespace, labels), [route.port])
+    return network_policies.to_peer(network_policies.pods_of(route.namespace, labels), [route.listens])
 
 
 def loading(

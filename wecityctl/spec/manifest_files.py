@@ -1,4 +1,7 @@
-"""Reads the files with Kubernetes manifests that Apps name. They lie in the city's directory and are no city files."""
+"""Reads the files with Kubernetes manifests that Apps and Platforms name.
+
+They lie in the city's directory and are no city files.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,13 @@ from wecityctl.spec.scalars import NUMBER
 from wecityctl.spec.translate import problem_at
 from wecityctl.spec.yamltree import parse_yaml
 
+# The kinds of documents that name files with manifests.
+OWNERS = ("App", "Platform")
+
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """A manifest of an App: the index of its file under `manifests`, the path written there, and the manifest."""
+    """A manifest of an App or a Platform: the index and path of its file under `manifests`, and the manifest."""
 
     index: int
     file: str
@@ -38,16 +44,16 @@ class Separated:
 
 
 def named_files(documents: Iterable[Document]) -> frozenset[str]:
-    """The names of the files that Apps among the documents name under `manifests`."""
+    """The names of the files that documents name under `manifests`."""
     return frozenset(_target(document, index, text) for document in documents for index, text in _named(document))
 
 
 def separate(
     documents: Sequence[Document], files: Sequence[SourceFile], broken: Collection[str], others: Collection[str] = ()
 ) -> Separated:
-    """Take the files that Apps name under `manifests` out of the city's documents; read those not read yet.
+    """Take the files that documents name under `manifests` out of the city's documents; read those not read yet.
 
-    `broken` are the names of files that could not be read as a whole, `others` files that Apps of other environments
+    `broken` are the names of files that could not be read as a whole, `others` files that those of other environments
     name: they are no documents of this one either.
     """
     by_file: dict[str, list[Document]] = {}
@@ -93,7 +99,7 @@ def _named(document: Document) -> list[tuple[int, str]]:
     """The paths of a document that names manifests, with their indices; those that are no relative path are left out,
     because the schema refuses them.
     """
-    spec = document.value.get("spec") if isinstance(document.value, Map) and document.kind == "App" else None
+    spec = document.value.get("spec") if isinstance(document.value, Map) and document.kind in OWNERS else None
     listed = spec.get("manifests") if isinstance(spec, Map) else None
     items = enumerate(listed) if isinstance(listed, Seq) else ()
     return [
