@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 
 from wecityctl.model import naming
-from wecityctl.model.registries import docker_config, pod_spec, private_registries, pull_secret
+from wecityctl.model.registries import docker_config, pod_spec, private_registries, pull_secret, with_pod_fields
 
 if TYPE_CHECKING:
     from stacks.objects import Manifest
@@ -44,22 +44,10 @@ def with_pull_secrets(city: City, manifest: Manifest) -> Manifest:
     images = [item.get("image") for item in (*spec.get("initContainers", ()), *spec["containers"])]
     if all(isinstance(item, str) for item in images):
         named: Any = _named(city, images)
-        return _with(manifest, named) if named else manifest
-    return _with(manifest, pulumi.Output.all(*images).apply(lambda found: _named(city, found)))
+        return with_pod_fields(manifest, {"imagePullSecrets": named}) if named else manifest
+    later = pulumi.Output.all(*images).apply(lambda found: _named(city, found))
+    return with_pod_fields(manifest, {"imagePullSecrets": later})
 
 
 def _named(city: City, references: Iterable[Any]) -> list[Manifest]:
     return [{"name": pull_secret(item)} for item in private_registries(city.images, map(str, references))]
-
-
-def _with(manifest: Manifest, named: Any) -> Manifest:
-    spec = manifest["spec"]
-    if manifest["kind"] == "Pod":
-        return {**manifest, "spec": {**spec, "imagePullSecrets": named}}
-    if manifest["kind"] == "CronJob":
-        job = spec["jobTemplate"]
-        inner = _with({"kind": "Job", "spec": job["spec"]}, named)["spec"]
-        return {**manifest, "spec": {**spec, "jobTemplate": {**job, "spec": inner}}}
-    template = spec["template"]
-    pod = {**template["spec"], "imagePullSecrets": named}
-    return {**manifest, "spec": {**spec, "template": {**template, "spec": pod}}}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
-from wecityctl.model.manifests import catalogue_images
+from wecityctl.model.manifests import catalogue_images, owners
 
 
 def image_references(city: City, catalogue: Catalogue) -> Mapping[str, str]:
@@ -30,4 +30,4 @@ def image_references(city: City, catalogue: Catalogue) -> Mapping[str, str]:
 def image_names(city: City, catalogue: Catalogue) -> set[str]:
     """Return the names of the catalogue images that this city needs."""
     named = {image for item in city.capabilities for image in catalogue[item.type].images}
-    return named | {name for app in city.apps for name in catalogue_images(app)}
+    return named | {name for owner in owners(city) for name in catalogue_images(owner)}

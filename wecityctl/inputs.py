@@ -14,6 +14,7 @@ from wecityctl.model.balancers import Balancer, balancers_of
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City, Cloud, Component
 from wecityctl.model.outputs import LandingOutputs, Outputs
+from wecityctl.model.served import led_to
 from wecityctl.placement import Placement
 from wecityctl.plan import Stack
 
@@ -145,8 +146,8 @@ def narrowed(inputs: StackInputs) -> StackInputs:
 
 
 def without_workloads(inputs: StackInputs) -> StackInputs:
-    """Reduce the inputs to what the programs of the base and of the platforms need: of an app's components only
-    their names and ports, which routes lead to, and when they run.
+    """Reduce the inputs to what the programs of the base and of the platforms need: of an app's components and
+    manifests only names and ports, which routes and uses lead to, and when components run.
 
     A change to an app's containers then changes no stack that other tenants share, so runs for several tenants do not
     have to wait for each other.
@@ -154,7 +155,7 @@ def without_workloads(inputs: StackInputs) -> StackInputs:
     apps = tuple(
         replace(
             app,
-            manifests=(),
+            manifests=led_to(app),
             components=tuple(
                 Component(item.name, "", ports=item.ports, schedule=item.schedule, run=item.run)
                 for item in app.components
@@ -164,6 +165,14 @@ def without_workloads(inputs: StackInputs) -> StackInputs:
         for app in inputs.city.apps
     )
     return replace(inputs, city=replace(inputs.city, apps=apps))
+
+
+def without_manifests_of_platforms(inputs: StackInputs) -> StackInputs:
+    """Leave out the platforms' manifests, so that a change to them runs the platforms' stacks alone."""
+    if not any(item.manifests for item in inputs.city.platforms):
+        return inputs
+    platforms = tuple(replace(item, manifests=()) for item in inputs.city.platforms)
+    return replace(inputs, city=replace(inputs.city, platforms=platforms))
 
 
 def city_of_landing(city: City, cloud: str) -> City:

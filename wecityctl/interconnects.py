@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from wecityctl.errors import ConfigurationError
-from wecityctl.model import naming
+from wecityctl.model import naming, served
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, AppUse, Capability, City, Cloud, Flow, Use
 from wecityctl.model.entries import gateway_of
@@ -201,7 +201,7 @@ def _app_uses(city: City, placement: Placement, refused: list[str]) -> Iterator[
         if is_closed(city, used.app.zone):
             refused.append(f"{who}: {_closed(used.app.zone)}")
         elif flow is None:
-            refused.append(f"{who}: {_needed(app.zone, used.app.zone, used.port)}")
+            refused.append(f"{who}: {_needed(app.zone, used.app.zone, used.pod_port)}")
         else:
             yield AppUseInterconnect(app, use, used, source, target, flow)
 
@@ -224,8 +224,8 @@ def _routes(city: City, placement: Placement, refused: list[str]) -> Iterator[Ro
         return
     for app in city.apps:
         target = placement.apps.get((app.tenant, app.name), "")
-        port = app.web_port
-        if not app.is_routed or port is None or target == placement.entry:
+        routed = served.of_route(app) if app.is_routed else None
+        if routed is None or target == placement.entry:
             continue
         who = f"app {app.tenant}/{app.name} on cloud {target} is routed from the entry point on {placement.entry}"
         if gateway is None:
@@ -235,7 +235,7 @@ def _routes(city: City, placement: Placement, refused: list[str]) -> Iterator[Ro
         elif not serves_entry(city, city.cloud(placement.entry), app.zone):
             refused.append(f"{who}, and that cloud does not serve zone {app.zone}, whose entry point would be there")
         elif (flow := route_flow(city, app)) is None:
-            refused.append(f"{who}: {_needed(app.zone, app.zone, port)}")
+            refused.append(f"{who}: {_needed(app.zone, app.zone, routed.pod_port)}")
         else:
             yield RouteInterconnect(app, placement.entry, target, flow)
 

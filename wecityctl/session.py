@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wecityctl.errors import InvalidCityError
 from wecityctl.image_references import image_references
-from wecityctl.inputs import Cluster, StackInputs, narrowed, reaches, without_workloads
+from wecityctl.inputs import Cluster, StackInputs, narrowed, reaches, without_manifests_of_platforms, without_workloads
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
 from wecityctl.model.outputs import Outputs
@@ -107,6 +107,8 @@ class Session:
         )
         if is_landing:
             return narrowed(found)
+        if stack.layer != "platform":
+            found = without_manifests_of_platforms(found)
         return without_workloads(found) if is_shared else found
 
 

@@ -5,21 +5,23 @@ A capability is registered after those of the same platform that it uses, and de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 import pulumi
 
-from stacks import admin_rbac, network_policies, pods, pulls, references, stack_references
+from stacks import admin_rbac, manifests, network_policies, pods, pulls, references, stack_references
 from stacks.objects import Scope, open_scope
 from stacks.platforms.component import CapabilityComponent, CapabilityScope, Used
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
-from wecityctl.model.city import Capability
+from wecityctl.model.city import Capability, Platform
 from wecityctl.model.entries import entry_points
+from wecityctl.model.manifests import COMPONENT, host_of, images_of
 from wecityctl.model.naming import PLATFORM_LABEL, ZONE_LABEL
 from wecityctl.model.outputs import Endpoint, PlatformOutputs, to_json
+from wecityctl.model.registries import resolve_image
 from wecityctl.model.requirements import in_order, requirements, uses_of
 
 Program = Callable[[CapabilityScope, str, pulumi.ResourceOptions], CapabilityComponent]
@@ -49,8 +51,32 @@ def run(inputs: StackInputs) -> dict[str, Any]:
         component = program(context, capability.name, pulumi.ResourceOptions())
         made[name] = component
         copies[name] = [component.also(place(other)) for other in others[name]]
+    _add_manifests(scope, platform, here, scopes)
     endpoints = chain.from_iterable((made[item.name].endpoint, *copies[item.name]) for item in here)
     return to_json(PlatformOutputs(platform.name, inputs.stack.cloud, tuple(endpoints)))
+
+
+def _add_manifests(scope: Scope, platform: Platform, here: Sequence[Capability], scopes: Mapping[str, Scope]) -> None:
+    """Register the platform's own manifests, each on the cloud of the capability beside which it runs."""
+    hosts = {id(host): host for item in platform.manifests if (host := host_of(platform, item)) in here}
+    if not hosts:
+        return
+    parent = pulumi.ComponentResource("wecity:platform:Manifests", platform.name, {}, pulumi.ResourceOptions())
+    labels = naming.standard_labels(
+        scope.inputs.city.name,
+        name=platform.name,
+        component=COMPONENT,
+        part_of=platform.name,
+        instance=scope.inputs.city.name,
+    )
+    for host in hosts.values():
+        home = scopes[host.zone].within(parent, labels)
+        given = manifests.of_platform(scope.inputs, platform, host, labels)
+        chosen = [item for item in platform.manifests if host_of(platform, item) is host]
+        within = manifests.within(given, chosen, "manifests-within")
+        ready = home.after(*home.add_all([within] if within is not None else []))
+        manifests.register(given, chosen, home, ready)
+    parent.register_outputs({})
 
 
 def _used(inputs: StackInputs, capability: Capability, made: Mapping[str, CapabilityComponent]) -> tuple[Used, ...]:
@@ -87,8 +113,9 @@ def _open_namespace(scope: Scope, platform: str, zone: str, *, retain: bool) -> 
     inside = scope.after(namespace)
     inside.add_all([*admin_rbac.bindings(scope.inputs.city, name)])
     inputs = scope.inputs
-    offered = next(item.capabilities for item in inputs.city.platforms if item.name == platform)
-    images = {inputs.images[image] for item in offered for image in inputs.catalogue[item.type].images}
+    whole = next(item for item in inputs.city.platforms if item.name == platform)
+    images = {inputs.images[image] for item in whole.capabilities for image in inputs.catalogue[item.type].images}
+    images |= {resolve_image(image, inputs.images, inputs.city.images.registry) for image in images_of(whole)}
     # A retained namespace keeps its network policies too.
     return inside.after(
         inside.add(network_policies.default_deny(name), retain=retain),

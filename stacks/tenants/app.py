@@ -15,20 +15,20 @@ from typing import Any, cast
 
 import pulumi
 
-from stacks import network_policies, node_affinity, pods
+from stacks import manifests, network_policies, node_affinity, pods
 from stacks.base.kubernetes import priority_class
 from stacks.objects import KubernetesObject, Manifest, Scope, secret_value, unknown
 from stacks.platforms import tls
 from stacks.provisioning import Binding, bind, bind_app, provision
 from stacks.stack_references import KnownEndpoint, base_outputs, endpoint, entry_endpoint
-from stacks.tenants import jobs, manifests
+from stacks.tenants import jobs
 from stacks.tenants.probes import probes_of
 from stacks.tenants.scaling import is_autoscaled, stated_replicas
-from wecityctl.model import naming, provided, rollouts
+from wecityctl.model import naming, provided, rollouts, served
 from wecityctl.model.binding_values import Reference, parts
 from wecityctl.model.city import App, AppUse, Component, Strategy, Use
 from wecityctl.model.entries import entry_of
-from wecityctl.model.manifests import KINDS, ports_of, workloads
+from wecityctl.model.manifests import ports_of, workloads
 from wecityctl.model.naming import COMPONENT_LABEL, DATA_CLASS_LABEL, NAME_LABEL, PART_OF_LABEL
 from wecityctl.model.outputs import CanaryTarget, ProvidedAddress, RouteTarget, UsedAddress
 from wecityctl.model.registries import resolve_image
@@ -36,7 +36,6 @@ from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import app_certificate_key
 from wecityctl.model.variables import BINDING_ROOT, TLS_DIRECTORY, literal, own_variables, secret_variable
 
-_MANIFEST_ORDER = tuple(KINDS)
 # How long a canary's pods may take to start where its probes do not say.
 _START_SECONDS = 120
 
@@ -88,14 +87,29 @@ class Application(pulumi.ComponentResource):
 
     def _add_manifests(self, home: Scope, ready: Scope) -> None:
         """Register the app's own manifests; what has pods, or scales them, depends on all that `ready` has."""
-        registered = [item for item in self.app.manifests if manifests.is_registered(self.app, item)]
-        made: list[KubernetesObject] = []
-        # What pods mount comes first, and what scales them last.
-        for item in sorted(registered, key=lambda item: _MANIFEST_ORDER.index(item.kind)):
-            content = manifests.rendered(self.scope.inputs, self.app, item, home.labels, self.pod_labels)
-            where = home if item.kind in ("ConfigMap", "Service") else ready.after(*made)
-            added = where.add(content, name=manifests.logical_name(self.namespace, item))
-            made += [added] if item.kind == "ConfigMap" else []
+        digest: pulumi.Output[str] | None = None
+        route = self.app.route
+        if self.app.serves_tls and route is not None and route.service:
+            digest, secret = self._certificate(route.service)
+            ready = ready.after(home.add(secret))
+        given = manifests.of_app(self.scope.inputs, self.app, home.labels, self.pod_labels, digest)
+        manifests.register(given, self.app.manifests, home, ready)
+        home.add_all([*self._crossing_services()])
+
+    def _crossing_services(self) -> Iterator[Manifest]:
+        """Yield the Services by which gateways and apps on other clouds reach Services of the app's manifests."""
+        inputs, routed = self.scope.inputs, served.of_route(self.app)
+        found: list[tuple[str, served.Served, int]] = []
+        if routed is not None and routed.component is None and self._node_port:
+            found.append((naming.fit(f"{routed.service}-crossing"), routed, self._node_port))
+        for item in self.app.provides:
+            target = provided.target_of(self.app, item) if item.service else None
+            node_port = inputs.interconnects.port(inputs.stack.cloud, target.subject) if target is not None else 0
+            if target is not None and node_port:
+                found.append((naming.provided_service(item.service, item.name), target.served, node_port))
+        for name, target_of, port in found:
+            labels = {**self.pod_labels, **target_of.labels}
+            yield pods.node_port_service(self.namespace, name, labels, target_of.port, target_of.pod_port, port)
 
     def _room(self, use: Use) -> tuple[KubernetesObject, ...]:
         return provision(self.scope, Consumer.of(self.app), use, self._endpoints[use.alias], "provision")
@@ -114,7 +128,7 @@ class Application(pulumi.ComponentResource):
 
     @property
     def _node_port(self) -> int:
-        """The node port of the web component for a gateway on another cloud; 0 if the gateway is on this one."""
+        """The node port of what the route leads to, for a gateway on another cloud; 0 if that is on this one."""
         across = self.scope.inputs.interconnects.route(self.app)
         return self.scope.inputs.interconnects.port(across.target, across.subject) if across is not None else 0
 
@@ -124,7 +138,7 @@ class Application(pulumi.ComponentResource):
     def _inner_flows(self) -> Iterator[Manifest]:
         """Yield network policies between the app's own components, and from the gateway to the routed component."""
         of_components = {number for component in self.app.components for number in component.ports.values()}
-        ports = sorted(of_components.union(ports_of(self.app)))
+        ports = sorted(of_components.union(ports_of(self.app.manifests)))
         if len(workloads(self.app)) > 1 and ports:
             own = {"podSelector": {"matchLabels": self.pod_labels}}
             yield network_policies.policy(
@@ -134,11 +148,12 @@ class Application(pulumi.ComponentResource):
                 ingress=[network_policies.from_peer(own, ports)],
                 egress=[network_policies.to_peer(own, ports)],
             )
-        web, port = self.app.web_component, self.app.web_port
-        if self.app.is_routed and web is not None and port is not None:
-            rules = self._gateway_rules(port)
+        routed = served.of_route(self.app)
+        if self.app.is_routed and routed is not None:
+            rules = self._gateway_rules(routed.pod_port)
             name = naming.fit(f"{self.app.name}-from-entry")
-            yield network_policies.policy(self.namespace, name, self._component_labels(web), ingress=rules)
+            labels = {**self.pod_labels, **routed.labels}
+            yield network_policies.policy(self.namespace, name, labels, ingress=rules)
             yield from self._canary_flows()
 
     def _canary_flows(self) -> Iterator[Manifest]:
@@ -206,13 +221,12 @@ class Application(pulumi.ComponentResource):
                 leaves = network_policies.to_outside(*self._address(use, target))
                 yield network_policies.policy(self.namespace, name, self.pod_labels, egress=[leaves])
                 continue
-            labels = {NAME_LABEL: target.app.name, PART_OF_LABEL: target.app.tenant}
-            labels[COMPONENT_LABEL] = target.component.name
+            labels = {NAME_LABEL: target.app.name, PART_OF_LABEL: target.app.tenant, **target.served.labels}
             yield network_policies.policy(
                 self.namespace,
                 name,
                 self.pod_labels,
-                egress=[network_policies.to_peer(self._peer(target.namespace, labels), [target.port])],
+                egress=[network_policies.to_peer(self._peer(target.namespace, labels), [target.pod_port])],
             )
 
     def _callers(self) -> Iterator[Manifest]:
@@ -225,18 +239,18 @@ class Application(pulumi.ComponentResource):
             known = rules.setdefault(target.provided.name, [])
             across = inputs.interconnects.app_use(user, use.alias)
             if across is not None:
-                # Policies apply after translation of the node port: to the component's own port.
-                found = network_policies.from_outside(inputs.reach[across.source].sources, target.port)
+                # Policies apply after translation of the node port: to the pods' own port.
+                found = network_policies.from_outside(inputs.reach[across.source].sources, target.pod_port)
             else:
                 labels = {NAME_LABEL: user.name, PART_OF_LABEL: user.tenant}
                 peer = self._peer(naming.tenant_namespace(user.tenant, user.zone), labels)
-                found = [network_policies.from_peer(peer, [target.port])]
+                found = [network_policies.from_peer(peer, [target.pod_port])]
             known += [rule for rule in found if rule not in known]
         for name, target in targets.items():
             yield network_policies.policy(
                 self.namespace,
                 naming.fit(f"{self.app.name}-provides-{name}"),
-                self._component_labels(target.component),
+                {**self.pod_labels, **target.served.labels},
                 ingress=rules[name],
             )
 
@@ -333,7 +347,7 @@ class Application(pulumi.ComponentResource):
             services.append(pods.node_port_service(self.namespace, name, labels, port, target, self._node_port))
         for item in self.app.provides:
             found = provided.target_of(self.app, item)
-            if found is None or found.component is not component:
+            if found is None or found.served.component is not component:
                 continue
             node_port = self.scope.inputs.interconnects.port(self.scope.inputs.stack.cloud, found.subject)
             if node_port:
@@ -439,7 +453,7 @@ class Application(pulumi.ComponentResource):
             volumes.append({"name": f"volume-{disk.name}", "persistentVolumeClaim": {"claimName": claim}})
             mounts.append({"name": f"volume-{disk.name}", "mountPath": disk.path})
         if self._serves_tls(component):
-            volumes.append(tls.volume_of(tls_secret(workload)))
+            volumes.append(tls.volume_of(naming.tls_secret(workload)))
             mounts.append({"name": "tls", "mountPath": TLS_DIRECTORY, "readOnly": True})
         accelerators = {name: str(count) for name, count in component.resources.accelerators.items()}
         runner = pods.container(
@@ -510,11 +524,11 @@ class Application(pulumi.ComponentResource):
         return self.app.serves_tls and component in (self.app.web_component, self.app.canary)
 
     def _certificate(self, workload: str) -> tuple[pulumi.Output[str], Manifest]:
-        """A digest of the routed component's certificate, so that pods roll when it is renewed, and its Secret."""
+        """A digest of the certificate of the routed Service, so that pods roll when it is renewed, and its Secret."""
         files = tls.files(self.scope.inputs, app_certificate_key(self.app))
         chain = pulumi.Output.unsecret(files["tls.crt"])
         digest = chain.apply(lambda text: pods.content_digest({"certificate": text}))
-        return digest, pods.secret(self.namespace, tls_secret(workload), files)
+        return digest, pods.secret(self.namespace, naming.tls_secret(workload), files)
 
     def _own_secret(self, name: str) -> pulumi.Output[str]:
         return secret_value(self.scope.inputs, naming.tenant_key(self.app.tenant, name))
@@ -529,25 +543,18 @@ class Application(pulumi.ComponentResource):
         return CanaryTarget(naming.component_workload(self.app.name, part.name), port, part.canary.weight)
 
     def _routes(self) -> tuple[RouteTarget, ...]:
-        web, port, route = self.app.web_component, self.app.web_port, self.app.route
+        route, routed = self.app.route, served.of_route(self.app)
         if not self.app.holds_route or route is None:
             return ()
         host = naming.entry_host(route.host, self.scope.inputs.city.domain)
         if not self.app.is_routed:
             return (RouteTarget(self.app.tenant, self.app.name, host, route.path, self.namespace, "", 0),)
-        if web is None or port is None:
+        if routed is None:
             return ()
-        workload = naming.component_workload(self.app.name, web.name)
+        own = (self.app.tenant, self.app.name, host, route.path, self.namespace)
+        pod_port = routed.pod_port if routed.pod_port != routed.port else 0
         target = RouteTarget(
-            self.app.tenant,
-            self.app.name,
-            host,
-            route.path,
-            self.namespace,
-            workload,
-            port,
-            tls=route.tls,
-            canary=self._canary_target(),
+            *own, routed.service, routed.port, tls=route.tls, pod_port=pod_port, canary=self._canary_target()
         )
         if not self._node_port:
             return (target,)
@@ -606,11 +613,6 @@ def autoscaler(namespace: str, workload: str, component: Component) -> Manifest:
             "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
         },
     }
-
-
-def tls_secret(workload: str) -> str:
-    """The name of the Secret with the certificate and key of a component that serves TLS."""
-    return naming.fit(f"{workload}-tls")
 
 
 def _keyed(values: list[Any]) -> str:

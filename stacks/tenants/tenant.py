@@ -11,7 +11,7 @@ from typing import Any
 from stacks import admin_rbac, network_policies, pods, pulls
 from stacks.objects import KubernetesObject, Manifest, Scope, open_scope
 from stacks.tenants import deployers
-from stacks.tenants.app import Application, tls_secret
+from stacks.tenants.app import Application
 from stacks.tenants.quota import limit_range, resource_quota
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
@@ -145,7 +145,8 @@ def secret_names(apps: Sequence[App]) -> list[str]:
     for app in apps:
         for part in app.components:
             workload = naming.component_workload(app.name, part.name)
-            found |= {f"{workload}-secrets", tls_secret(workload)}
+            found |= {f"{workload}-secrets", naming.tls_secret(workload)}
+        found |= {naming.tls_secret(item.name) for item in app.manifests if item.kind == "Service"}
     return sorted(found)
 
 

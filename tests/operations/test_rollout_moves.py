@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.stacks.cities import WEB, app
-from wecityctl.model.city import App, Component, Strategy
+from wecityctl.model.city import App, Component, Route, Strategy
 from wecityctl.model.events import ResourceChange, RunResult, StackResult
 from wecityctl.model.releases import AppReleases
 from wecityctl.operations.rollouts.moves import Move, Now, next_move
@@ -59,6 +59,13 @@ def share(decided: Move) -> tuple[str, str, int]:
         return "", "", 0
     stable, canary = (part.env["VERSION"] if part is not None else "" for part in (held.stable, held.canary))
     return stable, canary, held.weight
+
+
+def test_a_route_to_a_port_that_the_old_version_lacks_is_released_at_once() -> None:
+    found = replace(version(2, ports={"api": 9090}), route=Route("code", port="api"))
+    decided = move(found, released())
+    assert (decided.kind, decided.share) == ("first", None)
+    assert [item.number for item in made(decided).releases] == [1, 2]
 
 
 def drive(

@@ -388,6 +388,7 @@ class Capability:
 class Platform:
     name: PlatformName
     capabilities: tuple[Capability, ...]
+    manifests: tuple[KubernetesManifest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -587,9 +588,9 @@ class AppUse:
 class Provided:
     """A port of an app that other apps may use.
 
-    `component` and `port` are names; empty: the only component with ports, and its only port. `to` has the apps that
-    may use it, as `<tenant>/<app>` or `<tenant>/*`; those of the own tenant always may. `data_class` is that of the
-    data that it gives (`None`: the app's).
+    `component` and `port` are names; empty: the only component with ports, and its only port. `service` names a Service
+    of the app's manifests instead. `to` has the apps that may use it, as `<tenant>/<app>` or `<tenant>/*`; those of the
+    own tenant always may. `data_class` is that of the data that it gives (`None`: the app's).
     """
 
     name: str
@@ -597,13 +598,15 @@ class Provided:
     port: str = ""
     to: tuple[str, ...] = ()
     data_class: DataClass | None = None
+    service: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """Where the entry point serves the app: `<host>.<city domain><path>`. `tls`: the app itself serves TLS.
 
-    `component` and `port` are names; empty: the app's only component with ports, and its first port.
+    `component` and `port` are names; empty: the app's only component with ports, and its first port. `service` names a
+    Service of the app's manifests instead.
     """
 
     host: str
@@ -611,11 +614,15 @@ class Route:
     tls: bool = False
     component: str = ""
     port: str = ""
+    service: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class KubernetesManifest:
-    """An object of an app as Kubernetes takes it, from `file`, a path relative to the app's own file. It is checked."""
+    """An object of an app or a platform as Kubernetes takes it, from `file`, a path relative to the file that names it.
+
+    It is checked.
+    """
 
     file: str
     content: Mapping[str, Any]
@@ -677,12 +684,15 @@ class App:
 
     @property
     def serves_tls(self) -> bool:
-        """Whether the routed component serves TLS with a certificate that the entry point verifies."""
-        return self.is_routed and self.route is not None and self.route.tls and self.web_component is not None
+        """Whether what the route leads to serves TLS with a certificate that the entry point verifies."""
+        route = self.route if self.is_routed else None
+        return route is not None and route.tls and (bool(route.service) or self.web_component is not None)
 
     @property
     def web_component(self) -> Component | None:
-        """The component that the route leads to; `None` without any."""
+        """The component that the route leads to; `None` without any, and where it leads to a Service of manifests."""
+        if self.route is not None and self.route.service:
+            return None
         wanted = self.route.component if self.route is not None else ""
         serving = (part for part in self.components if part.ports and part.canary is None)
         return next((part for part in serving if wanted in ("", part.name)), None)
@@ -696,7 +706,7 @@ class App:
 
     @property
     def web_port(self) -> int | None:
-        """The port that the route leads to; `None` if it leads nowhere."""
+        """The component's port that the route leads to; `None` if it leads to no component."""
         web = self.web_component
         wanted = self.route.port if self.route is not None else ""
         ports = web.ports.items() if web is not None else ()

@@ -1,20 +1,20 @@
-"""Kubernetes manifests of apps: which kinds an app may have, what they refer to, and what their pods request.
+"""Kubernetes manifests of apps and platforms: which kinds they may be of, what they refer to, what their pods request.
 
 Pure functions. `spec.checks.manifests` checks the content before it becomes part of the model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
 from wecityctl.model import naming
-from wecityctl.model.city import App, Autoscale, Component, KubernetesManifest, Resources
+from wecityctl.model.city import App, Autoscale, Capability, City, Component, KubernetesManifest, Platform, Resources
 from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
 from wecityctl.model.registries import CATALOGUE_PREFIX, images_in, pod_spec
 
-# What an app may have, by kind, with the API version that it is written in.
+# What an app or a platform may have, by kind, with the API version that it is written in.
 KINDS: Mapping[str, str] = {
     "ConfigMap": "v1",
     "Service": "v1",
@@ -26,20 +26,51 @@ KINDS: Mapping[str, str] = {
     "PodDisruptionBudget": "policy/v1",
 }
 ARCHITECTURE_LABEL = "kubernetes.io/arch"
+# The label `component` of their pods. No component has this name, so that no Service of a component finds them.
+COMPONENT = "Manifest"
 # What a container requests that says nothing, as a component does.
 DEFAULT_REQUESTS = {"cpu": "100m", "memory": "128Mi"}
 
 
-def images_of(app: App) -> tuple[str, ...]:
-    """The images of an app's components and manifests, as the files name them."""
-    specs = (pod_spec(item.content) for item in app.manifests)
+def images_of(owner: App | Platform) -> tuple[str, ...]:
+    """The images of an app's components and of an owner's manifests, as the files name them."""
+    specs = (pod_spec(item.content) for item in owner.manifests)
     found = (image for spec in specs if spec is not None for image in images_in(spec))
-    return (*(part.image for part in app.components), *found)
+    components = owner.components if isinstance(owner, App) else ()
+    return (*(part.image for part in components), *found)
 
 
-def catalogue_images(app: App) -> Iterator[str]:
-    """Yield the names of the catalogue images among those of the app."""
-    return (item.removeprefix(CATALOGUE_PREFIX) for item in images_of(app) if item.startswith(CATALOGUE_PREFIX))
+def owners(city: City) -> Iterator[App | Platform]:
+    """Yield whatever may have manifests."""
+    yield from city.apps
+    yield from city.platforms
+
+
+def catalogue_images(owner: App | Platform) -> Iterator[str]:
+    """Yield the names of the catalogue images among those of the app, or of a platform's manifests."""
+    return (item.removeprefix(CATALOGUE_PREFIX) for item in images_of(owner) if item.startswith(CATALOGUE_PREFIX))
+
+
+def namespaces_of(platform: Platform) -> tuple[str, ...]:
+    """The namespaces of a platform in which its manifests may be: those of its capabilities, in the files' order."""
+    return tuple(dict.fromkeys(naming.platform_namespace(platform.name, item.zone) for item in platform.capabilities))
+
+
+def default_namespace(platform: Platform) -> str:
+    """The namespace of a platform's manifests that state none: its only one, or the one that is of no zone.
+
+    Empty if there are several, each of a zone.
+    """
+    found, plain = namespaces_of(platform), naming.platform_namespace(platform.name)
+    return found[0] if len(found) == 1 else plain if plain in found else ""
+
+
+def host_of(platform: Platform, manifest: KubernetesManifest) -> Capability:
+    """The capability beside which a platform's manifest runs: the first in its namespace, which the checks require."""
+    namespace = manifest.content["metadata"].get("namespace") or default_namespace(platform)
+    return next(
+        item for item in platform.capabilities if naming.platform_namespace(platform.name, item.zone) == namespace
+    )
 
 
 def architectures_of(manifest: KubernetesManifest) -> tuple[str, ...]:
@@ -49,23 +80,23 @@ def architectures_of(manifest: KubernetesManifest) -> tuple[str, ...]:
     return (str(chosen),) if chosen else ("amd64",)
 
 
-def ports_of(app: App) -> tuple[int, ...]:
-    """The TCP ports of the containers in an app's manifests."""
-    specs = (pod_spec(item.content) for item in app.manifests)
+def ports_of(manifests: Iterable[KubernetesManifest]) -> tuple[int, ...]:
+    """The TCP ports of the containers in manifests."""
+    specs = (pod_spec(item.content) for item in manifests)
     containers = (container for spec in specs if spec is not None for container in spec["containers"])
     return tuple(sorted({int(port["containerPort"]) for item in containers for port in item.get("ports") or ()}))
 
 
-def autoscaler_of(app: App, manifest: KubernetesManifest) -> KubernetesManifest | None:
-    """The HorizontalPodAutoscaler among the app's manifests that scales `manifest`; `None` without one."""
-    for item in app.manifests:
+def autoscaler_of(owner: App | Platform, manifest: KubernetesManifest) -> KubernetesManifest | None:
+    """The HorizontalPodAutoscaler among the owner's manifests that scales `manifest`; `None` without one."""
+    for item in owner.manifests:
         target = item.content.get("spec", {}).get("scaleTargetRef") if item.kind == "HorizontalPodAutoscaler" else None
         if target and (target.get("kind"), target.get("name")) == (manifest.kind, manifest.name):
             return item
     return None
 
 
-def workload_of(app: App, manifest: KubernetesManifest) -> Component | None:
+def workload_of(owner: App | Platform, manifest: KubernetesManifest) -> Component | None:
     """What a manifest's pods request, as a component of the same demands; `None` if it has no pods.
 
     Only name, replicas, bounds, resources, architectures and whether it ends by itself are meaningful.
@@ -74,7 +105,7 @@ def workload_of(app: App, manifest: KubernetesManifest) -> Component | None:
     if spec is None:
         return None
     content = manifest.content["spec"]
-    scaler = autoscaler_of(app, manifest)
+    scaler = autoscaler_of(owner, manifest)
     bounds = None
     if scaler is not None:
         least, most = scaler.content["spec"].get("minReplicas", 1), scaler.content["spec"]["maxReplicas"]
@@ -100,10 +131,14 @@ def workloads(app: App) -> tuple[Component, ...]:
     return (*steady, *(item for item in found if item is not None))
 
 
-def own_secrets(app: App) -> frozenset[str]:
-    """The names of the Secrets of the app that its manifests may refer to."""
+def own_secrets(app: App | Platform) -> frozenset[str]:
+    """The names of the Secrets of the app that its manifests may refer to; those of a platform refer to none."""
+    if isinstance(app, Platform):
+        return frozenset()
     aliases = [use.alias for use in app.uses] + [use.alias for use in app.app_uses]
     bindings = {naming.binding_secret(app.name, alias) for alias in aliases}
+    if app.route is not None and app.route.service and app.route.tls:
+        bindings.add(naming.tls_secret(app.route.service))
     parts = (part for part in app.components if part.secrets)
     return frozenset(bindings | {f"{naming.component_workload(app.name, part.name)}-secrets" for part in parts})
 

@@ -56,6 +56,19 @@ def digest(*parts: str, length: int = 8) -> str:
     return hashlib.sha256(b"".join(part.encode() + b"\0" for part in parts)).hexdigest()[:length]
 
 
+def embedded_cloud(city: str, cloud: str) -> str:
+    """The name of the embedded cloud behind a city's cloud. Two cities may use the same cloud name.
+
+    It is ambiguous where names have hyphens: `a-b` and `c` are as `a` and `b-c`. `embedded_cloud_owner` is not.
+    """
+    return f"{city}-{cloud}"
+
+
+def embedded_cloud_owner(city: str, cloud: str) -> str:
+    """Whose an embedded cloud is, in words for people."""
+    return f"cloud {cloud} of city {city}"
+
+
 def volume_claim(workload: str, volume: str) -> str:
     """The name of the claim of a component's volume."""
     return fit(f"{workload}-{volume}")
@@ -109,6 +122,11 @@ def canary_component(component: str) -> str:
 def provided_service(workload: str, provided: str) -> str:
     """The name of the Service by which apps on other clouds reach what an app provides."""
     return fit(f"{workload}-{provided}-crossing")
+
+
+def tls_secret(service: str) -> str:
+    """The name of the Secret with the certificate and key of a Service of an app."""
+    return fit(f"{service}-tls")
 
 
 def binding_secret(app: str, alias: str) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeAlias, cast
 
-# Marks fields that outputs have only where they are set, so that outputs without them stay as they were.
-_WHERE_SET = "where_set"
+# A field that is left out where it has its default, so that outputs without it stay as they are.
+_OMITTED = {"omitted": True}
 LayerName = Literal["secrets", "landing", "base", "platform", "crossing", "tenant", "entry"]
 
 
@@ -94,8 +94,9 @@ class RouteTarget:
     """One route of an entry point: a host and path, and the Service behind it.
 
     `external_host` and `external_port` are the address for a gateway on another cloud; empty and 0 on the same one.
-    `tls`: the Service has a certificate for its name. Without a Service (and with port 0), the app is suspended. A
-    canary is in the same namespace, and shows the same certificate; the outputs have it only while there is one.
+    `tls`: the Service has a certificate for its name. Without a Service (and with port 0), the app is suspended.
+    `pod_port` is the port of the pods if it is not the Service's (0: it is). A canary is in the same namespace, and
+    shows the same certificate.
     """
 
     tenant: str
@@ -108,7 +109,13 @@ class RouteTarget:
     external_host: str = ""
     external_port: int = 0
     tls: bool = False
-    canary: CanaryTarget | None = field(default=None, metadata={_WHERE_SET: True})
+    pod_port: int = field(default=0, metadata=_OMITTED)
+    canary: CanaryTarget | None = field(default=None, metadata=_OMITTED)
+
+    @property
+    def listens(self) -> int:
+        """The port on which the pods behind the Service listen."""
+        return self.pod_port or self.port
 
     @property
     def is_suspended(self) -> bool:
@@ -242,10 +249,11 @@ def outputs_from_json(layer: LayerName, data: dict[str, Any]) -> Outputs:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value):
+        given = ((item, getattr(value, item.name)) for item in fields(value))
         return {
-            item.name: _plain(getattr(value, item.name))
-            for item in fields(value)
-            if not (item.metadata.get(_WHERE_SET) and getattr(value, item.name) == item.default)
+            item.name: _plain(found)
+            for item, found in given
+            if not (item.metadata.get("omitted") and found == item.default)
         }
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}

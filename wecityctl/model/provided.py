@@ -1,4 +1,4 @@
-"""Resolves uses of apps: which component and port of which app a binding leads to, and who may use it.
+"""Resolves uses of apps: which port of which app a binding leads to, and who may use it.
 
 Pure functions of the files, so that checks, placement, plan, policy and stacks compute the same result independently.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from wecityctl.model import naming
+from wecityctl.model import naming, served
 from wecityctl.model.city import App, AppUse, City, Component, Provided
 
 # The type of a binding to an app, as in the Service Binding specification.
@@ -20,12 +20,21 @@ Apps = Mapping[tuple[str, str], App]
 
 @dataclass(frozen=True, slots=True)
 class ProvidedPort:
-    """What an app provides, resolved to the number of a port of one of its components."""
+    """What an app provides, resolved to a port of one of its Services."""
 
     app: App
     provided: Provided
-    component: Component
-    port: int
+    served: served.Served
+
+    @property
+    def port(self) -> int:
+        """The port of the Service."""
+        return self.served.port
+
+    @property
+    def pod_port(self) -> int:
+        """The port on which the pods listen."""
+        return self.served.pod_port
 
     @property
     def subject(self) -> str:
@@ -39,9 +48,8 @@ class ProvidedPort:
 
     @property
     def host(self) -> str:
-        """The DNS name of the component's Service inside its cluster."""
-        service = naming.component_workload(self.app.name, self.component.name)
-        return f"{service}.{self.namespace}.svc.cluster.local"
+        """The DNS name of the Service inside its cluster."""
+        return f"{self.served.service}.{self.namespace}.svc.cluster.local"
 
     @property
     def is_tls(self) -> bool:
@@ -50,8 +58,8 @@ class ProvidedPort:
         A suspended app serves nothing, and the bindings to it stay as they are.
         """
         app = self.app
-        serves = app.holds_route and app.route is not None and app.route.tls
-        return serves and self.component is app.web_component and self.port == app.web_port
+        routed = served.of_route(app) if app.holds_route and app.route is not None and app.route.tls else None
+        return routed is not None and (routed.service, routed.port) == (self.served.service, self.served.port)
 
     @property
     def data_class(self) -> str:
@@ -69,7 +77,11 @@ def apps_by_name(apps: tuple[App, ...]) -> dict[tuple[str, str], App]:
 
 
 def component_of(app: App, provided: Provided) -> Component | None:
-    """The component that `provided` names, or the only one with ports; `None` if there is none or several."""
+    """The component that `provided` names, or the only one with ports; `None` if there is none or several, and for a
+    Service of manifests.
+    """
+    if provided.service:
+        return None
     steady = (part for part in app.components if part.canary is None)
     serving = [part for part in steady if part.ports and provided.component in ("", part.name)]
     return serving[0] if len(serving) == 1 else None
@@ -87,8 +99,13 @@ def port_of(app: App, provided: Provided) -> int | None:
 
 def target_of(app: App, provided: Provided) -> ProvidedPort | None:
     """What `app` provides, resolved; `None` if the files have no such port, which the checks report."""
+    if provided.service:
+        found = served.of_service(app, provided.service, provided.port)
+        return ProvidedPort(app, provided, found) if isinstance(found, served.Served) else None
     component, port = component_of(app, provided), port_of(app, provided)
-    return ProvidedPort(app, provided, component, port) if component is not None and port is not None else None
+    if component is None or port is None:
+        return None
+    return ProvidedPort(app, provided, served.of_component(app, component, port))
 
 
 def provided_of(app: App, name: str) -> Provided | None:

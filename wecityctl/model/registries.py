@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from wecityctl.model.city import Images
@@ -16,6 +16,8 @@ DOCKER_HUB = "docker.io"
 _DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 # No app, component, use or capability has a dot in its name, so that no other Secret is named like this.
 PULL_SECRET_PREFIX = "pull."  # noqa: S105 - a name
+# From an object to the metadata and spec of its pods, where that is not spec.template.
+_WAYS_TO_PODS: Mapping[str, tuple[str, ...]] = {"Pod": (), "CronJob": ("spec", "jobTemplate", "spec", "template")}
 
 
 def resolve_image(image: str, catalogue: Mapping[str, str], registry: str) -> str:
@@ -80,14 +82,28 @@ def is_credential(text: str) -> bool:
     return bool(user and colon and password) and text.isprintable()
 
 
+def pod_template(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What has the metadata and the spec of an object's pods, for a Pod itself; `None` if it runs none."""
+    found: Any = manifest
+    for key in _WAYS_TO_PODS.get(str(manifest.get("kind")), ("spec", "template")):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    spec = found.get("spec") if isinstance(found, dict) else None
+    return found if isinstance(spec, dict) and "containers" in spec else None
+
+
 def pod_spec(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
     """The pod spec in an object that runs pods; `None` for any other object."""
-    spec: Any = manifest.get("spec")
-    if manifest.get("kind") == "CronJob" and isinstance(spec, Mapping):
-        spec = (spec.get("jobTemplate") or {}).get("spec")
-    if manifest.get("kind") != "Pod" and isinstance(spec, Mapping):
-        spec = (spec.get("template") or {}).get("spec") if isinstance(spec.get("template"), Mapping) else None
-    return spec if isinstance(spec, dict) and "containers" in spec else None
+    template = pod_template(manifest)
+    return template["spec"] if template is not None else None
+
+
+def with_pod_fields(manifest: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of an object that runs pods, with these fields in its pod spec."""
+
+    def changed(value: Mapping[str, Any], way: Sequence[str]) -> dict[str, Any]:
+        return {**value, way[0]: changed(value[way[0]], way[1:])} if way else {**value, **fields}
+
+    return changed(manifest, (*_WAYS_TO_PODS.get(str(manifest.get("kind")), ("spec", "template")), "spec"))
 
 
 def images_in(spec: Mapping[str, Any]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from wecityctl.model import naming
+from wecityctl.model import naming, served
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability
 
@@ -50,10 +50,8 @@ def app_certificate_keys(apps: Iterable[App]) -> tuple[str, ...]:
 
 
 def app_service_names(app: App) -> tuple[str, ...]:
-    """The DNS names of an app's routed component inside its cluster."""
-    assert app.web_component is not None
-    service = naming.component_workload(app.name, app.web_component.name)
-    return _names(service, naming.tenant_namespace(app.tenant, app.zone))
+    """The DNS names of the Service that an app's route leads to, inside its cluster."""
+    return _names(served.service_of_route(app), naming.tenant_namespace(app.tenant, app.zone))
 
 
 def _names(service: str, namespace: str) -> tuple[str, ...]:

@@ -39,11 +39,14 @@ def preview_destroy(session: Session, options: DestroyOptions, emit: Emit) -> Ru
 
 
 def stop_clouds(session: Session, *, delete_data: bool) -> tuple[str, ...]:
-    """Stop the city's embedded clouds, or reset them with `delete_data`; return the names of the existing ones."""
-    from wecityctl.clusters import local_name
+    """Stop the city's embedded clouds, or reset them with `delete_data`; return the names of the existing ones.
+
+    Raises `ConfigurationError` if one is another city's; then none is stopped.
+    """
+    from wecityctl.clusters import require_own
     from wecityctl.local import cloud as embedded
 
-    names = [local_name(session.city, cloud) for cloud in session.city.clouds if cloud.provider == "local"]
+    names = [require_own(session.city, cloud) for cloud in session.city.clouds if cloud.provider == "local"]
     found = tuple(name for name in names if name in embedded.names())
     for name in found:
         (embedded.reset if delete_data else embedded.stop)(name)

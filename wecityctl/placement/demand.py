@@ -14,7 +14,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Component, PlacementRules
 from wecityctl.model.entries import entry_points
-from wecityctl.model.manifests import workload_of
+from wecityctl.model.manifests import host_of, workload_of
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.model.requirements import reached, requirements
 from wecityctl.placement.model import Key, Source, app_key, capability_key, subject_of
@@ -106,6 +106,11 @@ def _capabilities(city: City, catalogue: Catalogue, classes: Mapping[str, str], 
                 total = {name: amount * pods.replicas * copies for name, amount in one.items()}
                 name = f"{item.name}-{pods.name}" if pods.name else item.name
                 workloads.append(Workload(name, architectures, one, total, total, frozenset(), source))
+            workloads += [
+                _stated(part, Source("Platform", platform.name, ("spec", "manifests")), read)
+                for manifest in platform.manifests
+                if host_of(platform, manifest) is item and (part := workload_of(platform, manifest)) is not None
+            ]
             yield Item(
                 capability_key(item.name),
                 item.zone,
@@ -139,12 +144,17 @@ def _app(app: App, read: Reader) -> Item:
 
 
 def _workload(app: App, path: tuple[str | int, ...], part: Component, read: Reader) -> Workload:
+    source = Source("App", f"{app.tenant}/{app.name}", path)
+    return _stated(part, source, read, is_suspended=app.stage == "suspended")
+
+
+def _stated(part: Component, source: Source, read: Reader, *, is_suspended: bool = False) -> Workload:
     one = {CPU: read(CPU, part.resources.cpu), MEMORY: read(MEMORY, part.resources.memory)}
     one |= {name: count for name, count in part.resources.accelerators.items() if count}
     if part.volumes:
         one[STORAGE] = sum(read(STORAGE, volume.size) for volume in part.volumes)
     most = part.autoscale.max if part.autoscale else part.replicas
-    least = 0 if app.stage == "suspended" else part.autoscale.min if part.autoscale else part.replicas
+    least = 0 if is_suspended else part.autoscale.min if part.autoscale else part.replicas
     return Workload(
         part.name,
         frozenset(part.architectures),
@@ -152,7 +162,7 @@ def _workload(app: App, path: tuple[str | int, ...], part: Component, read: Read
         {name: amount * most for name, amount in one.items()},
         {name: amount * least for name, amount in one.items()},
         frozenset(name for name, count in part.resources.accelerators.items() if count),
-        Source("App", f"{app.tenant}/{app.name}", path),
+        source,
     )
 
 

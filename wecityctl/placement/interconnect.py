@@ -5,6 +5,7 @@ The stacks implement the network path.
 
 from __future__ import annotations
 
+from wecityctl.model import served
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Cloud, Flow
 from wecityctl.model.entries import gateway_of, main_zones
@@ -30,17 +31,16 @@ def app_use_flow(city: City, app: App, target: ProvidedPort) -> Flow | None:
 
     To cross clouds within a zone, a flow from the zone to itself is needed.
     """
-    return _flow(city, app.zone, target.app.zone, target.port)
+    return _flow(city, app.zone, target.app.zone, target.pod_port)
 
 
 def route_flow(city: City, app: App) -> Flow | None:
-    """The first declared flow by which the entry point may reach the app's web component on another cloud, if any.
+    """The first declared flow by which the entry point may reach the routed pods of the app on another cloud, if any.
 
     The entry point is in the app's zone, so crossing clouds needs a flow from that zone to itself.
     """
-    if gateway_of(city) is None or app.web_port is None:
-        return None
-    return _flow(city, app.zone, app.zone, app.web_port)
+    routed = served.of_route(app) if gateway_of(city) is not None else None
+    return _flow(city, app.zone, app.zone, routed.pod_port) if routed is not None else None
 
 
 def serves_entry(city: City, cloud: Cloud, zone: str) -> bool:

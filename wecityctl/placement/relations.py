@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from wecityctl.model import provided
+from wecityctl.model import provided, served
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City, Cloud
 from wecityctl.model.entries import gateway_of
@@ -155,7 +155,7 @@ class _Colocations:
             private = is_private(app, target.app, encrypted=target.is_tls, data_class=data_class)
             zone = target.app.zone
             open_ = app_use_flow(self._city, app, target) is not None
-            why = self._shut(app.zone, zone, target.port, open_=open_, private=private)
+            why = self._shut(app.zone, zone, target.pod_port, open_=open_, private=private)
             constraint = Constraint(
                 "uses",
                 (item.subject, self._items[other].subject),
@@ -168,15 +168,15 @@ class _Colocations:
 
     def _route(self, number: int, item: Item) -> Iterator[Colocation]:
         app = item.app
-        if app is None or not app.is_routed or app.web_component is None:
+        routed = served.of_route(app) if app is not None and app.is_routed else None
+        if app is None or routed is None:
             return
         gateway = gateway_of(self._city)
         if gateway is None:
             return
         flow = route_flow(self._city, app)
-        port = app.web_port or 0
         private = is_private(app, gateway, encrypted=route_is_encrypted(app))
-        why = self._shut(app.zone, app.zone, port, open_=flow is not None, private=private)
+        why = self._shut(app.zone, app.zone, routed.pod_port, open_=flow is not None, private=private)
         text = f"the entry point (capability {gateway.name}) leads to {item.subject}, and {why}"
         constraint = Constraint("route", (item.subject, f"capability {gateway.name}"), text, item.at("route"))
         open_ = flow is not None and not is_closed(self._city, app.zone)

@@ -101,6 +101,7 @@ def lifecycle_of(document: documents.LifecycleDocument) -> Lifecycle:
 
 def platform_of(document: documents.PlatformDocument, catalogue: Catalogue) -> model.Platform:
     name = document.metadata.name
+    # The files of its manifests are read by the loader.
     return model.Platform(name, tuple(_capability(name, item, catalogue) for item in document.spec.capabilities))
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from wecityctl.errors import InvalidCityError, Problem
 from wecityctl.guesses import nearest
 from wecityctl.model.catalogue import Catalogue
-from wecityctl.model.city import App, City, KubernetesManifest
+from wecityctl.model.city import App, City, KubernetesManifest, Platform
 from wecityctl.model.environments import chosen_environment
 from wecityctl.spec import convert
 from wecityctl.spec.checks import check_references, run_checks
@@ -37,7 +37,7 @@ from wecityctl.spec.schema import KINDS, DocumentSchema, documents
 from wecityctl.spec.schema.documents import OF_TENANTS
 from wecityctl.spec.translate import read_schema
 
-# The manifests of apps by `id` of the document that names their files.
+# Manifests by `id` of the document that names their files.
 _AttachedTo = Mapping[int, tuple[Attached, ...]]
 Kind = TypeVar("Kind", bound=DocumentSchema)
 
@@ -104,7 +104,7 @@ def load_environment(environments: Environments, name: str, catalogue: Catalogue
 
 
 def _manifests_of_others(environments: Environments) -> frozenset[str]:
-    """The files of manifests that Apps of any environment name; others are read only if there may be some."""
+    """The files of manifests that documents of any environment name; others are read only if there may be some."""
     if all(document.kind in KINDS for document in environments.base.documents):
         return frozenset()
     return frozenset().union(*(named_files(environments.read(name).read.documents) for name in environments.names))
@@ -211,6 +211,11 @@ def _parsed_city(
         for document, found in pairs
         if isinstance(found, documents.AppDocument)
     ]
+    platforms = [
+        _platform(convert.platform_of(found, catalogue), document, attached.get(id(document), ()))
+        for document, found in pairs
+        if isinstance(found, documents.PlatformDocument)
+    ]
 
     def parts(shape: type[Kind], convert_one: Callable[[Kind], Part]) -> tuple[Sourced[Part], ...]:
         return tuple(Sourced(convert_one(found), document) for document, found in pairs if isinstance(found, shape))
@@ -223,7 +228,7 @@ def _parsed_city(
             for document, found in pairs
             if isinstance(found, documents.CloudDocument)
         ),
-        platforms=parts(documents.PlatformDocument, lambda found: convert.platform_of(found, catalogue)),
+        platforms=tuple(platform for platform, _ in platforms),
         tenants=parts(documents.TenantDocument, convert.tenant_of),
         apps=tuple(app for app, _ in apps),
         waivers=parts(documents.WaiverDocument, convert.waiver_of),
@@ -231,7 +236,7 @@ def _parsed_city(
         documents=read,
         unread=unread,
         environment=environment,
-        manifests=tuple(manifest for _, manifests in apps for manifest in manifests),
+        manifests=tuple(manifest for _, manifests in (*apps, *platforms) for manifest in manifests),
     )
 
 
@@ -241,10 +246,21 @@ def _app(
     """An App with the manifests that it names; those with problems are left out of the App's value."""
     # Manifests name objects in the cluster, which have the name that a renamed app keeps.
     owner = replace(bare, name=names.get((bare.tenant, bare.name), bare.name))
-    sound = (item for item in attached if not document_problems(owner, item.document))
-    manifests = tuple(KubernetesManifest(item.file, plain(item.document.value)) for item in sound)
-    app = Sourced(replace(bare, manifests=manifests), document)
+    app = Sourced(replace(bare, manifests=_sound(owner, attached)), document)
     return app, tuple(SourcedManifest(app, owner, item.index, item.document) for item in attached)
+
+
+def _platform(
+    bare: Platform, document: Document, attached: Sequence[Attached]
+) -> tuple[Sourced[Platform], tuple[SourcedManifest, ...]]:
+    """A Platform with the manifests that it names; those with problems are left out of the Platform's value."""
+    platform = Sourced(replace(bare, manifests=_sound(bare, attached)), document)
+    return platform, tuple(SourcedManifest(platform, bare, item.index, item.document) for item in attached)
+
+
+def _sound(owner: App | Platform, attached: Sequence[Attached]) -> tuple[KubernetesManifest, ...]:
+    sound = (item for item in attached if not document_problems(owner, item.document))
+    return tuple(KubernetesManifest(item.file, plain(item.document.value)) for item in sound)
 
 
 def _directory(cloud: Document) -> Path:

@@ -1,4 +1,7 @@
-"""Reads the files with Kubernetes manifests that Apps name. They lie in the city's directory and are no city files."""
+"""Reads the files with Kubernetes manifests that Apps and Platforms name.
+
+They lie in the city's directory and are no city files.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from wecityctl.errors import Problem
+from wecityctl.model.naming import LABEL_PREFIX
 from wecityctl.spec.files import SUFFIXES, SourceFile, read_text
 from wecityctl.spec.nodes import Document, Map, PathItem, Seq, SignedInt, Unquoted
 from wecityctl.spec.scalars import NUMBER
+from wecityctl.spec.schema import KINDS
 from wecityctl.spec.translate import problem_at
 from wecityctl.spec.yamltree import parse_yaml
+
+# The kinds of documents that name files with manifests.
+OWNERS = ("App", "Platform")
 
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """A manifest of an App: the index of its file under `manifests`, the path written there, and the manifest."""
+    """A manifest of an App or a Platform: the index and path of its file under `manifests`, and the manifest."""
 
     index: int
     file: str
@@ -38,17 +46,17 @@ class Separated:
 
 
 def named_files(documents: Iterable[Document]) -> frozenset[str]:
-    """The names of the files that Apps among the documents name under `manifests`."""
+    """The names of the files that documents name under `manifests`."""
     return frozenset(_target(document, index, text) for document in documents for index, text in _named(document))
 
 
 def separate(
     documents: Sequence[Document], files: Sequence[SourceFile], broken: Collection[str], others: Collection[str] = ()
 ) -> Separated:
-    """Take the files that Apps name under `manifests` out of the city's documents; read those not read yet.
+    """Take the files that documents name under `manifests` out of the city's documents; read those not read yet.
 
-    `broken` are the names of files that could not be read as a whole, `others` files that Apps of other environments
-    name: they are no documents of this one either.
+    `broken` are the names of files that could not be read as a whole, `others` files that those of other environments
+    name: they are no documents of this one either. A file with a document of the city is never taken out.
     """
     by_file: dict[str, list[Document]] = {}
     for document in documents:
@@ -56,7 +64,8 @@ def separate(
     by_name = {posixpath.normpath(file.name): file for file in files}
     attached: dict[int, tuple[Attached, ...]] = {}
     problems: list[Problem] = []
-    taken = {file.name for name, file in by_name.items() if name in others}
+    own = {document.file: document for document in reversed(documents) if _is_of_city(document)}
+    taken = {file.name for name, file in by_name.items() if name in others and file.name not in own}
     complete = True
     for document in documents:
         for index, text in _named(document):
@@ -66,6 +75,11 @@ def separate(
                 problems.append(problem_at(document, path, "the file names itself", "another file"))
                 continue
             more: list[Problem] = []
+            if name in by_name and by_name[name].name in own:
+                there = own[by_name[name].name]
+                message = f"{text!r} has documents of the city itself ({there.kind or 'one'} at {there.place()})"
+                problems.append(problem_at(document, path, message, "a file with manifests alone"))
+                continue
             if name in by_name:
                 found: Sequence[Document] = by_file.get(by_name[name].name, ())
                 taken.add(by_name[name].name)
@@ -83,6 +97,11 @@ def separate(
     return Separated(rest, attached, tuple(problems), complete)
 
 
+def _is_of_city(document: Document) -> bool:
+    version = document.value.get("apiVersion") if isinstance(document.value, Map) else None
+    return document.kind in KINDS or str(version).startswith(f"{LABEL_PREFIX}/")
+
+
 def _target(document: Document, index: int, text: str) -> str:
     """The name of a file that a document names, relative to the file that says so."""
     said_in = document.place(("spec", "manifests", index)).file
@@ -93,7 +112,7 @@ def _named(document: Document) -> list[tuple[int, str]]:
     """The paths of a document that names manifests, with their indices; those that are no relative path are left out,
     because the schema refuses them.
     """
-    spec = document.value.get("spec") if isinstance(document.value, Map) and document.kind == "App" else None
+    spec = document.value.get("spec") if isinstance(document.value, Map) and document.kind in OWNERS else None
     listed = spec.get("manifests") if isinstance(spec, Map) else None
     items = enumerate(listed) if isinstance(listed, Seq) else ()
     return [
@@ -108,6 +127,8 @@ def _read(
 ) -> tuple[Sequence[Document], list[Problem]]:
     """Read a file that is none of the city's: in a hidden directory, or beside a city that is one file."""
     source = next(file for file in files if file.name == document.place(path).file)
+    if "\0" in text:
+        return (), [problem_at(document, path, "a path cannot have a NUL character", "a path of a file")]
     target = source.path.parent / text
     root = source.home
     if not target.resolve().is_relative_to(root):

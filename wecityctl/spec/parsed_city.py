@@ -46,13 +46,13 @@ class Sourced(Generic[Part]):
 
 @dataclass(frozen=True, slots=True)
 class SourcedManifest:
-    """A Kubernetes manifest with the App that names its file, and the index of the file under `manifests`.
+    """A Kubernetes manifest with the document that names its file, and the index of the file under `manifests`.
 
-    `owner` is the app under the name that it has in the clusters.
+    `owner` is the platform, or the app under the name that it has in the clusters.
     """
 
-    app: Sourced[App]
-    owner: App
+    source: Sourced[App] | Sourced[Platform]
+    owner: App | Platform
     index: int
     document: Document
 
@@ -63,7 +63,8 @@ class ParsedCity:
 
     `unread` names the kinds of which at least one document could not be read; references to these kinds are not
     reported, because the target may exist. A valid city has one entry in `cities`, which holds only what the City
-    document itself declares. An app's value has those of its manifests that have no problem of their own.
+    document itself declares. The value of an app or a platform has those of its manifests that have no problem of their
+    own.
     """
 
     catalogue: Catalogue

@@ -16,7 +16,7 @@ from wecityctl.model.releases import AppReleases, Held, Release, version_of
 from wecityctl.model.rollouts import canary_part
 from wecityctl.operations.app_targets import find_app
 from wecityctl.operations.options import Timeouts, UpOptions, run_options
-from wecityctl.operations.rollouts.moves import share_now, taken_back
+from wecityctl.operations.rollouts.moves import leads_to, share_now, taken_back
 from wecityctl.operations.rollouts.planning import now, stacks_of
 
 if TYPE_CHECKING:
@@ -164,6 +164,11 @@ def _undo(session: Session, app: App, record: AppReleases, title: str, to: int) 
             details=f"recorded: {known or 'none'}, and {current.number}, which serves",
         )
     back, at = found[-1], now()
+    if not leads_to(app, back.component):
+        raise ConfigurationError(
+            f"the route of {title} leads to a port that release {back.number} does not have",
+            resolution="put the route and the version before into the files, then `up`",
+        )
     part = canary_part(app)
     if part is None:
         raise ConfigurationError(

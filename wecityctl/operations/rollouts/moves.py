@@ -62,6 +62,8 @@ def next_move(app: App, record: AppReleases | None, images: Mapping[str, str], n
     said = version_of(part, images)
     if record is None or record.current is None or record.component != part.name:
         return _first(app, part, said, record, images, now)
+    if not leads_to(app, record.current.component):
+        return _first(app, part, said, record, images, now)
     if not app.is_routed:
         # Nobody asks it, so nothing can be tried: it goes on when the route is back.
         return Move(key, "hold", share_now(part, record, said), record)
@@ -73,6 +75,12 @@ def next_move(app: App, record: AppReleases | None, images: Mapping[str, str], n
         text = f"{_name(key)}: {record.held.image} stays {record.held.because}, release {record.current.number} serves"
         return Move(key, "hold", share_now(part, record, said), record, text=text)
     return _step(key, part, record, _begun(part, said, images, now), said, now)
+
+
+def leads_to(app: App, version: Component) -> bool:
+    """Whether the app's route leads to a port that this version of its component has; else both cannot be served."""
+    port = app.route.port if app.route is not None else ""
+    return bool(version.ports) and port in ("", *version.ports)
 
 
 def share_now(part: Component, record: AppReleases, said: str) -> Share | None:

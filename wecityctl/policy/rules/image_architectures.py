@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wecityctl.model.city import App, Cloud
-from wecityctl.model.manifests import architectures_of
-from wecityctl.model.naming import NAME_LABEL, PART_OF_LABEL
+from wecityctl.model.manifests import COMPONENT, architectures_of
+from wecityctl.model.naming import COMPONENT_LABEL, NAME_LABEL, PART_OF_LABEL
 from wecityctl.model.registries import is_of_catalogue
 from wecityctl.policy.model import Finding, PolicyInput, Rule
 from wecityctl.policy.objects import Source, Workload, labels_of, source_of, workloads
@@ -96,7 +96,11 @@ def _covered(
     image, name = str(container.get("image", "")), str(container.get("name", ""))
     ours = frozenset(policy_input.city.images.architectures)
     called = (workload.resource.inputs.get("kind"), workload.resource.name.rpartition("/")[2])
-    manifests = app.manifests if app is not None else ()
+    labels = labels_of(workload.resource)
+    of_platforms = labels.get(COMPONENT_LABEL) == COMPONENT
+    owners = (item for item in policy_input.city.platforms if of_platforms and item.name == labels.get(PART_OF_LABEL))
+    owner = app if app is not None else next(owners, None)
+    manifests = owner.manifests if owner is not None else ()
     manifest = next((item for item in manifests if (item.kind, item.name) == called), None)
     if manifest is not None:
         declared = frozenset(architectures_of(manifest))

@@ -156,9 +156,9 @@ def _ways(city: City) -> tuple[str, str]:
         one = _end(naming.tenant_namespace(user.tenant, user.zone), user)
         other = _end(target.namespace, target.app)
         if target.app.tenant in deploying:
-            ingress.add(f"{other} {one} {target.port}")
+            ingress.add(f"{other} {one} {target.pod_port}")
         if user.tenant in deploying:
-            egress.add(f"{one} {other} {target.port}")
+            egress.add(f"{one} {other} {target.pod_port}")
     return _is_way(ingress), _is_way(egress)
 
 

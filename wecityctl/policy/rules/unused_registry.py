@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wecityctl.model.manifests import catalogue_images, images_of
+from wecityctl.model.city import App
+from wecityctl.model.manifests import catalogue_images, images_of, owners
 from wecityctl.model.registries import registry_of, resolve_image
 from wecityctl.policy.model import Finding, PolicyInput, Rule
 
@@ -20,15 +21,15 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
     city = policy_input.city
     images = city.images
     own = {image for item in city.capabilities for image in policy_input.catalogue[item.type].images}
-    wanted = own.union(*(catalogue_images(app) for app in city.apps))
+    wanted = own.union(*(catalogue_images(owner) for owner in owners(city)))
     if not images.credentials or not wanted <= policy_input.images.keys():
         # The references of the city's own images are unknown, as in a city that cannot be placed.
         return
     references = [
         resolve_image(image, policy_input.images, images.registry)
-        for app in city.apps
-        if app.stage != "retired"
-        for image in images_of(app)
+        for owner in owners(city)
+        if not isinstance(owner, App) or owner.stage != "retired"
+        for image in images_of(owner)
     ]
     used = {registry_of(item) for item in (*references, *policy_input.images.values())}
     for registry in images.credentials:

@@ -58,6 +58,9 @@ def routed(parsed_city: ParsedCity) -> Iterator[Problem]:
         if app.value.route is None:
             message = "the shares of a canary are those of requests at the entry point, and the app has no route"
             yield app.problem(here, message, "a route, or another strategy")
+        elif app.value.route.service:
+            message = f"the route leads to Service {app.value.route.service!r}, and only a component can be a canary"
+            yield app.problem(here, message, "rolling or recreate, or a route that leads to this component")
         elif app.value.web_component is not None and part is not app.value.web_component:
             message = f"the route leads to component {app.value.web_component.name!r}, and only that can be a canary"
             yield app.problem(here, message, "rolling or recreate")

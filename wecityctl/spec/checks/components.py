@@ -146,7 +146,8 @@ def routes(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A route says which component and port it leads to wherever there is more than one."""
     for app in parsed_city.apps:
         route = app.value.route
-        if route is None:
+        if route is None or route.service:
+            # `services` checks the Services of manifests.
             continue
         serving = {part.name: part for part in app.value.components if part.ports}
         if route.component and route.component not in serving:

@@ -1,7 +1,7 @@
-"""Checks the Kubernetes manifests of apps: kinds, fields, labels, references and names.
+"""Checks the Kubernetes manifests of apps and platforms: kinds, fields, labels, references and names.
 
-A field that is not listed here is refused: what an app gets without saying it, such as its account, its nodes and its
-network policies, cannot be said otherwise. `stacks.tenants.manifests` adds it.
+A field that is not listed here is refused: what they get without saying it, such as their account, nodes and network
+policies, cannot be said otherwise. `stacks.manifests` adds it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any
 from wecityctl.errors import Problem
 from wecityctl.guesses import nearest
 from wecityctl.model import naming
-from wecityctl.model.city import App
+from wecityctl.model.city import App, Platform
+from wecityctl.model.entries import ENTRY_SERVICE
 from wecityctl.model.images import BUILT_HOST
-from wecityctl.model.manifests import ARCHITECTURE_LABEL, KINDS, own_secrets
+from wecityctl.model.manifests import ARCHITECTURE_LABEL, KINDS, default_namespace, namespaces_of, own_secrets
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.paths import recipe_names
 from wecityctl.spec.checks.check import Check
@@ -30,6 +31,8 @@ from wecityctl.spec.translate import describe, problem_at
 
 _Path = tuple[PathItem, ...]
 _CATALOGUE = "catalogue:"
+# What names of Jobs and Services begin with that the city itself has in the namespaces of platforms.
+_OWN_JOBS = (ENTRY_SERVICE, "provision", "manifests")
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 
 _RIGHTS = "rights are the city's: a tenant's people and deployers are named in its Tenant"
@@ -39,10 +42,17 @@ _WIDE = "it belongs to the whole cluster, not to an app"
 _DATA = "data outlives its app: `volumes` of a component, or a capability under `uses`"
 _WAY_IN = "apps are reached by their `route` alone"
 _PODS = "write a Deployment, a StatefulSet or a Job, which replaces pods that are lost"
+_ONE_ACCOUNT = "an app has one account, which has no rights and whose token no pod is given"
+_ON_EACH_NODE = "a pod on each node is the city's, not an app's"
+_STAGE = "the app's stage suspends it"
+_PRIORITY = "pods have the priority of tenants' apps"
+_ACCOUNT = "pods have the app's account, which has no rights"
+_NODES = "`zone`, `cloud` and `placement` of the App say where pods run"
+_HOST = "pods have nothing of their node"
 _SECRETS = "values of secrets are in no file: `secrets` of a component, or a binding under `uses`"
 REFUSED_KINDS: Mapping[str, str] = {
     **dict.fromkeys(("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"), _RIGHTS),
-    "ServiceAccount": "an app has one account, which has no rights and whose token no pod is given",
+    "ServiceAccount": _ONE_ACCOUNT,
     "NetworkPolicy": _FENCES,
     **dict.fromkeys(("ResourceQuota", "LimitRange"), _BOUNDS),
     **dict.fromkeys(
@@ -57,21 +67,51 @@ REFUSED_KINDS: Mapping[str, str] = {
     **dict.fromkeys(("Ingress", "Gateway", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute"), _WAY_IN),
     **dict.fromkeys(("Endpoints", "EndpointSlice"), "they would lead a Service's traffic to any address"),
     **dict.fromkeys(("Pod", "ReplicaSet", "ReplicationController"), _PODS),
-    "DaemonSet": "a pod on each node is the city's, not an app's",
+    "DaemonSet": _ON_EACH_NODE,
     "Secret": _SECRETS,
     "List": "write its items as documents of the file, with --- between them",
+}
+# The same reasons where they are said of a platform.
+_OF_PLATFORMS: Mapping[str, str] = {
+    _RIGHTS: "rights are the city's",
+    _FENCES: "pods of a platform's manifests reach each other and nothing else",
+    _BOUNDS: "a platform is bounded by its clouds",
+    _WIDE: "it belongs to the whole cluster, not to a platform",
+    _DATA: "data belongs to a capability",
+    _WAY_IN: "nothing outside reaches a platform but its capabilities",
+    _SECRETS: "values of secrets are in no file, and a platform's manifests are given none",
+    _ONE_ACCOUNT: "pods have an account without rights, whose token they are not given",
+    _ON_EACH_NODE: "a pod on each node is the city's, not a platform's",
+    _STAGE: "what a platform has runs",
+    _PRIORITY: "pods have the priority of platforms",
+    _ACCOUNT: "pods have an account without rights",
+    _NODES: "pods run where the first capability in their namespace does",
 }
 
 
 @dataclass(slots=True)
 class _Checker:
-    """Collects the problems of one manifest of `app`."""
+    """Collects the problems of one manifest of `owner`."""
 
-    app: App
+    owner: App | Platform
     document: Document
     problems: list[Problem] = field(default_factory=list)
 
+    @property
+    def word(self) -> str:
+        """What the owner is."""
+        return "app" if isinstance(self.owner, App) else "platform"
+
+    def reason(self, text: str) -> str:
+        """A reason as it is said of the owner."""
+        if isinstance(self.owner, App):
+            return text
+        for of_app, of_platform in _OF_PLATFORMS.items():
+            text = text.replace(of_app, of_platform)
+        return text
+
     def refuse(self, path: _Path, message: str, expected: str = "", guess: str = "", *, on_key: bool = False) -> None:
+        message, expected = self.reason(message), self.reason(expected)
         self.problems.append(problem_at(self.document, path, message, expected, guess, on_key=on_key))
 
     def mapping(self, path: _Path, value: Any) -> Map:
@@ -116,23 +156,23 @@ class _Checker:
 _Step = Callable[[_Checker, _Path, Any], None]
 
 
-def document_problems(app: App, document: Document) -> list[Problem]:
-    """The problems of one manifest of `app`, without those of its name among others."""
-    checker = _Checker(app, document)
+def document_problems(owner: App | Platform, document: Document) -> list[Problem]:
+    """The problems of one manifest of `owner`, without those of its name among others."""
+    checker = _Checker(owner, document)
     value = document.value
     if not isinstance(value, Map):
         checker.refuse((), f"the manifest is {describe(value)}", "a mapping that begins apiVersion: …")
         return checker.problems
     kind, version = value.get("kind"), value.get("apiVersion")
     if str(version).startswith("wecity"):
-        checker.refuse((), "a document of the city is no manifest", "the document in a file that no App names")
+        checker.refuse((), "a document of the city is no manifest", "the document in a file that no `manifests` names")
     elif not isinstance(kind, str) or kind not in KINDS:
         shown = repr(shorten(kind)) if isinstance(kind, str) else describe(kind)
         why = REFUSED_KINDS.get(str(kind), "")
         if why:
-            checker.refuse(("kind",), f"an app has no {kind} of its own: {why}")
+            checker.refuse(("kind",), f"{_a(checker)} has no {kind} of its own: {why}")
         else:
-            message = f"{shown} is not a kind of manifest that an app has"
+            message = f"{shown} is not a kind of manifest that {_a(checker)} has"
             checker.refuse(("kind",), message, one_of(tuple(KINDS)), nearest(str(kind), tuple(KINDS)))
     elif version != KINDS[kind]:
         checker.refuse(("apiVersion",), f"{describe(version)} is not the version of a {kind}", KINDS[kind])
@@ -145,6 +185,10 @@ def document_problems(app: App, document: Document) -> list[Problem]:
         if "metadata" in found and isinstance(found["metadata"], Map) and "name" not in found["metadata"]:
             checker.refuse(("metadata",), "required field 'name' is missing", on_key=True)
     return checker.problems
+
+
+def _a(checker: _Checker) -> str:
+    return "an app" if isinstance(checker.owner, App) else "a platform"
 
 
 def _scalars(checker: _Checker, path: _Path, value: Any) -> None:
@@ -160,7 +204,11 @@ def _scalars(checker: _Checker, path: _Path, value: Any) -> None:
 
 
 def _metadata(checker: _Checker, path: _Path, value: Any) -> None:
-    checker.fields(path, value, {"name": _name, "namespace": _namespace, "labels": _labels, "annotations": _notes})
+    known = {"name": _name, "namespace": _namespace, "labels": _labels, "annotations": _notes}
+    found = checker.fields(path, value, known)
+    if isinstance(checker.owner, Platform) and "namespace" not in found and not default_namespace(checker.owner):
+        message = "the platform has several namespaces, each of a zone"
+        checker.refuse(path, message, f"namespace: {one_of(namespaces_of(checker.owner))}", on_key=True)
 
 
 def _name(checker: _Checker, path: _Path, value: Any) -> None:
@@ -170,7 +218,13 @@ def _name(checker: _Checker, path: _Path, value: Any) -> None:
 
 
 def _namespace(checker: _Checker, path: _Path, value: Any) -> None:
-    ours = naming.tenant_namespace(checker.app.tenant, checker.app.zone)
+    owner = checker.owner
+    if isinstance(owner, Platform):
+        if value not in namespaces_of(owner):
+            message = f"{describe(value)} is no namespace of the platform's capabilities"
+            checker.refuse(path, message, one_of(namespaces_of(owner)))
+        return
+    ours = naming.tenant_namespace(owner.tenant, owner.zone)
     if value != ours:
         checker.refuse(path, f"{describe(value)} is not the app's namespace", f"{ours}, or no namespace")
 
@@ -235,7 +289,7 @@ def _service(checker: _Checker, path: _Path, value: Any) -> None:
     def selector(_: _Checker, here: _Path, item: Any) -> None:
         _labels(checker, here, item)
         if not item:
-            checker.refuse(here, "selects nothing", "labels of the app's own pods")
+            checker.refuse(here, "selects nothing", f"labels of the {checker.word}'s own pods")
 
     def ports(_: _Checker, here: _Path, item: Any) -> None:
         fields = {"name": None, "port": _port, "targetPort": None, "protocol": _tcp, "appProtocol": None}
@@ -298,7 +352,7 @@ def _job(checker: _Checker, path: _Path, value: Any) -> None:
     refused = {
         "ttlSecondsAfterFinished": "a Job that is gone would be made again by each `up`",
         **dict.fromkeys(("selector", "manualSelector"), "the cluster sets it"),
-        "suspend": "the app's stage suspends it",
+        "suspend": _STAGE,
     }
     checker.need(path, checker.fields(path, value, known, refused), "template")
 
@@ -321,7 +375,7 @@ def _cron_job(checker: _Checker, path: _Path, value: Any) -> None:
             )
         ),
     }
-    refused = {"suspend": "the app's stage suspends it"}
+    refused = {"suspend": _STAGE}
     checker.need(path, checker.fields(path, value, known, refused), "schedule", "jobTemplate")
 
 
@@ -356,13 +410,10 @@ def _template(checker: _Checker, path: _Path, value: Any) -> None:
     checker.need(path, checker.fields(path, value, {"metadata": _own_labels, "spec": _pod}), "spec")
 
 
-_ACCOUNT = "pods have the app's account, which has no rights"
-_NODES = "`zone`, `cloud` and `placement` of the App say where pods run"
-_HOST = "pods have nothing of their node"
 _REFUSED_IN_PODS: Mapping[str, str] = {
     **dict.fromkeys(("serviceAccountName", "serviceAccount", "automountServiceAccountToken"), _ACCOUNT),
     **dict.fromkeys(("nodeName", "affinity", "tolerations", "schedulerName", "runtimeClassName"), _NODES),
-    **dict.fromkeys(("priorityClassName", "priority", "preemptionPolicy"), "pods have the priority of tenants' apps"),
+    **dict.fromkeys(("priorityClassName", "priority", "preemptionPolicy"), _PRIORITY),
     **dict.fromkeys(("hostNetwork", "hostPID", "hostIPC", "hostUsers", "hostAliases"), _HOST),
     "imagePullSecrets": "`images.credentials` of the City has the credentials of registries",
     "ephemeralContainers": "containers of a pod are stated before it starts",
@@ -521,9 +572,11 @@ def _secret(key: str) -> _Step:
 
     def check(checker: _Checker, path: _Path, value: Any) -> None:
         found = checker.mapping(path, value)
-        own = sorted(own_secrets(checker.app))
+        own = sorted(own_secrets(checker.owner))
         name = found.get(key)
-        if name not in own:
+        if isinstance(checker.owner, Platform):
+            checker.refuse((*path, key), f"a Secret cannot be read: {_SECRETS}")
+        elif name not in own:
             expected = one_of(tuple(own)) if own else "a binding under `uses` of the App, or `secrets` of a component"
             shown = repr(shorten(name)) if isinstance(name, str) else "no name"
             checker.refuse((*path, key), f"{shown} is not a Secret of this app", expected, nearest(str(name), own))
@@ -566,27 +619,50 @@ _CONFIG_MAP: Mapping[str, _Step | None] = {"data": _texts, "binaryData": _texts,
 
 
 def contents(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Each manifest is of a kind that an app may have, and says nothing that is not the app's to say."""
+    """Each manifest is of a kind that its owner may have, and says nothing that is not the owner's to say."""
     for item in parsed_city.manifests:
         yield from document_problems(item.owner, item.document)
 
 
 def names(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A manifest has a name that no other object in its namespace has, and an autoscaler scales one of its app's."""
+    """A manifest has a name that no other object in its namespace has, and an autoscaler scales one of its owner's."""
     taken = _taken(parsed_with_kept_names(parsed_city))
     seen: dict[tuple[str, str, str], str] = {}
     for item in parsed_city.manifests:
-        app = item.app.value
-        namespace = naming.tenant_namespace(app.tenant, app.zone)
+        namespace = _namespace_of(item)
         kind, name = item.document.kind, item.document.name
         path = ("metadata", "name")
-        if whose := taken.get((namespace, name), ""):
+        whose = taken.get((namespace, name), "")
+        if isinstance(item.owner, Platform):
+            whose = _of_platform(item.owner, name)
+        if whose:
             yield problem_at(item.document, path, f"{name!r} is the name of {whose}", "another name")
         place = str(item.document.place(path))
         first = seen.setdefault((namespace, kind, name), place)
         if name and first != place:
             yield problem_at(item.document, path, f"{kind} {name!r} is given twice (first in {first})", "another name")
         yield from _scaled(parsed_city, item)
+
+
+def _namespace_of(item: SourcedManifest) -> str:
+    """The namespace of a manifest; empty if none can be told, which `contents` reports."""
+    owner = item.source.value
+    if isinstance(owner, App):
+        return naming.tenant_namespace(owner.tenant, owner.zone)
+    metadata = item.document.value.get("metadata") if isinstance(item.document.value, Map) else None
+    stated = metadata.get("namespace") if isinstance(metadata, Map) else None
+    return str(stated) if stated else default_namespace(owner)
+
+
+def _of_platform(platform: Platform, name: str) -> str:
+    """Whose names begin as `name` does in the namespaces of a platform; empty if nobody's do."""
+    for capability in platform.capabilities:
+        if name == capability.name or name.startswith(f"{capability.name}-"):
+            return f"objects of capability {capability.name!r}"
+    for begins in _OWN_JOBS:
+        if name == begins or name.startswith(f"{begins}-"):
+            return "objects of the city's own"
+    return ""
 
 
 def _taken(parsed_city: ParsedCity) -> dict[tuple[str, str], str]:
@@ -599,6 +675,14 @@ def _taken(parsed_city: ParsedCity) -> dict[tuple[str, str], str]:
         for name in (workload, f"{workload}-files", naming.fit(f"{workload}-crossing")):
             found.setdefault((namespace, name), whose)
         found.setdefault((namespace, "kube-root-ca.crt"), "the cluster's own ConfigMap")
+    for app in parsed_city.apps:
+        namespace = naming.tenant_namespace(app.value.tenant, app.value.zone)
+        route = app.value.route
+        crossing = [naming.provided_service(item.service, item.name) for item in app.value.provides if item.service]
+        crossing += [naming.fit(f"{route.service}-crossing")] if route is not None and route.service else []
+        for name in crossing:
+            whose = f"the Service by which other clouds reach app {app.value.tenant}/{app.value.name}"
+            found.setdefault((namespace, name), whose)
     return found
 
 
@@ -608,24 +692,26 @@ def _scaled(parsed_city: ParsedCity, item: SourcedManifest) -> Iterator[Problem]
     target = spec.get("scaleTargetRef") if isinstance(spec, Map) else None
     if not isinstance(target, Map):
         return
-    own = [other.document for other in parsed_city.manifests if other.app.document is item.app.document]
-    known = {(other.kind, other.name) for other in own}
+    of_owner = [other for other in parsed_city.manifests if other.source.document is item.source.document]
+    here = [other.document for other in of_owner if _namespace_of(other) == _namespace_of(item)]
+    known = {(other.kind, other.name) for other in here}
     if (target.get("kind"), target.get("name")) not in known:
-        message = f"the app has no manifest of {target.get('kind')} {target.get('name')!r}"
-        yield problem_at(item.document, ("spec", "scaleTargetRef", "name"), message, "one of the app's manifests")
+        word = "app" if isinstance(item.owner, App) else "platform"
+        message = f"the {word} has no manifest of {target.get('kind')} {target.get('name')!r}"
+        yield problem_at(item.document, ("spec", "scaleTargetRef", "name"), message, f"one of the {word}'s manifests")
 
 
 def files(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Each file is named once, by one App."""
+    """Each file is named once, by one document."""
     first: dict[str, str] = {}
     reported: set[tuple[str, int]] = set()
     for item in parsed_city.manifests:
         path: _Path = ("spec", "manifests", item.index)
-        place = str(item.app.place(*path))
+        place = str(item.source.place(*path))
         known = first.setdefault(item.document.file, place)
         if known != place and (place, item.index) not in reported:
             reported.add((place, item.index))
-            yield item.app.problem(path, f"{item.document.file} is named already ({known})", "each file once")
+            yield item.source.problem(path, f"{item.document.file} is named already ({known})", "each file once")
 
 
 CHECKS: tuple[Check, ...] = (contents, names, files)

@@ -40,6 +40,9 @@ def ports(parsed_city: ParsedCity) -> Iterator[Problem]:
     for app in parsed_city.apps:
         serving = {part.name: part for part in app.value.components if part.ports}
         for index, item in enumerate(app.value.provides):
+            if item.service:
+                # `services` checks it.
+                continue
             path: _Path = ("spec", "provides", index)
             users = _users(parsed_city, app.value, item)
             if item.component and item.component not in serving:

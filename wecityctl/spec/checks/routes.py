@@ -20,7 +20,8 @@ def routes_lead_somewhere(parsed_city: ParsedCity) -> Iterator[Problem]:
     for app in parsed_city.apps:
         if not app.value.is_routed:
             continue
-        if app.value.web_component is None:
+        route = app.value.route
+        if app.value.web_component is None and not (route is not None and route.service):
             yield app.problem(
                 ("spec", "route"), "the route leads to no component", "a component with a port", on_key=True
             )

@@ -124,6 +124,11 @@ class PlatformSpec(Schema):
     """What a middle platform 中台 offers."""
 
     capabilities: list[Capability] = options("Its capabilities 能力.", min_length=1)
+    manifests: list[names.ManifestPath] = options(
+        "Files with Kubernetes manifests of its own, relative to this file, for what no capability is.",
+        ["manifests/nightly.yaml"],
+        default_factory=list,
+    )
 
 
 class Quota(Schema):
@@ -339,6 +344,11 @@ class Route(Schema):
         "The component it leads to; by default the only one with a port.", "web", default=None
     )
     port: names.PortName | None = options("The name of its port; by default the first.", "http", default=None)
+    service: names.ServiceName | None = options(
+        "Instead of a component, a Service in the app's `manifests`; `port` is then by default its only one.",
+        "queue",
+        default=None,
+    )
 
 
 class Provided(Schema):
@@ -350,6 +360,9 @@ class Provided(Schema):
     )
     port: names.PortName | None = options(
         "The name of the component's port; by default its only one.", "http", default=None
+    )
+    service: names.ServiceName | None = options(
+        "Instead of a component, a Service in the app's `manifests`.", "queue", default=None
     )
     to: list[names.AppsPattern] = options(
         "Apps of other tenants that may use it: tenant/app, or tenant/* for all of a tenant. Those of the own tenant "

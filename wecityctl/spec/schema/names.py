@@ -84,6 +84,7 @@ AliasName = _name_type(40)
 SecretName = _name_type(63)
 # Ports of containers. Source: the Service names of RFC 6335.
 PortName = _name_type(15, letter_first=True)
+ServiceName = _name_type(63)
 VolumeName = _name_type(20)
 Word = _name_type(63)
 
