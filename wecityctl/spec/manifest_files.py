@@ -56,7 +56,7 @@ def separate(
     """Take the files that documents name under `manifests` out of the city's documents; read those not read yet.
 
     `broken` are the names of files that could not be read as a whole, `others` files that those of other environments
-    name: they are no documents of this one either. A file with a document of the city is never taken out.
+    name: they are no documents of this one either, unless there is one of the city among them.
     """
     by_file: dict[str, list[Document]] = {}
     for document in documents:
@@ -64,7 +64,7 @@ def separate(
     by_name = {posixpath.normpath(file.name): file for file in files}
     attached: dict[int, tuple[Attached, ...]] = {}
     problems: list[Problem] = []
-    own = {document.file: document for document in reversed(documents) if _is_of_city(document)}
+    own = {document.file for document in documents if _is_of_city(document)}
     taken = {file.name for name, file in by_name.items() if name in others and file.name not in own}
     complete = True
     for document in documents:
@@ -75,10 +75,9 @@ def separate(
                 problems.append(problem_at(document, path, "the file names itself", "another file"))
                 continue
             more: list[Problem] = []
-            if name in by_name and by_name[name].name in own:
-                there = own[by_name[name].name]
-                message = f"{text!r} has documents of the city itself ({there.kind or 'one'} at {there.place()})"
-                problems.append(problem_at(document, path, message, "a file with manifests alone"))
+            if name in by_name and (items := by_file.get(by_name[name].name)) and all(map(_is_of_city, items)):
+                message = f"{text!r} has documents of the city itself ({items[0].kind or 'one'} at {items[0].place()})"
+                problems.append(problem_at(document, path, message, "a file with manifests"))
                 continue
             if name in by_name:
                 found: Sequence[Document] = by_file.get(by_name[name].name, ())
