@@ -58,6 +58,7 @@ REFUSED: Sequence[tuple[str, dict[Way, Any]]] = (
     ("Deployment", {(*ENV, 1, "value"): "both"}),
     ("Deployment", {(*ENV, 0, "name"): "A=B"}),
     ("Deployment", {(*ENV, 3, "valueFrom", "fieldRef", "fieldPath"): "spec.containers"}),
+    ("Deployment", {(*ENV, 3, "valueFrom", "fieldRef", "fieldPath"): "metadata.labels['a b']"}),
     ("Deployment", {(*ENV, 4, "valueFrom", "resourceFieldRef", "divisor"): "3"}),
     ("Deployment", {(*FIRST, "command"): "sh -c x"}),
     ("Deployment", {(*FIRST, "args"): ["-p", 80]}),
@@ -126,6 +127,7 @@ TAKEN: Sequence[tuple[str, dict[Way, Any]]] = (
     ("Deployment", {("spec", "strategy", "rollingUpdate"): {"maxSurge": "150%"}}),
     ("Deployment", {(*POD, "volumes", 1, "emptyDir"): {}}),
     ("Deployment", {(*POD, "initContainers"): [], (*POD, "topologySpreadConstraints"): []}),
+    ("Deployment", {(*ENV, 3, "valueFrom", "fieldRef", "fieldPath"): "metadata.labels['example.org/team']"}),
     ("Deployment", {(*ENV, 0, "name"): "B-C.d", (*ENV, 0, "value"): "$(X)"}),
     ("Deployment", {(*FIRST, "resources"): {"limits": {"cpu": 2}}, (*FIRST, "readinessProbe", "httpGet", "port"): 80}),
     (

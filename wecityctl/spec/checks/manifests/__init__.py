@@ -63,8 +63,9 @@ def document_problems(owner: App | Platform, document: Document) -> list[Problem
     elif version != KINDS[kind]:
         checker.refuse(("apiVersion",), f"{describe(version)} is not the version of a {kind}", KINDS[kind])
     else:
-        _scalars(checker, (), value)
         _TABLES[kind](checker, (), value)
+        # The first problem of a place is the one that is told.
+        _scalars(checker, (), value)
     return checker.problems
 
 

@@ -34,7 +34,7 @@ _PERCENT = re.compile(r"[0-9]{1,9}%")
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _VARIABLE = re.compile(r"(?!\.\.)(?!\.\Z)[-._a-zA-Z][-._a-zA-Z0-9]*")
 _HEADER = re.compile(r"[-A-Za-z0-9]+")
-_QUALIFIED = re.compile(
+QUALIFIED = re.compile(
     r"(?:(?=[^/]{1,253}/)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*/)?"
     r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 )
@@ -85,9 +85,10 @@ class Checker:
     def items(self, path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
         """Yield the items of a list with their paths; nothing, and a problem, if it is none."""
         if not isinstance(value, Seq):
-            self.given(
-                path, value, f"a list, such as [{value}]" if isinstance(value, str) and len(value) < 20 else "a list"
+            example = (
+                f", such as [{', '.join(value.split())}]" if isinstance(value, str) and 0 < len(value) < 30 else ""
             )
+            self.given(path, value, f"a list{example}")
             return
         yield from (((*path, index), item) for index, item in enumerate(value))
 
@@ -157,7 +158,7 @@ class Table:
 def text(checker: Checker, path: Path, value: Any) -> None:
     """Any text."""
     if not isinstance(value, str):
-        checker.given(path, value, "text")
+        checker.given(path, value, f'"{shorten(value.text)}" in quotes' if isinstance(value, Unquoted) else "text")
 
 
 def quoted(checker: Checker, path: Path, value: Any) -> None:
@@ -172,16 +173,18 @@ def truth(checker: Checker, path: Path, value: Any) -> None:
         return
     word = value.text if isinstance(value, Unquoted) else str(value)
     meant = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
-    checker.refuse(path, f"{describe(value)} is given", "true or false", meant.get(word.lower(), ""))
+    expected = "true or false, without quotes" if isinstance(value, str) else "true or false"
+    checker.refuse(path, f"{describe(value)} is given", expected, meant.get(word.lower(), ""))
 
 
 def whole(low: int = 0, high: int = MAX, note: str = "") -> Step:
     """A whole number within bounds."""
-    bounds = f"of {low} or more" if high == MAX else f"from {low} to {high}"
+    bounds = f"a whole number of {low} or more" if high == MAX else f"a whole number from {low} to {high}"
+    expected = f"{low if low == high else bounds}{note}"
 
     def check(checker: Checker, path: Path, value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            checker.given(path, value, f"a whole number {bounds}{note}")
+            checker.given(path, value, expected)
 
     return check
 
@@ -338,7 +341,7 @@ port_name = matching(_PORT_NAME, "a port's name", "at most 15 lower-case letters
 key = matching(_KEY, "a key", "letters, digits, hyphens, dots and underscores")
 variable = matching(_VARIABLE, "a variable's name", "letters, digits, _, - and dots, no digit first")
 header = matching(_HEADER, "a header's name", "letters, digits and hyphens")
-qualified = matching(_QUALIFIED, "a name", "letters, digits, hyphens and dots, such as example.org/name")
+qualified = matching(QUALIFIED, "a name", "letters, digits, hyphens and dots, such as example.org/name")
 texts = list_of(text)
 words = list_of(quoted)
 tcp = choice("TCP", note=": flows between zones and apps are of TCP")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wecityctl.model import naming
-from wecityctl.spec.checks.manifests.fields import Checker, Path, Table, choice, label_value, list_of, qualified
+from wecityctl.spec.checks.manifests.fields import Checker, Path, Table, choice, label_value, list_of, qualified, text
 from wecityctl.spec.nodes import Map
 from wecityctl.spec.schema.names import label_fault
 
@@ -18,7 +18,7 @@ def labels(checker: Checker, path: Path, value: Any) -> None:
         if isinstance(item, str):
             label_value(checker, (*path, key), item)
         else:
-            checker.given((*path, key), item, "text")
+            text(checker, (*path, key), item)
 
 
 def notes(checker: Checker, path: Path, value: Any) -> None:
@@ -28,8 +28,7 @@ def notes(checker: Checker, path: Path, value: Any) -> None:
         if prefix.endswith(("kubernetes.io", "k8s.io", "pulumi.com", naming.LABEL_PREFIX)):
             message = f"annotations under {prefix}/ change how the cluster treats objects"
             checker.refuse((*path, key), message, on_key=True)
-        if not isinstance(item, str):
-            checker.given((*path, key), item, "text")
+        text(checker, (*path, key), item)
 
 
 def _selects(checker: Checker, path: Path, found: Map) -> None:

@@ -6,21 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from wecityctl.guesses import nearest
-from wecityctl.model.city import Platform
 from wecityctl.model.images import BUILT_HOST
-from wecityctl.model.manifests import ARCHITECTURE_LABEL, own_secrets
+from wecityctl.model.manifests import ARCHITECTURE_LABEL
 from wecityctl.paths import recipe_names
 from wecityctl.spec.checks.manifests.fields import (
     Checker,
     Path,
-    Rule,
     Step,
     Table,
     amount_of,
     choice,
     filled,
     header,
-    key,
     list_of,
     name,
     port,
@@ -37,7 +34,19 @@ from wecityctl.spec.checks.manifests.fields import (
     words,
 )
 from wecityctl.spec.checks.manifests.labels import LABEL_SELECTOR, labels, notes
-from wecityctl.spec.checks.manifests.reasons import ACCOUNT, DATA, HOST, NODES, PRIORITY, SECRETS, WIDE
+from wecityctl.spec.checks.manifests.reasons import ACCOUNT, DATA, HOST, NODES, PRIORITY
+from wecityctl.spec.checks.manifests.references import (
+    AMOUNTS,
+    KEY,
+    OF_METADATA,
+    OF_POD,
+    field_of_pod,
+    let,
+    maps,
+    resource,
+    secret,
+)
+from wecityctl.spec.checks.manifests.volumes import VOLUME
 from wecityctl.spec.fields import one_of
 from wecityctl.spec.nodes import Map, PathItem, Seq, shorten
 from wecityctl.spec.schema.names import image_fault
@@ -46,14 +55,13 @@ from wecityctl.spec.translate import describe
 _CATALOGUE = "catalogue:"
 _RESTRICTED = "the restricted Pod Security Standard"
 _DEFAULT_GRACE = 30
-_MODE = whole(0, 0o777, ": 420 is 0644, 256 is 0400")
 _ID = whole()
 
 
 def unknown(checker: Checker, path: Path, wanted: str, what: str, known: Iterable[str]) -> None:
     """Refuse a reference to what is not there."""
     names = tuple(dict.fromkeys(known))
-    checker.refuse(path, f"there is no {what} {wanted!r}", one_of(names) if names else "", nearest(wanted, names))
+    checker.refuse(path, f"{shorten(wanted)!r} is no {what}", one_of(names) if names else "", nearest(wanted, names))
 
 
 def containers_of(spec: Map) -> Iterator[tuple[tuple[PathItem, ...], Map]]:
@@ -68,13 +76,6 @@ def containers_of(spec: Map) -> Iterator[tuple[tuple[PathItem, ...], Map]]:
 def container_names(spec: Map) -> tuple[str, ...]:
     """The names of the containers of a pod."""
     return tuple(str(item["name"]) for _, item in containers_of(spec) if "name" in item)
-
-
-def _maps(value: Any) -> Iterator[tuple[int, Map]]:
-    """Yield the mappings in what may be a list."""
-    for index, item in enumerate(value if isinstance(value, Seq) else ()):
-        if isinstance(item, Map):
-            yield index, item
 
 
 # Security contexts: what they loosen; what they leave out is restricted.
@@ -112,16 +113,12 @@ def _loosened(checker: Checker, path: Path, found: Map) -> None:
             checker.refuse((*path, each), f"{each} cannot be set", _RESTRICTED, on_key=True)
 
 
-def _let(checker: Checker, path: Path, value: Any) -> None:
-    """What `_loosened` refuses."""
-
-
 _OF_BOTH: Mapping[str, Step] = {
     "runAsUser": _no_root,
     "runAsGroup": _ID,
     "runAsNonRoot": _only(wanted=True),
     "seccompProfile": _profile,
-    **dict.fromkeys(("seLinuxOptions", "appArmorProfile", "windowsOptions"), _let),
+    **dict.fromkeys(("seLinuxOptions", "appArmorProfile", "windowsOptions"), let),
 }
 _POD_SECURITY = Table(
     {
@@ -130,7 +127,7 @@ _POD_SECURITY = Table(
         "fsGroupChangePolicy": choice("OnRootMismatch", "Always"),
         "supplementalGroups": list_of(_ID),
         "supplementalGroupsPolicy": choice("Merge", "Strict"),
-        "sysctls": _let,
+        "sysctls": let,
     },
     rules=(_loosened,),
 )
@@ -140,78 +137,18 @@ _SECURITY = Table(
         **dict.fromkeys(("privileged", "allowPrivilegeEscalation"), _only(wanted=False)),
         "readOnlyRootFilesystem": truth,
         "capabilities": Table({"add": list_of(text), "drop": list_of(text)}, rules=(_drops_all,)),
-        "procMount": _let,
+        "procMount": let,
     },
     rules=(_loosened,),
 )
 
 # Variables
 
-
-def _secret(named: str) -> Rule:
-    """The name of a Secret in a reference to one: one of the owner's own."""
-
-    def check(checker: Checker, path: Path, found: Map) -> None:
-        own = sorted(own_secrets(checker.owner))
-        wanted = found.get(named)
-        if isinstance(checker.owner, Platform):
-            checker.refuse((*path, named), f"a Secret cannot be read: {SECRETS}")
-        elif wanted not in own:
-            expected = one_of(tuple(own)) if own else "a binding under `uses` of the App, or `secrets` of a component"
-            shown = repr(shorten(wanted)) if isinstance(wanted, str) else "no name"
-            checker.refuse((*path, named), f"{shown} is not a Secret of this app", expected, nearest(str(wanted), own))
-
-    return check
-
-
-def _field(*paths: str) -> Table:
-    """A reference to a field of the pod."""
-
-    def check(checker: Checker, path: Path, value: Any) -> None:
-        whole_ = str(value)
-        bracket = whole_.startswith(("metadata.labels['", "metadata.annotations['")) and whole_.endswith("']")
-        if not isinstance(value, str) or not (value in paths or (bracket and "/" not in whole_[-3:])):
-            checker.refuse(path, f"{describe(value)} is no field that pods are told", one_of(paths))
-
-    return Table({"apiVersion": choice("v1"), "fieldPath": check}, ("fieldPath",))
-
-
-_AMOUNTS = ("cpu", "memory", "ephemeral-storage")
-_RESOURCES = tuple(f"{kind}.{each}" for kind in ("requests", "limits") for each in _AMOUNTS)
-_DIVISORS = {
-    "cpu": ("0", "1", "1m"),
-    "memory": ("0", *(f"1{unit}" for unit in ("", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))),
-}
-
-
-def _divisor(checker: Checker, path: Path, found: Map) -> None:
-    given = found.get("divisor")
-    allowed = _DIVISORS["cpu" if str(found.get("resource")).endswith("cpu") else "memory"]
-    if given is not None and str(given) not in allowed:
-        checker.given((*path, "divisor"), given, one_of(allowed))
-
-
-def _resource(*needs: str) -> Table:
-    """A reference to what a container requests."""
-    fields: dict[str, Step] = {"containerName": filled, "resource": choice(*_RESOURCES), "divisor": _let}
-    return Table(fields, ("resource", *needs), rules=(_divisor,))
-
-
-_OF_METADATA = ("metadata.name", "metadata.namespace", "metadata.uid")
-_OF_POD = (
-    "spec.nodeName",
-    "spec.serviceAccountName",
-    "status.hostIP",
-    "status.hostIPs",
-    "status.podIP",
-    "status.podIPs",
-)
-_KEY: Mapping[str, Step] = {"name": name(253), "key": key, "optional": truth}
 _VALUE_FROM_FIELDS: Mapping[str, Step] = {
-    "configMapKeyRef": Table(_KEY, ("name", "key")),
-    "fieldRef": _field(*_OF_METADATA, *_OF_POD),
-    "resourceFieldRef": _resource(),
-    "secretKeyRef": Table({**_KEY, "name": _let}, ("key",), rules=(_secret("name"),)),
+    "configMapKeyRef": Table(KEY, ("name", "key")),
+    "fieldRef": field_of_pod(*OF_METADATA, *OF_POD),
+    "resourceFieldRef": resource(),
+    "secretKeyRef": Table({**KEY, "name": let}, ("key",), rules=(secret("name"),)),
 }
 _VALUE_FROM = Table(_VALUE_FROM_FIELDS, one=tuple(_VALUE_FROM_FIELDS))
 
@@ -224,7 +161,7 @@ def _one_value(checker: Checker, path: Path, found: Map) -> None:
 _VARIABLE = Table({"name": variable, "value": quoted, "valueFrom": _VALUE_FROM}, ("name",), rules=(_one_value,))
 _SOURCES: Mapping[str, Step] = {
     "configMapRef": Table({"name": name(253), "optional": truth}, ("name",)),
-    "secretRef": Table({"name": _let, "optional": truth}, rules=(_secret("name"),)),
+    "secretRef": Table({"name": let, "optional": truth}, rules=(secret("name"),)),
 }
 _SOURCE = Table({**_SOURCES, "prefix": variable}, one=tuple(_SOURCES))
 
@@ -288,7 +225,7 @@ def _image(checker: Checker, path: Path, value: Any) -> None:
 
 def _amounts(checker: Checker, path: Path, value: Any) -> None:
     for each, amount in checker.mapping(path, value).items():
-        if each not in _AMOUNTS:
+        if each not in AMOUNTS:
             expected = "cpu, memory or ephemeral-storage; accelerators are asked for by components"
             checker.refuse((*path, each), f"unknown resource {shorten(each)!r}", expected, on_key=True)
         else:
@@ -355,7 +292,7 @@ _REFUSED_IN_CONTAINERS = {
 
 def _named_ports(checker: Checker, path: Path, found: Map) -> None:
     """Probes and hooks ask ports of their own container."""
-    known = [str(item["name"]) for _, item in _maps(found.get("ports")) if "name" in item]
+    known = [str(item["name"]) for _, item in maps(found.get("ports")) if "name" in item]
     asked: list[tuple[Path, Any]] = [((*path, each), found.get(each)) for each in _PROBES]
     hooks = found.get("lifecycle")
     asked += [((*path, "lifecycle", each), hook) for each, hook in hooks.items()] if isinstance(hooks, Map) else []
@@ -375,74 +312,7 @@ def _not_beside(checker: Checker, path: Path, found: Map) -> None:
 
 _NEEDS = ("name", "image")
 _INIT = Table(_CONTAINER, _NEEDS, _REFUSED_IN_CONTAINERS, rules=(_named_ports,))
-_MAIN = Table({**_CONTAINER, "restartPolicy": _let}, _NEEDS, _REFUSED_IN_CONTAINERS, rules=(_named_ports, _not_beside))
-
-# Volumes
-
-
-def _inside(checker: Checker, path: Path, value: Any) -> None:
-    parts = value.split("/") if isinstance(value, str) else ()
-    if not parts or value.startswith("/") or not value or ".." in parts:
-        checker.refuse(path, f"{describe(value)} is not a path in a volume", "such as app.conf or conf.d/app.conf")
-
-
-_ITEMS = list_of(Table({"key": key, "path": _inside, "mode": _MODE}, ("key", "path")))
-_DOWNWARD: Mapping[str, Step] = {
-    "items": list_of(
-        Table(
-            {
-                "path": _inside,
-                "fieldRef": _field(*_OF_METADATA, "metadata.labels", "metadata.annotations"),
-                "resourceFieldRef": _resource("containerName"),
-                "mode": _MODE,
-            },
-            ("path",),
-            one=("fieldRef", "resourceFieldRef"),
-        )
-    )
-}
-_FILES: Mapping[str, Step] = {"items": _ITEMS, "optional": truth}
-_PROJECTED = {
-    "configMap": Table({**_FILES, "name": name(253)}, ("name",)),
-    "downwardAPI": Table(_DOWNWARD),
-    "secret": Table({**_FILES, "name": _let}, rules=(_secret("name"),)),
-}
-_PROJECTION = Table(
-    _PROJECTED,
-    refused={"serviceAccountToken": ACCOUNT, "clusterTrustBundle": WIDE, "podCertificate": ACCOUNT},
-    one=tuple(_PROJECTED),
-)
-
-
-def _paths(checker: Checker, path: Path, found: Map) -> None:
-    """No two files of a volume are at the same path."""
-    seen: dict[Any, Path] = {}
-    for index, source in _maps(found.get("sources")):
-        for each, inner in source.items():
-            for number, item in _maps(inner.get("items") if isinstance(inner, Map) else None):
-                if isinstance(item.get("path"), str):
-                    here = (*path, "sources", index, each, "items", number, "path")
-                    checker.once(seen, item["path"], here, f"path {shorten(item['path'])!r}")
-
-
-_WITH_MODE: Mapping[str, Step] = {"defaultMode": _MODE}
-_VOLUME_SOURCES: Mapping[str, Step] = {
-    "configMap": Table({**_FILES, **_WITH_MODE, "name": name(253)}, ("name",)),
-    "emptyDir": Table({"medium": choice("", "Memory"), "sizeLimit": quantity}),
-    "downwardAPI": Table({**_DOWNWARD, **_WITH_MODE}),
-    "projected": Table({"sources": list_of(_PROJECTION), **_WITH_MODE}, ("sources",), rules=(_paths,)),
-    "secret": Table({**_FILES, **_WITH_MODE, "secretName": _let}, rules=(_secret("secretName"),)),
-}
-_VOLUME = Table(
-    {"name": name(), **_VOLUME_SOURCES},
-    ("name",),
-    {
-        **dict.fromkeys(("persistentVolumeClaim", "ephemeral", "csi", "nfs", "iscsi"), DATA),
-        **dict.fromkeys(("hostPath", "local"), HOST),
-        "image": "files of another image are copied by an init container",
-    },
-    one=tuple(_VOLUME_SOURCES),
-)
+_MAIN = Table({**_CONTAINER, "restartPolicy": let}, _NEEDS, _REFUSED_IN_CONTAINERS, rules=(_named_ports, _not_beside))
 
 # Pods
 
@@ -487,7 +357,7 @@ _SPREAD = Table(
 
 def _spread(checker: Checker, path: Path, found: Map) -> None:
     seen: dict[Any, Path] = {}
-    for index, item in _maps(found.get("topologySpreadConstraints")):
+    for index, item in maps(found.get("topologySpreadConstraints")):
         both = (item.get("topologyKey"), item.get("whenUnsatisfiable"))
         if all(isinstance(each, str) for each in both):
             here = (*path, "topologySpreadConstraints", index)
@@ -503,9 +373,9 @@ def _names_of_containers(checker: Checker, path: Path, found: Map) -> None:
 
 def _mounts(checker: Checker, path: Path, found: Map) -> None:
     """Containers mount volumes of their pod."""
-    known = [str(item["name"]) for _, item in _maps(found.get("volumes")) if "name" in item]
+    known = [str(item["name"]) for _, item in maps(found.get("volumes")) if "name" in item]
     for where, container in containers_of(found):
-        for index, item in _maps(container.get("volumeMounts")):
+        for index, item in maps(container.get("volumeMounts")):
             wanted = item.get("name")
             if isinstance(wanted, str) and wanted not in known:
                 at = (*path, *where, "volumeMounts", index, "name")
@@ -538,7 +408,7 @@ _REFUSED_IN_PODS: Mapping[str, str] = {
 _POD: Mapping[str, Step] = {
     "containers": list_of(_MAIN, least=1),
     "initContainers": list_of(_INIT),
-    "volumes": list_of(_VOLUME, "name"),
+    "volumes": list_of(VOLUME, "name"),
     "securityContext": _POD_SECURITY,
     "nodeSelector": _node_selector,
     "terminationGracePeriodSeconds": whole(),
