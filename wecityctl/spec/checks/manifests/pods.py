@@ -58,10 +58,15 @@ _DEFAULT_GRACE = 30
 _ID = whole()
 
 
-def unknown(checker: Checker, path: Path, wanted: str, what: str, known: Iterable[str]) -> None:
-    """Refuse a reference to what is not there."""
+def unknown(checker: Checker, path: Path, wanted: str, what: str, where: str, known: Iterable[str]) -> None:
+    """Refuse a reference to what is not there; `where` is the field whose entries are `known`."""
     names = tuple(dict.fromkeys(known))
-    checker.refuse(path, f"{shorten(wanted)!r} is no {what}", one_of(names) if names else "", nearest(wanted, names))
+    checker.refuse(
+        path,
+        f"{shorten(wanted)!r} is no {what}",
+        one_of(names) if names else f"one in `{where}`, where there is none",
+        nearest(wanted, names),
+    )
 
 
 def containers_of(spec: Map) -> Iterator[tuple[tuple[PathItem, ...], Map]]:
@@ -301,7 +306,7 @@ def _named_ports(checker: Checker, path: Path, found: Map) -> None:
             inner = probe.get(handler) if isinstance(probe, Map) else None
             wanted = inner.get("port") if isinstance(inner, Map) else None
             if isinstance(wanted, str) and wanted not in known:
-                unknown(checker, (*here, handler, "port"), wanted, "port of the container", known)
+                unknown(checker, (*here, handler, "port"), wanted, "port of the container", "ports", known)
 
 
 def _not_beside(checker: Checker, path: Path, found: Map) -> None:
@@ -379,7 +384,7 @@ def _mounts(checker: Checker, path: Path, found: Map) -> None:
             wanted = item.get("name")
             if isinstance(wanted, str) and wanted not in known:
                 at = (*path, *where, "volumeMounts", index, "name")
-                unknown(checker, at, wanted, "volume of the pod", known)
+                unknown(checker, at, wanted, "volume of the pod", "volumes", known)
 
 
 def _pauses(checker: Checker, path: Path, found: Map) -> None:

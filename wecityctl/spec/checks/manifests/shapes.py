@@ -254,7 +254,7 @@ def _job_as_a_whole(checker: Checker, path: Path, found: Map) -> None:
         wanted = codes.get("containerName") if isinstance(codes, Map) else None
         if isinstance(wanted, str) and wanted not in known:
             at = (*path, "podFailurePolicy", "rules", index, "onExitCodes", "containerName")
-            pods.unknown(checker, at, wanted, "container of these pods", known)
+            pods.unknown(checker, at, wanted, "container of these pods", "containers", known)
 
 
 _JOB = Table(
