@@ -243,6 +243,15 @@ def test_the_path_is_the_current_directory_by_default(monkeypatch: pytest.Monkey
     assert main.run(["validate"]) == ExitCode.CONFIGURATION
 
 
+def test_a_secret_without_a_variable_for_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "value").write_bytes(b"s3cret\0more\n")
+    name = ("health-commission/sms-key", "--from-file", tmp_path / "value")
+    done = wecityctl("secrets", "set", ROOT / "examples/xingcheng", *name, home=tmp_path)
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert "the value has a NUL byte" in done.stderr and "it is byte 7" in done.stderr
+    assert "s3cret" not in done.stderr
+
+
 def test_settings_of_one_run_do_not_reach_the_next(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["--color", "always", "validate", "/nowhere"]) == 2
     assert "\x1b[" in capsys.readouterr().err
