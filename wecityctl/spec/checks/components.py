@@ -157,7 +157,7 @@ def routes(parsed_city: ParsedCity) -> Iterator[Problem]:
         if route is None or route.service:
             # `services` checks the Services of manifests.
             continue
-        serving = {part.name: part for part in app.value.components if part.ports}
+        serving = {part.name: part for part in app.value.components if part.ports and not part.is_job}
         if route.component and route.component not in serving:
             expected = one_of(tuple(serving)) if serving else "a component with a port"
             message = f"the app has no component {route.component!r} with a port"

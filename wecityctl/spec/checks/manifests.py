@@ -27,7 +27,7 @@ from wecityctl.spec.nodes import Document, Map, PathItem, Seq, Unquoted, shorten
 from wecityctl.spec.parsed_city import ParsedCity, SourcedManifest
 from wecityctl.spec.renames import parsed_with_kept_names
 from wecityctl.spec.schema.names import image_fault, label_fault
-from wecityctl.spec.translate import describe, problem_at
+from wecityctl.spec.translate import TRUTH, describe, problem_at
 
 _Path = tuple[PathItem, ...]
 _CATALOGUE = "catalogue:"
@@ -200,7 +200,10 @@ def _scalars(checker: _Checker, path: _Path, value: Any) -> None:
         for index, item in enumerate(value):
             _scalars(checker, (*path, index), item)
     elif isinstance(value, Unquoted) and not is_number(value):
-        checker.refuse(path, f"{describe(value)} is given", f'"{shorten(value.text)}" in quotes')
+        quoted = f'"{shorten(value.text)}" in quotes'
+        truth = TRUTH.get(value.text.lower(), "")
+        expected = f"{truth} for a truth value, {quoted} for text" if truth else quoted
+        checker.refuse(path, f"{describe(value)} is given", expected)
 
 
 def _metadata(checker: _Checker, path: _Path, value: Any) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from wecityctl.errors import Problem
@@ -75,15 +76,17 @@ def secrets_in_clear(parsed_city: ParsedCity) -> Iterator[Problem]:
                 continue
             is_env = len(path) >= 2 and path[-2] == "env"
             if is_env and names_a_secret(str(path[-1]), value) and not references(value):
-                yield _at(document, mark, path, f"{shorten(str(path[-1]))!r} looks like a secret in clear", expected)
+                message = f"{shorten(str(path[-1]))!r} looks like a secret in clear"
+                yield replace(_at(document, mark, path, message, expected), hides=True)
             elif _holds_a_secret(path, value):
-                yield _at(document, mark, path, "has a password or private key in clear", expected)
+                message = "has a password or private key in clear"
+                yield replace(_at(document, mark, path, message, expected), hides=True)
     for app in parsed_city.apps:
         for index, component in enumerate(app.value.components):
             for field, words in (("command", component.command), ("args", component.args)):
                 if options_hold_a_secret(words):
                     path = ("spec", "components", index, field)
-                    yield app.problem(path, "has an option with a secret in clear", expected)
+                    yield replace(app.problem(path, "has an option with a secret in clear", expected), hides=True)
 
 
 def _holds_a_secret(path: tuple[PathItem, ...], value: str) -> bool:
