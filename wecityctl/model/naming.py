@@ -114,6 +114,11 @@ def component_workload(app: str, component: str) -> str:
     return fit(f"{app}-{component}", 52)
 
 
+def canary_component(component: str) -> str:
+    """The name of the component that a rollout adds as the canary of another one."""
+    return fit(f"{component}-canary")
+
+
 def provided_service(workload: str, provided: str) -> str:
     """The name of the Service by which apps on other clouds reach what an app provides."""
     return fit(f"{workload}-{provided}-crossing")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wecityctl.operations.options import DestroyOptions, run_options
+from wecityctl.operations.rollouts.removal import without_records
 from wecityctl.operations.stack_operation import begin
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def destroy(session: Session, options: DestroyOptions, emit: Emit) -> RunResult:
         work.open_clusters()
         work.find_given_stacks(options.only)
         work.require_a_cloud()
-        return work.run_stacks()
+        return without_records(work, work.run_once())
 
 
 def preview_destroy(session: Session, options: DestroyOptions, emit: Emit) -> RunResult:

@@ -84,6 +84,7 @@ FIELDS: Mapping[str, str] = MappingProxyType(
             ("rollingUpdate", "updateStrategy", "maxSurge", "maxUnavailable"),
             "`strategy` of a component, with `surge` and `unavailable`",
         ),
+        **dict.fromkeys(("canary", "setWeight", "weight", "weights"), "`strategy: {type: canary, steps: [10, 50]}`"),
         **dict.fromkeys(
             ("restart", "restartPolicy"),
             "nothing: pods are started again when they end, and those of a component with `schedule` or `run` are not",
