@@ -225,6 +225,10 @@ def test_completion_offers_commands_and_paths() -> None:
     assert complete(f"{rotate} --capability po", 5) == ["postgresql"]
     assert "binding/transport-bureau/bus-arrival/db" in complete(f"{rotate} binding/tr", 4)
     assert complete("wecityctl up /nowhere --only tr", 4) == []
+    for command in ("status", "logs", "app list"):
+        words = f"wecityctl {command} examples/county --env "
+        assert complete(words, len(words.split())) == ["production", "test"]
+    assert complete("wecityctl logs examples/xingcheng --env ", 4) == ["production"]
 
 
 @pytest.mark.parametrize(("word", "command"), [("plan", "preview"), ("apply", "up"), ("diff", "preview")])
