@@ -101,7 +101,10 @@ class CancellationError(KeyboardInterrupt):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem in a city's files. Lines and columns count from 1; line 0 stands for the whole file."""
+    """One problem in a city's files. Lines and columns count from 1; line 0 stands for the whole file.
+
+    With `hides`, what the file has at the place and after it in the line may be a secret, and is not shown.
+    """
 
     file: str
     line: int
@@ -110,6 +113,7 @@ class Problem:
     message: str
     expected: str = ""
     suggestion: str = ""
+    hides: bool = False
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file

@@ -25,7 +25,7 @@ from stacks.tenants import jobs
 from stacks.tenants.probes import probes_of
 from stacks.tenants.scaling import is_autoscaled, stated_replicas
 from wecityctl.model import naming, provided, rollouts, served
-from wecityctl.model.binding_values import Reference, parts
+from wecityctl.model.binding_values import Reference, parts, variable_of
 from wecityctl.model.city import App, AppUse, Component, Strategy, Use
 from wecityctl.model.entries import entry_of
 from wecityctl.model.manifests import ports_of, workloads
@@ -509,7 +509,7 @@ class Application(pulumi.ComponentResource):
         text = ""
         for part in found:
             if isinstance(part, Reference):
-                variable = f"BINDING_{secret_variable(part.alias)}_{secret_variable(part.key)}"
+                variable = variable_of(part)
                 yield self._entry(variable, part)
                 text += f"$({variable})"
             else:

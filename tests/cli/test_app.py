@@ -100,7 +100,10 @@ def test_an_app_lives_from_draft_to_retirement(city: Path) -> None:
 
 
 def test_what_was_not_reviewed_is_not_published(city: Path) -> None:
-    assert "begin with: wecityctl app submit" in refused(city, "publish", BOB, code=2)
+    told = " ".join(refused(city, "publish", BOB, code=2).split())
+    assert f"begin with: wecityctl app submit {city} health-" in told
+    assert "who takes the action is empty" in refused(city, "submit", "", code=2)
+    assert "who takes the action is empty" in refused(city, "submit", " ", code=2)
     act(city, "submit", ALICE)
     assert "needs an app that is reviewed" in refused(city, "publish", BOB, code=2)
     assert "cannot review it" in refused(city, "review", ALICE, code=5)
@@ -165,6 +168,16 @@ def test_an_app_that_was_deployed_before_its_records_goes_on(city: Path) -> None
     code, found = policy(city)
     assert code == 5
     assert sorted(found) == ["is deployed without a recorded review", "was never published with a record"]
+
+
+def test_a_published_app_without_records_is_suspended_at_once(city: Path) -> None:
+    name = "transport-bureau/bus-arrival"
+    assert act(city, "suspend", ALICE, name=name)["stage"] == "suspended"
+    assert policy(city) == (0, [])
+    assert act(city, "resume", ALICE, name=name)["stage"] == "published"
+    assert act(city, "suspend", ALICE, name=name)["stage"] == "suspended"
+    done = wecityctl("app", "suspend", city, name)
+    assert f"see what was recorded: wecityctl app show {city} {name}" in " ".join(done.stderr.split())
 
 
 def test_a_renamed_app_is_recorded_under_its_name_in_the_files(city: Path) -> None:

@@ -225,6 +225,10 @@ def test_completion_offers_commands_and_paths() -> None:
     assert complete(f"{rotate} --capability po", 5) == ["postgresql"]
     assert "binding/transport-bureau/bus-arrival/db" in complete(f"{rotate} binding/tr", 4)
     assert complete("wecityctl up /nowhere --only tr", 4) == []
+    for command in ("status", "logs", "app list"):
+        words = f"wecityctl {command} examples/county --env "
+        assert complete(words, len(words.split())) == ["production", "test"]
+    assert complete("wecityctl logs examples/xingcheng --env ", 4) == ["production"]
 
 
 @pytest.mark.parametrize(("word", "command"), [("plan", "preview"), ("apply", "up"), ("diff", "preview")])
@@ -241,6 +245,15 @@ def test_the_path_is_the_current_directory_by_default(monkeypatch: pytest.Monkey
     assert main.run(["secrets", "set", "nobody/key", "--from-file", "/dev/null"]) == ExitCode.CONFIGURATION
     monkeypatch.chdir(tmp_path)
     assert main.run(["validate"]) == ExitCode.CONFIGURATION
+
+
+def test_a_secret_without_a_variable_for_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "value").write_bytes(b"s3cret\0more\n")
+    name = ("health-commission/sms-key", "--from-file", tmp_path / "value")
+    done = wecityctl("secrets", "set", ROOT / "examples/xingcheng", *name, home=tmp_path)
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert "the value has a NUL byte" in done.stderr and "it is byte 7" in done.stderr
+    assert "s3cret" not in done.stderr
 
 
 def test_settings_of_one_run_do_not_reach_the_next(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,23 @@ def test_valid_city_as_json() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("case", "values"),
+    [
+        ("advice-that-would-be-refused-next", ("pa55", "12345678", "password: p", "hunter2")),
+        ("registry-credentials-bad", ("user:password",)),
+        ("secret-in-clear", ("hunter2", "pa55")),
+        ("secret-in-files-and-scripts", ("PGPASSWORD: abc", "password: abc", "=abc")),
+    ],
+)
+def test_what_may_be_a_secret_is_not_shown(case: str, values: tuple[str, ...]) -> None:
+    file = BAD / f"{case}.yaml"
+    assert [value for value in values if value in file.read_text()]
+    done, as_json = wecityctl("validate", file), wecityctl("validate", file, "-o", "json")
+    assert done.returncode == as_json.returncode == 2
+    assert not [value for value in values if value in done.stderr + as_json.stdout]
+
+
 def test_problems_come_with_their_line() -> None:
     done = wecityctl("validate", "quantity-with-space.yaml", cwd=BAD)
     assert (done.returncode, done.stdout) == (2, "")

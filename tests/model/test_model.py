@@ -15,7 +15,7 @@ from tests.stacks.cities import app, application, city, full_city
 from wecityctl.errors import ConfigurationError
 from wecityctl.model import naming
 from wecityctl.model.city import App, Capability, Cloud, Quota, Use
-from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
+from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity, rounded_bytes
 from wecityctl.model.shares import share_quota
 from wecityctl.placement import place
 from wecityctl.plan import Plan, make_plan
@@ -65,6 +65,15 @@ def test_what_is_no_quantity(text: str) -> None:
 @given(st.integers(0, 10**15))
 def test_bytes_come_back(count: int) -> None:
     assert parse_quantity(format_bytes(Decimal(count))) == count
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(549768088177152, "501Ti"), (12416 * 1024**2, "12416Mi"), (10**9, "954Mi"), (99, "99"), (2**40, "1Ti")],
+)
+def test_bytes_for_people_are_never_less_than_they_are(count: int, shown: str) -> None:
+    assert rounded_bytes(Decimal(count)) == shown
+    assert parse_quantity(shown) >= count
 
 
 @given(st.integers(0, 10**9))

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from wecityctl.cli import main
+from wecityctl.cli.exec import entering_text
 from wecityctl.engine.state import access_log
 from wecityctl.engine.state.backend import open_backend
 from wecityctl.errors import ConfigurationError, NoSuchStackError
@@ -22,7 +23,7 @@ from wecityctl.model.since import Since
 from wecityctl.operations.app_runs import runs_of
 from wecityctl.operations.app_targets import Target, find_target
 from wecityctl.operations.events import AppEvent, Owners, event_of, joined
-from wecityctl.operations.exec import _send_input, one_component
+from wecityctl.operations.exec import Entering, _send_input, one_component
 from wecityctl.operations.history import history
 from wecityctl.operations.logs import LogsOptions, _containers
 from wecityctl.operations.open import address_of, app_address, port_of
@@ -267,6 +268,16 @@ def test_the_component_of_a_command() -> None:
         one_component(find_target(CITY, "loans"))
 
 
+def test_what_a_command_changes_is_lost_outside_volumes() -> None:
+    told = entering_text(Entering("parks/trees/web", "trees-web-1", "web", "main"))
+    assert (
+        told
+        == "in pod trees-web-1 of parks/trees/web: what is changed here is lost when the pod ends, and this is noted"
+    )
+    kept = entering_text(Entering("parks/trees/web", "trees-web-0", "web", "main", ("/data", "/var/lib/app")))
+    assert "is lost when the pod ends except in /data and /var/lib/app, and" in kept
+
+
 def test_ports_by_name_and_number() -> None:
     target = find_target(CITY, "trees/web")
     assert [port_of(target, name) for name in ("", "grpc", "9090")] == [8080, 9090, 9090]
@@ -297,6 +308,12 @@ def test_an_app_that_is_not_served(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         app_address(session, "health-code")
     with pytest.raises(ConfigurationError, match="has no route"):
         app_address(replace(session, city=CITY), "loans")
+    city = replace(session, city=CITY)
+    with pytest.raises(ConfigurationError, match="no route leads to parks/trees/report") as caught:
+        app_address(city, "trees/report")
+    assert "leads to component 'web'" in caught.value.details
+    with pytest.raises(NoSuchStackError, match="does not serve"):
+        app_address(city, "trees/web")
 
 
 def test_access_is_kept_with_its_result(

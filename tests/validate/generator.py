@@ -61,6 +61,8 @@ TEXTS = (
     "-----",
     "%s ${HOME}",
 )
+# A variable of the component in a command is refused.
+WORDS = tuple(text.replace("$(APP_NAME)", "$(NOBODYS)") for text in TEXTS)
 TITLES = (
     "卫生健康委",
     "卫生　健康委",
@@ -320,7 +322,7 @@ class Generator:
         if self.chance(0.4):
             part["files"] = {path: self.one(TEXTS) for path in self.some(PATHS, 1, 2)}
         if self.chance(0.3):
-            part["command"] = ["/app/web", *(self.one(TEXTS) for _ in range(self.number({0: 1, 1: 1, 3: 1})))]
+            part["command"] = ["/app/web", *(self.one(WORDS) for _ in range(self.number({0: 1, 1: 1, 3: 1})))]
         if self.chance(0.3):
             part["architectures"] = ["amd64", *self.some(("arm64", "loong64"), 0, 2)]
         return part

@@ -102,15 +102,15 @@ def _complete(context: typer.Context, incomplete: str, names: Callable[[City], I
     from wecityctl.spec import load_city
 
     try:
-        city = load_city(_path(context), load_catalogue()).city
+        city = load_city(path_of(context), load_catalogue()).city
     except (WecityError, OSError):
         return []
     return [name for name in names(city) if name.startswith(incomplete)]
 
 
-def _path(context: typer.Context) -> Path:
+def path_of(context: typer.Context) -> Path:
     """Return the PATH argument. The parser stops at an option without its value; then the command line is read."""
-    parsed = Path(context.params.get("path") or HERE)
+    parsed = Path(context.params.get("path") or context.params.get("files") or HERE)
     if parsed != HERE:
         return parsed
     line = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,18 +16,10 @@ VARIABLE = "WECITYCTL_ENV"
 
 def complete_environment(context: typer.Context, incomplete: str) -> list[str]:
     """The city's environments; none where its files cannot be read."""
-    import os
-
+    from wecityctl.cli._complete import path_of
     from wecityctl.spec.environments import read_environments
 
-    path = context.params.get("path") or context.params.get("files")
-    if path is None:
-        try:
-            words = shlex.split(os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", ""))[2:]
-        except ValueError:
-            words = []
-        path = next((word for word in words if not word.startswith("-") and Path(word).exists()), ".")
-    return [name for name in read_environments(Path(path)).names if name.startswith(incomplete)]
+    return [name for name in read_environments(path_of(context)).names if name.startswith(incomplete)]
 
 
 def _choose(value: str | None) -> str | None:

@@ -30,11 +30,18 @@ def show_problems(problems: tuple[Problem, ...], root: Path | None, stream: IO[s
         text, problem = read_text(SourceFile(Path(file), file, root))
         return tuple(_LINE_BREAK.split(text)) if problem is None else ()
 
+    hidden: dict[tuple[str, int], int] = {}
+    for problem in problems:
+        if problem.hides:
+            place = (problem.file, problem.line)
+            hidden[place] = min(hidden.get(place, problem.column), problem.column)
     for problem in problems[:SHOWN]:
         stream.write(_sentence(problem, colour=colour) + "\n")
         lines = lines_of(problem.file) if problem.line else ()
         if 0 < problem.line <= len(lines):
-            stream.writelines(_excerpt(problem, lines[problem.line - 1], colour=colour))
+            line, column = lines[problem.line - 1], hidden.get((problem.file, problem.line))
+            shown = line if column is None else line[: column - 1] + re.sub(r"\S", "*", line[column - 1 :])
+            stream.writelines(_excerpt(problem, shown, colour=colour))
     count, files = len(problems), len({problem.file for problem in problems if problem.line})
     # A path without any document is named by its problem; it may be a directory.
     where = f" in {counted(files, 'file')}" if files else ""

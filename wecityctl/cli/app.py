@@ -33,7 +33,7 @@ AppName = Annotated[
     ),
 ]
 By = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--by",
         metavar="PERSON",
@@ -54,7 +54,7 @@ def _add_plain(action: Action, does: str, *examples: str) -> None:
         path: CityPath = HERE,
         *,
         name: AppName,
-        by: By = "",
+        by: By = None,
         note_: Note = "",
         dry_run: DryRun = False,
         output: OutputOption = Output.TEXT,
@@ -81,7 +81,7 @@ def review(
     *,
     name: AppName,
     reject: Annotated[bool, typer.Option("--reject", help="Reject it, whatever the checks say.")] = False,
-    by: By = "",
+    by: By = None,
     note_: Note = "",
     dry_run: DryRun = False,
     output: OutputOption = Output.TEXT,
@@ -127,7 +127,7 @@ def retire(
     keep_days: Annotated[
         int, typer.Option("--keep-days", min=0, max=36500, help="Days for which its data must be kept.")
     ] = KEEP_DAYS,
-    by: By = "",
+    by: By = None,
     note_: Note = "",
     dry_run: DryRun = False,
     output: OutputOption = Output.TEXT,

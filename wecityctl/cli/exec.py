@@ -55,9 +55,9 @@ def exec_(
 ) -> None:
     """Run a command in a container of an app, with a terminal if stdin and stdout are one.
 
-    Ends with the command's exit code. What it changes is lost with the pod. Who ran what, where and when is noted
-    beside the city's states, with the words of the command as they are: put no password into them. `wecityctl history`
-    shows it.
+    Ends with the command's exit code. What it changes outside volumes is lost with the pod. Who ran what, where and
+    when is noted beside the city's states, with the words of the command as they are: put no password into them.
+    `wecityctl history` shows it.
     """
     from wecityctl.errors import ConfigurationError
     from wecityctl.operations import exec as operation
@@ -73,7 +73,15 @@ def exec_(
 
 
 def _warn(event: Entering) -> None:
-    note(f"in pod {event.pod} of {event.target}: what is changed here is lost when the pod ends, and this is noted")
+    note(entering_text(event))
+
+
+def entering_text(event: Entering) -> str:
+    """What somebody who runs a command in a pod is told before it."""
+    kept = f" except in {' and '.join(event.volumes)}" if event.volumes else ""
+    return (
+        f"in pod {event.pod} of {event.target}: what is changed here is lost when the pod ends{kept}, and this is noted"
+    )
 
 
 def _streams(pass_stdin: bool) -> Streams:

@@ -182,6 +182,12 @@ def _value(source: Path | None) -> str:
             "the value is empty" if not data else "the value is longer than 64 KiB",
             resolution="give it on stdin or with --from-file",
         )
+    if (nul := data.find(b"\0")) >= 0:
+        raise ConfigurationError(
+            "the value has a NUL byte, which no environment variable can hold",
+            details=f"it is byte {nul + 1}",
+            resolution="encode it, for example with base64, and have the app decode it",
+        )
     try:
         return data.decode()
     except UnicodeDecodeError as error:

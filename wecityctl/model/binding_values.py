@@ -1,6 +1,7 @@
 """References to entries of bindings in the values of environment variables: `${ALIAS.KEY}`.
 
-What has no dot between the braces, such as `${HOME}`, is text; `$${` is `${` wherever it stands. Pure functions, shared
+What has no dot between the braces, such as `${HOME}`, is text; `$${` is `${` wherever it stands. The values of `env`
+are the only texts in which a reference is replaced. Pure functions, shared
 by the checks of the files and by the stacks.
 """
 
@@ -11,9 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from wecityctl.model.catalogue import CapabilityType
+from wecityctl.model.variables import secret_variable
 
-# A doubled dollar before a brace, or what has a dot between braces.
-_TOKEN = re.compile(r"\$\$\{|\$\{(?P<inside>[^}.]*\.[^}]*)\}")
+# A doubled dollar before a brace, what has a dot between braces, or a reference that is not closed.
+_TOKEN = re.compile(r"\$\$\{|\$\{(?P<inside>[^}.]*\.[^}]*)\}|\$\{[a-z0-9][-a-z0-9]*\.[^}]*\Z")
 _REFERENCE = re.compile(r"(?P<alias>[a-z0-9][-a-z0-9]*)\.(?P<key>[A-Za-z0-9][-A-Za-z0-9._]*)")
 
 
@@ -42,7 +44,7 @@ def parts(value: str) -> Iterator[str | Reference | Invalid]:
         if match[0] == "$${":
             yield "${"
             continue
-        found = _REFERENCE.fullmatch(match["inside"])
+        found = _REFERENCE.fullmatch(match["inside"] or "")
         yield Reference(found["alias"], found["key"]) if found is not None else Invalid(match[0])
     if end < len(value):
         yield value[end:]
@@ -51,6 +53,17 @@ def parts(value: str) -> Iterator[str | Reference | Invalid]:
 def references(value: str) -> list[Reference]:
     """The references in `value`."""
     return [part for part in parts(value) if isinstance(part, Reference)]
+
+
+def variable_of(reference: Reference) -> str:
+    """The variable that holds an entry of which a value is put together: `BINDING_DB_URI` for `${db.uri}`."""
+    return f"BINDING_{secret_variable(reference.alias)}_{secret_variable(reference.key)}"
+
+
+def is_entry_itself(value: str) -> bool:
+    """Whether a value is one reference and no other text, so that it needs no variable beside it."""
+    found = list(parts(value))
+    return len(found) == 1 and isinstance(found[0], Reference)
 
 
 def entries_of(kind: CapabilityType, *, is_tls: bool) -> tuple[str, ...]:

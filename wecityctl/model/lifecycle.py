@@ -98,7 +98,8 @@ def stage_after(action: Action, before: Stage) -> Stage:
 
 def faults_of(earlier: Lifecycle, stage: Stage, record: Record) -> Iterator[Fault]:
     """Yield why the record cannot follow the earlier ones, which leave the app in `stage`."""
-    if not earlier.records and record.action != "submit":
+    # A published app can be suspended at once, whether or not its life was recorded before.
+    if not earlier.records and record.action not in ("submit", "suspend"):
         yield "not-first"
     elif stage not in STAGES_BEFORE.get(record.action, (stage,)):
         yield "wrong-stage"

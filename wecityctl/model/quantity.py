@@ -42,6 +42,18 @@ def format_bytes(value: Decimal) -> str:
     return str(count)
 
 
+def rounded_bytes(value: Decimal) -> str:
+    """Bytes as people read them: whole in their unit, or else rounded up to three digits of one or more."""
+    exact = format_bytes(value)
+    if len(exact) <= 8:
+        return exact
+    count = int(value.to_integral_value(rounding="ROUND_CEILING"))
+    for unit, power in reversed(_BINARY.items()):
+        if count >= 100 * 1024**power:
+            return f"{-(-count // 1024**power)}{unit}"
+    return exact
+
+
 DURATION = re.compile(r"(?:(?P<hours>[0-9]{1,4})h)?(?:(?P<minutes>[0-9]{1,5})m)?(?:(?P<seconds>[0-9]{1,7})s)?")
 
 

@@ -61,12 +61,13 @@ class Streams:
 
 @dataclass(frozen=True, slots=True)
 class Entering:
-    """A command is about to run in this container of this pod."""
+    """A command is about to run in this container of this pod. What it writes below `volumes` outlives the pod."""
 
     target: str
     pod: str
     container: str
     cloud: str
+    volumes: tuple[str, ...] = ()
 
 
 def exec_command(session: Session, options: ExecOptions, streams: Streams, emit: Callable[[Entering], None]) -> int:
@@ -155,7 +156,8 @@ async def _exec(
             noted(session, cluster, target, "exec", identity=identity, pod=name, what=options.command) as entry,
             needing("create pods/exec", target, cluster),
         ):
-            emit(Entering(target.title, name, container, cluster.cloud))
+            volumes = tuple(item.path for item in target.component.volumes) if target.component is not None else ()
+            emit(Entering(target.title, name, container, cluster.cloud, volumes))
             async with client.exec(
                 target.namespace,
                 name,

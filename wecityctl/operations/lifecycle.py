@@ -42,13 +42,13 @@ _FINDINGS, _FINDING = 20, 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionOptions:
-    """`app` is `NAME` or `TENANT/NAME`. Empty `by`: who runs it. `keep_days` is of a retirement.
+    """`app` is `NAME` or `TENANT/NAME`. Without `by`: who runs it. `keep_days` is of a retirement.
 
     With `dry_run`, nothing is written.
     """
 
     app: str
-    by: str = ""
+    by: str | None = None
     note: str = ""
     keep_days: int = KEEP_DAYS
     dry_run: bool = False
@@ -111,6 +111,8 @@ def _act(path: Path, action: Action, options: ActionOptions) -> Change:
     from wecityctl.operations.app_targets import find_app
     from wecityctl.session import open_session
 
+    if options.by is not None and not options.by.strip():
+        raise ConfigurationError("who takes the action is empty", resolution="name a person, or leave `--by` out")
     loaded = _load(path)
     if not loaded.is_default:
         raise ConfigurationError(
@@ -129,7 +131,7 @@ def _act(path: Path, action: Action, options: ActionOptions) -> Change:
         options.note,
         keep_until=str(date.today() + timedelta(days=options.keep_days)) if action == "retire" else "",
     )
-    _check_order(state, record)
+    _check_order(state, record, path)
     texts = _texts(loaded, path, state, record)
     trial = open_session(path, changed=texts)
     if action == "review":
@@ -170,7 +172,7 @@ def _state(city: City, app: App) -> AppState:
     return AppState(app, next(found, Lifecycle(app.name, app.tenant)), content_digest(app))
 
 
-def _check_order(state: AppState, record: Record) -> None:
+def _check_order(state: AppState, record: Record, path: Path) -> None:
     """Raise the error that tells why the action cannot be taken now."""
     name, lifecycle = f"{state.app.tenant}/{state.app.called}", state.lifecycle
     stage = lifecycle.records[-1].stage if lifecycle.records else state.app.stage
@@ -181,34 +183,34 @@ def _check_order(state: AppState, record: Record) -> None:
             resolution=f"write `stage: {stage}` into its file, and run it again",
         )
     if faults:
-        raise _error_of(faults[0], name, lifecycle, stage, record)
+        raise _error_of(faults[0], name, lifecycle, stage, record, path)
     if record.action in ("publish", "resume"):
-        _check_publication(name, lifecycle, record)
+        _check_publication(name, lifecycle, record, path)
 
 
-def _error_of(fault: Fault, name: str, lifecycle: Lifecycle, stage: Stage, record: Record) -> WecityError:
+def _error_of(fault: Fault, name: str, lifecycle: Lifecycle, stage: Stage, record: Record, path: Path) -> WecityError:
     submitted = lifecycle.pending
     match fault:
         case "not-first":
             return ConfigurationError(
-                f"nothing is recorded of {name} yet", resolution=f"begin with: wecityctl app submit {name}"
+                f"nothing is recorded of {name} yet", resolution=f"begin with: wecityctl app submit {path} {name}"
             )
         case "wrong-stage":
             return ConfigurationError(
                 f"{name} is {stage}: {record.action} needs an app that is " + " or ".join(STAGES_BEFORE[record.action]),
-                resolution=f"see what was recorded: wecityctl app show {name}",
+                resolution=f"see what was recorded: wecityctl app show {path} {name}",
             )
         case "not-submitted":
             return ConfigurationError(
                 f"{name} has not been submitted since its last review",
-                resolution=f"first: wecityctl app submit {name}",
+                resolution=f"first: wecityctl app submit {path} {name}",
             )
         case "other-version":
             assert submitted is not None
             return PolicyError(
                 f"{name} has changed since {submitted.by} submitted it on {submitted.at[:10]}",
                 details=f"submitted: {submitted.digest}\nnow: {record.digest}",
-                resolution=f"submit what is there now: wecityctl app submit {name}",
+                resolution=f"submit what is there now: wecityctl app submit {path} {name}",
             )
         case "own-review":
             return PolicyError(
@@ -217,16 +219,19 @@ def _error_of(fault: Fault, name: str, lifecycle: Lifecycle, stage: Stage, recor
             )
 
 
-def _check_publication(name: str, lifecycle: Lifecycle, record: Record) -> None:
+def _check_publication(name: str, lifecycle: Lifecycle, record: Record, path: Path) -> None:
     actions: tuple[Action, ...] = ("review",) if record.action == "publish" else ("publish", "resume")
     known = lifecycle.last(*actions)
+    if known is None and record.action == "resume":
+        # It was published without a record.
+        known = lifecycle.last("suspend")
     if known is None or known.digest != record.digest:
         what = "reviewed" if record.action == "publish" else "published"
         since = f" by {known.by} on {known.at[:10]}" if known is not None else ""
         raise PolicyError(
             f"{name} is not what was {what}{since}",
             details=f"{what}: {known.digest if known is not None else 'nothing'}\nnow: {record.digest}",
-            resolution=f"have it reviewed: wecityctl app submit {name}, then review and publish",
+            resolution=f"have it reviewed: wecityctl app submit {path} {name}, then review and publish",
         )
 
 

@@ -53,9 +53,9 @@ class AppAddress:
 def app_address(session: Session, name: str) -> AppAddress:
     """Where the entry point serves an app.
 
-    Raises `ConfigurationError` for an unknown app or one without a route, `NoSuchStackError` if it is not served yet,
-    its stage is neither published nor suspended, or the entry point's cloud does not run, and the error of a cloud that
-    is not reached.
+    Raises `ConfigurationError` for an unknown app, one without a route and a component that the route does not lead to;
+    `NoSuchStackError` if it is not served yet, its stage is neither published nor suspended, or the entry point's cloud
+    does not run; and the error of a cloud that is not reached.
     """
     from wecityctl.clusters import open_clusters
     from wecityctl.engine.state.backend import open_backend
@@ -65,6 +65,14 @@ def app_address(session: Session, name: str) -> AppAddress:
     if app.route is None:
         raise ConfigurationError(
             f"{target.title} has no route", resolution="forward a port with --forward, or give it a route"
+        )
+    if target.component is not None and target.component is not app.web_component:
+        to = f"the route of {app.tenant}/{app.called} leads to "
+        raise ConfigurationError(
+            f"no route leads to {target.title}",
+            details=to
+            + (f"component {app.web_component.name!r}" if app.web_component else "a Service of its manifests"),
+            resolution="forward a port with --forward",
         )
     if not app.holds_route:
         raise NoSuchStackError(

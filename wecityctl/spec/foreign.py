@@ -24,7 +24,8 @@ _SERVICE = "`port` of a component, or `ports` by name: each component with one h
 _OWN = "`manifests: [file.yaml]` of the App"
 _VARIABLES = "`env`, a mapping of names to values, and `secrets`, a list of names"
 _RESOURCES = (
-    "`resources: {cpu: 500m, memory: 512Mi}`: both are requested, and memory is limited too; `limits: {cpu: 2}`"
+    "`resources: {cpu: 500m, memory: 512Mi}`: both are requested, and memory is limited too; a limit of CPU is "
+    "`limits: {cpu: 2}`"
 )
 _ROUTE = "`route: {host: ..., path: /}` of the app; the city's entry point serves it"
 _NETWORK = (
@@ -84,7 +85,10 @@ FIELDS: Mapping[str, str] = MappingProxyType(
             "`strategy` of a component, with `surge` and `unavailable`",
         ),
         **dict.fromkeys(("canary", "setWeight", "weight", "weights"), "`strategy: {type: canary, steps: [10, 50]}`"),
-        **dict.fromkeys(("restart", "restartPolicy"), "nothing: pods are always started again"),
+        **dict.fromkeys(
+            ("restart", "restartPolicy"),
+            "nothing: pods are started again when they end, and those of a component with `schedule` or `run` are not",
+        ),
         **dict.fromkeys(("build", "dockerfile"), "`image`, built and pushed beforehand"),
         **dict.fromkeys(("container_name", "containerName"), "`name`"),
         **dict.fromkeys(("deploy",), "`replicas` and `resources`"),

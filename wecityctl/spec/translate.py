@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from wecityctl.errors import Problem
 from wecityctl.guesses import nearest
+from wecityctl.model.disclosure import names_a_secret
 from wecityctl.spec import foreign
 from wecityctl.spec.fields import fields_of, find_field, one_of
 from wecityctl.spec.lookalikes import find_lookalike
@@ -28,6 +30,8 @@ _WANTED = {
     "model_attributes_type": "a mapping with fields",
 }
 _PLAIN_TYPES = {"a whole number": int, "true or false": bool}
+# Words that are truth values to some YAML readers.
+TRUTH = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 _SYNONYMS = {"x86_64": "amd64", "x64": "amd64", "aarch64": "arm64", "loongarch64": "loong64"}
 
 
@@ -41,8 +45,64 @@ def read_schema(document: Document) -> tuple[DocumentSchema | None, list[Problem
         return (None if problems else kind.model_validate(document.value)), problems
     except ValidationError as error:
         details = error.errors(include_url=False)
-    found = (_translate(document, kind, detail) for detail in details)
+    refused = _refused_next(document, kind, details)
+    found = (_translate(document, kind, refused.get(detail["loc"], detail)) for detail in details)
     return None, problems + [problem for problem in found if problem is not None]
+
+
+def _refused_next(document: Document, kind: type[DocumentSchema], details: list[Any]) -> dict[tuple[Any, ...], Any]:
+    """The errors, by location, that values of a wrong type would have in the right one, as with quotes.
+
+    Advice to write them so would be refused next.
+    """
+    copies: dict[int, Any] = {}
+    value = _copied(document.value, copies)
+    changed = set()
+    for detail in details:
+        loc, given = detail["loc"], detail["input"]
+        meant = _in_right_type(_WANTED.get(detail["type"], ""), given)
+        parent = value
+        for item in loc[:-1]:
+            known = isinstance(parent, dict) and item in parent
+            known = known or (isinstance(parent, list) and isinstance(item, int) and item < len(parent))
+            parent = parent[item] if known else None
+        if meant is not None and isinstance(parent, dict | list) and "[key]" not in loc:
+            parent[loc[-1]] = meant
+            changed.add(loc)
+    if not changed:
+        return {}
+    try:
+        kind.model_validate(value)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        return {each["loc"]: each for each in found if each["loc"] in changed and each["type"] == ERROR_TYPE}
+    return {}
+
+
+def _in_right_type(wanted: str, given: Any) -> Any:
+    """What the advice says to write in place of `given`; `None` if there is no such advice."""
+    if wanted == "text" and isinstance(given, Unquoted | bool | int):
+        return _written(given)
+    if type(given) is str and type(number := resolve_plain(given)) is _PLAIN_TYPES.get(wanted):
+        return number
+    return None
+
+
+def _copied(node: Any, copies: dict[int, Any]) -> Any:
+    """`node` with mappings and lists of its own; what stands in several places by an alias stays one."""
+    if id(node) in copies:
+        return copies[id(node)]
+    if isinstance(node, Map):
+        made: dict[str, Any] = {}
+        copies[id(node)] = made
+        made.update((key, _copied(item, copies)) for key, item in node.items())
+        return made
+    if isinstance(node, Seq):
+        items: list[Any] = []
+        copies[id(node)] = items
+        items.extend(_copied(item, copies) for item in node)
+        return items
+    return node
 
 
 def problem_at(
@@ -104,9 +164,10 @@ def _translate(document: Document, kind: type[DocumentSchema], detail: Any) -> P
             return problem_at(document, loc, "is empty", "at least one entry")
         case str(name) if name == ERROR_TYPE:
             context = detail["ctx"]
-            return problem_at(
-                document, loc, context["message"], context["expected"], context["suggestion"], on_key=on_key
-            )
+            # What is refused cannot be what is meant.
+            guess = context["suggestion"] if context["suggestion"] != detail["input"] else ""
+            problem = problem_at(document, loc, context["message"], context["expected"], guess, on_key=on_key)
+            return replace(problem, hides=context["hides"])
         case str(name) if name in _WANTED:
             return _wrong_type(document, loc, detail["input"], _WANTED[name])
         case _:
@@ -178,18 +239,52 @@ def _wrong_type(document: Document, loc: tuple[PathItem, ...], value: Any, wante
     if value is None:
         # Reported by the check `empty_values`.
         return None
+    if _may_be_secret(loc, value):
+        return replace(_wrong_secret(document, loc, value), hides=True)
     if hint := foreign.SHAPES.get((_field_name(loc), _type_of(value)), ""):
         return problem_at(document, loc, f"{describe(value)} is given", hint)
     if wanted == "text" and isinstance(value, Unquoted | bool | int):
         return problem_at(document, loc, f"{describe(value)} is not text", f'"{shorten(_written(value))}" in quotes')
     if wanted == "true or false" and isinstance(value, Unquoted):
-        meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}
-        return problem_at(document, loc, f"{describe(value)} is given", wanted, meant.get(value.text.lower(), ""))
+        return problem_at(document, loc, f"{describe(value)} is given", wanted, TRUTH.get(value.text.lower(), ""))
+    if wanted == "a whole number" and isinstance(value, Unquoted) and value.kind == NUMBER:
+        return problem_at(document, loc, f"{describe(value)} is given", _plain_number(value.text))
     if isinstance(value, str) and "mapping" in wanted and (odd := find_lookalike(value)):
         return problem_at(document, loc, odd.message, odd.expected)
     if isinstance(value, str) and type(resolve_plain(value)) is _PLAIN_TYPES.get(wanted):
         return problem_at(document, loc, f"{describe(value)} is given", f"{wanted}: {value} without quotes")
     return problem_at(document, loc, f"{describe(value)} is given", wanted)
+
+
+def _plain_number(text: str) -> str:
+    digits = text.lstrip("+-")
+    if len(digits) > 1 and digits[0] == "0" and digits.isdigit():
+        return "a whole number that does not begin with 0, with which some YAML readers take it to be of base 8"
+    is_decimal = digits.replace(".", "", 1).isdigit()
+    return "a whole number" if is_decimal else "a whole number of digits alone"
+
+
+def _may_be_secret(loc: tuple[PathItem, ...], value: Any) -> bool:
+    """Whether a value of the wrong type stands where people write secrets."""
+    if (
+        "credentials" in loc[-2:-1]
+        or (loc[-1:] == ("secrets",) and isinstance(value, Map))
+        or loc[-2:-1] == ("secrets",)
+    ):
+        return True
+    written = _written(value) if isinstance(value, Unquoted | bool | int) else ""
+    return loc[-2:-1] == ("env",) and names_a_secret(str(loc[-1]), written)
+
+
+def _wrong_secret(document: Document, loc: tuple[PathItem, ...], value: Any) -> Problem:
+    if loc[-2:-1] == ("env",):
+        message = f"{shorten(str(loc[-1]))!r} looks like a secret in clear"
+        return problem_at(document, loc, message, "its name in the component's `secrets`")
+    hint = foreign.SHAPES.get((_field_name(loc), _type_of(value)), "the name of a secret, which is text")
+    message = (
+        f"{describe(value)} is given" if isinstance(value, Map | Seq) else "what is given is not the name of a secret"
+    )
+    return problem_at(document, loc, message, hint)
 
 
 def _field_name(loc: tuple[PathItem, ...]) -> str:

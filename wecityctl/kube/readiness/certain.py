@@ -25,6 +25,11 @@ _NO_IMAGE = re.compile(
 )
 _NO_KEY = re.compile(r"couldn't find key \S+ in (?:Secret|ConfigMap) \S+")
 _AS_ROOT = re.compile(r"runAsNonRoot and image (?:will run as root|has non-numeric user)")
+# The runtime's refusal to start a process: of a variable's value, or of a program that the image does not have.
+_NO_START = re.compile(
+    r"invalid environment variable|contains nul byte|executable file not found"
+    r"|exec: .*(?:no such file|permission denied)"
+)
 # Rejections that may pass, because controllers and caches lag behind.
 _PASSING = re.compile(
     r"serviceaccount \S+ not found|status unknown for quota|not yet ready to handle|no PriorityClass|timed? ?out"
@@ -32,7 +37,7 @@ _PASSING = re.compile(
     re.IGNORECASE,
 )
 _QUOTA = re.compile(r"exceeded quota: (\S+), requested: (\S+), used: (\S+), limited: (\S+)")
-_WHAT_PODS_ASK_FOR = ("image", "env", "envFrom")
+_WHAT_PODS_ASK_FOR = ("image", "command", "args", "env", "envFrom")
 _RUNS_PODS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job")
 
 
@@ -127,7 +132,22 @@ def _pod(pod: Object) -> Readiness | None:
             return Readiness("failed", one_line(f"{what}: {message}"), _KEY_PATIENCE)
         if reason == "CreateContainerConfigError" and _AS_ROOT.search(message):
             return Readiness("failed", one_line(f"{what}: {message}"))
+        if refused := _not_started(container):
+            return Readiness("failed", one_line(f"{what}: cannot be started: {refused}"), _KEY_PATIENCE)
     return None
+
+
+def _not_started(container: Object) -> str:
+    """Why the container runtime could not start the container and will not be able to; empty if it did or may."""
+    state = container.get("state") or {}
+    if "running" in state:
+        return ""
+    found = [state.get("waiting"), state.get("terminated"), (container.get("lastState") or {}).get("terminated")]
+    for each in found:
+        message = str((each or {}).get("message") or "")
+        if (each or {}).get("reason") in ("StartError", "RunContainerError") and _NO_START.search(message):
+            return message
+    return ""
 
 
 def _refusals(obj: Object, related: Related) -> Readiness | None:

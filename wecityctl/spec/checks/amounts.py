@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from wecityctl.errors import Problem
 from wecityctl.model.city import App
-from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
+from wecityctl.model.quantity import format_cpu, parse_quantity, rounded_bytes
 from wecityctl.model.shares import Demand, demand_of, need_of
 from wecityctl.spec.checks.check import Check
 from wecityctl.spec.parsed_city import ParsedCity
@@ -79,7 +79,7 @@ def _has_canary(app: App) -> bool:
 
 
 def _format(resource: str, value: Decimal) -> str:
-    return f"{format_cpu(value)} CPU" if resource == "cpu" else format_bytes(value)
+    return f"{format_cpu(value)} CPU" if resource == "cpu" else rounded_bytes(value)
 
 
 CHECKS: tuple[Check, ...] = (

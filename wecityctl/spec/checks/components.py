@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from wecityctl.errors import Problem
@@ -9,6 +10,7 @@ from wecityctl.guesses import nearest
 from wecityctl.model import provided
 from wecityctl.model.binding_values import Invalid, Reference, entries_of, parts
 from wecityctl.model.city import App, AppUse, Component, Probe, Use
+from wecityctl.model.environments import ENVIRONMENT_NAME
 from wecityctl.model.service_tls import speaks_tls
 from wecityctl.spec.checks.check import Check
 from wecityctl.spec.fields import one_of
@@ -26,6 +28,8 @@ _SERVING = {
     "replicas": "one run has one pod",
     "strategy": "each run is of one version",
 }
+# A value that is one variable, as `${environment}` is.
+_WORD = re.compile(r"\$\{([a-z]+)\}")
 _OF_SCHEDULES = ("timeZone", "concurrency")
 
 
@@ -105,6 +109,10 @@ def binding_values(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Each `${ALIAS.KEY}` in a variable names a binding of the app and an entry of it."""
     for app, path, part in parsed_city.components():
         for name, value in part.env.items():
+            word = _WORD.fullmatch(value)
+            if word and word[1] != "environment" and nearest(word[1], ("environment",)):
+                message = f"{value} is not the environment's name, and arrives as it is written"
+                yield app.problem((*path, "env", name), message, "another variable's name", ENVIRONMENT_NAME)
             for item in parts(value):
                 here = (*path, "env", name)
                 if isinstance(item, Invalid):
@@ -149,7 +157,7 @@ def routes(parsed_city: ParsedCity) -> Iterator[Problem]:
         if route is None or route.service:
             # `services` checks the Services of manifests.
             continue
-        serving = {part.name: part for part in app.value.components if part.ports}
+        serving = {part.name: part for part in app.value.components if part.ports and not part.is_job}
         if route.component and route.component not in serving:
             expected = one_of(tuple(serving)) if serving else "a component with a port"
             message = f"the app has no component {route.component!r} with a port"

@@ -47,8 +47,9 @@ def _actions(item: Sourced[Lifecycle]) -> Iterator[Problem]:
     for index, record in enumerate(records):
         path: tuple[PathItem, ...] = ("spec", "records", index)
         earlier = Lifecycle(item.value.name, item.value.tenant, records[:index])
-        # The first record takes an app as it is.
-        stage = records[index - 1].stage if index else record.stage
+        # The first record takes an app as it is; a suspended one was published.
+        first: Stage = "published" if record.action == "suspend" else record.stage
+        stage = records[index - 1].stage if index else first
         faults = tuple(faults_of(earlier, stage, record))
         for fault in faults:
             field, message, expected = _told(fault, earlier, stage, record)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from wecityctl.errors import Problem
@@ -18,7 +19,6 @@ from wecityctl.model.disclosure import (
     options_hold_a_secret,
     value_holds_a_secret,
 )
-from wecityctl.model.environments import ENVIRONMENT_NAME
 from wecityctl.spec.checks.check import Check
 from wecityctl.spec.nodes import Document, Map, Mark, PathItem, Seq, format_path, shorten
 from wecityctl.spec.parsed_city import ParsedCity
@@ -31,8 +31,9 @@ _PLACEHOLDER = re.compile(
     r"|AKIAIOSFODNN7EXAMPLE|wJalrXUtnFEMI"
 )
 _BRACKETS = re.compile(r"<[A-Za-z][A-Za-z0-9 _.-]*>|\{\{[^{}]*\}\}|\$\{[A-Za-z_]\w*\}")
-# Content for programs, in which angle brackets are syntax and not a placeholder.
-_FREE_FIELDS = frozenset({"files", "env", "command"})
+# Content for programs, in which angle brackets are syntax and `${NAME}` is a variable of theirs.
+_FREE_FIELDS = frozenset({"files", "env", "command", "args"})
+_FREE_BRACKETS = re.compile(r"<[A-Za-z][A-Za-z0-9 _.-]*>|\{\{[^{}]*\}\}")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
@@ -53,9 +54,8 @@ def placeholders(parsed_city: ParsedCity) -> Iterator[Problem]:
             found = _PLACEHOLDER.search(value)
             if found is None and ("<" in value or "{" in value):
                 free = not _FREE_FIELDS.isdisjoint(path)
-                found = _BRACKETS.fullmatch(value) if free else _BRACKETS.search(value)
-            is_environment = found is not None and found[0] == ENVIRONMENT_NAME and path[-2:-1] == ("env",)
-            if found is not None and not is_environment:
+                found = _FREE_BRACKETS.fullmatch(value) if free else _BRACKETS.search(value)
+            if found is not None:
                 yield _at(document, mark, path, f"placeholder {shorten(found[0])!r} is still there", "its real value")
 
 
@@ -76,15 +76,17 @@ def secrets_in_clear(parsed_city: ParsedCity) -> Iterator[Problem]:
                 continue
             is_env = len(path) >= 2 and path[-2] == "env"
             if is_env and names_a_secret(str(path[-1]), value) and not references(value):
-                yield _at(document, mark, path, f"{shorten(str(path[-1]))!r} looks like a secret in clear", expected)
+                message = f"{shorten(str(path[-1]))!r} looks like a secret in clear"
+                yield replace(_at(document, mark, path, message, expected), hides=True)
             elif _holds_a_secret(path, value):
-                yield _at(document, mark, path, "has a password or private key in clear", expected)
+                message = "has a password or private key in clear"
+                yield replace(_at(document, mark, path, message, expected), hides=True)
     for app in parsed_city.apps:
         for index, component in enumerate(app.value.components):
             for field, words in (("command", component.command), ("args", component.args)):
                 if options_hold_a_secret(words):
                     path = ("spec", "components", index, field)
-                    yield app.problem(path, "has an option with a secret in clear", expected)
+                    yield replace(app.problem(path, "has an option with a secret in clear", expected), hides=True)
 
 
 def _holds_a_secret(path: tuple[PathItem, ...], value: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from wecityctl.model.quantity import parse_quantity
+from wecityctl.model.quantity import DURATION, parse_duration, parse_quantity
 from wecityctl.spec.nodes import Unquoted, shorten
 from wecityctl.spec.scalars import NUMBER
 from wecityctl.spec.schema.refuse import refuse
@@ -117,6 +117,17 @@ def _ranged(low: int, high: int, what: str) -> Any:
     return Annotated[int, AfterValidator(check), WithJsonSchema(schema)]
 
 
+def _as_seconds(value: object) -> object:
+    """A duration is refused with its seconds; anything else is left for the check of whole numbers."""
+    if isinstance(value, str) and value and DURATION.fullmatch(value):
+        raise refuse(f"the text {shorten(value)!r} is given", "a whole number of seconds", str(parse_duration(value)))
+    return value
+
+
+def _seconds(high: int, what: str) -> Any:
+    return Annotated[_ranged(1, high, what), BeforeValidator(_as_seconds)]
+
+
 CpuQuantity = _amount(_cpu, r"^[0-9]*\.?[0-9]+m?$")
 _BYTES = r"^[0-9]*\.?[0-9]+([KMGTPE]i|[kMGTPE]|[eE][0-9]+)?$"
 BytesQuantity = _amount(_bytes, _BYTES)
@@ -134,6 +145,6 @@ RetentionDays = _ranged(1, 3660, "a number of days")
 Updates = _ranged(2, 10_000, "a number of updates")
 DeviceCount = _ranged(0, 1024, "a number of devices per node")
 Connections = _ranged(1, 5000, "a number of connections")
-StatementSeconds = _ranged(1, 86400, "a number of seconds up to a day")
-Seconds = _ranged(1, 3600, "a number of seconds up to an hour")
+StatementSeconds = _seconds(86400, "a number of seconds up to a day")
+Seconds = _seconds(3600, "a number of seconds up to an hour")
 UserId = _ranged(1, 2**31 - 1, "a numeric user other than root")

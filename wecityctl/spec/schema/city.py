@@ -123,7 +123,7 @@ class Images(Schema):
         {"postgresql": "sha256:" + 64 * "0"},
         default_factory=dict,
     )
-    credentials: dict[names.RegistryHost, names.SecretName] = options(
+    credentials: dict[names.RegistryHost, names.CredentialName] = options(
         "Secrets of the city with USER:PASSWORD, by the registry that asks for it.",
         {"registry.example": "harbor"},
         default_factory=dict,

@@ -81,7 +81,33 @@ AppName = _name_type(40, letter_first=True)
 ComponentName = _name_type(40)
 CapabilityName = _name_type(40, letter_first=True)
 AliasName = _name_type(40)
-SecretName = _name_type(63)
+
+
+_SECRET_LIMIT = 63
+
+
+def _secret_name(text: str) -> str:
+    """A value in place of the name is not told: it may be the secret."""
+    expected = f"the name of a secret, of at most {_SECRET_LIMIT} lower-case letters, digits and hyphens"
+    if len(text) <= _SECRET_LIMIT and _LABEL_RE.fullmatch(text):
+        return text
+    guess = re.sub(r"[_. ]", "-", text.lower())
+    if len(text) <= _SECRET_LIMIT and re.fullmatch(r"[A-Z]+(?:[_. -][A-Z]+)*|[a-z]+(?:[_. ][a-z]+)*", text):
+        raise refuse(f"{shorten(text)!r} is not a valid name", expected, guess)
+    raise refuse("what is given is not the name of a secret", f"{expected}; {_SET}", hides=True)
+
+
+def _credential(text: str) -> str:
+    """As `_secret_name`, for what is a password wherever it is no name."""
+    if len(text) <= _SECRET_LIMIT and _LABEL_RE.fullmatch(text):
+        return text
+    expected = f"the name of a secret, such as harbor; {_SET}"
+    raise refuse("what is given is not the name of a secret", expected, hides=True)
+
+
+_SET = "its value never stands in a file, and is given to `wecityctl secrets set`"
+SecretName = checked(_secret_name, pattern=f"^{_LABEL}$", maxLength=_SECRET_LIMIT)
+CredentialName = checked(_credential, pattern=f"^{_LABEL}$", maxLength=_SECRET_LIMIT)
 # Ports of containers. Source: the Service names of RFC 6335.
 PortName = _name_type(15, letter_first=True)
 ServiceName = _name_type(63)
@@ -207,7 +233,8 @@ def _registry_host(text: str) -> str:
             return text
         raise refuse(f"{shorten(text)!r} is another name of Docker Hub", expected, "docker.io")
     guess = re.sub(r"^[a-z]+://", "", text).partition("/")[0].lower()
-    raise refuse(f"{shorten(text)!r} is not a registry's host", expected, guess if "." in guess else "")
+    valid = "." in guess and re.fullmatch(_REGISTRY_HOST, guess)
+    raise refuse(f"{shorten(text)!r} is not a registry's host", expected, guess if valid else "")
 
 
 def _manifest_path(text: str) -> str:
@@ -231,11 +258,16 @@ def _env_name(text: str) -> str:
 
 
 def _file_path(text: str) -> str:
-    expected = "an absolute path to a file, without '..', '//', ':' or a slash at the end"
+    return _container_path(text, "file")
+
+
+def _container_path(text: str, what: str) -> str:
+    """A path in the container of `what`, a file or a directory, that is no mount or directory of every image."""
+    expected = f"an absolute path to a {what}, without '..', '//', ':' or a slash at the end"
     # Two slashes at the beginning are a path of their own to POSIX, and one to Linux.
     normal = re.sub("^//", "/", posixpath.normpath(text))
     if not text.startswith("/") or normal == "/" or ":" in text or not _is_one_line(text):
-        raise refuse(f"{shorten(text)!r} is not a path of a file in the container", expected)
+        raise refuse(f"{shorten(text)!r} is not a path of a {what} in the container", expected)
     if normal != text:
         raise refuse(f"{shorten(text)!r} is not in its shortest form", expected, normal)
     if len(text.encode()) > 1024 or any(len(part.encode()) > 255 for part in text.split("/")):
@@ -246,7 +278,8 @@ def _file_path(text: str) -> str:
     if f"/{first}" == BINDING_ROOT:
         raise refuse(f"{shorten(text)!r} lies where bindings are mounted", f"a path outside {BINDING_ROOT}")
     if not rest and first in _DIRECTORIES:
-        raise refuse(f"{shorten(text)!r} is a directory of every image", f"a file in it, such as {text}/app.conf")
+        example = "app.conf" if what == "file" else "app"
+        raise refuse(f"{shorten(text)!r} is a directory of every image", f"a {what} in it, such as {text}/{example}")
     return text
 
 
@@ -256,7 +289,7 @@ def _volume_path(text: str) -> str:
         raise refuse(f"{shorten(text)!r} is taken in every container", expected)
     if text.startswith("/tmp/"):  # noqa: S108 - as above
         raise refuse(f"{shorten(text)!r} lies in /tmp, which is a volume itself", expected)
-    return _file_path(text)
+    return _container_path(text, "directory")
 
 
 def _email(text: str) -> str:

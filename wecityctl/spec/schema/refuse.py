@@ -19,9 +19,9 @@ def checked(check: Callable[[str], str], **schema: Any) -> Any:
     return Annotated[str, AfterValidator(check), WithJsonSchema({"type": "string", **schema})]
 
 
-def refuse(message: str, expected: str = "", suggestion: str = "") -> PydanticCustomError:
-    """The error to raise; `translate` turns it into a problem at the value's place."""
+def refuse(message: str, expected: str = "", suggestion: str = "", *, hides: bool = False) -> PydanticCustomError:
+    """The error to raise; `translate` turns it into a problem at the value's place, which may hide it as a secret."""
     # The message goes in as a value: braces in user's text are not a template's.
     return PydanticCustomError(
-        ERROR_TYPE, "{message}", {"message": message, "expected": expected, "suggestion": suggestion}
+        ERROR_TYPE, "{message}", {"message": message, "expected": expected, "suggestion": suggestion, "hides": hides}
     )

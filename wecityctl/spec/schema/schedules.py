@@ -86,7 +86,7 @@ def _time_zone(text: str) -> str:
 def _duration(text: str) -> str:
     expected = "a duration such as 30s, 10m, 2h or 1h30m, of at most seven days"
     if not DURATION.fullmatch(text) or not text:
-        raise refuse(f"{shorten(text)!r} is not a duration", expected)
+        raise refuse(f"{shorten(text)!r} is not a duration", expected, f"{text}s" if text.isdigit() else "")
     if not 0 < parse_duration(text) <= MAX_DURATION:
         raise refuse(f"{shorten(text)!r} is too short or too long", expected)
     return text
