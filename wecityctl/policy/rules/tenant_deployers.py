@@ -141,6 +141,10 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
                 f"{kind}'Secret' || dyn(object).?type.orValue('Opaque') != 'kubernetes.io/service-account-token'",
                 "a deployer makes no Secret that fetches an account's token",
             ),
+            Validation(
+                f"{kind}'Secret' || !object.metadata.name.startsWith({quote(PULL_SECRET_PREFIX)})",
+                f"Secrets named {PULL_SECRET_PREFIX}… are the credentials of image registries, which the city makes",
+            ),
         ],
         more_variables={
             "spec": VARIABLES["spec"],
