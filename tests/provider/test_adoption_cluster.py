@@ -390,3 +390,23 @@ async def test_a_pull_secret_is_made_where_no_workload_reads_it(
     changed = {**obj, "stringData": {".dockerconfigjson": '{"auths": {}}'}}
     with pytest.raises(grpc.aio.AioRpcError, match="Deployment early"):
         await engine.update(await engine.check(changed, name, inputs), state, name)
+
+
+async def test_a_claim_that_another_app_left_is_not_taken_over(
+    engine: Engine, cluster: ControlPlane, namespace: str
+) -> None:
+    """Both have the same URN, and so the same field manager."""
+
+    def claim(app: str) -> dict[str, Any]:
+        labels = {"component": "app", "part-of": "transport", "name": app}
+        named = {f"app.kubernetes.io/{key}": value for key, value in labels.items()}
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        metadata = {"name": "a-b-c-d", "namespace": namespace, "labels": named}
+        metadata["annotations"] = {"pulumi.com/skipAwait": "true"}
+        return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
+
+    _, _, before = await engine.make(claim("a"), "a-b-c-d")
+    text = await refused(engine, claim("a-b"), "a-b-c-d")
+    assert "has the files of app transport/a; it is left as it is" in text
+    _, _, again = await engine.make(claim("a"), "a-b-c-d")
+    assert again["metadata"]["uid"] == before["metadata"]["uid"]
