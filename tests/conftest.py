@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,18 +24,17 @@ settings.load_profile("busy-machine")
 
 
 @pytest.fixture(scope="session")
-def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+def api_server(until_last_cluster: ExitStack, tmp_path_factory: pytest.TempPathFactory) -> ControlPlane:
     """etcd and kube-apiserver, for everything that needs no controllers. Use a namespace of your own in it."""
-    with control_plane(tmp_path_factory.mktemp("api-server")) as plane:
-        yield plane
+    return until_last_cluster.enter_context(control_plane(tmp_path_factory.mktemp("api-server")))
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+def cluster(until_last_cluster: ExitStack, tmp_path_factory: pytest.TempPathFactory) -> ControlPlane:
     """A control plane with controllers, scheduler and one simulated node: workloads become ready in it."""
-    with control_plane(tmp_path_factory.mktemp("cluster"), controllers=True) as plane:
-        plane.kubectl("apply", "-f", "-", stdin=SIMULATED_NODE)
-        yield plane
+    plane = until_last_cluster.enter_context(control_plane(tmp_path_factory.mktemp("cluster"), controllers=True))
+    plane.kubectl("apply", "-f", "-", stdin=SIMULATED_NODE)
+    return plane
 
 
 SIMULATED_NODE = """

@@ -159,6 +159,7 @@ def without_workloads(inputs: StackInputs) -> StackInputs:
             components=tuple(
                 Component(item.name, "", ports=item.ports, schedule=item.schedule, run=item.run)
                 for item in app.components
+                if item.canary is None
             ),
         )
         for app in inputs.city.apps

@@ -5,7 +5,7 @@ The order of layers is: secret store, landing zones, base, platforms, interconne
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError
 from itertools import chain
@@ -79,7 +79,7 @@ class Plan:
         for stack in reversed(self.stacks):
             if stack.name in wanted:
                 wanted |= set(stack.depends_on)
-        return self._reduced(wanted)
+        return self.selecting(wanted)
 
     def needing(self, patterns: Iterable[str]) -> Plan:
         """Return the plan of the matching stacks and everything that depends on them."""
@@ -87,9 +87,10 @@ class Plan:
         for stack in self.stacks:
             if wanted.intersection(stack.depends_on):
                 wanted.add(stack.name)
-        return self._reduced(wanted)
+        return self.selecting(wanted)
 
-    def _reduced(self, wanted: set[str]) -> Plan:
+    def selecting(self, wanted: Collection[str]) -> Plan:
+        """Return the plan of exactly these stacks."""
         chosen = tuple(stack for stack in self.stacks if stack.name in wanted)
         return replace(self, stacks=chosen, selected_from=self.selected_from or self.stacks)
 

@@ -16,6 +16,7 @@ from wecityctl.inputs import Cluster, StackInputs, narrowed, reaches, without_ma
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
 from wecityctl.model.outputs import Outputs
+from wecityctl.model.rollouts import AppKey, Share, with_shares
 from wecityctl.model.waivers import as_of
 from wecityctl.placement import InfeasiblePlacementError, Placement, place
 from wecityctl.plan import Plan, Stack, make_plan
@@ -43,6 +44,8 @@ class Session:
     placement: Placement = field(default_factory=lambda: Placement({}, {}, ""))
     # The chosen environment; empty for the city's default one.
     environment: str = ""
+    # The city as its files say it, where canaries or held releases make `city` another one.
+    declared: City | None = None
 
     @property
     def arguments(self) -> str:
@@ -57,6 +60,21 @@ class Session:
     def needing(self, patterns: tuple[str, ...]) -> Session:
         """Return a session for the matching stacks and what depends on them; for all stacks if `patterns` is empty."""
         return replace(self, plan=self.plan.needing(patterns)) if patterns else self
+
+    @property
+    def said(self) -> City:
+        """The city as its files say it."""
+        return self.declared or self.city
+
+    def with_shares(self, shares: Mapping[AppKey, Share]) -> Session:
+        """Return a session for the city with these canaries and held releases, and no others; the same stacks are
+        selected."""
+        if not shares and self.declared is None:
+            return self
+        city = with_shares(self.said, shares)
+        whole, names = make_plan(city, self.catalogue, self.placement), {stack.name for stack in self.plan.stacks}
+        plan = whole.selecting(names) if self.plan.is_part else whole
+        return replace(self, city=city, declared=self.said, plan=plan)
 
     def inputs(
         self,

@@ -188,7 +188,8 @@ def _leaves(route: RouteTarget) -> Manifest:
     if route.external_host:
         return network_policies.to_outside(route.external_host, route.external_port)
     labels = {NAME_LABEL: route.app, PART_OF_LABEL: route.tenant}
-    return network_policies.to_peer(network_policies.pods_of(route.namespace, labels), [route.listens])
+    ports = sorted({route.listens, route.canary.port if route.canary is not None else route.listens})
+    return network_policies.to_peer(network_policies.pods_of(route.namespace, labels), ports)
 
 
 def loading(

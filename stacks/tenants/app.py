@@ -24,17 +24,20 @@ from stacks.stack_references import KnownEndpoint, base_outputs, endpoint, entry
 from stacks.tenants import jobs
 from stacks.tenants.probes import probes_of
 from stacks.tenants.scaling import is_autoscaled, stated_replicas
-from wecityctl.model import naming, provided, served
+from wecityctl.model import naming, provided, rollouts, served
 from wecityctl.model.binding_values import Reference, parts
 from wecityctl.model.city import App, AppUse, Component, Strategy, Use
 from wecityctl.model.entries import entry_of
 from wecityctl.model.manifests import ports_of, workloads
 from wecityctl.model.naming import COMPONENT_LABEL, DATA_CLASS_LABEL, NAME_LABEL, PART_OF_LABEL
-from wecityctl.model.outputs import ProvidedAddress, RouteTarget, UsedAddress
+from wecityctl.model.outputs import CanaryTarget, ProvidedAddress, RouteTarget, UsedAddress
 from wecityctl.model.registries import resolve_image
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import app_certificate_key
 from wecityctl.model.variables import BINDING_ROOT, TLS_DIRECTORY, literal, own_variables, secret_variable
+
+# How long a canary's pods may take to start where its probes do not say.
+_START_SECONDS = 120
 
 
 class Application(pulumi.ComponentResource):
@@ -151,6 +154,23 @@ class Application(pulumi.ComponentResource):
             name = naming.fit(f"{self.app.name}-from-entry")
             labels = {**self.pod_labels, **routed.labels}
             yield network_policies.policy(self.namespace, name, labels, ingress=rules)
+            yield from self._canary_flows()
+
+    def _canary_flows(self) -> Iterator[Manifest]:
+        """Yield the network policy from the gateway to the canary of the routed component."""
+        canary, port = self.app.canary, self._canary_port
+        if canary is not None and port is not None:
+            name = naming.fit(f"{self.app.name}-canary-from-entry")
+            rules = self._gateway_rules(port)
+            yield network_policies.policy(self.namespace, name, self._component_labels(canary), ingress=rules)
+
+    @property
+    def _canary_port(self) -> int | None:
+        """The port of the canary that the route leads to."""
+        canary, route = self.app.canary, self.app.route
+        if canary is None or route is None:
+            return None
+        return canary.ports.get(route.port) if route.port else canary.port
 
     def _gateway_rules(self, port: int) -> list[Manifest]:
         inputs = self.scope.inputs
@@ -335,7 +355,9 @@ class Application(pulumi.ComponentResource):
                 target = next(key for key, number in component.ports.items() if number == found.port)
                 services.append(pods.node_port_service(self.namespace, name, labels, found.port, target, node_port))
         for service in services:
-            if not is_autoscaled(self.app, component) and not stated_replicas(self.app, component):
+            # A canary's Deployment tells within its own time whether its pods are ready.
+            is_canary = component.canary is not None
+            if is_canary or (not is_autoscaled(self.app, component) and not stated_replicas(self.app, component)):
                 # A Service without pods never becomes ready, and the official plug-in would wait for it.
                 service["metadata"]["annotations"] = {"pulumi.com/skipAwait": "true"}
             yield service
@@ -344,7 +366,9 @@ class Application(pulumi.ComponentResource):
         """Register the Job that must succeed before the app's other components change."""
         # Without the registry: a mirror that is named later serves the same version.
         images = self.scope.inputs.images
-        version = [resolve_image(part.image, images, "") for part in self.app.components if not part.schedule]
+        # It is run once for what the files say, and not again when a canary takes the old release's place.
+        said = rollouts.declared(self.app).components
+        version = [resolve_image(part.image, images, "") for part in said if not part.schedule]
         name = jobs.release_name(workload, version, template)
         return ready.add(
             jobs.release_job(self.namespace, name, component, template), name=f"{self.namespace}/{workload}"
@@ -395,12 +419,13 @@ class Application(pulumi.ComponentResource):
         # With an autoscaler, it alone sets the number of replicas; two managers would overwrite each other.
         if not is_autoscaled(self.app, component):
             spec["replicas"] = stated_replicas(self.app, component)
-        return {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": workload, "namespace": self.namespace},
-            "spec": spec,
-        }
+        metadata: Manifest = {"name": workload, "namespace": self.namespace}
+        if component.canary is not None:
+            spec["progressDeadlineSeconds"] = canary_deadline(component)
+            if not component.canary.weight:
+                # It is about to be removed, perhaps because it never became ready.
+                metadata["annotations"] = {"pulumi.com/skipAwait": "true"}
+        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
 
     def _template(
         self,
@@ -496,7 +521,7 @@ class Application(pulumi.ComponentResource):
         return pods.from_secret(variable, naming.binding_secret(self.app.name, entry.alias), entry.key)
 
     def _serves_tls(self, component: Component) -> bool:
-        return self.app.serves_tls and component is self.app.web_component
+        return self.app.serves_tls and component in (self.app.web_component, self.app.canary)
 
     def _certificate(self, workload: str) -> tuple[pulumi.Output[str], Manifest]:
         """A digest of the certificate of the routed Service, so that pods roll when it is renewed, and its Secret."""
@@ -511,6 +536,12 @@ class Application(pulumi.ComponentResource):
     def _digest_key(self) -> pulumi.Output[str]:
         return secret_value(self.scope.inputs, naming.DIGEST_KEY)
 
+    def _canary_target(self) -> CanaryTarget | None:
+        part, port = self.app.canary, self._canary_port
+        if part is None or part.canary is None or port is None or not part.canary.weight:
+            return None
+        return CanaryTarget(naming.component_workload(self.app.name, part.name), port, part.canary.weight)
+
     def _routes(self) -> tuple[RouteTarget, ...]:
         route, routed = self.app.route, served.of_route(self.app)
         if not self.app.holds_route or route is None:
@@ -522,12 +553,19 @@ class Application(pulumi.ComponentResource):
             return ()
         own = (self.app.tenant, self.app.name, host, route.path, self.namespace)
         pod_port = routed.pod_port if routed.pod_port != routed.port else 0
-        target = RouteTarget(*own, routed.service, routed.port, tls=route.tls, pod_port=pod_port)
+        target = RouteTarget(
+            *own, routed.service, routed.port, tls=route.tls, pod_port=pod_port, canary=self._canary_target()
+        )
         if not self._node_port:
             return (target,)
         inputs = self.scope.inputs
         address = inputs.reach[inputs.stack.cloud].address
         return (replace(target, external_host=address, external_port=self._node_port),)
+
+
+def canary_deadline(component: Component) -> int:
+    """Seconds within which a canary's pods are ready, or it has failed: what they may take to start, and 10."""
+    return (component.probes.start_seconds if component.probes is not None else _START_SECONDS) + 10
 
 
 def _strategy(component: Component) -> Manifest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,17 @@ def test_a_renamed_app_is_recorded_under_its_name_in_the_files(city: Path) -> No
     shown = wecityctl("app", "show", city, name)
     assert shown.stdout.startswith(f"{name}: published"), shown.stdout + shown.stderr
     assert policy(city) == (0, [])
+
+
+def test_actions_at_the_same_time_lose_no_record(city: Path) -> None:
+    act(city, "submit", ALICE)
+    with ThreadPoolExecutor(4) as threads:
+        done = list(
+            threads.map(lambda who: wecityctl("app", "submit", city, NAME, "--by", who), [ALICE, BOB, EVE, "x"])
+        )
+    assert [item.returncode for item in done] == [0, 0, 0, 0], [item.stderr for item in done]
+    (document,) = yaml.safe_load_all((city / RECORDS).read_text())
+    assert sorted(item["by"] for item in document["spec"]["records"]) == sorted([ALICE, ALICE, BOB, EVE, "x"])
 
 
 def test_a_city_in_one_file_keeps_the_records_in_it(city: Path, tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """The documentation's fenced blocks, and what the comment before a fence says about each.
 
 `<!-- needs: cluster -->` or `<!-- needs: node -->`: the block runs under that marker; `<!-- needs: components -->`: on
-the city of `tests/e2e/test_app_components.py`. `<!-- file: PATH -->`: the block is written to PATH where the commands
-run. `<!-- not run: WHY -->`: the block is only read. A block without a comment
-runs everywhere, if it is `console` (commands after `$ `, then what they print) or `bash` (a script).
+the city of `tests/e2e/county`. `<!-- file: PATH -->`: the block is written to PATH where the commands run.
+`<!-- not run: WHY -->`: the block is only read. A block without a comment runs everywhere, if it is
+`console` (commands after `$ `, then what they print) or `bash` (a script).
 """
 
 from __future__ import annotations

@@ -65,10 +65,15 @@ class CityFiles:
         return CityFiles(directory, copy.deepcopy(self.files))
 
 
+def read(directory: Path) -> CityFiles:
+    """The city of the files in `directory`; what lies in directories below it stays as it is."""
+    files = {path.name: list(yaml.safe_load_all(path.read_text())) for path in sorted(directory.glob("*.yaml"))}
+    return CityFiles(directory, files)
+
+
 def example(directory: Path, name: str, nodes: str) -> CityFiles:
     """The example city under another name, on real or simulated nodes."""
-    files = {path.name: list(yaml.safe_load_all(path.read_text())) for path in sorted(EXAMPLE.glob("*.yaml"))}
-    city = CityFiles(directory, files)
+    city = CityFiles(directory, read(EXAMPLE).files)
     next(city.documents("City"))["metadata"]["name"] = name
     city.cloud["spec"]["local"] = {"nodes": nodes}
     return city.save()

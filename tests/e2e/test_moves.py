@@ -1,6 +1,7 @@
 """A city over two simulated clouds: what stands stays, what must move says so, and moves when somebody said yes.
 
-The tests follow each other in this order; every one begins with the city as the one before left it.
+Apps move, and so does the gateway. The tests follow each other in this order; every one begins with the city as the
+one before left it.
 """
 
 from __future__ import annotations
@@ -114,6 +115,23 @@ def test_what_has_moved_stands_there_without_its_pin(ferry: Ferry) -> None:
     assert ferry.placed()["app parks/trees"] == "west"
     done = ferry.home.run("up", ferry.files, "--yes", "-o", "json")
     assert not any("Deployment" in change for change in done.changes())
+
+
+def test_nothing_of_the_entry_stays_on_its_old_cloud(ferry: Ferry) -> None:
+    # The platform's namespace stays, with the policy that closes it.
+    looked_for = ("services,secrets,configmaps,jobs", "-n", "platform-application", "-o", "name", "--ignore-not-found")
+    gateway = {"name": "gateway", "cloud": "east"}
+    ferry.files.add("city.yaml", document("Platform", "application", {"capabilities": [gateway]}))
+    ferry.home.run("up", ferry.files.save(), "--yes")
+    assert "service/entry" in ferry.east.kubectl("get", *looked_for)
+    gateway["cloud"] = "west"
+    done = ferry.home.run("up", ferry.files.save(), "--yes", f"--confirm={NAME}")
+    assert "forgotten" not in done.out + done.err
+    assert "service/entry" in ferry.west.kubectl("get", *looked_for)
+    left = ferry.east.kubectl("get", *looked_for).split()
+    assert [name for name in left if name != "configmap/kube-root-ca.crt"] == []
+    again = ferry.home.run("up", ferry.files, "--yes", "-o", "json")
+    assert again.changes() == set()
 
 
 def test_the_last_app_of_a_tenant_on_a_cloud_takes_its_stack_with_it(ferry: Ferry) -> None:

@@ -13,12 +13,17 @@ from types import MappingProxyType
 
 import pytest
 
+from wecityctl.clusters.embedded import open_embedded
 from wecityctl.errors import ConfigurationError, TimedOutError
-from wecityctl.local import store
+from wecityctl.local import assembly, store
 from wecityctl.local.proctable import Identity
-from wecityctl.local.spec import CloudSpec, ImageRef, PoolSpec, check_name
+from wecityctl.local.spec import CloudSpec, ImageRef, PoolSpec, check_name, silent
 from wecityctl.local.store import StateError, Store
 from wecityctl.local.supervisor import client
+from wecityctl.operations.destroy import stop_clouds
+from wecityctl.session import open_session
+
+BASE = (Path(__file__).parents[1] / "spec" / "valid" / "base.yaml").read_text(encoding="utf-8")
 
 SPEC = CloudSpec(
     "lab",
@@ -43,6 +48,28 @@ def test_state_survives_the_file(state_home: Path) -> None:
     assert loaded.spec.images == ()
     assert (place.directory / "cloud.json").stat().st_mode & 0o777 == 0o600
     assert store.names() == ("lab",)
+
+
+def test_a_cloud_is_one_citys_alone(state_home: Path, tmp_path: Path) -> None:
+    """City `red-qin` with cloud `main` and city `red` with cloud `qin-main`: neither stops or resets the other's."""
+    place = Store.of("red-qin-main")
+    place.create()
+    spec = replace(SPEC, name="red-qin-main", owner="cloud main of city red-qin")
+    place.save(store.new_state(spec))
+    before = (place.directory / "cloud.json").read_bytes()
+    file = tmp_path / "city.yaml"
+    file.write_text(BASE.replace("testcity", "red").replace("{name: main}", "{name: qin-main}"))
+    session = open_session(file)
+    for act in (
+        lambda: stop_clouds(session, delete_data=True),
+        lambda: stop_clouds(session, delete_data=False),
+        lambda: open_embedded(session.city, session.city.clouds[0], session.catalogue, lambda _: None, start=False),
+        lambda: assembly.prepare(replace(spec, owner="cloud qin-main of city red"), silent, runs=False),
+    ):
+        with pytest.raises(ConfigurationError, match=r"red-qin-main is cloud main of city red-qin, and not cloud qin"):
+            act()
+    assert (place.directory / "cloud.json").read_bytes() == before
+    assert assembly.prepare(replace(spec, owner=""), silent, runs=False).state.spec.owner == spec.owner
 
 
 def test_each_cloud_has_an_id_of_its_own() -> None:

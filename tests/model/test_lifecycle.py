@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from wecityctl.model.city import App, Component, Route
-from wecityctl.model.lifecycle import Action, Stage, content_digest, stage_after
+from wecityctl.model.lifecycle import Action, Lifecycle, Record, Stage, content_digest, faults_of, stage_after
 
 APP = App(
     "code", "health", "draft", "internet", "L1", (Component("web", "registry.example/web:1", ports={"http": 80}),)
@@ -55,3 +55,14 @@ def test_the_stage_does_not_count_and_everything_else_does() -> None:
 )
 def test_a_published_app_serves_while_its_next_version_is_reviewed(action: Action, before: Stage, after: Stage) -> None:
     assert stage_after(action, before) == after
+
+
+@pytest.mark.parametrize(
+    "reviewer", ["EVE@x.example", "eve@X.example.", " eve@x.example ", "\uff45ve@x.example", '"Eve" <eve@x.example>']
+)
+def test_another_spelling_is_no_other_person(reviewer: str) -> None:
+    submitted = Record("submit", "eve@x.example", "2026-01-01T00:00:00Z", "sha256:a", "draft")
+    earlier = Lifecycle("code", "health", (submitted,))
+    reviewed = Record("review", reviewer, "2026-01-02T00:00:00Z", "sha256:a", "reviewed")
+    assert list(faults_of(earlier, "draft", reviewed)) == ["own-review"]
+    assert list(faults_of(earlier, "draft", replace(reviewed, by="bob@x.example"))) == []

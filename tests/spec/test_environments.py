@@ -212,6 +212,61 @@ def test_a_kubeconfig_is_relative_to_the_file_that_names_it(city: Path) -> None:
     assert load(city, None).city.clouds[0].kubernetes.kubeconfig == str(city / "live.yaml")
 
 
+@pytest.mark.parametrize("spelling", ["../live.conf", "./../live.conf", "linked.conf", "hard.conf"])
+def test_a_cluster_is_the_same_however_its_kubeconfig_is_spelt(city: Path, spelling: str) -> None:
+    base = BASE.replace("provider: local", "provider: kubernetes\n  kubernetes: {kubeconfig: live.conf}")
+    (city / "city.yaml").write_text(base)
+    (city / "live.conf").write_text("apiVersion: v1\nkind: Config\n")
+    (city / "environments" / "linked.conf").symlink_to(city / "live.conf")
+    (city / "environments" / "hard.conf").hardlink_to(city / "live.conf")
+    cloud = f"---\nkind: Cloud\nmetadata: {{name: main}}\nspec: {{kubernetes: {{kubeconfig: {spelling}}}}}\n"
+    write(city, CITY + cloud)
+    assert "the cluster is that of environment 'production' too" in refused(city)
+
+
+def test_embedded_clouds_whose_names_join_alike_are_one(city: Path) -> None:
+    """City `a-b` with cloud `c`, and city `a` with cloud `b-c`: `destroy` of one took the other's away."""
+    (city / "city.yaml").write_text(BASE.replace("testcity", "red-qin"))
+    write(
+        city,
+        "kind: City\nmetadata: {name: red}\nspec: {domain: red.example}\n---\nkind: Cloud\nmetadata: {name: main}\n"
+        "spec: null\n---\napiVersion: wecity.dev/v1alpha1\nkind: Cloud\nmetadata: {name: qin-main}\n"
+        "spec: {provider: local, zones: [internet]}\n",
+    )
+    assert "the embedded cloud is that of environment 'production' too" in refused(city)
+
+
+@pytest.mark.parametrize("spelling", ["file:///srv/x/../state", "file:///srv//state/", "FILE:///srv/state"])
+def test_a_state_is_the_same_however_its_directory_is_spelt(city: Path, spelling: str) -> None:
+    base = BASE.replace("spec:\n", "spec:\n  state: {backend: 'file:///srv/state'}\n", 1)
+    (city / "city.yaml").write_text(base)
+    write(city, CITY.replace("spec: {", f"spec: {{state: {{backend: '{spelling}'}}, "))
+    assert "the state back end is that of environment 'production' too" in refused(city)
+
+
+def refused(city: Path) -> str:
+    with pytest.raises(InvalidCityError) as caught:
+        load(city)
+    return "\n".join(map(str, caught.value.problems))
+
+
+@pytest.mark.parametrize("named", ["bus", "whole"])
+def test_an_environment_takes_no_document_out_of_the_base(city: Path, named: str) -> None:
+    """Files that it names as manifests are none of the base, but for those with documents of the city."""
+    (city / "manifests").mkdir()
+    (city / "manifests" / "own.yaml").write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: rules}\ndata: {a: b}\n"
+    )
+    documents = BASE.split("---\n")
+    app = next(item for item in documents if "kind: App" in item)
+    (city / "bus.yaml").write_text(f"{app.rstrip()}\n  manifests: [manifests/own.yaml]\n")
+    (city / "whole.yaml").write_text("---\n".join(item for item in documents if item != app))
+    (city / "city.yaml").unlink()
+    write(city, f"{CITY}---\n{APP}spec: {{manifests: [../{named}.yaml]}}\n")
+    assert [app.name for app in load(city, None).city.apps] == ["bus"]
+    assert f"'../{named}.yaml' has documents of the city itself" in refused(city)
+
+
 def test_renamed_fields_are_renamed_in_environments_too(city: Path) -> None:
     path = write(city, f"{CITY}---\nkind: Tenant\nmetadata: {{name: transport}}\nspec: {{domain: city-governance}}\n")
     (changed,) = migrate(city)

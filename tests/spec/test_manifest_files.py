@@ -102,6 +102,11 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     assert "is a named pipe" in problems(path)
 
 
+def test_a_path_with_a_nul_character_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "city", '"own\\0.yaml"')
+    assert "city.yaml:35:15" in problems(path)
+
+
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     path = written(tmp_path / "city", "large.yaml")
     (path.parent / "large.yaml").write_text("a: " + "x" * 5_000_001)

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from tests.stacks.cities import WEB, app, city, objects, one, record_city
-from wecityctl.model.city import Component, Probe, Probes, Route, Strategy, Use, Volume
+from wecityctl.model.city import City, Component, Probe, Probes, Route, Strategy, Use, Volume
 from wecityctl.model.quantity import parse_quantity
+from wecityctl.model.rollouts import Share, declared, with_shares
 from wecityctl.model.shares import demand_of, surge_of
 
 IMAGE = "catalogue:sample-app"
@@ -73,6 +74,57 @@ def test_a_new_version_replaces_the_old_one_as_stated() -> None:
     assert strategy(Strategy(surge=2, unavailable=0)) == (rolling(2, 0), 2)
     assert strategy(Strategy(surge=0)) == (rolling(0, 1), 0)
     assert strategy(Strategy("recreate")) == ({"type": "Recreate"}, 0)
+
+
+def with_canary(weight: int, part: Component = WEB) -> City:
+    new = replace(part, image="registry.example/web:2", ports={"http": 9090})
+    stable = replace(part, strategy=Strategy("canary", steps=(10, 50)))
+    parts = (stable, replace(MIGRATE, env={}))
+    files = city(app("code", components=(replace(new, strategy=stable.strategy), *parts[1:])))
+    return with_shares(files, {("health", "code"): Share("web", stable, new, weight)})
+
+
+def test_a_canary_has_objects_of_its_own_and_its_share_at_the_gateway() -> None:
+    whole = with_canary(10)
+    recorded = record_city(whole)
+    canary = one(recorded, "Deployment", "health-internet/code-web-canary")
+    assert container(canary)["image"] == "registry.example/web:2"
+    assert (canary.inputs["spec"]["replicas"], canary.inputs["spec"]["progressDeadlineSeconds"]) == (1, 130)
+    assert "annotations" not in canary.inputs["metadata"]
+    stable = one(recorded, "Deployment", "health-internet/code-web")
+    assert container(stable)["image"] == "registry.example/sample-app:1"
+    assert "progressDeadlineSeconds" not in stable.inputs["spec"]
+    service = one(recorded, "Service", "health-internet/code-web-canary").inputs
+    labels = {**service["spec"]["selector"]}
+    assert labels["app.kubernetes.io/component"] == "web-canary"
+    policy = one(recorded, "NetworkPolicy", "health-internet/code-canary-from-entry").inputs["spec"]
+    assert policy["podSelector"]["matchLabels"] == labels
+    assert policy["ingress"][0]["ports"] == [{"protocol": "TCP", "port": 9090}]
+    leaves = one(recorded, "NetworkPolicy", "platform-application/gateway-to-health-code").inputs["spec"]["egress"]
+    assert [item["port"] for item in leaves[0]["ports"]] == [8080, 9090]
+    routes = one(recorded, "ConfigMap", "routes").inputs["data"]["routes.conf"]
+    inside = "health-internet.svc.cluster.local"
+    assert f"  10% code-web-canary.{inside}:9090;\n  * code-web.{inside}:8080;\n" in routes
+    assert "proxy_pass http://$backend_0;" in routes
+
+
+def test_a_canary_that_ends_gets_no_requests_and_is_not_waited_for() -> None:
+    recorded = record_city(with_canary(0))
+    canary = one(recorded, "Deployment", "health-internet/code-web-canary")
+    assert canary.inputs["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
+    assert "split_clients" not in one(recorded, "ConfigMap", "routes").inputs["data"]["routes.conf"]
+
+
+def test_the_quota_and_the_migration_are_those_of_the_files_all_the_time() -> None:
+    running = with_canary(10)
+    files = replace(running, apps=tuple(map(declared, running.apps)))
+
+    def found(whole: City) -> list[object]:
+        recorded = record_city(whole)
+        jobs = [item.inputs["metadata"]["name"] for item in objects(recorded, "Job") if "migrate" in item.name]
+        return [*jobs, one(recorded, "ResourceQuota", "health-internet/quota").inputs]
+
+    assert found(running) == found(files)
 
 
 def test_probes_are_as_stated() -> None:

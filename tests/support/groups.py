@@ -6,6 +6,7 @@ end soon. A `slow` one is guarded like them.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -23,6 +24,11 @@ _GUARD = Path(guard.__file__).parent
 # Seconds for tests and fixtures to tidy up in after Ctrl-C; xdist kills its workers after 10, and clouds would stay.
 _TIDYING_SECONDS = 120
 _CONTROL_PLANES = {"api_server", "cluster"}
+# Fixtures that what a worker's tests share is started in, by the lightest mark of the tests that may use it.
+_SHARED = {"node": "until_last_node", "cluster": "until_last_cluster"}
+_RUNNING = pytest.StashKey[dict[str, contextlib.ExitStack]]()
+# The weight of the heaviest test in a test's group: groups begin in this order, and a worker runs each whole.
+_GROUP_WEIGHT = pytest.StashKey[int]()
 
 
 def marks_of(item: pytest.Item) -> list[str]:
@@ -30,8 +36,14 @@ def marks_of(item: pytest.Item) -> list[str]:
     return [mark for mark in MARKS if item.get_closest_marker(mark)]
 
 
+def weight(item: pytest.Item) -> int:
+    """Where the test's group is in the order of groups: 0 is the heaviest."""
+    return MARKS.index(marks[0]) if (marks := marks_of(item)) else len(MARKS)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Give workers the time to tidy up."""
+    config.stash[_RUNNING] = {}
     if config.pluginmanager.hasplugin("xdist"):
         from xdist.workermanage import NodeManager
 
@@ -47,13 +59,30 @@ def pytest_sessionstart() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest groups first; with several workers, files stay whole and real nodes get one worker for them all.
 
-    So do the landing zones: each worker that has some of them loads the vendors' SDKs.
+    So do the landing zones: each worker that has some of them loads the vendors' SDKs. Files that share a running
+    control plane or node follow each other, after those with cities of their own, so that nothing runs meanwhile.
+    Raises `pytest.UsageError` for a test with a lighter mark than what it shares.
     """
+    sharing = set()
+    groups: dict[str, list[pytest.Item]] = {}
     for item in items:
         file = item.nodeid.partition("::")[0]
         group = "node" if "node" in marks_of(item) else "landing" if file.startswith("tests/landing/") else file
         item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: MARKS.index(marks[0]) if (marks := marks_of(item)) else len(MARKS))
+        groups.setdefault(group, []).append(item)
+        for mark, fixture in _SHARED.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                sharing.add((mark, file))
+                # An unmarked one is told so when it runs.
+                if MARKS.index(mark) < weight(item) < len(MARKS):
+                    raise pytest.UsageError(f"{item.nodeid} shares what ends before it runs: mark it {mark}")
+    for members in groups.values():
+        heaviest = min(map(weight, members))
+        for item in members:
+            item.stash[_GROUP_WEIGHT] = heaviest
+    items.sort(
+        key=lambda item: (weight(item), (next(iter(marks_of(item)), ""), item.nodeid.partition("::")[0]) in sharing)
+    )
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -84,6 +113,33 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
             del os.environ[guard.PLACE], os.environ["PYTHONPATH"]
             if before is not None:
                 os.environ["PYTHONPATH"] = before
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """End what only heavier groups than the next test's may use: an idle control plane takes a twentieth of a core."""
+    result = yield
+    if nextitem is not None:
+        for mark, running in item.config.stash[_RUNNING].items():
+            if nextitem.stash[_GROUP_WEIGHT] > MARKS.index(mark):
+                running.close()
+    return result
+
+
+@pytest.fixture(scope="session")
+def until_last_node(request: pytest.FixtureRequest) -> Iterator[contextlib.ExitStack]:
+    """What is entered here ends after this worker's last test on a real node."""
+    with contextlib.ExitStack() as running:
+        request.config.stash[_RUNNING]["node"] = running
+        yield running
+
+
+@pytest.fixture(scope="session")
+def until_last_cluster(request: pytest.FixtureRequest) -> Iterator[contextlib.ExitStack]:
+    """What is entered here ends after this worker's last test that is marked `cluster` or `node`."""
+    with contextlib.ExitStack() as running:
+        request.config.stash[_RUNNING]["cluster"] = running
+        yield running
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,6 +5,7 @@ A pytest plug-in, so that the tests of the node, of its network policies and of 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -128,9 +129,13 @@ def images(able: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageR
 
 
 @pytest.fixture(scope="session")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A state directory of the tests' own, and no cloud left in it afterwards."""
-    place = tmp_path_factory.mktemp("state")
+def state(until_last_node: contextlib.ExitStack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state directory of the tests' own, and no cloud left in it after the last test on a real node."""
+    return until_last_node.enter_context(_state(tmp_path_factory.mktemp("state")))
+
+
+@contextlib.contextmanager
+def _state(place: Path) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(place))
         yield place

@@ -46,10 +46,9 @@ def events(
     -o json, each line is one event.
     """
     from wecityctl.operations import events as operation
-    from wecityctl.operations.current_placement import current_placement
-    from wecityctl.session import open_session
+    from wecityctl.operations.rollouts.planning import open_current
 
-    session = open_session(path, current_placement)
+    session = open_current(path)
     options = operation.EventsOptions(app=name, warnings=warnings, since=since)
     if follow:
         operation.follow_events(session, options, _tell_json if output is Output.JSON else _tell)

@@ -61,14 +61,13 @@ def exec_(
     """
     from wecityctl.errors import ConfigurationError
     from wecityctl.operations import exec as operation
-    from wecityctl.operations.current_placement import current_placement
-    from wecityctl.session import open_session
+    from wecityctl.operations.rollouts.planning import open_current
 
     if not path.exists():
         raise ConfigurationError(f"{path} does not exist", resolution="write -- before the command")
     if not command:
         raise ConfigurationError("a command is missing", resolution="write it after --, such as: -- sh")
-    session = open_session(path, current_placement)
+    session = open_current(path)
     options = operation.ExecOptions(target=name, command=tuple(command), pod=pod)
     raise typer.Exit(operation.exec_command(session, options, _streams(stdin), _warn))
 

@@ -53,8 +53,7 @@ def logs(
     """
     from wecityctl.errors import ConfigurationError
     from wecityctl.operations import logs as operation
-    from wecityctl.operations.current_placement import current_placement
-    from wecityctl.session import open_session
+    from wecityctl.operations.rollouts.planning import open_current
 
     if follow and previous:
         raise ConfigurationError("--follow and --previous exclude each other: what has ended does not grow")
@@ -74,4 +73,4 @@ def logs(
     options = operation.LogsOptions(
         app=name, components=tuple(component or ()), tail=tail, since=since, follow=follow, previous=previous
     )
-    operation.logs(open_session(path, current_placement), options, tell)
+    operation.logs(open_current(path), options, tell)

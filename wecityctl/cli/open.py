@@ -70,12 +70,11 @@ def open_(
     """
     from wecityctl.errors import ConfigurationError
     from wecityctl.operations import open as operation
-    from wecityctl.operations.current_placement import current_placement
-    from wecityctl.session import open_session
+    from wecityctl.operations.rollouts.planning import open_current
 
     if not forward and (port or local_port or pod):
         raise ConfigurationError("--port, --local-port and --pod are for --forward", resolution="add --forward")
-    session = open_session(path, current_placement)
+    session = open_current(path)
     is_json = output is Output.JSON
     if not forward:
         found = operation.app_address(session, name)

@@ -59,11 +59,10 @@ def run(
     """
     from wecityctl.cli.events import run_json
     from wecityctl.operations import run as operation
-    from wecityctl.operations.current_placement import current_placement
     from wecityctl.operations.logs import LogLine
-    from wecityctl.session import open_session
+    from wecityctl.operations.rollouts.planning import open_current
 
-    session = open_session(path, current_placement)
+    session = open_current(path)
     is_json, as_is = output is Output.JSON, not sys.stdout.isatty()
 
     def tell(event: operation.RunEvent) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say_json
+from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say, say_json
 from wecityctl.model.times import in_utc
 
 if TYPE_CHECKING:
@@ -44,10 +44,9 @@ def status(
     answers, it ends with the code of that error.
     """
     from wecityctl.operations import status as operation
-    from wecityctl.operations.current_placement import current_placement
-    from wecityctl.session import open_session
+    from wecityctl.operations.rollouts.planning import open_current
 
-    session = open_session(path, current_placement)
+    session = open_current(path)
     found = operation.status(session, lambda event: None, probe=probe)
     stacks, away = found.stacks, found.away
     if output is Output.JSON:
@@ -63,6 +62,8 @@ def status(
                 "unreachable": {**away.stopped, **away.unreachable},
                 "forbidden": dict(away.forbidden),
                 "notes": list(found.notes),
+                # Only where there is one, as most cities have none.
+                **({"rollouts": [asdict(item) for item in found.rollouts]} if found.rollouts else {}),
             }
         )
     else:
@@ -70,6 +71,8 @@ def status(
         _print_probes(found.probes)
         _print_addresses(found.addresses)
         _print_balancers(found.balancers)
+        for rollout in found.rollouts:
+            say(str(rollout))
         _print_kept(stacks, session.city.name)
         for reason in away.stopped.values():
             note(reason)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wecityctl.cancellation import check, in_context
 from wecityctl.clusters.progress import cloud_progress, image_progress, part_progress
-from wecityctl.errors import WecityError
+from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.image_references import image_names
 from wecityctl.inputs import Cluster
+from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City, Cloud, NodeKind
 from wecityctl.model.events import Diagnostic, Emit
@@ -29,10 +31,25 @@ _STARTS = 4
 
 
 def local_name(city: City, cloud: Cloud) -> str:
-    """Return the name of the embedded cloud behind a city's cloud. It includes the city: two may use the same cloud
-    name.
+    """Return the name of the embedded cloud behind a city's cloud."""
+    return naming.embedded_cloud(city.name, cloud.name)
+
+
+def require_own(city: City, cloud: Cloud) -> str:
+    """Return the name of the embedded cloud behind a city's cloud.
+
+    Raises `ConfigurationError` if an embedded cloud of that name is another city's.
     """
-    return f"{city.name}-{cloud.name}"
+    from wecityctl.local import cloud as local_cloud
+
+    name, own = local_name(city, cloud), naming.embedded_cloud_owner(city.name, cloud.name)
+    owner = local_cloud.owner(name)
+    if owner and owner != own:
+        raise ConfigurationError(
+            f"embedded cloud {name} is {owner}, and not {own}",
+            resolution="give the City or the Cloud another name",
+        )
+    return name
 
 
 def must_start(city: City) -> bool:
@@ -71,7 +88,7 @@ def open_embedded(city: City, cloud: Cloud, catalogue: Catalogue, emit: Emit, st
     """Return the embedded cloud's cluster, started if `start` is set; `None` if it is not running."""
     from wecityctl.local import cloud as local_cloud
 
-    name = local_name(city, cloud)
+    name = require_own(city, cloud)
     running = _start_local(city, cloud, catalogue, emit) if start else local_cloud.connect(name)
     return _local_cluster(cloud, running) if running is not None else None
 
@@ -80,7 +97,7 @@ def last_known(city: City, cloud: Cloud) -> Cluster | None:
     """Return the cluster of a stopped embedded cloud; `None` for one that never ran on this machine."""
     from wecityctl.local import cloud as local_cloud
 
-    last = local_cloud.last_known(local_name(city, cloud))
+    last = local_cloud.last_known(require_own(city, cloud))
     return _local_cluster(cloud, last) if last is not None else None
 
 
@@ -105,7 +122,8 @@ def _start_local(city: City, cloud: Cloud, catalogue: Catalogue, emit: Emit) -> 
     nodes = node_kind(cloud, emit)
     _ensure_parts(nodes == "real", emit)
     images = _ensure_images(city, catalogue, emit) if nodes == "real" else ()
-    return local_cloud.start(_local_spec(name, cloud, nodes, images), lambda event: emit(cloud_progress(name, event)))
+    spec = replace(_local_spec(name, cloud, nodes, images), owner=naming.embedded_cloud_owner(city.name, cloud.name))
+    return local_cloud.start(spec, lambda event: emit(cloud_progress(name, event)))
 
 
 def node_kind(cloud: Cloud, emit: Emit) -> NodeKind:

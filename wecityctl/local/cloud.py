@@ -89,6 +89,12 @@ def last_known(name: str) -> RunningCloud | None:
     return _describe(assembly.load(name, silent), version, state.cluster_uid, changed=False, seconds=0.0)
 
 
+def owner(name: str) -> str:
+    """Whose the cloud is; empty if it does not exist, or is nobody's in particular."""
+    state = Store.of(name).load()
+    return state.spec.owner if state is not None else ""
+
+
 def stop(name: str, report: Report = silent, *, timeout: float = 120.0) -> bool:
     """Stop the cloud and remove its processes, mounts, interfaces and firewall rules.
 

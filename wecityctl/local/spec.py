@@ -51,13 +51,17 @@ class ImageRef:
 
 @dataclass(frozen=True, slots=True)
 class CloudSpec:
-    """The specification of an embedded cloud. `images` are for the real node and are not kept in the cloud's state."""
+    """The specification of an embedded cloud. `images` are for the real node and are not kept in the cloud's state.
+
+    `owner` tells whose it is; empty if it is nobody's in particular.
+    """
 
     name: str
     nodes: NodeKind
     zones: tuple[str, ...] = ()
     pools: tuple[PoolSpec, ...] = ()
     images: tuple[ImageRef, ...] = ()
+    owner: str = ""
 
     @property
     def simulated(self) -> bool:

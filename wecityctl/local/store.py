@@ -51,6 +51,8 @@ class CloudState:
     def to_json(self) -> dict[str, Any]:
         pools = [_pool_json(pool) for pool in self.spec.pools]
         spec = {"name": self.spec.name, "nodes": self.spec.nodes, "zones": self.spec.zones, "pools": pools}
+        if self.spec.owner:
+            spec["owner"] = self.spec.owner
         return {
             "format_version": FORMAT_VERSION,
             "spec": spec,
@@ -77,7 +79,7 @@ class CloudState:
         nodes: NodeKind = "real" if spec["nodes"] == "real" else "simulated"
         names = ("cloud_id", "created", "ports", "network", "addresses", "versions", "server", "cluster_uid")
         return cls(
-            spec=CloudSpec(spec["name"], nodes, tuple(spec["zones"]), pools),
+            spec=CloudSpec(spec["name"], nodes, tuple(spec["zones"]), pools, owner=str(spec.get("owner", ""))),
             **{name: value[name] for name in names},
             directory=str(value.get("directory", "")),
         )

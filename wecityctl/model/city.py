@@ -28,7 +28,7 @@ DataClass = Literal["L1", "L2", "L3", "L4"]
 Size = Literal["small", "medium", "large"]
 TenantType = Literal["department", "partner"]
 Concurrency = Literal["allow", "forbid", "replace"]
-StrategyType = Literal["rolling", "recreate"]
+StrategyType = Literal["rolling", "recreate", "canary"]
 JobRun = Literal["before-release"]
 Settings = TypeVar("Settings", bound=VendorSettings)
 
@@ -479,11 +479,26 @@ class Strategy:
     """How the pods of a new version replace those of the old one.
 
     `surge` pods may be there more than the replicas and `unavailable` ones be missing meanwhile; `None`: the defaults.
+    A canary gets the percentages of the requests in `steps`, one after the other, each for the duration `pause`.
     """
 
     type: StrategyType = "rolling"
     surge: int | None = None
     unavailable: int | None = None
+    steps: tuple[int, ...] = ()
+    pause: str = "1m"
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """What makes a component the canary of another one: `of` is that one's name.
+
+    `weight` is the percentage of the requests that the entry point sends to it. With 0 it is about to be removed, and
+    nobody waits for its pods.
+    """
+
+    of: str
+    weight: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -496,6 +511,9 @@ class Component:
 
     `schedule` is a cron expression in `time_zone`; `run` is when a job runs that has no schedule. `timeout` is the
     longest time of one run, as a duration such as `1h30m`.
+
+    `canary` and `declared` come from a rollout (`model.rollouts`), never from files: `canary` marks the component that
+    a rollout adds, and `declared` is what the files say of one that is held at an older release.
     """
 
     name: str
@@ -522,6 +540,8 @@ class Component:
     timeout: str = "1h"
     volumes: tuple[Volume, ...] = ()
     strategy: Strategy | None = None
+    canary: Canary | None = None
+    declared: Component | None = None
 
     @property
     def port(self) -> int | None:
@@ -674,8 +694,15 @@ class App:
         if self.route is not None and self.route.service:
             return None
         wanted = self.route.component if self.route is not None else ""
-        serving = (part for part in self.components if part.ports)
+        serving = (part for part in self.components if part.ports and part.canary is None)
         return next((part for part in serving if wanted in ("", part.name)), None)
+
+    @property
+    def canary(self) -> Component | None:
+        """The canary of the routed component; `None` while none runs."""
+        web = self.web_component
+        found = (part for part in self.components if part.canary is not None)
+        return next((part for part in found if web is not None and part.canary.of == web.name), None)  # type: ignore[union-attr]
 
     @property
     def web_port(self) -> int | None:

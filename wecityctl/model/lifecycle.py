@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, Literal
 
+from wecityctl.model.identities import person
+
 Action = Literal["submit", "review", "reject", "publish", "suspend", "resume", "retire"]
 CheckResult = Literal["passed", "failed", "advisory"]
 
@@ -108,7 +110,7 @@ def faults_of(earlier: Lifecycle, stage: Stage, record: Record) -> Iterator[Faul
         return
     if submitted.digest != record.digest:
         yield "other-version"
-    if record.action == "review" and submitted.by == record.by:
+    if record.action == "review" and person(submitted.by) == person(record.by):
         yield "own-review"
 
 

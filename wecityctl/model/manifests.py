@@ -125,9 +125,10 @@ def workload_of(owner: App | Platform, manifest: KubernetesManifest) -> Componen
 
 
 def workloads(app: App) -> tuple[Component, ...]:
-    """The app's components, and what its manifests request in the same form."""
+    """The app's components and what its manifests request in the same form; no canary, which `shares` counts."""
     found = (workload_of(app, item) for item in app.manifests)
-    return (*app.components, *(item for item in found if item is not None))
+    steady = (part for part in app.components if part.canary is None)
+    return (*steady, *(item for item in found if item is not None))
 
 
 def own_secrets(app: App | Platform) -> frozenset[str]:

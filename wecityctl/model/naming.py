@@ -56,6 +56,19 @@ def digest(*parts: str, length: int = 8) -> str:
     return hashlib.sha256(b"".join(part.encode() + b"\0" for part in parts)).hexdigest()[:length]
 
 
+def embedded_cloud(city: str, cloud: str) -> str:
+    """The name of the embedded cloud behind a city's cloud. Two cities may use the same cloud name.
+
+    It is ambiguous where names have hyphens: `a-b` and `c` are as `a` and `b-c`. `embedded_cloud_owner` is not.
+    """
+    return f"{city}-{cloud}"
+
+
+def embedded_cloud_owner(city: str, cloud: str) -> str:
+    """Whose an embedded cloud is, in words for people."""
+    return f"cloud {cloud} of city {city}"
+
+
 def volume_claim(workload: str, volume: str) -> str:
     """The name of the claim of a component's volume."""
     return fit(f"{workload}-{volume}")
@@ -99,6 +112,11 @@ def component_workload(app: str, component: str) -> str:
     It leaves room for what is added: a digest to a Job's name, the time to that of a CronJob's Job.
     """
     return fit(f"{app}-{component}", 52)
+
+
+def canary_component(component: str) -> str:
+    """The name of the component that a rollout adds as the canary of another one."""
+    return fit(f"{component}-canary")
 
 
 def provided_service(workload: str, provided: str) -> str:

@@ -81,12 +81,22 @@ class PlatformOutputs:
 
 
 @dataclass(frozen=True, slots=True)
+class CanaryTarget:
+    """The Service of a canary, and the percentage of the route's requests that it gets."""
+
+    service: str
+    port: int
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
 class RouteTarget:
     """One route of an entry point: a host and path, and the Service behind it.
 
     `external_host` and `external_port` are the address for a gateway on another cloud; empty and 0 on the same one.
     `tls`: the Service has a certificate for its name. Without a Service (and with port 0), the app is suspended.
-    `pod_port` is the port of the pods if it is not the Service's (0: it is).
+    `pod_port` is the port of the pods if it is not the Service's (0: it is). A canary is in the same namespace, and
+    shows the same certificate.
     """
 
     tenant: str
@@ -100,6 +110,7 @@ class RouteTarget:
     external_port: int = 0
     tls: bool = False
     pod_port: int = field(default=0, metadata=_OMITTED)
+    canary: CanaryTarget | None = field(default=None, metadata=_OMITTED)
 
     @property
     def listens(self) -> int:
@@ -259,7 +270,9 @@ def _build(kind: type[Any], data: dict[str, Any]) -> Any:
         raise ValueError(f"outputs have the fields {sorted(data)}, this version expects {sorted(names)}")
     values = dict(data)
     for name, value in data.items():
-        if name in _ITEMS:
+        if name == "canary" and isinstance(value, dict):
+            values[name] = _build(CanaryTarget, value)
+        elif name in _ITEMS:
             values[name] = tuple(_build(_ITEMS[name], item) for item in value)
         elif isinstance(value, list):
             values[name] = tuple(value)

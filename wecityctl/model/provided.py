@@ -82,7 +82,8 @@ def component_of(app: App, provided: Provided) -> Component | None:
     """
     if provided.service:
         return None
-    serving = [part for part in app.components if part.ports and provided.component in ("", part.name)]
+    steady = (part for part in app.components if part.canary is None)
+    serving = [part for part in steady if part.ports and provided.component in ("", part.name)]
     return serving[0] if len(serving) == 1 else None
 
 

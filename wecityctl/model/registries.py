@@ -10,6 +10,7 @@ from typing import Any
 from wecityctl.model.city import Images
 
 CATALOGUE_PREFIX = "catalogue:"
+_RECORDED_PREFIX = "recorded:"
 DOCKER_HUB = "docker.io"
 # The key of Docker Hub in a Docker configuration, by which kubelets find its credential.
 _DOCKER_HUB_KEY = "https://index.docker.io/v1/"
@@ -22,13 +23,30 @@ _WAYS_TO_PODS: Mapping[str, tuple[str, ...]] = {"Pod": (), "CronJob": ("spec", "
 
 
 def resolve_image(image: str, catalogue: Mapping[str, str], registry: str) -> str:
-    """The reference of an app's image: a catalogue image by name, or a public image through the city's registry."""
+    """The reference of an app's image: a catalogue image by name, or a public image through the city's registry.
+
+    One that was recorded as it was resolved (`recorded_image`) stays so.
+    """
+    if image.startswith(_RECORDED_PREFIX):
+        return image.removeprefix(_RECORDED_PREFIX)
     if image.startswith(CATALOGUE_PREFIX):
         return str(catalogue[image.removeprefix(CATALOGUE_PREFIX)])
     if not registry:
         return image
     first, _, rest = image.partition("/")
     return f"{registry.rstrip('/')}/{rest if rest and _is_host(first) else image}"
+
+
+def recorded_image(image: str, catalogue: Mapping[str, str]) -> str:
+    """The image as the record of a release keeps it: later, a catalogue image of this name may be another one."""
+    if image.startswith(CATALOGUE_PREFIX):
+        return _RECORDED_PREFIX + resolve_image(image, catalogue, "")
+    return image
+
+
+def is_of_catalogue(image: str) -> bool:
+    """Whether the image is, or was when it was recorded, one of the catalogue."""
+    return image.startswith((CATALOGUE_PREFIX, _RECORDED_PREFIX))
 
 
 def registry_of(reference: str) -> str:

@@ -37,7 +37,7 @@ def demand_of(app: App) -> Demand:
 
 
 def surge_of(app: App) -> Demand:
-    """The requests of the surge pods of a rolling update: the most that one component has."""
+    """The requests of the surge pods of an update, and of a canary's pods: the most that one component has."""
     if not app.runs or app.stage == "suspended":
         return Demand()
     parts = [(part, _surge_pods(part)) for part in workloads(app) if not part.is_job]
@@ -55,9 +55,18 @@ def _surge_pods(part: Component) -> int:
     stated = part.strategy or Strategy()
     if stated.type == "recreate":
         return 0
+    # The canary goes only when the others have its version.
+    canary = canary_replicas(part, stated.steps[-1]) if stated.type == "canary" and stated.steps else 0
     if stated.surge is not None:
-        return stated.surge
-    return 1 if stated.unavailable == 0 or (stated.unavailable is None and part.replicas == 1) else 0
+        return canary + stated.surge
+    is_whole = stated.unavailable == 0 or (stated.unavailable is None and part.replicas == 1)
+    return canary + (1 if is_whole else 0)
+
+
+def canary_replicas(part: Component, weight: int) -> int:
+    """How many pods a component's canary has for `weight` percent of the requests: the same share, and at least one."""
+    count = part.autoscale.max if part.autoscale else part.replicas
+    return max(1, -(-count * weight // 100))
 
 
 def need_of(apps: Iterable[App]) -> Demand:

@@ -1,17 +1,30 @@
-"""Writes new texts of a city's files."""
+"""Writes new texts of a city's files, one command at a time."""
 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping
-from contextlib import suppress
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from wecityctl.errors import ConfigurationError
-from wecityctl.paths import replace_text
+from wecityctl.filelock import turn_of
+from wecityctl.paths import replace_text, state_dir
 from wecityctl.spec.files import printable
 
 _BYTE_ORDER_MARK = "\ufeff"
+
+
+@contextmanager
+def turn_to_edit(path: Path) -> Iterator[None]:
+    """Wait until no other command of this user edits the files of the city at `path`, and keep others out meanwhile.
+
+    What is to be edited must be read within, so that no change of another command is lost. Raises `TimedOutError`.
+    """
+    name = hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    with turn_of(state_dir() / "edits" / name):
+        yield
 
 
 def write_together(texts: Mapping[Path, str]) -> None:

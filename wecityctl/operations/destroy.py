@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wecityctl.operations.options import DestroyOptions, run_options
+from wecityctl.operations.rollouts.removal import without_records
 from wecityctl.operations.stack_operation import begin
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def destroy(session: Session, options: DestroyOptions, emit: Emit) -> RunResult:
         work.open_clusters()
         work.find_given_stacks(options.only)
         work.require_a_cloud()
-        return work.run_stacks()
+        return without_records(work, work.run_once())
 
 
 def preview_destroy(session: Session, options: DestroyOptions, emit: Emit) -> RunResult:
@@ -38,11 +39,14 @@ def preview_destroy(session: Session, options: DestroyOptions, emit: Emit) -> Ru
 
 
 def stop_clouds(session: Session, *, delete_data: bool) -> tuple[str, ...]:
-    """Stop the city's embedded clouds, or reset them with `delete_data`; return the names of the existing ones."""
-    from wecityctl.clusters import local_name
+    """Stop the city's embedded clouds, or reset them with `delete_data`; return the names of the existing ones.
+
+    Raises `ConfigurationError` if one is another city's; then none is stopped.
+    """
+    from wecityctl.clusters import require_own
     from wecityctl.local import cloud as embedded
 
-    names = [local_name(session.city, cloud) for cloud in session.city.clouds if cloud.provider == "local"]
+    names = [require_own(session.city, cloud) for cloud in session.city.clouds if cloud.provider == "local"]
     found = tuple(name for name in names if name in embedded.names())
     for name in found:
         (embedded.reset if delete_data else embedded.stop)(name)

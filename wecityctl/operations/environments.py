@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wecityctl.operations.city_files import write_together
+from wecityctl.operations.city_files import turn_to_edit, write_together
 
 if TYPE_CHECKING:
     from wecityctl.spec.differences import Difference
@@ -63,7 +64,8 @@ def promote(path: Path, subject: str, source: str, target: str, *, write: bool =
     """
     from wecityctl.spec.promotion import promotion
 
-    found = promotion(path, subject, source, target)
-    if write:
-        write_together({changed.file.path: changed.new for changed in found.files})
+    with turn_to_edit(path) if write else nullcontext():
+        found = promotion(path, subject, source, target)
+        if write:
+            write_together({changed.file.path: changed.new for changed in found.files})
     return found

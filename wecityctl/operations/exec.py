@@ -89,7 +89,7 @@ def one_component(target: Target) -> Target:
     if target.component is not None:
         return target
     app = target.app
-    steady = [item for item in app.components if not item.is_job]
+    steady = [item for item in app.components if not item.is_job and item.canary is None]
     routed = app.web_component if app.route is not None else None
     chosen = routed or (steady[0] if len(steady) == 1 else None)
     if chosen is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -26,7 +27,7 @@ from wecityctl.model.lifecycle import (
     faults_of,
     stage_after,
 )
-from wecityctl.operations.city_files import write_together
+from wecityctl.operations.city_files import turn_to_edit, write_together
 from wecityctl.users import user_name
 
 if TYPE_CHECKING:
@@ -102,6 +103,11 @@ def act(path: Path, action: Action, options: ActionOptions) -> Change:
     A review whose checks fail is recorded as a rejection. Raises `ConfigurationError` for an action that does not fit
     what was recorded before, and `PolicyError` for the publication of something that was not reviewed.
     """
+    with nullcontext() if options.dry_run else turn_to_edit(path):
+        return _act(path, action, options)
+
+
+def _act(path: Path, action: Action, options: ActionOptions) -> Change:
     from wecityctl.operations.app_targets import find_app
     from wecityctl.session import open_session
 
@@ -304,7 +310,8 @@ def _texts(loaded: LoadedCity, path: Path, state: AppState, record: Record) -> M
         found[records] = new_document(app.tenant, app.called, record)
     else:
         found[home.path] = with_document(text_of(home), new_document(app.tenant, app.called, record))
-    return found
+    # The record first: cut off between the two, what was recorded tells which stage is to be written.
+    return dict(sorted(found.items(), key=lambda item: item[0] == home.path))
 
 
 def _is_last(loaded: LoadedCity, key: str) -> bool:

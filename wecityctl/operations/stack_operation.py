@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -25,9 +25,12 @@ from wecityctl.operations.interconnect import link_clouds
 from wecityctl.operations.namespace_conflicts import without_namespace_conflicts
 from wecityctl.operations.policy_gate import PolicyGate
 from wecityctl.operations.rename_hints import rename_hints
+from wecityctl.operations.rollouts.planning import planned_moves, shares_of
 from wecityctl.operations.volume_changes import require_volumes_kept
 
 if TYPE_CHECKING:
+    from wecityctl.model.rollouts import AppKey
+    from wecityctl.operations.rollouts.moves import Move as AppMove
     from wecityctl.placement import Move
     from wecityctl.session import Session
 
@@ -38,6 +41,8 @@ _CLOUDS = "the city's clouds to answer"
 class StackOperation:
     """One operation in progress on the stacks selected in `session.plan`.
 
+    `rollouts` are what it does with apps that are released by canary; `session` has them applied.
+
     The caller executes its steps in order; a step raises the error that must stop the operation.
     """
 
@@ -47,6 +52,7 @@ class StackOperation:
     engine: Engine
     policies: PolicyGate
     backend: Backend
+    rollouts: tuple[AppMove, ...] = ()
     clusters: Clusters = field(default_factory=Clusters)
     moves: tuple[Move, ...] = ()
 
@@ -63,7 +69,7 @@ class StackOperation:
 
     def open_clusters(self, *, start: bool = False) -> None:
         """Connect to the city's clouds; with `start`, start the embedded ones after the policy evaluation."""
-        city = self.session.city
+        city = self.session.said
         if start and must_start(city):
             self.policies.hold(self.emit)
         self.clusters = open_clusters(city, self.session.catalogue, self.emit, start=start, backend=self.backend)
@@ -113,7 +119,25 @@ class StackOperation:
 
     def run_stacks(self) -> RunResult:
         """Run the selected stacks after the policy evaluation; return the result with this host's additions."""
+        return self.finished(self.run_once())
+
+    def finished(self, result: RunResult) -> RunResult:
+        """Emit the end of the operation with its result, and return it."""
+        self.emit(RunFinished(result))
+        return result
+
+    def run_once(self, claim: Callable[[], None] = lambda: None) -> RunResult:
+        """Run the selected stacks; an operation may take several runs.
+
+        `claim` is called once the stacks are locked, before the first one is touched; an exception from it stops the
+        run.
+        """
         cancellation.check()
+
+        def before() -> None:
+            self.policies.hold(self.emit)
+            claim()
+
         result = run(
             self.session,
             self.options,
@@ -121,15 +145,13 @@ class StackOperation:
             self.backend,
             self._emit_before_end,
             open_provisioned=open_provisioned,
-            before=lambda: self.policies.hold(self.emit),
+            before=before,
             engine=self.engine,
         )
         if self.options.operation in ("up", "destroy") and not self.options.given:
             result = self._end_access(result)
-        # The engine does not know how this host reaches the city; the last event must equal the report.
-        completed = self._completed(result)
-        self.emit(RunFinished(completed))
-        return completed
+        # The engine does not know how this host reaches the city.
+        return self._completed(result)
 
     def _end_access(self, result: RunResult) -> RunResult:
         """Lock the accounts whose use has ended, of this run and of others that did not come to it."""
@@ -144,7 +166,8 @@ class StackOperation:
 
     def _completed(self, result: RunResult) -> RunResult:
         keep = self.options.operation == "up"
-        notes = (*map(str, self.moves), *rename_hints(self.session.city, result), *result.notes)
+        said = (item.text for item in self.rollouts if item.text)
+        notes = (*map(str, self.moves), *said, *rename_hints(self.session.city, result), *result.notes)
         try:
             urls = entry_urls(self.session, self.clusters.found, self.backend, keep=keep)
         except (WecityError, OSError) as error:
@@ -155,11 +178,18 @@ class StackOperation:
 
 @contextmanager
 def begin(
-    session: Session, options: RunOptions, emit: Emit, *, check_policies: bool = False, advice_shown: bool = False
+    session: Session,
+    options: RunOptions,
+    emit: Emit,
+    *,
+    check_policies: bool = False,
+    advice_shown: bool = False,
+    rollouts_of: frozenset[AppKey] | None = None,
 ) -> Iterator[StackOperation]:
     """Start an operation on the stacks selected in the session's plan; everything that it started ends with the block.
 
-    The policy rules are evaluated on the whole city in the background. Raises `TimedOutError` if the block exceeds the
+    The policy rules are evaluated on the whole city in the background. Only the rollouts of the apps in `rollouts_of`
+    go on (`None`: of all). Raises `TimedOutError` if the block exceeds the
     time limit in the options.
     """
     options = replace(
@@ -168,13 +198,16 @@ def begin(
         files=session.arguments,
         take_over=options.take_over or session.city.take_over,
     )
+    backend = open_backend(session.city)
+    rollouts = planned_moves(session, backend, options.operation, only=rollouts_of)
+    session = session.with_shares(shares_of(rollouts))
     whole = replace(session, plan=session.plan.whole)
     with bounded(options.timeouts.run, emit) as bounded_emit, Engine(options.program) as engine:
         policies = PolicyGate(whole, options.operation, advice_shown, options.keep_going)
         try:
             if check_policies:
                 policies.begin(engine)
-            yield StackOperation(session, options, bounded_emit, engine, policies, open_backend(session.city))
+            yield StackOperation(session, options, bounded_emit, engine, policies, backend, rollouts)
         finally:
             policies.close()
 

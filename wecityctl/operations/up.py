@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wecityctl.operations.options import UpOptions, run_options
+from wecityctl.operations.rollouts.driving import run_rollouts
 from wecityctl.operations.stack_operation import begin
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 def up(session: Session, options: UpOptions, emit: Emit) -> RunResult:
     """Create or update the city's stacks, or those that match `options.only` and their dependencies, without prompting.
+
+    Rollouts of apps go on until they have ended, with their pauses.
 
     Errors of single stacks or clouds are in the result. Raises `WecityError` for errors that stop the run before it
     begins: `PolicyError` for violations, `ConfigurationError` for unconfirmed moves, `AuthenticationError` for missing
@@ -31,4 +34,4 @@ def up(session: Session, options: UpOptions, emit: Emit) -> RunResult:
         if options.start_clouds:
             work.link_clouds()
         work.require_rights()
-        return work.run_stacks()
+        return run_rollouts(work)

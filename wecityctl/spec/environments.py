@@ -6,13 +6,16 @@ have a name, a domain, a state and clusters of its own.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from wecityctl.errors import ConfigurationError, InvalidCityError, Problem
 from wecityctl.guesses import nearest
 from wecityctl.model.environments import PRODUCTION, is_environment_name
+from wecityctl.model.naming import embedded_cloud
 from wecityctl.spec.files import SourceFile, find_environments, find_files, printable, read_text
 from wecityctl.spec.nodes import Document, Map, PathItem, SourceLocation, format_path
 from wecityctl.spec.overlay import Added, overlaid
@@ -21,6 +24,7 @@ from wecityctl.spec.yamltree import parse_yaml
 # Limits memory use for a broken file of 5 MB; nobody reads more.
 MAX_PROBLEMS = 1000
 _RECORDS = "Lifecycle"
+_CITY_NAME, _EMBEDDED = "city name", "embedded cloud"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +126,16 @@ class Environments:
         if found.is_default:
             return
         own = list(_own_values(found))
-        reported: set[tuple[PathItem, ...]] = set()
+        named = next((key for key, _, what, _ in own if what == _CITY_NAME), ())
+        reported: set[tuple[tuple[PathItem, ...], SourceLocation]] = set()
         for name in self.names:
             other = {} if name == found.name else {key: place for key, _, _, place in _own_values(self.read(name))}
             for key, path, what, place in own:
-                if key in other and path not in reported:
-                    reported.add(path)
+                if what == _EMBEDDED and named in other:
+                    # Both cities have one name: this is the mistake, and all their embedded clouds are the same.
+                    continue
+                if key in other and (path, place) not in reported:
+                    reported.add((path, place))
                     where = self._place(found, place)
                     yield Problem(
                         where.file,
@@ -222,33 +230,69 @@ _Own = tuple[tuple[str, ...], tuple[PathItem, ...], str, SourceLocation]
 
 def _own_values(found: EnvironmentRead) -> Iterator[_Own]:
     """What belongs to one environment only: a key to compare, its path, what it is, and where it is written."""
+    city = found.document("City")
     for document in found.read.documents:
         if document.kind == "City":
             yield from _own_of_city(document)
         elif document.kind == "Cloud":
-            yield from _own_of_cloud(document)
+            yield from _own_of_cloud(document, city.name if city is not None else "")
 
 
 def _own_of_city(city: Document) -> Iterator[_Own]:
     for path, what in (
-        (("metadata", "name"), "city name"),
+        (("metadata", "name"), _CITY_NAME),
         (("spec", "domain"), "domain"),
         # Without one, the states are kept by the city's name.
         (("spec", "state", "backend"), "state back end"),
     ):
         value = value_at(city, path)
         if isinstance(value, str) and value:
-            yield (what, value.rstrip("/.").lower()), path, what, city.place(path)
+            same = _same_place(value) if path[-1] == "backend" else value.rstrip(".").lower()
+            yield (what, same), path, what, city.place(path)
 
 
-def _own_of_cloud(cloud: Document) -> Iterator[_Own]:
+def _same_place(backend: str) -> str:
+    """The URL of a back end, in one spelling."""
+    scheme, separator, rest = backend.partition("://")
+    if scheme.lower() == "file" and separator:
+        return f"file://{_same_path(_from_home(rest))}"
+    return backend.rstrip("/.").lower()
+
+
+def _same_file(path: str) -> tuple[str, ...]:
+    """What identifies a file, however it is spelt or linked."""
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):
+        return (_same_path(path),)
+    return str(found.st_dev), str(found.st_ino)
+
+
+def _from_home(path: str) -> str:
+    with suppress(RuntimeError):
+        return str(Path(path).expanduser())
+    return path
+
+
+def _same_path(path: str) -> str:
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):
+        # No path at all: the schema says so.
+        return path
+
+
+def _own_of_cloud(cloud: Document, city: str) -> Iterator[_Own]:
     provider = value_at(cloud, ("spec", "provider"))
+    if provider == "local":
+        name: tuple[PathItem, ...] = ("metadata", "name")
+        yield (_EMBEDDED, embedded_cloud(city, cloud.name)), name, _EMBEDDED, cloud.place(name)
     if provider == "kubernetes":
         path = ("spec", "kubernetes", "kubeconfig")
         kubeconfig, context = value_at(cloud, path), value_at(cloud, ("spec", "kubernetes", "context"))
         file = cloud.place(path).file
-        key = (str(Path(file).parent.absolute() / str(kubeconfig or "")), str(context or ""))
-        yield ("cluster", *key), ("spec", "kubernetes"), "cluster", cloud.place(path)
+        key = _same_file(str(Path(file).parent / _from_home(str(kubeconfig or ""))))
+        yield ("cluster", *key, str(context or "")), ("spec", "kubernetes"), "cluster", cloud.place(path)
     cluster = ("spec", "existing", "cluster")
     if value := value_at(cloud, cluster):
         yield ("cluster", str(provider), str(value)), cluster, "cluster", cloud.place(cluster)

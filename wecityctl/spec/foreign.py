@@ -83,6 +83,7 @@ FIELDS: Mapping[str, str] = MappingProxyType(
             ("rollingUpdate", "updateStrategy", "maxSurge", "maxUnavailable"),
             "`strategy` of a component, with `surge` and `unavailable`",
         ),
+        **dict.fromkeys(("canary", "setWeight", "weight", "weights"), "`strategy: {type: canary, steps: [10, 50]}`"),
         **dict.fromkeys(("restart", "restartPolicy"), "nothing: pods are always started again"),
         **dict.fromkeys(("build", "dockerfile"), "`image`, built and pushed beforehand"),
         **dict.fromkeys(("container_name", "containerName"), "`name`"),

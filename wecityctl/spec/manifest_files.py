@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from wecityctl.errors import Problem
+from wecityctl.model.naming import LABEL_PREFIX
 from wecityctl.spec.files import SUFFIXES, SourceFile, read_text
 from wecityctl.spec.nodes import Document, Map, PathItem, Seq, SignedInt, Unquoted
 from wecityctl.spec.scalars import NUMBER
+from wecityctl.spec.schema import KINDS
 from wecityctl.spec.translate import problem_at
 from wecityctl.spec.yamltree import parse_yaml
 
@@ -54,7 +56,7 @@ def separate(
     """Take the files that documents name under `manifests` out of the city's documents; read those not read yet.
 
     `broken` are the names of files that could not be read as a whole, `others` files that those of other environments
-    name: they are no documents of this one either.
+    name: they are no documents of this one either, unless there is one of the city among them.
     """
     by_file: dict[str, list[Document]] = {}
     for document in documents:
@@ -62,7 +64,8 @@ def separate(
     by_name = {posixpath.normpath(file.name): file for file in files}
     attached: dict[int, tuple[Attached, ...]] = {}
     problems: list[Problem] = []
-    taken = {file.name for name, file in by_name.items() if name in others}
+    own = {document.file for document in documents if _is_of_city(document)}
+    taken = {file.name for name, file in by_name.items() if name in others and file.name not in own}
     complete = True
     for document in documents:
         for index, text in _named(document):
@@ -72,6 +75,10 @@ def separate(
                 problems.append(problem_at(document, path, "the file names itself", "another file"))
                 continue
             more: list[Problem] = []
+            if name in by_name and (items := by_file.get(by_name[name].name)) and all(map(_is_of_city, items)):
+                message = f"{text!r} has documents of the city itself ({items[0].kind or 'one'} at {items[0].place()})"
+                problems.append(problem_at(document, path, message, "a file with manifests"))
+                continue
             if name in by_name:
                 found: Sequence[Document] = by_file.get(by_name[name].name, ())
                 taken.add(by_name[name].name)
@@ -87,6 +94,11 @@ def separate(
             )
     rest = tuple(document for document in documents if document.file not in taken)
     return Separated(rest, attached, tuple(problems), complete)
+
+
+def _is_of_city(document: Document) -> bool:
+    version = document.value.get("apiVersion") if isinstance(document.value, Map) else None
+    return document.kind in KINDS or str(version).startswith(f"{LABEL_PREFIX}/")
 
 
 def _target(document: Document, index: int, text: str) -> str:
@@ -114,6 +126,8 @@ def _read(
 ) -> tuple[Sequence[Document], list[Problem]]:
     """Read a file that is none of the city's: in a hidden directory, or beside a city that is one file."""
     source = next(file for file in files if file.name == document.place(path).file)
+    if "\0" in text:
+        return (), [problem_at(document, path, "a path cannot have a NUL character", "a path of a file")]
     target = source.path.parent / text
     root = source.home
     if not target.resolve().is_relative_to(root):

@@ -19,6 +19,7 @@ from wecityctl.engine.state.records import Record
 from wecityctl.engine.state.run_locks import RunLocks
 from wecityctl.errors import DeploymentError, WecityError
 from wecityctl.inputs import Cluster, Clusters, StackInputs, reach_of
+from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.outputs import Outputs, outputs_from_json
 from wecityctl.model.stacknames import StackName
@@ -82,7 +83,7 @@ class Context:
         cloud = self.plan.city.cloud(planned.cloud) if planned.cloud else None
         if cloud is None or cloud.provider != "local" or cloud.name in self.clusters:
             return
-        name = f"{self.plan.city.name}-{cloud.name}"
+        name = naming.embedded_cloud(self.plan.city.name, cloud.name)
         if cloud.name in self.stopped:
             raise DeploymentError(
                 f"cloud {cloud.name} is stopped",

@@ -42,7 +42,8 @@ class RunOptions:
     dropped from the state, not deleted. With `take_over`, changes made by others are reverted and their additions
     removed. Of the undeclared objects only those in `shown` are removed (UIDs; `None`: all that are found). `files` is
     how the user names the city's files, for suggested commands. `given` are stacks whose state is used as it is: this
-    identity may neither examine nor change them.
+    identity may neither examine nor change them. `apart` are stacks that others of the run build on, and that it leaves
+    as they are, whatever the files say of them.
     """
 
     operation: Operation
@@ -65,6 +66,7 @@ class RunOptions:
     expected: Mapping[str, frozenset[str]] | None = None
     files: str = "PATH"
     given: frozenset[str] = frozenset()
+    apart: frozenset[str] = frozenset()
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def confirms(self, stack: str) -> bool:

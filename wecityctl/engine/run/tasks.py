@@ -140,6 +140,8 @@ class UpdateTask:
         """Return the result of a stack that needs no run; `None` for others."""
         if stack in self._context.options.given:
             return self._take_as_given(stack)
+        if stack in self._context.options.apart:
+            return StackResult(stack, "skipped", reason="not part of this run")
         if self._context.layer(stack) == "secrets":
             return self._leave_out_secrets(stack)
         if self._operation == "refresh" and self._context.state(stack) is None:

@@ -24,6 +24,7 @@ RECORDS = ".wecity/records"
 LEASES = ".wecity/leases"
 ACTIVITY = ".wecity/history"
 LEAVING = ".wecity/leaving"
+RELEASES = ".wecity/releases"
 # The endings of a state file: plain and compressed.
 ENDS = (".json", ".json.gz")
 
@@ -81,6 +82,11 @@ def activity(city: str) -> str:
 def access_log(city: str) -> str:
     """Return the key of the log of people's access to the city's running apps."""
     return f"{ACTIVITY}/{city}.access.jsonl"
+
+
+def releases(city: str, tenant: str = "", app: str = "") -> str:
+    """Return the key of the record of an app's releases; without an app, what the city's keys begin with."""
+    return f"{RELEASES}/{city}/{f'{tenant}/{app}.json' if app else ''}"
 
 
 def journal(stack: str) -> str:

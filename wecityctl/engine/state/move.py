@@ -29,7 +29,7 @@ from wecityctl.objects import Objects, open_objects
 
 # The engine keeps these by stack; the city's own history is one object.
 _BY_STACK = (HISTORY, BACKUPS)
-_AREAS = (*_BY_STACK, layout.ACTIVITY, layout.RECORDS, layout.LEAVING, STACKS)
+_AREAS = (*_BY_STACK, layout.ACTIVITY, layout.RECORDS, layout.LEAVING, layout.RELEASES, STACKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,8 @@ def _sizes(city: str, place: Objects, stacks: Iterable[str] = ()) -> dict[str, i
         for entry in place.list(area):
             is_kept = area in _BY_STACK and entry.key.split("/")[3] in states
             # Of stacks that are gone, too.
-            is_kept = is_kept or entry.key.startswith(layout.leaving(f"{city}.").removesuffix(".json"))
+            of_city = (layout.leaving(f"{city}.").removesuffix(".json"), layout.releases(city))
+            is_kept = is_kept or entry.key.startswith(of_city)
             if is_kept or entry.key in beside | records | last:
                 found[entry.key] = entry.size
     return dict(sorted(found.items(), key=lambda item: item[0] in last))

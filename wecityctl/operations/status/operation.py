@@ -12,6 +12,7 @@ from wecityctl.operations.probes import ProbeStatus, is_alarming, last_probes, r
 from wecityctl.operations.status.addresses import app_addresses
 from wecityctl.operations.status.examination import balancer_statuses, examine_clouds, find_lacking
 from wecityctl.operations.status.judging import exit_code, stack_statuses
+from wecityctl.operations.status.rollouts import RolloutStatus, rollout_statuses
 from wecityctl.operations.status.values import AppAddress, Away, BalancerStatus, StackStatus, WorkloadStatus
 from wecityctl.operations.status.workloads import workload_statuses
 
@@ -34,6 +35,7 @@ class CityStatus:
     exit_code: int
     probes: tuple[ProbeStatus, ...] = ()
     addresses: tuple[AppAddress, ...] = ()
+    rollouts: tuple[RolloutStatus, ...] = ()
 
 
 def status(session: Session, emit: Emit, *, probe: bool = False) -> CityStatus:
@@ -73,6 +75,7 @@ def status(session: Session, emit: Emit, *, probe: bool = False) -> CityStatus:
         code,
         probes,
         app_addresses(session.plan, backend),
+        rollout_statuses(session, backend),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from wecityctl.model.registries import is_of_catalogue
 from wecityctl.model.words import some
 from wecityctl.policy.model import Finding, PolicyInput, Rule
 
@@ -21,7 +22,7 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
     for app in policy_input.city.apps:
         name = f"{app.tenant}/{app.name}"
         for index, part in enumerate(app.components if app.runs else ()):
-            if not part.image.startswith("catalogue:"):
+            if part.canary is None and not is_of_catalogue(part.image):
                 place = (name, ("App", name), ("spec", "components", index, "image"))
                 found.setdefault(repository(part.image), []).append(place)
     for image, places in found.items():

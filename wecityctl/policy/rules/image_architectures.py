@@ -8,6 +8,7 @@ from typing import Any
 from wecityctl.model.city import App, Cloud
 from wecityctl.model.manifests import COMPONENT, architectures_of
 from wecityctl.model.naming import COMPONENT_LABEL, NAME_LABEL, PART_OF_LABEL
+from wecityctl.model.registries import is_of_catalogue
 from wecityctl.policy.model import Finding, PolicyInput, Rule
 from wecityctl.policy.objects import Source, Workload, labels_of, source_of, workloads
 
@@ -110,7 +111,7 @@ def _covered(
         # own.
         return ours & _built_for(policy_input, image)
     declared = frozenset(part.architectures)
-    return declared & ours if part.image.startswith("catalogue:") else declared
+    return declared & ours if is_of_catalogue(part.image) else declared
 
 
 def _built_for(policy_input: PolicyInput, image: str) -> frozenset[str]:

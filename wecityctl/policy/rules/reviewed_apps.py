@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from wecityctl.model.city import App, City
 from wecityctl.model.lifecycle import Lifecycle, content_digest
+from wecityctl.model.rollouts import declared
 from wecityctl.policy.model import Finding, PolicyInput, Rule
 
 WHY = """\
@@ -43,7 +44,7 @@ def _violation(app: App, lifecycle: Lifecycle | None, *, demanded: bool) -> tupl
         # Records have only begun: it was deployed before them, as it is.
         return None
     allowed = lifecycle.last("review") if app.stage == "reviewed" else lifecycle.last("publish", "resume")
-    digest = content_digest(app)
+    digest = content_digest(declared(app))
     if allowed is None or allowed.digest != digest:
         what = "reviewed" if app.stage == "reviewed" else "published"
         if allowed is None:

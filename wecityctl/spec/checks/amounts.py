@@ -46,6 +46,9 @@ def quotas(parsed_city: ParsedCity) -> Iterator[Problem]:
                 message = (
                     f"quota {quota} holds the tenant's running apps ({_format(resource, total)}) and has no room for"
                     " the second pod that an update of a single replica starts before it ends the first"
+                    if not any(_has_canary(app) for found in zones.values() for app in found)
+                    else f"quota {quota} holds the tenant's running apps ({_format(resource, total)}) and has no room"
+                    " for the pods of a canary, and those that an update starts before it ends others"
                 )
             yield tenant.problem(("spec", "quota", resource), message, f"at least {_format(resource, wanted)}")
 
@@ -69,6 +72,10 @@ def files_fit(parsed_city: ParsedCity) -> Iterator[Problem]:
                 path = ("spec", "components", index, "files")
                 message = f"the files are too large together: {size:,} bytes"
                 yield app.problem(path, message, f"at most {MAX_FILES_BYTES:,}; put them in the image", on_key=True)
+
+
+def _has_canary(app: App) -> bool:
+    return any(part.strategy is not None and part.strategy.type == "canary" for part in app.components)
 
 
 def _format(resource: str, value: Decimal) -> str:

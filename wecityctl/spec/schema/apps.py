@@ -236,7 +236,8 @@ class Strategy(Schema):
 
     type: model.StrategyType = options(
         "`rolling`: a few at a time. `recreate`: the old ones end before the new ones start, for what must not run "
-        "twice.",
+        "twice. `canary`: the new version gets a share of the requests first, step by step, and is taken back by "
+        "itself if its pods do not stay ready.",
         "rolling",
         default="rolling",
     )
@@ -245,6 +246,15 @@ class Strategy(Schema):
     )
     unavailable: amounts.Pods | None = options(
         "How many pods may be missing meanwhile; by default 1, or 0 with one replica.", 0, default=None
+    )
+    steps: list[amounts.Share] = options(
+        "The shares of the requests that a canary gets one after the other, in percent; then it takes the old "
+        "version's place.",
+        [10, 50],
+        default_factory=list,
+    )
+    pause: schedules.Duration | None = options(
+        "How long a canary stays at each step; by default 1m.", "2m", default=None
     )
 
 

@@ -53,6 +53,7 @@ def render_routes(domain: str, city: str, routes: Sequence[RouteTarget], *, tls:
     listen = "listen 8080 ssl;" if tls else "listen 8080;"
     blocks = [_ENCRYPTED] if tls else []
     blocks.append(_server(domain, listen, _index(city, routes)))
+    blocks += [_split(route, number) for number, route in enumerate(routes) if route.canary is not None]
     for host in sorted({route.host for route in routes}):
         locations = "".join(_locations(route, number) for number, route in enumerate(routes) if route.host == host)
         blocks.append(_server(host, listen, locations))
@@ -77,15 +78,32 @@ def _suspended(route: RouteTarget) -> str:
     return f"{{\n    default_type 'text/html; charset=utf-8';\n    return 503 '{page}';\n  }}\n"
 
 
-def _proxied(route: RouteTarget, number: int) -> str:
-    upstream = route.external_host or f"{route.service}.{route.namespace}.svc.cluster.local"
+def _split(route: RouteTarget, number: int) -> str:
+    """The variable with the address that a request goes to: each one is dealt out by its own random identifier."""
+    assert route.canary is not None
+    stable, canary = _inside(route, route.service), _inside(route, route.canary.service)
     return (
-        "{\n"
-        f"    set $upstream_{number} {upstream};\n"
-        f"    proxy_pass {'https' if route.tls else 'http'}://$upstream_{number}:{route.external_port or route.port};\n"
-        + (_known_by(f"{route.service}.{route.namespace}.svc") if route.tls else "")
-        + "  }\n"
+        f"split_clients $request_id $backend_{number} {{\n"
+        f"  {route.canary.weight}% {canary}:{route.canary.port};\n"
+        f"  * {stable}:{route.port};\n"
+        "}\n"
     )
+
+
+def _inside(route: RouteTarget, service: str) -> str:
+    return f"{service}.{route.namespace}.svc.cluster.local"
+
+
+def _proxied(route: RouteTarget, number: int) -> str:
+    upstream = route.external_host or _inside(route, route.service)
+    scheme = "https" if route.tls else "http"
+    there = (
+        f"    proxy_pass {scheme}://$backend_{number};\n"
+        if route.canary is not None
+        else f"    set $upstream_{number} {upstream};\n"
+        f"    proxy_pass {scheme}://$upstream_{number}:{route.external_port or route.port};\n"
+    )
+    return "{\n" + there + (_known_by(f"{route.service}.{route.namespace}.svc") if route.tls else "") + "  }\n"
 
 
 def _known_by(name: str) -> str:

@@ -6,13 +6,12 @@ import json
 
 import pytest
 
-from tests.e2e.files import CityFiles, app, document, tenant
+from tests.e2e.county.apps import SPACE
+from tests.e2e.files import CityFiles
 from tests.e2e.machine import Cluster, Machine, eventually
-from tests.support.real_node import require_real_node
 
 pytestmark = pytest.mark.node
 
-NAME = "files"
 # What an app does with its binding: signed requests, with nothing but Python.
 # Source: AWS Signature Version 4, "Create a signed AWS API request".
 CLIENT = """
@@ -40,40 +39,14 @@ print(json.dumps([send(m, k, bytes(int(n))) for m, k, n in (word.split(":") for 
 """
 
 
-@pytest.fixture(scope="module")
-def city(home: Machine) -> CityFiles:
-    require_real_node()
-    spec = {
-        "domain": f"{NAME}.gov.example",
-        "zones": [{"name": "internet", "kind": "internet"}],
-        "images": {"source": "built", "architectures": ["amd64"]},
-    }
-    use = {"capability": "object-storage", "as": "files", "storage": "4Mi"}
-    documents = [
-        document("City", NAME, spec),
-        document("Cloud", "main", {"provider": "local", "zones": ["internet"], "local": {"nodes": "real"}}),
-        document("Platform", "application", {"capabilities": [{"name": "gateway"}]}),
-        document("Platform", "data", {"capabilities": [{"name": "object-storage"}]}),
-        tenant("parks"),
-        app("trees", "parks", uses=(use,)),
-    ]
-    return CityFiles(home.root / "city", {"city.yaml": documents}).save()
-
-
-@pytest.fixture(scope="module")
-def cluster(home: Machine) -> Cluster:
-    return Cluster(home.state / "clouds" / f"{NAME}-main" / "kubeconfig")
-
-
 def send(cluster: Cluster, *requests: str) -> list[list[int]]:
     """Status and length of the answers to requests `method:key:bytes` of the app."""
-    words = ("exec", "-n", "parks-internet", "deploy/trees-web", "--", "python3", "-c", CLIENT, *requests)
+    words = ("exec", "-n", SPACE, "deploy/albums-web", "--", "python3", "-c", CLIENT, *requests)
     found: list[list[int]] = json.loads(cluster.kubectl(*words))
     return found
 
 
 def test_an_app_keeps_files_up_to_its_limit(home: Machine, city: CityFiles, cluster: Cluster) -> None:
-    home.run("up", city, "--yes")
     assert send(cluster, "PUT:oak:1000", "GET:oak:0", "PUT:pine:5000000") == [[200, 0], [200, 1000], [200, 0]]
     eventually(lambda: send(cluster, "PUT:elm:1")[0][0] == 403)
     assert send(cluster, "GET:oak:0", "DELETE:pine:0") == [[200, 1000], [204, 0]]

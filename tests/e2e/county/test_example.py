@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pytest
 
+from tests.e2e.files import CityFiles
 from tests.e2e.machine import Cluster, Machine, eventually
-from tests.support.real_node import require_real_node
 
 pytestmark = pytest.mark.node
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "county"
 PARKS, LIBRARY, LANTERN = "parks-bureau-internet", "library-internet", "lantern-internet"
 SHELVES = f"https://shelves-api.{LIBRARY}.svc.cluster.local:8080"
 
@@ -26,26 +22,12 @@ print(urllib.request.urlopen(address + "/healthz", timeout=5, context=context).s
 ADD = "INSERT INTO trees (name) VALUES ('ginkgo') RETURNING name"
 
 
-@pytest.fixture(scope="module")
-def county(home: Machine) -> Path:
-    require_real_node()
-    place = home.root / "county"
-    shutil.copytree(EXAMPLE, place)
-    return place
-
-
-@pytest.fixture(scope="module")
-def cluster(home: Machine) -> Cluster:
-    return Cluster(home.state / "clouds" / "qinghe-main" / "kubeconfig")
-
-
 def call(cluster: Cluster, workload: str, namespace: str, address: str, authority: str = "") -> str:
     command = ("python3", "-c", CALL, address, authority)
     return cluster.kubectl("exec", "-n", namespace, f"deploy/{workload}", "--", *command).strip()
 
 
-def test_it_comes_up_and_the_migration_ran_first(home: Machine, county: Path, cluster: Cluster) -> None:
-    home.run("up", county, "--yes")
+def test_it_comes_up_and_the_migration_ran_first(home: Machine, county: CityFiles, cluster: Cluster) -> None:
     # In the clusters the app has the name that it was made with; people say the new one.
     query = ("-m", "sample_app.check", "postgresql", ADD)
     assert "ginkgo" in home.run("exec", county, "parks-bureau/trees/web", "--", "python3", *query).out
@@ -54,7 +36,7 @@ def test_it_comes_up_and_the_migration_ran_first(home: Machine, county: Path, cl
     home.run("preview", county, "--detailed-exitcode")
 
 
-def test_the_report_runs_when_it_is_asked_for(home: Machine, county: Path) -> None:
+def test_the_report_runs_when_it_is_asked_for(home: Machine, county: CityFiles) -> None:
     run = home.run("run", county, "trees/report", "-o", "json").json()["run"]
     assert (run["result"], run["exit_codes"]) == ("succeeded", [0])
 
@@ -76,21 +58,7 @@ def test_an_upload_outlives_its_pod(cluster: Cluster) -> None:
     assert eventually(lambda: uploads("print(open('/data/oak').read())")) == "an oak"
 
 
-def test_a_migration_that_fails_leaves_the_version_serving(home: Machine, county: Path, cluster: Cluster) -> None:
-    file = county / "parks-bureau.yaml"
-    text = file.read_text()
-    file.write_text(
-        text.replace("CREATE TABLE IF NOT EXISTS trees (", "CREATE TABLE (").replace("古树名木", "百年古树")
-    )
-    done = home.run("up", county, "--yes", "--only", "parks-bureau", code=4)
-    assert "oaks-migrate" in done.text
-    title = ("exec", "-n", PARKS, "deploy/oaks-web", "--", "sh", "-c", "echo $APP_TITLE")
-    assert cluster.kubectl(*title).strip() == "古树名木"
-    file.write_text(text)
-    home.run("up", county, "--yes", "--only", "parks-bureau")
-
-
-def test_test_and_production_differ_as_the_overlay_says(home: Machine, county: Path) -> None:
+def test_test_and_production_differ_as_the_overlay_says(home: Machine, county: CityFiles) -> None:
     def variables(*flags: str) -> str:
         return home.run("render", county, *flags, "--only", "parks-bureau").out
 

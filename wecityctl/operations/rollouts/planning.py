@@ -1,0 +1,106 @@
+"""Finds what a run does with the apps of a city that are released by canary, from files and records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wecityctl.errors import WecityError
+from wecityctl.model import naming
+from wecityctl.model.releases import version_of
+from wecityctl.model.rollouts import AppKey, Share, canary_part
+from wecityctl.operations.app_access import who
+from wecityctl.operations.rollouts.moves import Move, Now, next_move, share_now
+from wecityctl.operations.rollouts.outcomes import StackNames
+
+if TYPE_CHECKING:
+    from wecityctl.engine.state.backend import Backend
+    from wecityctl.model.city import App
+    from wecityctl.model.events import Operation
+    from wecityctl.model.releases import AppReleases
+    from wecityctl.session import Session
+
+_ADVANCING: tuple[Operation, ...] = ("preview", "up")
+
+
+def open_current(path: Path) -> Session:
+    """Open the city at `path` as it is placed now, with the canaries that run. Raises what `open_session` raises.
+
+    Where these credentials cannot read the state, the city is that of the files: who looks at an app needs no more.
+    """
+    from wecityctl.engine.state.backend import open_backend
+    from wecityctl.operations.current_placement import current_placement
+    from wecityctl.session import open_session
+
+    session = open_session(path, current_placement)
+    if not any(canary_part(app) is not None for app in session.city.apps):
+        return session
+    try:
+        moves = planned_moves(session, open_backend(session.city), "refresh")
+    except (WecityError, OSError):
+        return session
+    return session.with_shares(shares_of(moves))
+
+
+def planned_moves(
+    session: Session, backend: Backend, operation: Operation, *, only: frozenset[AppKey] | None = None
+) -> tuple[Move, ...]:
+    """Return what `operation` does with each app that has a canary in the files or a record.
+
+    Only `up` and `preview` go on with rollouts, of the apps whose stacks are selected (and that are in `only`); a
+    preview shows what comes after the current pause. Raises `ConfigurationError` if the state cannot keep records or
+    has one that cannot be read, and the back end's errors.
+    """
+    from wecityctl.engine.state import releases
+
+    apps = [app for app in session.said.apps if app.runs]
+    records = releases.read_all(backend)
+    selected = {stack.name for stack in session.plan.stacks}
+    found = []
+    for app in apps:
+        key = (app.tenant, app.name)
+        record = records.get(key)
+        if canary_part(app) is None and record is None:
+            continue
+        advances = operation in _ADVANCING and stacks_of(session, app).tenant in selected
+        if advances and (only is None or key in only):
+            releases.required(backend)
+            move = next_move(app, record, session.images, now(patient=operation == "up"))
+        else:
+            move = _as_it_is(session, app, record)
+        if move is not None:
+            found.append(move)
+    return tuple(found)
+
+
+def shares_of(moves: Iterable[Move]) -> dict[AppKey, Share]:
+    """Return what runs of each app after these moves, where it is not what the files say."""
+    return {move.key: move.share for move in moves if move.share is not None}
+
+
+def stacks_of(session: Session, app: App) -> StackNames:
+    """Return the names of the stacks that a rollout of the app changes."""
+    city = session.city.name
+    cloud = session.plan.placement.apps[(app.tenant, app.name)]
+    entry = naming.stack_name(city, "entry")
+    has_entry = any(stack.name == entry for stack in session.plan.whole.stacks)
+    return StackNames(naming.stack_name(city, "tenant", app.tenant, cloud), entry if has_entry else "")
+
+
+def now(*, patient: bool = True) -> Now:
+    """Return the time and the user; without `patient` a time at which every pause is over."""
+    seconds = time.time()
+    return Now(
+        seconds if patient else float("inf"), datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds"), who()
+    )
+
+
+def _as_it_is(session: Session, app: App, record: AppReleases | None) -> Move | None:
+    part = canary_part(app)
+    if record is None or part is None or record.component != part.name:
+        return None
+    share = share_now(part, record, version_of(part, session.images))
+    return Move((app.tenant, app.name), "hold", share, record)
