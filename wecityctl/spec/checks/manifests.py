@@ -20,19 +20,21 @@ from wecityctl.model.images import BUILT_HOST
 from wecityctl.model.manifests import ARCHITECTURE_LABEL, KINDS, default_namespace, namespaces_of, own_secrets
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.paths import recipe_names
+from wecityctl.spec.checks.amounts import MAX_FILES_BYTES
 from wecityctl.spec.checks.check import Check
 from wecityctl.spec.fields import one_of
 from wecityctl.spec.manifest_files import is_number
 from wecityctl.spec.nodes import Document, Map, PathItem, Seq, Unquoted, shorten
 from wecityctl.spec.parsed_city import ParsedCity, SourcedManifest
 from wecityctl.spec.renames import parsed_with_kept_names
-from wecityctl.spec.schema.names import image_fault, label_fault
+from wecityctl.spec.schema.names import image_fault, label_fault, label_value_fault
 from wecityctl.spec.translate import describe, problem_at
 
 _Path = tuple[PathItem, ...]
 _CATALOGUE = "catalogue:"
 # What names of Jobs and Services begin with that the city itself has in the namespaces of platforms.
 _OWN_JOBS = (ENTRY_SERVICE, "provision", "manifests")
+_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 
 _RIGHTS = "rights are the city's: a tenant's people and deployers are named in its Tenant"
@@ -235,6 +237,8 @@ def _labels(checker: _Checker, path: _Path, value: Any) -> None:
             checker.refuse((*path, key), fault[0], fault[1], on_key=True)
         if not isinstance(item, str):
             checker.refuse((*path, key), f"{describe(item)} is given", "text")
+        elif fault := label_value_fault(item):
+            checker.refuse((*path, key), fault[0], fault[1])
 
 
 def _notes(checker: _Checker, path: _Path, value: Any) -> None:
@@ -249,9 +253,17 @@ def _notes(checker: _Checker, path: _Path, value: Any) -> None:
 
 
 def _texts(checker: _Checker, path: _Path, value: Any) -> None:
+    size = 0
     for key, item in checker.mapping(path, value).items():
+        if not _KEY.fullmatch(key) or key in (".", "..") or key.startswith(".."):
+            expected = "at most 253 letters, digits, '.', '_' and '-', not beginning with '..'"
+            checker.refuse((*path, key), f"{shorten(key)!r} is not a key of a ConfigMap", expected, on_key=True)
+        size += len(key) + (len(item.encode(errors="replace")) if isinstance(item, str) else 0)
         if not isinstance(item, str):
             checker.refuse((*path, key), f"{describe(item)} is given", "text")
+    if size > MAX_FILES_BYTES:
+        message, expected = f"the texts are too large together: {size:,} bytes", f"at most {MAX_FILES_BYTES:,}"
+        checker.refuse(path, message, expected, on_key=True)
 
 
 def _count(checker: _Checker, path: _Path, value: Any) -> None:
@@ -263,6 +275,23 @@ def _selector(checker: _Checker, path: _Path, value: Any) -> None:
     found = checker.fields(path, value, {"matchLabels": _labels})
     if not found.get("matchLabels"):
         checker.refuse(path, "selects nothing in particular", "matchLabels with labels of the pods", on_key=True)
+
+
+def _selected(checker: _Checker, path: _Path, value: Any) -> None:
+    """The selector finds the pods of its own template."""
+    wanted = _at(value, "selector", "matchLabels")
+    labels = _at(value, "template", "metadata", "labels")
+    if isinstance(wanted, Map) and isinstance(_at(value, "template"), Map):
+        for key, item in wanted.items():
+            if not isinstance(labels, Map) or labels.get(key) != item:
+                here = (*path, "selector", "matchLabels", key)
+                checker.refuse(here, "the template's pods have no such label", "a label under template.metadata.labels")
+
+
+def _at(value: Any, *keys: str) -> Any:
+    for key in keys:
+        value = value.get(key) if isinstance(value, Map) else None
+    return value
 
 
 def _service(checker: _Checker, path: _Path, value: Any) -> None:
@@ -327,6 +356,7 @@ def _deployment(checker: _Checker, path: _Path, value: Any) -> None:
     }
     refused = {"paused": "an update that waits for somebody would never end"}
     checker.need(path, checker.fields(path, value, known, refused), "selector", "template")
+    _selected(checker, path, value)
 
 
 def _stateful_set(checker: _Checker, path: _Path, value: Any) -> None:
@@ -340,6 +370,7 @@ def _stateful_set(checker: _Checker, path: _Path, value: Any) -> None:
     }
     refused = dict.fromkeys(("volumeClaimTemplates", "persistentVolumeClaimRetentionPolicy"), _DATA)
     checker.need(path, checker.fields(path, value, known, refused), "selector", "template")
+    _selected(checker, path, value)
 
 
 def _job(checker: _Checker, path: _Path, value: Any) -> None:
@@ -482,11 +513,12 @@ def _containers(checker: _Checker, path: _Path, value: Any) -> None:
         "ports": _container_ports,
         "resources": _resources,
         "securityContext": _security,
+        "volumeMounts": _mounts,
         **dict.fromkeys(("livenessProbe", "readinessProbe", "startupProbe"), _probe),
         "lifecycle": _lifecycle,
         **dict.fromkeys(
             (
-                *("command", "args", "workingDir", "volumeMounts", "imagePullPolicy", "restartPolicy"),
+                *("command", "args", "workingDir", "imagePullPolicy", "restartPolicy"),
                 *("terminationMessagePath", "terminationMessagePolicy"),
             )
         ),
@@ -494,6 +526,15 @@ def _containers(checker: _Checker, path: _Path, value: Any) -> None:
     refused = {"volumeDevices": _DATA, "stdin": "nobody is there to type", "tty": "nobody is there to type"}
     for here, item in checker.items(path, value):
         checker.need(here, checker.fields(here, item, known, refused), "name", "image")
+
+
+def _mounts(checker: _Checker, path: _Path, value: Any) -> None:
+    for here, item in checker.items(path, value):
+        for key in ("subPath", "subPathExpr"):
+            if key in item and ".." in str(item[key]).split("/"):
+                checker.refuse((*here, key), "leads out of the volume", "a path within it, without '..'")
+        if item.get("mountPropagation", "None") != "None":
+            checker.refuse((*here, "mountPropagation"), f"{describe(item['mountPropagation'])} is given", "None")
 
 
 def _image(checker: _Checker, path: _Path, value: Any) -> None:
@@ -604,6 +645,9 @@ def _volumes(checker: _Checker, path: _Path, value: Any) -> None:
     }
     for here, item in checker.items(path, value):
         checker.need(here, checker.fields(here, item, known, refused), "name")
+        sources = sorted(item.keys() & known.keys() - {"name"})
+        if len(sources) > 1:
+            checker.refuse((*here, sources[1]), f"the volume has {sources[0]}, too", "one of the two", on_key=True)
 
 
 _SPECS: Mapping[str, _Step] = {
