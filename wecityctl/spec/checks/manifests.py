@@ -28,6 +28,7 @@ from wecityctl.spec.nodes import Document, Map, PathItem, Seq, Unquoted, shorten
 from wecityctl.spec.parsed_city import ParsedCity, SourcedManifest
 from wecityctl.spec.renames import parsed_with_kept_names
 from wecityctl.spec.schema.names import image_fault, label_fault, label_value_fault
+from wecityctl.spec.schema.schedules import is_time_zone
 from wecityctl.spec.translate import describe, problem_at
 
 _Path = tuple[PathItem, ...]
@@ -393,15 +394,20 @@ def _cron_job(checker: _Checker, path: _Path, value: Any) -> None:
         if not isinstance(item, str) or len(item.split()) not in (1, 5):
             checker.refuse(here, f"{describe(item)} is given", 'five fields such as "0 3 * * *"')
 
+    def zone(_: _Checker, here: _Path, item: Any) -> None:
+        if not isinstance(item, str) or not is_time_zone(item):
+            checker.refuse(here, f"{describe(item)} is not a time zone", "a name such as Asia/Shanghai or Etc/UTC")
+
     def template(_: _Checker, here: _Path, item: Any) -> None:
         checker.need(here, checker.fields(here, item, {"spec": _job, "metadata": _own_labels}), "spec")
 
     known: dict[str, _Step | None] = {
         "schedule": schedule,
+        "timeZone": zone,
         "jobTemplate": template,
         **dict.fromkeys(
             (
-                *("timeZone", "concurrencyPolicy", "startingDeadlineSeconds"),
+                *("concurrencyPolicy", "startingDeadlineSeconds"),
                 *("successfulJobsHistoryLimit", "failedJobsHistoryLimit"),
             )
         ),
