@@ -131,10 +131,12 @@ def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[Kuberne
         for app in place.apps
         for image in images_of(app)
     ]
-    pulling = inside.add_all([*pulls.secrets_for(scope.inputs, place.namespace, images)])
+    secrets = list(pulls.secrets_for(scope.inputs, place.namespace, images))
     inside.add_all([*administration(tenant, place.namespace), *admin_rbac.bindings(city, place.namespace)])
-    own = secret_names(place.apps) if pulling else None
-    inside.add_all([*deployers.namespaced(tenant, place.namespace, own)])
+    own = secret_names(place.apps) if secrets else None
+    bounded = inside.add_all([*deployers.namespaced(tenant, place.namespace, own)])
+    # Before the first credential deployers may read every Secret here.
+    pulling = inside.after(*bounded).add_all(secrets)
     return namespace, [*built, *pulling]
 
 

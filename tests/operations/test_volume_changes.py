@@ -17,10 +17,12 @@ from wecityctl.session import open_session
 FILES = (Path(__file__).parents[1] / "spec/valid/adopted-cluster.yaml").read_text(encoding="utf-8")
 
 
-def stored(spec: Mapping[str, Any]) -> Any:
-    """A back end in which the platform's stack has the claim of `records`."""
-    urn = "urn:pulumi:s::wecity::kubernetes:core/v1:PersistentVolumeClaim::platform-application/records-data"
-    resource = {"urn": urn, "type": "kubernetes:core/v1:PersistentVolumeClaim", "inputs": {"spec": spec}}
+def stored(
+    spec: Mapping[str, Any], name: str = "platform-application/records-data", inputs: Mapping[str, Any] = {}
+) -> Any:
+    """A back end in which each stack has one claim: by default, that of the capability `records`."""
+    urn = f"urn:pulumi:s::wecity::kubernetes:core/v1:PersistentVolumeClaim::{name}"
+    resource = {"urn": urn, "type": "kubernetes:core/v1:PersistentVolumeClaim", "inputs": {**inputs, "spec": spec}}
 
     def read_state(stack: str) -> StackState:
         return parse_state(stack, {"resources": [resource]}, None, b"")
@@ -60,4 +62,38 @@ def test_a_volume_keeps_its_class(tmp_path: Path) -> None:
     assert problems(tmp_path, claim("10Gi", "ssd")) == [
         "spec.kubernetes.storageClass: the volume of 'records' has storage class 'ssd', and no volume changes its"
         " class; expected storage class 'ssd'"
+    ]
+
+
+def test_a_volume_stays_its_apps(tmp_path: Path) -> None:
+    """Another app in the place of one that left the files, whose claim has the same name."""
+    app = """
+---
+apiVersion: wecity.dev/v1alpha1
+kind: App
+metadata: {name: a-b, tenant: transport}
+spec:
+  stage: published
+  zone: internet
+  dataClass: L1
+  components: [{name: c, image: "catalogue:sample-app", volumes: [{name: d, path: /d, size: 1Gi}]}]
+"""
+    path = tmp_path / "city.yaml"
+    path.write_text(FILES + app, encoding="utf-8")
+    session = open_session(path)
+
+    def of_app(name: str) -> list[str]:
+        labels = {"component": "app", "part-of": "transport", "name": name}
+        inputs = {"metadata": {"labels": {f"app.kubernetes.io/{key}": value for key, value in labels.items()}}}
+        back_end = stored({}, "transport-internet/a-b-c-d", inputs)
+        try:
+            require_volumes_kept(session.plan, session.catalogue, session.positions, back_end)
+        except InvalidCityError as error:
+            return [str(problem).removeprefix(f"{path}:").partition(": ")[2] for problem in error.problems]
+        return []
+
+    assert of_app("a-b") == []
+    assert of_app("a") == [
+        "spec.components[0].volumes[0].name: the volume 'd' would be that of app transport/a, whose claim"
+        " transport-internet/a-b-c-d has its files; expected another name for the volume"
     ]

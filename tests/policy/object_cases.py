@@ -25,7 +25,6 @@ from wecityctl.model.city import (
     City,
     Cloud,
     Compliance,
-    Images,
     KubernetesSettings,
     Provided,
     Quota,
@@ -46,7 +45,6 @@ OWN_IMAGES = {
     "postgresql": "docker.io/library/postgres:15",
     "sample-app": "built.wecity.invalid/sample-app:1-0123456789ab",
 }
-PRIVATE = Images(credentials={"registry.redline.example": "harbor"})
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,6 @@ def strict_city(name: str = "redline", **changes: Any) -> City:
         app("hall", "library", "extranet", route=None),
     )
     given = {"name": name, "compliance": compliance, "clouds": (main,), "tenants": (parks, library), "apps": apps}
-    given["images"] = PRIVATE
     return city(**{**given, **changes})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from wecityctl.model.naming import RETAINED_FOR
-from wecityctl.provider.adoption import UPDATE_MANAGERS, Claimant, belongs_to_another, is_own, refusal
+from wecityctl.provider.adoption import UPDATE_MANAGERS, Claimant, belongs_to_another, data_owner, is_own, refusal
 from wecityctl.provider.official import converted
 
 URN = "urn:pulumi:one.base.main::wecity::kubernetes:core/v1:ConfigMap::a"
@@ -46,6 +46,28 @@ def live(*writers: tuple[str, str], city: str = "", retained_for: str = "") -> d
 )
 def test_an_object_is_a_resources_own_in_three_cases(found: dict[str, Any], pending: bool, own: bool) -> None:
     assert is_own(found, Claimant(URN, (OURS,), "one", pending)) is own
+
+
+def test_a_claim_with_another_apps_files_is_nobody_elses_whatever_its_urn_says() -> None:
+    """App `a` with component `b` and volume `c-d`, app `a-b` with `c` and `d`: one name, and so one URN."""
+
+    def claim(app: str, **found: Any) -> dict[str, Any]:
+        of_app = {"component": "app", "part-of": "transport", "name": app}
+        labels = {f"app.kubernetes.io/{key}": value for key, value in of_app.items() if app}
+        obj = {**live((OURS, "Apply"), city="one", **found), "kind": "PersistentVolumeClaim"}
+        obj["metadata"].setdefault("labels", {}).update(labels)
+        return obj
+
+    new = Claimant(URN, (OURS,), "one", data_of=data_owner(claim("a-b")))
+    assert new.data_of == "transport/a-b"
+    assert not is_own(claim("a"), new)
+    assert not is_own(claim("a", retained_for=URN), new)
+    assert is_own(claim("a-b"), new)
+    # Older claims and those of capabilities do not say whose they are.
+    assert is_own(claim(""), new)
+    error = refusal(claim("a"), new)
+    assert "has the files of app transport/a;" in error.message
+    assert "app.kubernetes.io/name=a-b" in error.resolution
 
 
 def test_an_object_is_another_resources_when_that_one_has_applied_it_and_this_one_has_not() -> None:

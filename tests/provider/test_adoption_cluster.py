@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from tests.provider.conftest import EngineFactory
-from tests.provider.objects import config_map, service
+from tests.provider.objects import config_map, deployment, secret, service
 from tests.provider.protocol import Engine
 from tests.support.control_plane import ControlPlane
 from wecityctl.model.naming import RETAINED_FOR
@@ -365,3 +365,48 @@ async def test_what_kubernetes_makes_in_each_namespace_is_nobodys_new_object(
     cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", made)
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": made}}
     assert "ServiceAccount" in await refused(engine, account, "default")
+
+
+async def test_a_pull_secret_is_made_where_no_workload_reads_it(
+    engine: Engine, cluster: ControlPlane, namespace: str
+) -> None:
+    """A pod that named it before it was there would be given its content; one that pulls with it is the kubelet's."""
+    name = "pull.registry.example"
+    mounting = [{"name": "v", "secret": {"secretName": name, "optional": True}}]
+    made = [deployment("early", namespace, volumes=mounting), deployment("web", namespace, app="b")]
+    made[1]["spec"]["template"]["spec"]["imagePullSecrets"] = [{"name": name}]
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": made}))
+    obj = {**secret(name, namespace, **{".dockerconfigjson": "{}"}), "type": "kubernetes.io/dockerconfigjson"}
+    inputs = await engine.check(obj, name)
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await engine.create(inputs, name)
+    told = failure.value.details() or ""
+    assert "workloads there would read the registry's credential" in told
+    assert "Deployment early" in told and "Deployment web" not in told
+    assert cluster.kubectl("get", "secrets", "-n", namespace, "-o", "name") == ""
+    cluster.kubectl("delete", "deployment", "early", "-n", namespace, "--cascade=foreground")
+    inputs, _, state = await engine.make(obj, name)
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(made[0]))
+    changed = {**obj, "stringData": {".dockerconfigjson": '{"auths": {}}'}}
+    with pytest.raises(grpc.aio.AioRpcError, match="Deployment early"):
+        await engine.update(await engine.check(changed, name, inputs), state, name)
+
+
+async def test_a_claim_that_another_app_left_is_not_taken_over(
+    engine: Engine, cluster: ControlPlane, namespace: str
+) -> None:
+    """Both have the same URN, and so the same field manager."""
+
+    def claim(app: str) -> dict[str, Any]:
+        labels = {"component": "app", "part-of": "transport", "name": app}
+        named = {f"app.kubernetes.io/{key}": value for key, value in labels.items()}
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        metadata = {"name": "a-b-c-d", "namespace": namespace, "labels": named}
+        metadata["annotations"] = {"pulumi.com/skipAwait": "true"}
+        return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
+
+    _, _, before = await engine.make(claim("a"), "a-b-c-d")
+    text = await refused(engine, claim("a-b"), "a-b-c-d")
+    assert "has the files of app transport/a; it is left as it is" in text
+    _, _, again = await engine.make(claim("a"), "a-b-c-d")
+    assert again["metadata"]["uid"] == before["metadata"]["uid"]

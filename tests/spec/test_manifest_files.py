@@ -124,3 +124,14 @@ def test_a_renamed_apps_manifests_name_what_is_in_the_cluster(tmp_path: Path) ->
     assert (app.name, app.known_as, len(app.manifests)) == ("code", "pass", 1)
     (path.parent / "own.yaml").write_text(READER.replace("code-binding", "pass-binding"))
     assert "'pass-binding-own' is not a Secret of this app; expected code-binding-own" in problems(path.parent)
+
+
+def test_a_config_map_is_no_larger_than_the_api_server_takes(tmp_path: Path) -> None:
+    path = written(tmp_path / "city", "own.yaml")
+    head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: large}\ndata:\n  text: "
+    (path.parent / "own.yaml").write_text(head + "x" * 900_000)
+    assert load_city(path.parent, CATALOGUE).city.apps[0].manifests
+    (path.parent / "own.yaml").write_text(head + "x" * 1_500_000)
+    assert "data: the texts are too large together: 1,500,004 bytes; expected at most 1,000,000" in problems(
+        path.parent
+    )

@@ -8,7 +8,15 @@ from typing import Any
 
 from tests.stacks.cities import IMAGES, WEB, app, city, objects, one, record_city
 from wecityctl.model.city import City, Component, Images, Use
-from wecityctl.model.registries import docker_config, is_credential, pod_spec, pull_secret, registry_of, resolve_image
+from wecityctl.model.registries import (
+    docker_config,
+    is_credential,
+    pod_spec,
+    pull_secret,
+    registry_of,
+    resolve_image,
+    secrets_read,
+)
 from wecityctl.plan import make_plan
 
 PRIVATE = replace(WEB, image="private.example:5000/health/web:1")
@@ -87,6 +95,9 @@ def test_a_deployer_reads_the_secrets_of_its_apps_alone() -> None:
         ),
         (None, ["create"]),
     ]
+    # Before that, the deployer may read every Secret there.
+    made = one(recorded, "Secret", "health-internet/pull.private.example.5000")
+    assert one(recorded, "Role", "health-internet/tenant-deployer").urn in made.depends_on
     # In a namespace without credentials the role is as before.
     other = one(recorded, "Role", "transport-internet/tenant-deployer").inputs["rules"]
     assert not any("resourceNames" in item for item in other)
@@ -107,3 +118,20 @@ def test_a_docker_configuration() -> None:
         "auths": {"https://index.docker.io/v1/": {"username": "robot$a", "password": "p:w", "auth": "cm9ib3QkYTpwOnc="}}
     }
     assert is_credential("a:b") and not any(map(is_credential, ("a", "a:", ":b", "a:b\nc:d")))
+
+
+def test_the_secrets_that_a_pod_is_given_the_content_of() -> None:
+    """Of every place in a pod that names one; the kubelet's own are none."""
+    spec: dict[str, Any] = {
+        "imagePullSecrets": [{"name": "kubelets"}],
+        "volumes": [
+            {"secret": {"secretName": "a"}},
+            {"projected": {"sources": [{"secret": {"name": "b"}}, {"configMap": {"name": "none"}}]}},
+            {"csi": {"driver": "x", "nodePublishSecretRef": {"name": "c"}}},
+            {"rbd": {"secretRef": {"name": "d"}}},
+            {"azureFile": {"secretName": "e"}},
+        ],
+        "containers": [{"env": [{"name": "none", "valueFrom": {"secretKeyRef": {"name": "f", "key": "k"}}}]}],
+        "initContainers": [{"envFrom": [{"secretRef": {"name": "g"}}, {"configMapRef": {"name": "none"}}]}],
+    }
+    assert sorted(secrets_read(spec)) == list("abcdefg")

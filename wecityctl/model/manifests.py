@@ -10,7 +10,17 @@ from decimal import Decimal
 from typing import Any
 
 from wecityctl.model import naming
-from wecityctl.model.city import App, Autoscale, Capability, City, Component, KubernetesManifest, Platform, Resources
+from wecityctl.model.city import (
+    App,
+    Autoscale,
+    Capability,
+    City,
+    Component,
+    KubernetesManifest,
+    Platform,
+    Resources,
+    Strategy,
+)
 from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
 from wecityctl.model.registries import CATALOGUE_PREFIX, images_in, pod_spec
 
@@ -99,7 +109,8 @@ def autoscaler_of(owner: App | Platform, manifest: KubernetesManifest) -> Kubern
 def workload_of(owner: App | Platform, manifest: KubernetesManifest) -> Component | None:
     """What a manifest's pods request, as a component of the same demands; `None` if it has no pods.
 
-    Only name, replicas, bounds, resources, architectures and whether it ends by itself are meaningful.
+    Only name, replicas, bounds, resources, architectures, how it is replaced and whether it ends by itself are
+    meaningful.
     """
     spec = pod_spec(manifest.content)
     if spec is None:
@@ -121,7 +132,14 @@ def workload_of(owner: App | Platform, manifest: KubernetesManifest) -> Componen
         architectures=architectures_of(manifest),
         schedule=str(content.get("schedule", "")) if manifest.kind == "CronJob" else "",
         run="before-release" if manifest.kind == "Job" else None,
+        strategy=Strategy("recreate") if _ends_before_it_begins(manifest) else None,
     )
+
+
+def _ends_before_it_begins(manifest: KubernetesManifest) -> bool:
+    """Whether an update ends each pod before it starts another in its place."""
+    strategy = manifest.content["spec"].get("strategy") or {}
+    return manifest.kind == "StatefulSet" or (manifest.kind == "Deployment" and strategy.get("type") == "Recreate")
 
 
 def workloads(app: App) -> tuple[Component, ...]:
@@ -144,12 +162,20 @@ def own_secrets(app: App | Platform) -> frozenset[str]:
 
 
 def _resources(spec: Mapping[str, Any]) -> Resources:
-    """What one pod requests: its containers together, or the largest of its init containers if that is more."""
-    running = [_requested(item) for item in spec["containers"]]
-    starting = [_requested(item) for item in spec.get("initContainers") or ()]
-    cpu = max(sum((cpu for cpu, _ in running), Decimal(0)), *(cpu for cpu, _ in starting), Decimal(0))
-    memory = max(sum((memory for _, memory in running), Decimal(0)), *(most for _, most in starting), Decimal(0))
-    return Resources(format_cpu(cpu), format_bytes(memory))
+    """What one pod requests: its containers together, or while it begins, if that is more.
+
+    Init containers run one after another; those with `restartPolicy: Always` stay and count beside all that follow.
+    """
+    staying, most = (Decimal(0), Decimal(0)), (Decimal(0), Decimal(0))
+    for item in spec.get("initContainers") or ():
+        wanted = _requested(item)
+        moment = (staying[0] + wanted[0], staying[1] + wanted[1])
+        most = (max(most[0], moment[0]), max(most[1], moment[1]))
+        if item.get("restartPolicy") == "Always":
+            staying = moment
+    running = [staying, *map(_requested, spec["containers"])]
+    cpu, memory = (sum((item[index] for item in running), Decimal(0)) for index in (0, 1))
+    return Resources(format_cpu(max(cpu, most[0])), format_bytes(max(memory, most[1])))
 
 
 def _requested(container: Mapping[str, Any]) -> tuple[Decimal, Decimal]:

@@ -16,6 +16,8 @@ DOCKER_HUB = "docker.io"
 _DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 # No app, component, use or capability has a dot in its name, so that no other Secret is named like this.
 PULL_SECRET_PREFIX = "pull."  # noqa: S105 - a name
+# The ends of a pod's fields that refer to a Secret by `name`: secret, secretRef, secretKeyRef, nodePublishSecretRef.
+_REFERENCES = ("secret", "secretref", "secretkeyref")
 # From an object to the metadata and spec of its pods, where that is not spec.template.
 _WAYS_TO_PODS: Mapping[str, tuple[str, ...]] = {"Pod": (), "CronJob": ("spec", "jobTemplate", "spec", "template")}
 
@@ -111,3 +113,20 @@ def images_in(spec: Mapping[str, Any]) -> Iterator[str]:
     for container in (*spec.get("initContainers", ()), *spec.get("containers", ())):
         if isinstance(container.get("image"), str):
             yield container["image"]
+
+
+def secrets_read(spec: Any) -> Iterator[str]:
+    """Yield the names of the Secrets that a pod with this spec, or its volumes' drivers, are given the content of.
+
+    Those under `imagePullSecrets` are for the kubelet.
+    """
+    if isinstance(spec, list | tuple):
+        for item in spec:
+            yield from secrets_read(item)
+    elif isinstance(spec, Mapping):
+        for key, item in spec.items():
+            if key == "imagePullSecrets":
+                continue
+            name = item.get("name") if isinstance(item, Mapping) and key.lower().endswith(_REFERENCES) else None
+            yield from (found for found in (name, item if key == "secretName" else None) if isinstance(found, str))
+            yield from secrets_read(item)

@@ -1,4 +1,4 @@
-"""Compares existing volumes with the files: a volume may grow, and cannot be changed otherwise.
+"""Compares existing volumes with the files: a volume may grow, stays its app's, and cannot be changed otherwise.
 
 Read from the state before anything runs; otherwise the API server would reject the change in the middle of a run.
 """
@@ -16,6 +16,7 @@ from wecityctl.model.city import Capability
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.model.storage import provisioned_class
 from wecityctl.plan import Plan, Stack
+from wecityctl.provider.adoption import data_owner
 from wecityctl.spec.loaded import Positions
 from wecityctl.spec.nodes import PathItem, SourceLocation, format_path
 
@@ -26,7 +27,7 @@ _CLAIM = "kubernetes:core/v1:PersistentVolumeClaim"
 
 
 def require_volumes_kept(plan: Plan, catalogue: Catalogue, positions: Positions, backend: Backend) -> None:
-    """Raise `InvalidCityError` for volumes of `plan` that would have to shrink or change their storage class."""
+    """Raise `InvalidCityError` for volumes of `plan` that would shrink or change their class or app."""
     problems = tuple(_problems(plan, catalogue, positions, backend))
     if problems:
         raise InvalidCityError(problems)
@@ -42,6 +43,8 @@ class _Volume:
     kind: str
     name: str
     path: tuple[PathItem, ...]
+    # `TENANT/APP` as the labels of its claim say; empty for a capability's.
+    owner: str = ""
 
 
 def _problems(plan: Plan, catalogue: Catalogue, positions: Positions, backend: Backend) -> Iterator[Problem]:
@@ -52,6 +55,12 @@ def _problems(plan: Plan, catalogue: Catalogue, positions: Positions, backend: B
         for volume in volumes:
             claim = claims.get(volume.claim)
             if claim is None:
+                continue
+            had_by = data_owner({"kind": "PersistentVolumeClaim", **claim})
+            if volume.owner and had_by not in ("", volume.owner):
+                message = f"{volume.title} would be that of app {had_by}, whose claim {volume.claim} has its files"
+                path = (*volume.path[:-1], "name")
+                yield _problem(positions, volume.kind, volume.name, path, message, "another name for the volume")
                 continue
             standing = _text(claim, "spec", "resources", "requests", "storage")
             if standing and parse_quantity(volume.size) < parse_quantity(standing):
@@ -90,7 +99,7 @@ def _of_apps(plan: Plan, stack: Stack) -> Iterator[_Volume]:
                 claim = f"{namespace}/{naming.volume_claim(workload, volume.name)}"
                 path = ("spec", "components", number, "volumes", index, "size")
                 title, name = f"the volume {volume.name!r}", f"{app.tenant}/{app.name}"
-                yield _Volume(claim, volume.size, title, "App", name, path)
+                yield _Volume(claim, volume.size, title, "App", name, path, f"{app.tenant}/{app.name}")
 
 
 def _text(claim: Any, *path: str) -> str:

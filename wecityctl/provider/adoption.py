@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.naming import CITY_LABEL, RETAINED_FOR
+from wecityctl.model.naming import CITY_LABEL, COMPONENT_LABEL, NAME_LABEL, PART_OF_LABEL, RETAINED_FOR
 
 # Set on a live object: the URN of the resource that may adopt it. `destroy` sets it on objects that it retains, and
 # users may set it too. `destroy` also stores the resource's record next to it, so that it can be put back into a state.
@@ -29,13 +29,15 @@ class Claimant:
     """A resource that is to be created.
 
     `managers` are the field managers derived from its URN and the cluster. `city` is the city label of its object,
-    empty for none. `pending` says that the state holds an unfinished creation of it.
+    empty for none. `pending` says that the state holds an unfinished creation of it. `data_of` is the app whose data
+    its object holds (`data_owner`).
     """
 
     urn: str
     managers: tuple[str, ...]
     city: str = ""
     pending: bool = False
+    data_of: str = ""
 
 
 def is_own(live: Mapping[str, Any], claimant: Claimant) -> bool:
@@ -43,8 +45,11 @@ def is_own(live: Mapping[str, Any], claimant: Claimant) -> bool:
 
     One of three conditions is enough: (a) one of the claimant's derived managers has applied the object; (b) the
     creation is pending, a Pulumi provider has written the object, and the city labels agree; (c) the object is marked
-    as retained for the claimant's URN and does not belong to another city.
+    as retained for the claimant's URN and does not belong to another city. None is where the object holds another
+    app's data: URNs have no app in them, and what apps and components are called together may come out the same.
     """
+    if _holds_other_data(live, claimant):
+        return False
     if not applied_by(live).isdisjoint(claimant.managers):
         return True
     city = city_of(live)
@@ -85,6 +90,19 @@ def city_of(obj: Mapping[str, Any]) -> str:
     return str(labels.get(CITY_LABEL) or "") if isinstance(labels, Mapping) else ""
 
 
+def data_owner(obj: Mapping[str, Any]) -> str:
+    """`TENANT/APP` of a volume claim that an app has, as its labels say; empty for other objects."""
+    labels = _metadata(obj).get("labels")
+    if obj.get("kind") != "PersistentVolumeClaim" or not isinstance(labels, Mapping):
+        return ""
+    tenant, app = labels.get(PART_OF_LABEL), labels.get(NAME_LABEL)
+    return f"{tenant}/{app}" if labels.get(COMPONENT_LABEL) == "app" and tenant and app else ""
+
+
+def _holds_other_data(live: Mapping[str, Any], claimant: Claimant) -> bool:
+    return data_owner(live) != claimant.data_of and bool(data_owner(live) and claimant.data_of)
+
+
 def refusal(live: Mapping[str, Any], claimant: Claimant) -> RefusedError:
     """The error for an object that exists and does not belong to the claimant."""
     kind, namespace, name = str(live.get("kind", "object")), _metadata(live).get("namespace"), _metadata(live)["name"]
@@ -92,6 +110,14 @@ def refusal(live: Mapping[str, Any], claimant: Claimant) -> RefusedError:
     owner = f"belongs to the city {city}" if city and city != claimant.city else "is not managed by this resource"
     managers = ", ".join(dict.fromkeys(_manager(entry) for entry in _entries(live))) or "nobody has a record of it"
     target = f"{kind.lower()} {name}" + (f" -n {namespace}" if namespace else "")
+    if _holds_other_data(live, claimant):
+        tenant, _, app = claimant.data_of.partition("/")
+        return RefusedError(
+            f"{what} exists already and has the files of app {data_owner(live)}; it is left as it is",
+            details=f"managed by: {managers}",
+            resolution="choose another name for the component or its volume; to give this app the files:\n"
+            f"kubectl label {target} --overwrite {PART_OF_LABEL}={tenant} {NAME_LABEL}={app}",
+        )
     return RefusedError(
         f"{what} exists already and {owner}; it is left as it is",
         details=f"managed by: {managers}",

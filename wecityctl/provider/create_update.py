@@ -25,6 +25,7 @@ from wecityctl.provider.fieldmanager import successor
 from wecityctl.provider.ignoring import leave_ignored
 from wecityctl.provider.instance import Instance, Target
 from wecityctl.provider.official import take_over_creation, was_created_officially
+from wecityctl.provider.pull_secrets import require_unread
 from wecityctl.provider.waiting import PartialError, UnsettledError, settle, timeout_of
 
 # The alphabet of the API server's generated names: it forms no words. A name that would be too long is truncated.
@@ -45,7 +46,7 @@ async def create(provider: Instance, target: Target, inputs: dict[str, Any], *, 
     """Create the object, or adopt an existing one that belongs to this resource, and wait until it is ready.
 
     A Job that has ended is not adopted, but made again. Raises `RefusedError` if an object of that name belongs to
-    somebody else. That object is left untouched.
+    somebody else, which is left untouched, or if a pull secret would be read by workloads.
     """
     seconds = timeout_of(inputs, seconds)
     body = states.wire(inputs)
@@ -54,6 +55,7 @@ async def create(provider: Instance, target: Target, inputs: dict[str, Any], *, 
     is_forced = provider.settings.patch_force or is_true(inputs, PATCH_FORCE)
     # With force, an apply would overwrite what somebody else has created there in the meantime.
     is_new_place = not is_forced and is_in_new_namespace(provider, body)
+    await require_unread(provider, body)
     await jobs.delete_earlier(provider, target, body, seconds=seconds)
     existing = {} if is_new_place else await find_own(provider, target, body, seconds=seconds)
     wish = annotation(inputs, PATCH_FIELD_MANAGER)
@@ -95,6 +97,7 @@ async def update(
     body = states.wire(inputs)
     if not states.name_of(body):
         body = states.named(body, states.name_of(state))
+    await require_unread(provider, body)
     manager = await provider.manager(target, inputs, state)
     how = provider.apply(target, manager, force=is_true(inputs, PATCH_FORCE), timeout=seconds)
     if was_created_officially(state):

@@ -130,7 +130,7 @@ async def require_made(
     entries = states.metadata_of(live).get("managedFields") or []
     if all(entry.get("manager") == manager or entry.get("subresource") for entry in entries):
         return
-    claimant = Claimant(target.urn, await provider.derived_managers(target), adoption.city_of(body))
+    claimant = await _claimant(provider, target, body)
     own = {*claimant.managers, manager}
     rest = [entry for entry in entries if entry.get("manager") not in own]
     if provider.settings.upsert_existing or not rest:
@@ -169,10 +169,15 @@ async def release(provider: Instance, live: dict[str, Any], manager: str) -> dic
 async def _judged(provider: Instance, target: Target, body: dict[str, Any], live: dict[str, Any]) -> dict[str, Any]:
     if not live:
         return {}
-    claimant = Claimant(target.urn, await provider.derived_managers(target), adoption.city_of(body))
+    claimant = await _claimant(provider, target, body)
     if provider.settings.upsert_existing or adoption.is_own(live, claimant):
         return live
     raise adoption.refusal(live, claimant)
+
+
+async def _claimant(provider: Instance, target: Target, body: dict[str, Any]) -> Claimant:
+    managers = await provider.derived_managers(target)
+    return Claimant(target.urn, managers, adoption.city_of(body), data_of=adoption.data_owner(body))
 
 
 async def _get(provider: Instance, rt: ResourceType, body: dict[str, Any]) -> dict[str, Any]:

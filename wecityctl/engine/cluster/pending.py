@@ -18,7 +18,7 @@ from wecityctl.engine.state.checkpoint import ROOT_TYPE, Deployment, StackState
 from wecityctl.engine.state.integrity import with_what_is_lost
 from wecityctl.inputs import Cluster
 from wecityctl.kube.resource import meta
-from wecityctl.provider.adoption import Claimant, city_of, is_own, pulumi_managers
+from wecityctl.provider.adoption import Claimant, city_of, data_owner, is_own, pulumi_managers
 
 if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
@@ -157,4 +157,5 @@ def claimant(resource: Mapping[str, Any], cluster: str) -> Claimant:
     from wecityctl.provider.fieldmanager import derive
 
     urn = str(resource["urn"])
-    return Claimant(urn, derive(urn, cluster), city_of(resource.get("inputs") or {}), pending=True)
+    inputs = resource.get("inputs") or {}
+    return Claimant(urn, derive(urn, cluster), city_of(inputs), pending=True, data_of=data_owner(inputs))

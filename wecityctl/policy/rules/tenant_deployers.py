@@ -20,13 +20,27 @@ A department that deploys its own apps needs rights over workloads, Services, Se
 namespaces, and RBAC cannot say what these may contain. Some of it reaches beyond the namespace: a Service with an
 external address takes other people's traffic, a node port opens a way in beside the entry point, a priority above the
 tenants' evicts other people's pods, a node by name or a toleration takes nodes that were meant for others, a claim that
-names its volume takes what others have left, a Secret of a certain type fetches the token of any account there. So the
+names its volume, or is made from a template that does, takes what others have left, a pod that mounts a registry's
+credential may wait until there is one, a Secret of a certain type fetches the token of any account there. So the
 cluster takes from a deployer what the city's stacks make for apps, and none of these. And who deploys a tenant's apps
 does not set the city's rules, look at what was done, or run the platform."""
 
 _WORKLOADS = "['Deployment', 'StatefulSet', 'Job', 'CronJob']"
+_VOLUMES_WITH_SECRETS = ("cephfs", "cinder", "flexVolume", "iscsi", "rbd", "scaleIO", "storageos")
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+# Claims in a workload: the templates of a StatefulSet, and those of the pods' ephemeral volumes.
+_OWN_CLAIMS = (
+    "(dyn(object).spec.?volumeClaimTemplates.orValue([])"
+    " + variables.spec.?volumes.orValue([]).filter(v, has(v.ephemeral) && has(v.ephemeral.volumeClaimTemplate))"
+    ".map(v, v.ephemeral.volumeClaimTemplate))"
+)
+# Where claims named their class before they had a field for it; the cluster still reads it first.
+_OLD_CLASS = "[?'annotations'][?'volume.beta.kubernetes.io/storage-class']"
+_NEW_VOLUMES = (
+    "claims get new volumes; leave volumeName, selector and dataSource out, and name a storage class that makes volumes"
+    " or none"
+)
 # Every node selector term, and every term about other pods, whether required or preferred.
 _AFFINITIES = {
     "terms": (
@@ -104,41 +118,68 @@ def admission(city: City, _: Mapping[str, str]) -> Iterator[Manifest]:
                 "a deployer's pods neither follow nor keep away those of other namespaces; leave namespaces and"
                 " namespaceSelector out of their affinities",
             ),
-            *_pull_secrets(city, runs),
+            _pull_secrets(runs),
             Validation(
                 f"{kind}'Service' || (dyn(object).spec.?type.orValue('ClusterIP') == 'ClusterIP'"
                 " && size(dyn(object).spec.?externalIPs.orValue([])) == 0)",
                 "a deployer's Services are reached within the cluster alone; give the app a route in the city's files",
             ),
+            # Controllers, which deploy nothing, make a StatefulSet's claims and those of ephemeral volumes.
+            Validation(
+                f"{runs} || {_OWN_CLAIMS}.all(c, {_new_volume('c.spec', 'c.?metadata')})",
+                f"a workload's {_NEW_VOLUMES}",
+            ),
             Validation(
                 # The cluster writes the volume's name into a claim when it binds it.
                 f"{kind}'PersistentVolumeClaim' || (request.operation == 'CREATE' ?"
-                " !has(dyn(object).spec.volumeName) && !has(dyn(object).spec.selector)"
-                " && !has(dyn(object).spec.dataSource) && !has(dyn(object).spec.dataSourceRef)"
-                " : dyn(object).spec.?volumeName.orValue('') == dyn(oldObject).spec.?volumeName.orValue(''))",
-                "a deployer's claims get new volumes; leave volumeName, selector and dataSource out",
+                f" {_new_volume('dyn(object).spec', 'dyn(object).metadata')}"
+                " : dyn(object).spec.?volumeName.orValue('') == dyn(oldObject).spec.?volumeName.orValue('')"
+                f" && dyn(object).metadata{_OLD_CLASS} == dyn(oldObject).metadata{_OLD_CLASS})",
+                f"a deployer's {_NEW_VOLUMES}",
             ),
             Validation(
                 f"{kind}'Secret' || dyn(object).?type.orValue('Opaque') != 'kubernetes.io/service-account-token'",
                 "a deployer makes no Secret that fetches an account's token",
             ),
+            Validation(
+                f"{kind}'Secret' || !object.metadata.name.startsWith({quote(PULL_SECRET_PREFIX)})",
+                f"Secrets named {PULL_SECRET_PREFIX}… are the credentials of image registries, which the city makes",
+            ),
         ],
-        more_variables={"spec": VARIABLES["spec"], "deploys": deploys(city), **_AFFINITIES},
+        more_variables={
+            "spec": VARIABLES["spec"],
+            "containers": VARIABLES["containers"],
+            "deploys": deploys(city),
+            **_AFFINITIES,
+        },
         waivable=False,
     )
 
 
-def _pull_secrets(city: City, runs: str) -> Iterator[Validation]:
-    """Credentials of registries are used by kubelets, and read by no pod; nothing in a city without any."""
-    if not city.images.credentials:
-        return
+def _new_volume(spec: str, metadata: str) -> str:
+    """An expression: a claim with this spec and metadata is given a volume that nobody had before.
+
+    A storage class without a name makes no volumes: such a claim takes what lies there.
+    """
+    absent = " && ".join(f"!has({spec}.{name})" for name in ("volumeName", "selector", "dataSource", "dataSourceRef"))
+    return f"{absent} && {spec}.?storageClassName.orValue('given') != '' && !{metadata}{_OLD_CLASS}.hasValue()"
+
+
+def _pull_secrets(runs: str) -> Validation:
+    """Credentials of registries are used by kubelets, and read by no pod.
+
+    It holds in a city without any, too: a pod that names one before it is there reads it as soon as it is.
+    """
     ours = f".startsWith({quote(PULL_SECRET_PREFIX)})"
-    containers = "(variables.spec.?containers.orValue([]) + variables.spec.?initContainers.orValue([]))"
-    yield Validation(
-        f"{runs} || (variables.spec.?volumes.orValue([]).all(v,"
-        f" !v.?secret.?secretName.orValue(''){ours} && v.?projected.?sources.orValue([]).all(s,"
-        f" !s.?secret.?name.orValue(''){ours}))"
-        f" && {containers}.all(c, c.?env.orValue([]).all(e, !e.?valueFrom.?secretKeyRef.?name.orValue(''){ours})"
+    # Of each kind of volume that names a Secret; most kinds are refused by `privileged-pods`, which can be waived.
+    of_volumes = ["v.?secret.?secretName", "v.?azureFile.?secretName", "v.?csi.?nodePublishSecretRef.?name"]
+    of_volumes += [f"v.?{kind}.?secretRef.?name" for kind in _VOLUMES_WITH_SECRETS]
+    volume = " && ".join(f"!{name}.orValue(''){ours}" for name in of_volumes)
+    return Validation(
+        f"{runs} || (variables.spec.?volumes.orValue([]).all(v, {volume}"
+        f" && v.?projected.?sources.orValue([]).all(s, !s.?secret.?name.orValue(''){ours}))"
+        f" && variables.containers.all(c, c.?env.orValue([]).all(e,"
+        f" !e.?valueFrom.?secretKeyRef.?name.orValue(''){ours})"
         f" && c.?envFrom.orValue([]).all(e, !e.?secretRef.?name.orValue(''){ours})))",
         "the credentials of image registries are the city's; a deployer's pods read none of them",
     )

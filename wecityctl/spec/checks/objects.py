@@ -14,13 +14,14 @@ from wecityctl.model.city import App, Capability
 from wecityctl.model.entries import ENTRY_SERVICE
 from wecityctl.model.provided import component_of
 from wecityctl.spec.checks.check import Check
-from wecityctl.spec.nodes import PathItem
+from wecityctl.spec.nodes import PathItem, SourceLocation
 from wecityctl.spec.parsed_city import ParsedCity
 from wecityctl.spec.renames import parsed_with_kept_names
 
 # Namespaces of every cluster. Every namespace also has a service account `default`.
 _KUBERNETES_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 _DEFAULT_ACCOUNT = "default"
+_NAME: tuple[PathItem, ...] = ("metadata", "name")
 _EXPECTED = "another name for one of the two"
 
 
@@ -53,9 +54,9 @@ def namespaces(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 def apps(parsed_city: ParsedCity) -> Iterator[Problem]:
     """The objects of apps in one namespace have different names."""
-    taken: dict[tuple[str, str, str], str] = {}
+    taken: dict[tuple[str, str, str], tuple[str, SourceLocation]] = {}
     for app in parsed_with_kept_names(parsed_city).apps:
-        value, path = app.value, ("metadata", "name")
+        value, path = app.value, _NAME
         if value.name == _DEFAULT_ACCOUNT:
             message = "an app 'default' would take the service account that Kubernetes makes in every namespace"
             yield app.problem(path, message, "another name")
@@ -67,10 +68,28 @@ def apps(parsed_city: ParsedCity) -> Iterator[Problem]:
             name = naming.fit(f"{value.tenant}-{value.name}")
             found.append((f"the entry point of {_entry(parsed_city, value.zone)}", "NetworkPolicy", name, "the route"))
         for place, kind, name, of in found:
-            whose = f"{of} of {owner}"
-            other = taken.setdefault((place, kind, name), whose)
+            whose, here = f"{of} of {owner}", app.place(*path)
+            other, there = taken.setdefault((place, kind, name), (whose, here))
             if other != whose:
-                yield app.problem(path, f"{kind} {name!r} would belong to {whose} and to {other}", _EXPECTED)
+                yield app.problem(path, f"{kind} {name!r} would belong to {whose} and to {other} ({there})", _EXPECTED)
+    yield from _claims(parsed_city)
+
+
+def _claims(parsed_city: ParsedCity) -> Iterator[Problem]:
+    """Each volume of a component has a claim of its own, also beside those that retired apps leave."""
+    taken: dict[tuple[str, str], tuple[str, SourceLocation]] = {}
+    for app, path, part in parsed_with_kept_names(parsed_city).components():
+        value = app.value
+        namespace = naming.tenant_namespace(value.tenant, value.zone)
+        workload = naming.component_workload(value.name, part.name)
+        for index, volume in enumerate(part.volumes):
+            here = (*path, "volumes", index, "name")
+            whose = f"volume {volume.name!r} of component {part.name!r} of app {value.tenant}/{value.name}"
+            name = naming.volume_claim(workload, volume.name)
+            other, there = taken.setdefault((namespace, name), (whose, app.place(*here)))
+            if other != whose:
+                message = f"claim {name!r} would belong to {whose} and to {other} ({there})"
+                yield app.problem(here, message, "names that differ when joined by '-'")
 
 
 def _entry(parsed_city: ParsedCity, zone: str) -> str:
@@ -132,6 +151,8 @@ def _objects_of(app: App, *, interconnect: bool) -> Iterator[tuple[str, str, str
             yield "Secret", f"{workload}-secrets", f"component {part.name!r}"
         if part.port is not None:
             yield "Service", workload, f"component {part.name!r}"
+        if app.serves_tls and part is app.web_component:
+            yield "Secret", naming.tls_secret(workload), f"the certificate of component {part.name!r}"
     for item in app.provides if interconnect else ():
         component = component_of(app, item)
         if component is not None:

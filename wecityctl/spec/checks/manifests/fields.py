@@ -31,7 +31,7 @@ Path: TypeAlias = tuple[PathItem, ...]
 MAX = 2**31 - 1
 _PORT_NAME = re.compile(r"(?=.{1,15}\Z)(?=.*[a-z])[a-z0-9]+(?:-[a-z0-9]+)*")
 _PERCENT = re.compile(r"[0-9]{1,9}%")
-_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+KEY = re.compile(r"(?!\.\.)(?!\.\Z)[-._a-zA-Z0-9]{1,253}")
 _VARIABLE = re.compile(r"(?!\.\.)(?!\.\Z)[-._a-zA-Z][-._a-zA-Z0-9]*")
 _HEADER = re.compile(r"[-A-Za-z0-9]+")
 QUALIFIED = re.compile(
@@ -255,16 +255,6 @@ def _shown(value: Any) -> str:
     return repr(shorten(value)) if isinstance(value, str) else str(value)
 
 
-def values_of(step: Step) -> Step:
-    """A mapping of any names."""
-
-    def check(checker: Checker, path: Path, value: Any) -> None:
-        for key, item in checker.mapping(path, value).items():
-            step(checker, (*path, key), item)
-
-    return check
-
-
 def schema(type_: Any) -> Step:
     """Text of a type of the city's own schemas."""
     adapter = TypeAdapter(type_)
@@ -338,7 +328,7 @@ label_value = matching(
     "at most 63 letters, digits, hyphens, dots and underscores, a letter or digit at either end",
 )
 port_name = matching(_PORT_NAME, "a port's name", "at most 15 lower-case letters, digits and hyphens, with a letter")
-key = matching(_KEY, "a key", "letters, digits, hyphens, dots and underscores")
+key = matching(KEY, "a key", "letters, digits, hyphens, dots and underscores, not beginning with '..'")
 variable = matching(_VARIABLE, "a variable's name", "letters, digits, _, - and dots, no digit first")
 header = matching(_HEADER, "a header's name", "letters, digits and hyphens")
 qualified = matching(QUALIFIED, "a name", "letters, digits, hyphens and dots, such as example.org/name")

@@ -254,14 +254,20 @@ def _read_only(checker: Checker, path: Path, found: Map) -> None:
         checker.refuse((*path, "recursiveReadOnly"), f"{wanted} is given without readOnly", "readOnly: true beside it")
 
 
+def _below(checker: Checker, path: Path, value: Any) -> None:
+    text(checker, path, value)
+    if isinstance(value, str) and ".." in value.split("/"):
+        checker.refuse(path, "leads out of the volume", "a path within it, without '..'")
+
+
 _MOUNT = Table(
     {
         "name": name(),
         "mountPath": filled,
         "readOnly": truth,
         "recursiveReadOnly": choice("Disabled", "IfPossible", "Enabled"),
-        "mountPropagation": choice("None", "HostToContainer"),
-        **dict.fromkeys(("subPath", "subPathExpr"), text),
+        "mountPropagation": choice("None"),
+        **dict.fromkeys(("subPath", "subPathExpr"), _below),
     },
     ("name", "mountPath"),
     rules=(_read_only,),

@@ -12,8 +12,10 @@ from typing import Any
 from wecityctl.model import naming
 from wecityctl.model.city import Platform
 from wecityctl.model.manifests import default_namespace, namespaces_of
+from wecityctl.spec.checks.amounts import MAX_FILES_BYTES
 from wecityctl.spec.checks.manifests import pods
 from wecityctl.spec.checks.manifests.fields import (
+    KEY,
     Checker,
     Path,
     Step,
@@ -32,13 +34,12 @@ from wecityctl.spec.checks.manifests.fields import (
     tcp,
     text,
     truth,
-    values_of,
     whole,
 )
 from wecityctl.spec.checks.manifests.labels import LABEL_SELECTOR, SELECTOR, labels, notes
 from wecityctl.spec.checks.manifests.reasons import DATA, STAGE, WAY_IN
 from wecityctl.spec.fields import one_of
-from wecityctl.spec.nodes import Map, Seq
+from wecityctl.spec.nodes import Map, Seq, shorten
 from wecityctl.spec.schema.schedules import Schedule, TimeZone
 from wecityctl.spec.translate import describe
 
@@ -151,6 +152,24 @@ def _progress(checker: Checker, path: Path, found: Map) -> None:
         checker.refuse((*path, at), message, "a progressDeadlineSeconds above minReadySeconds")
 
 
+def _selected(checker: Checker, path: Path, found: Map) -> None:
+    """The selector finds the pods of its own template."""
+    wanted = _at(found, "selector", "matchLabels")
+    given = _at(found, "template", "metadata", "labels")
+    if not isinstance(wanted, Map) or not isinstance(found.get("template"), Map):
+        return
+    for key, item in wanted.items():
+        if not isinstance(given, Map) or given.get(key) != item:
+            here = (*path, "selector", "matchLabels", key)
+            checker.refuse(here, "the template's pods have no such label", "a label under template.metadata.labels")
+
+
+def _at(value: Any, *keys: str) -> Any:
+    for key in keys:
+        value = value.get(key) if isinstance(value, Map) else None
+    return value
+
+
 _ROLLING = Table({"maxUnavailable": count_or_percent(100), "maxSurge": count_or_percent()}, rules=(_moves,))
 _PODS_THAT_RUN: Mapping[str, Step] = {
     "replicas": _COUNT,
@@ -167,7 +186,7 @@ _DEPLOYMENT = Table(
     },
     ("selector", "template"),
     {"paused": "an update that waits for somebody would never end"},
-    rules=(_progress,),
+    rules=(_progress, _selected),
 )
 
 
@@ -192,6 +211,7 @@ _STATEFUL_SET = Table(
     },
     ("selector", "template"),
     dict.fromkeys(("volumeClaimTemplates", "persistentVolumeClaimRetentionPolicy"), DATA),
+    rules=(_selected,),
 )
 
 # Jobs
@@ -376,9 +396,7 @@ _SCALED = Table(
 )
 _AUTOSCALER = Table(
     {
-        "scaleTargetRef": Table(
-            {"apiVersion": choice("apps/v1"), "kind": _scaled, "name": name()}, ("apiVersion", "kind", "name")
-        ),
+        "scaleTargetRef": _SCALED,
         "minReplicas": whole(1, 1000),
         "maxReplicas": whole(1, 1000),
         "metrics": list_of(
@@ -413,9 +431,30 @@ _BUDGET = Table(
     rules=(_one_bound,),
 )
 
+# Files of a ConfigMap
+
+
+def _files(step: Step) -> Step:
+    """The files of a ConfigMap by name, each of which `step` checks, and the size of all together."""
+
+    def check(checker: Checker, path: Path, value: Any) -> None:
+        size = 0
+        for key, item in checker.mapping(path, value).items():
+            if not KEY.fullmatch(key):
+                expected = "at most 253 letters, digits, '.', '_' and '-', not beginning with '..'"
+                checker.refuse((*path, key), f"{shorten(key)!r} is not a key of a ConfigMap", expected, on_key=True)
+            step(checker, (*path, key), item)
+            size += len(key) + (len(item.encode(errors="replace")) if isinstance(item, str) else 0)
+        if size > MAX_FILES_BYTES:
+            message = f"the texts are too large together: {size:,} bytes"
+            checker.refuse(path, message, f"at most {MAX_FILES_BYTES:,}", on_key=True)
+
+    return check
+
+
 # What a manifest of each kind has beside apiVersion, kind and metadata.
 OWN_FIELDS: Mapping[str, Mapping[str, Step]] = {
-    "ConfigMap": {"data": values_of(text), "binaryData": values_of(content), "immutable": truth},
+    "ConfigMap": {"data": _files(text), "binaryData": _files(content), "immutable": truth},
     "Service": {"spec": _SERVICE},
     "Deployment": {"spec": _DEPLOYMENT},
     "StatefulSet": {"spec": _STATEFUL_SET},
