@@ -43,9 +43,6 @@ POD = ("spec", "template", "spec")
 FIRST = (*POD, "containers", 0)
 ENV = (*FIRST, "env")
 MISSING = object()
-# Labels that a selector has to agree with are left as they are.
-SELECTOR = ("spec", "selector")
-LABELS = ("spec", "template", "metadata")
 
 Way = tuple[str | int, ...]
 # What both refuse: the kind, and the values that are put into its manifest.
@@ -169,7 +166,7 @@ def variants() -> Iterator[tuple[str, dict[Way, Any]]]:
     seen: set[tuple[str, Way]] = set()
     for kind, manifest in KINDS.items():
         for way, value in ways(manifest):
-            if way[0] in ("apiVersion", "kind") or way[: len(SELECTOR)] == SELECTOR or way[: len(LABELS)] == LABELS:
+            if way[0] in ("apiVersion", "kind"):
                 continue
             names = tuple(item for item in way if isinstance(item, str))
             if (kind, names) in seen and not isinstance(value, dict | list):

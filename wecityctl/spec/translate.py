@@ -31,7 +31,7 @@ _WANTED = {
 }
 _PLAIN_TYPES = {"a whole number": int, "true or false": bool}
 # Words that are truth values to some YAML readers.
-TRUTH = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+_TRUTH = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 _SYNONYMS = {"x86_64": "amd64", "x64": "amd64", "aarch64": "arm64", "loongarch64": "loong64"}
 
 
@@ -246,7 +246,7 @@ def _wrong_type(document: Document, loc: tuple[PathItem, ...], value: Any, wante
     if wanted == "text" and isinstance(value, Unquoted | bool | int):
         return problem_at(document, loc, f"{describe(value)} is not text", f'"{shorten(_written(value))}" in quotes')
     if wanted == "true or false" and isinstance(value, Unquoted):
-        return problem_at(document, loc, f"{describe(value)} is given", wanted, TRUTH.get(value.text.lower(), ""))
+        return problem_at(document, loc, f"{describe(value)} is given", wanted, _TRUTH.get(value.text.lower(), ""))
     if wanted == "a whole number" and isinstance(value, Unquoted) and value.kind == NUMBER:
         return problem_at(document, loc, f"{describe(value)} is given", _plain_number(value.text))
     if isinstance(value, str) and "mapping" in wanted and (odd := find_lookalike(value)):

@@ -196,11 +196,6 @@ def label_fault(key: str) -> tuple[str, str] | None:
     return _fault(_own_label_key, key)
 
 
-def label_value_fault(text: str) -> tuple[str, str] | None:
-    """What is wrong with the value of a label; `None` if nothing is."""
-    return _fault(_label_value, text) if text else None
-
-
 def _fault(check: Callable[[str], str], text: str) -> tuple[str, str] | None:
     try:
         check(text)

@@ -76,11 +76,6 @@ def _zones() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones())
 
 
-def is_time_zone(text: str) -> bool:
-    """Whether it is the name of a time zone."""
-    return text in _zones()
-
-
 def _time_zone(text: str) -> str:
     if text in _zones():
         return text
