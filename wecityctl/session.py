@@ -46,6 +46,8 @@ class Session:
     environment: str = ""
     # The city as its files say it, where canaries or held releases make `city` another one.
     declared: City | None = None
+    # Names of files that were not read, because they have problems (`open_session` with `usable`).
+    left_out: tuple[str, ...] = ()
 
     @property
     def arguments(self) -> str:
@@ -118,25 +120,27 @@ def open_session(
     *,
     explain: bool = False,
     lenient: bool = False,
+    usable: bool = False,
     changed: Mapping[Path, str] | None = None,
 ) -> Session:
     """Read, validate and place the city at `path`.
 
     With `lookup`, the current placement is looked up and as little as possible is moved. `lenient` leaves out partners'
     packages that cannot be loaded, for commands that mend something; a city that needs one cannot be opened without it.
-    `changed` has texts that files are to get (`load_city`).
+    `usable` leaves out files of other people that have problems (`load_usable`). `changed` has texts that files are to
+    get (`load_city`).
     Raises `InvalidCityError` with all problems of the files, `ConfigurationError` for a package that cannot be loaded,
     and `InfeasiblePlacementError` with the constraints that conflict.
     """
     from stacks.catalogue import loadable
-    from wecityctl.spec import load_city
+    from wecityctl.spec import load_city, load_usable
 
     found, broken = loadable()
     catalogue = {name: item.type for name, item in found.items()}
     if broken and not lenient:
         raise broken[0]
     try:
-        loaded = load_city(path, catalogue, changed)
+        loaded = load_usable(path, catalogue) if usable else load_city(path, catalogue, changed)
     except InvalidCityError as error:
         # It may be that type that the files name.
         raise (broken[0] if broken else error) from None
@@ -154,6 +158,7 @@ def open_session(
         loaded.positions,
         placement,
         "" if loaded.is_default else loaded.environment,
+        left_out=loaded.left_out,
     )
 
 

@@ -12,6 +12,7 @@ import typer
 
 from wecityctl.cli._arguments import PathBeforeName
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say, say_json
+from wecityctl.cli._looking import open_to_look
 from wecityctl.cli._options import AppTarget, SinceOption
 
 if TYPE_CHECKING:
@@ -46,9 +47,8 @@ def events(
     -o json, each line is one event.
     """
     from wecityctl.operations import events as operation
-    from wecityctl.operations.rollouts.planning import open_current
 
-    session = open_current(path)
+    session = open_to_look(path)
     options = operation.EventsOptions(app=name, warnings=warnings, since=since)
     if follow:
         operation.follow_events(session, options, _tell_json if output is Output.JSON else _tell)

@@ -9,6 +9,7 @@ import typer
 
 from wecityctl.cli._arguments import PathBeforeName
 from wecityctl.cli._common import EPILOG, HERE, CityPath, note, say
+from wecityctl.cli._looking import open_to_look
 from wecityctl.cli._options import AppTarget, SinceOption
 
 SUMMARY = "Show an app's logs."
@@ -53,7 +54,6 @@ def logs(
     """
     from wecityctl.errors import ConfigurationError
     from wecityctl.operations import logs as operation
-    from wecityctl.operations.rollouts.planning import open_current
 
     if follow and previous:
         raise ConfigurationError("--follow and --previous exclude each other: what has ended does not grow")
@@ -73,4 +73,4 @@ def logs(
     options = operation.LogsOptions(
         app=name, components=tuple(component or ()), tail=tail, since=since, follow=follow, previous=previous
     )
-    operation.logs(open_current(path), options, tell)
+    operation.logs(open_to_look(path), options, tell)

@@ -12,6 +12,7 @@ import typer
 from wecityctl.cli._arguments import PathBeforeName
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, json_text, note, say, say_json
 from wecityctl.cli._complete import complete_target
+from wecityctl.cli._looking import open_to_look
 from wecityctl.cli._options import duration
 
 SUMMARY = "Show where an app is reached, or forward a port to it."
@@ -74,7 +75,7 @@ def open_(
 
     if not forward and (port or local_port or pod):
         raise ConfigurationError("--port, --local-port and --pod are for --forward", resolution="add --forward")
-    session = open_current(path)
+    session = open_current(path) if forward else open_to_look(path)
     is_json = output is Output.JSON
     if not forward:
         found = operation.app_address(session, name)

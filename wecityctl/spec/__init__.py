@@ -12,7 +12,7 @@ from wecityctl.model.catalogue import Catalogue
 from wecityctl.spec.loaded import LoadedCity, Positions
 from wecityctl.spec.nodes import SourceLocation
 
-__all__ = ["LoadedCity", "Positions", "SourceLocation", "load_city"]
+__all__ = ["LoadedCity", "Positions", "SourceLocation", "load_city", "load_usable"]
 
 
 def load_city(
@@ -30,3 +30,10 @@ def load_city(
     from wecityctl.spec.load import load_city as load
 
     return load(path, catalogue, changed, environment=environment)
+
+
+def load_usable(path: Path, catalogue: Catalogue) -> LoadedCity:
+    """Load the city without the files that have problems, for commands that only look at an app."""
+    from wecityctl.spec.usable import load_usable as load
+
+    return load(path, catalogue)

@@ -38,7 +38,7 @@ class LoadedCity:
     """A city that passed every check, in one of its environments.
 
     `counts` is the number of documents by kind, `files` the files that were read, `environments` the names of all, the
-    default first.
+    default first. `left_out` are the names of files that were not read (`load_usable`).
     """
 
     city: City
@@ -47,6 +47,7 @@ class LoadedCity:
     files: tuple[SourceFile, ...]
     environment: str = PRODUCTION
     environments: tuple[str, ...] = (PRODUCTION,)
+    left_out: tuple[str, ...] = ()
 
     @property
     def is_default(self) -> bool:

@@ -26,16 +26,17 @@ if TYPE_CHECKING:
 _ADVANCING: tuple[Operation, ...] = ("preview", "up")
 
 
-def open_current(path: Path) -> Session:
+def open_current(path: Path, *, usable: bool = False) -> Session:
     """Open the city at `path` as it is placed now, with the canaries that run. Raises what `open_session` raises.
 
+    `usable` leaves out files of other people that have problems; for commands that only look.
     Where these credentials cannot read the state, the city is that of the files: who looks at an app needs no more.
     """
     from wecityctl.engine.state.backend import open_backend
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
 
-    session = open_session(path, current_placement)
+    session = open_session(path, current_placement, usable=usable)
     if not any(canary_part(app) is not None for app in session.city.apps):
         return session
     try:
