@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 CITY ?= examples/xingcheng
 STAMP := $(VENV)/.installed
 # Workers of the test run. Tests of one file, and all those on real nodes, are one worker's: tests/support/groups.py.
-JOBS ?= 2
+# Two leave a tenth of two cores idle: tests on real nodes wait.
+JOBS ?= 3
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 # The tests start hundreds of programs; without stored byte code each would compile the whole project anew.
@@ -39,7 +40,7 @@ down: $(STAMP) ## Take the example city and its embedded cloud down again; volum
 	$(BIN)/wecityctl destroy $(CITY) --confirm="$$($(BIN)/wecityctl validate $(CITY) -o json | \
 	  $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["city"])')" --stop-clouds
 
-test: $(STAMP) lint ## Set everything up and run every test, two at a time (JOBS=1 for one)
+test: $(STAMP) lint ## Set everything up and run every test, three at a time (JOBS=1 for one)
 	$(BIN)/wecityctl engine install
 	$(PYTEST)
 

@@ -160,7 +160,8 @@ def test_an_app_finds_the_issuer_of_its_binding_in_tokens(keycloak: Keycloak) ->
     assert found["token_endpoint"].startswith(issuer)
     status, answer = keycloak.token(EVE)
     assert status == 200, answer
-    assert answer["expires_in"] == 300
+    # A second may end while it is made.
+    assert answer["expires_in"] in (299, 300)
     assert claims(answer["access_token"])["iss"] == issuer
     assert claims(answer["access_token"])["azp"] == EVE
     status, answer = keycloak.login(EVE)

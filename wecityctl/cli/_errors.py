@@ -40,7 +40,9 @@ def show_error(error: WecityError, stream: IO[str], *, colour: bool) -> None:
     if len(lines) > MAX_DETAIL_LINES:
         stream.write(f"  … and {len(lines) - MAX_DETAIL_LINES} more lines\n")
     if error.resolution:
-        text = textwrap.fill(f"→ {with_path(error.resolution)}", 118, initial_indent="  ", subsequent_indent="    ")
+        # Paths and names in commands stay whole.
+        advice = textwrap.TextWrapper(118, "  ", "    ", break_long_words=False, break_on_hyphens=False)
+        text = advice.fill(f"→ {with_path(error.resolution)}")
         stream.write(printable(text) + "\n")
 
 
