@@ -18,6 +18,8 @@ from wecityctl.model.registries import recorded_image, resolve_image
 
 KEPT = 10
 FORMAT = 1
+# The year 2286 in seconds since 1970.
+_LATEST = 10**10
 # `starting`: a step is being made. `pausing`: it serves its share of the requests. `finishing`: the new version takes
 # the old one's place. `withdrawing`: the canary gets no more requests. `removing`: its pods go.
 Phase = Literal["starting", "pausing", "finishing", "withdrawing", "removing"]
@@ -128,6 +130,9 @@ def from_text(text: str) -> AppReleases:
         raise ValueError("its format is that of another version")
     found = _built(AppReleases, data)
     assert isinstance(found, AppReleases)
+    rollout = found.rollout
+    if rollout is not None and not (rollout.step > 0 and 0 <= rollout.since < _LATEST):
+        raise ValueError("it has a step or a time that cannot be")
     return found
 
 
@@ -162,7 +167,9 @@ def _built(hint: Any, value: Any) -> Any:
         if not isinstance(value, list):
             raise ValueError("a list is missing")
         return tuple(_built(inner[0], item) for item in value)
-    if isinstance(value, dict):
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        if not isinstance(value, dict):
+            raise ValueError("a mapping is missing")
         return {key: _built(inner[1], item) for key, item in value.items()}
     if hint is float and isinstance(value, int):
         return float(value)

@@ -92,7 +92,10 @@ def _read(states: StateStore, key: str) -> AppReleases | None:
 
 def _parsed(states: StateStore, key: str, stored: bytes) -> AppReleases:
     try:
-        return from_text(stored.decode("utf-8", "surrogatepass"))
+        found = from_text(stored.decode("utf-8", "surrogatepass"))
+        if not key.endswith(f"/{found.tenant}/{found.app}.json"):
+            raise ValueError(f"it is of {found.tenant}/{found.app}")
+        return found
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(
             "the record of an app's releases cannot be read",

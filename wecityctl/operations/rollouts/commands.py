@@ -153,6 +153,8 @@ def _of_rollout(app: App, record: AppReleases, title: str, action: RolloutAction
 
 
 def _undo(session: Session, app: App, record: AppReleases, title: str, to: int) -> Change:
+    if record.current is None:
+        raise ConfigurationError(f"no release of {title} is recorded")
     *older, current = record.releases
     found = [item for item in older if not to or item.number == to]
     # An undone release is not what "the one before" means to whoever undoes twice.

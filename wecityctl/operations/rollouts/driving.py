@@ -27,7 +27,7 @@ from wecityctl.operations.rollouts.outcomes import (
     with_failure,
 )
 from wecityctl.operations.rollouts.planning import now, planned_moves, shares_of, stacks_of
-from wecityctl.operations.rollouts.removal import without_gone
+from wecityctl.operations.rollouts.removal import without_old
 from wecityctl.operations.rollouts.watching import image_digest, unready
 
 if TYPE_CHECKING:
@@ -48,8 +48,9 @@ def run_rollouts(work: StackOperation, *, only: frozenset[AppKey] | None = None)
     raises before it begins, and `CancelledError` for an interrupt during a pause: the rollout stays at its step.
     """
     everything = not work.session.plan.is_part
+    selected = frozenset(stack.name for stack in work.session.plan.stacks)
     result = _Driver(work, only).run() if work.rollouts else work.run_once()
-    return work.finished(without_gone(work, result) if everything else result)
+    return work.finished(without_old(work, result, selected, everything=everything))
 
 
 @dataclass(slots=True)
