@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from wecityctl.cancellation import check, in_context
 from wecityctl.clusters.progress import cloud_progress, image_progress, part_progress
-from wecityctl.errors import ConfigurationError, WecityError
+from wecityctl.errors import WecityError
 from wecityctl.image_references import image_names
 from wecityctl.inputs import Cluster
 from wecityctl.model import naming
@@ -42,13 +42,8 @@ def require_own(city: City, cloud: Cloud) -> str:
     """
     from wecityctl.local import cloud as local_cloud
 
-    name, own = local_name(city, cloud), naming.embedded_cloud_owner(city.name, cloud.name)
-    owner = local_cloud.owner(name)
-    if owner and owner != own:
-        raise ConfigurationError(
-            f"embedded cloud {name} is {owner}, and not {own}",
-            resolution="give the City or the Cloud another name",
-        )
+    name = local_name(city, cloud)
+    local_cloud.require_owner(name, naming.embedded_cloud_owner(city.name, cloud.name))
     return name
 
 

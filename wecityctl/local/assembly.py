@@ -82,14 +82,13 @@ def prepare(spec: CloudSpec, report: Report, *, runs: bool) -> Cloud:
     """
     place = Store.of(spec.name)
     place.require_own()
+    place.require_owner(spec.owner)
     state = place.load() or store.new_state(spec)
     if state.spec.nodes != spec.nodes:
         raise ConfigurationError(
             f"cloud {spec.name} was made with {state.spec.nodes} nodes and cannot change to {spec.nodes} ones",
             resolution=f"to begin anew: wecityctl local reset --name {spec.name} --confirm={spec.name}",
         )
-    if spec.owner and state.spec.owner and spec.owner != state.spec.owner:
-        raise ConfigurationError(f"embedded cloud {spec.name} is {state.spec.owner}, and not {spec.owner}")
     spec = replace(spec, owner=spec.owner or state.spec.owner)
     driver = None if spec.simulated else drivers.node_driver()
     if driver is not None:

@@ -89,10 +89,9 @@ def last_known(name: str) -> RunningCloud | None:
     return _describe(assembly.load(name, silent), version, state.cluster_uid, changed=False, seconds=0.0)
 
 
-def owner(name: str) -> str:
-    """Whose the cloud is; empty if it does not exist, or is nobody's in particular."""
-    state = Store.of(name).load()
-    return state.spec.owner if state is not None else ""
+def require_owner(name: str, owner: str) -> None:
+    """Raise `ConfigurationError` if the cloud exists and belongs to another than `owner`."""
+    Store.of(name).require_owner(owner)
 
 
 def stop(name: str, report: Report = silent, *, timeout: float = 120.0) -> bool:

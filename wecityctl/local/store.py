@@ -160,6 +160,16 @@ class Store:
             f"cloud here: wecityctl local reset --name {self.name} --confirm={self.name}",
         )
 
+    def require_owner(self, owner: str) -> None:
+        """Raise `ConfigurationError` if the cloud exists and belongs to another than `owner`; empty: to whomever."""
+        state = self.load()
+        found = state.spec.owner if state is not None else ""
+        if owner and found and owner != found:
+            raise ConfigurationError(
+                f"embedded cloud {self.name} is {found}, and not {owner}",
+                resolution="give the City or the Cloud another name",
+            )
+
     @contextlib.contextmanager
     def lock(self, timeout: float, waiting: Any = None) -> Iterator[None]:
         """Hold the cloud's lock against other commands. `waiting` is called once if another process holds it."""

@@ -18,6 +18,15 @@ _DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 PULL_SECRET_PREFIX = "pull."  # noqa: S105 - a name
 # The ends of a pod's fields that refer to a Secret by `name`: secret, secretRef, secretKeyRef, nodePublishSecretRef.
 _REFERENCES = ("secret", "secretref", "secretkeyref")
+# API version and kind of what runs pods.
+POD_KINDS = (
+    ("v1", "Pod"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("apps/v1", "DaemonSet"),
+    ("batch/v1", "Job"),
+    ("batch/v1", "CronJob"),
+)
 # From an object to the metadata and spec of its pods, where that is not spec.template.
 _WAYS_TO_PODS: Mapping[str, tuple[str, ...]] = {"Pod": (), "CronJob": ("spec", "jobTemplate", "spec", "template")}
 

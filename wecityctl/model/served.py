@@ -13,7 +13,7 @@ from wecityctl.model import naming
 from wecityctl.model.city import App, Component, KubernetesManifest, Platform
 from wecityctl.model.manifests import COMPONENT
 from wecityctl.model.naming import COMPONENT_LABEL
-from wecityctl.model.registries import pod_spec, pod_template
+from wecityctl.model.registries import pod_spec, pod_template, secrets_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +113,7 @@ def holds_certificate(owner: App | Platform, manifest: KubernetesManifest) -> bo
     spec, route = pod_spec(manifest.content), owner.route if isinstance(owner, App) else None
     if spec is None or route is None or not route.service:
         return False
-    wanted = naming.tls_secret(route.service)
-    return any(wanted in _secrets_of(volume) for volume in spec.get("volumes") or ())
-
-
-def _secrets_of(volume: Mapping[str, Any]) -> Iterator[str]:
-    yield str((volume.get("secret") or {}).get("secretName"))
-    for source in (volume.get("projected") or {}).get("sources") or ():
-        yield str((source.get("secret") or {}).get("name"))
+    return naming.tls_secret(route.service) in secrets_read(spec.get("volumes"))
 
 
 def pods_behind(app: App, name: str) -> Iterator[KubernetesManifest]:

@@ -10,20 +10,12 @@ import asyncio
 from typing import Any
 
 from wecityctl.kube.errors import Forbidden, KindNotFound, NotFound
-from wecityctl.model.registries import PULL_SECRET_PREFIX, pod_spec, secrets_read
+from wecityctl.model.registries import POD_KINDS, PULL_SECRET_PREFIX, pod_spec, secrets_read
 from wecityctl.provider import state as states
 from wecityctl.provider.adoption import RefusedError
 from wecityctl.provider.instance import Instance
 
 _TYPE = "kubernetes.io/dockerconfigjson"
-_KINDS = (
-    ("v1", "Pod"),
-    ("apps/v1", "Deployment"),
-    ("apps/v1", "StatefulSet"),
-    ("apps/v1", "DaemonSet"),
-    ("batch/v1", "Job"),
-    ("batch/v1", "CronJob"),
-)
 _ENDED = ("Succeeded", "Failed")
 
 
@@ -35,10 +27,10 @@ async def require_unread(provider: Instance, body: dict[str, Any]) -> None:
     name, place = states.name_of(body), states.namespace_of(body) or provider.default_namespace
     if body.get("kind") != "Secret" or body.get("type") != _TYPE or not name.startswith(PULL_SECRET_PREFIX):
         return
-    found = await asyncio.gather(*(_listed(provider, version, kind, place) for version, kind in _KINDS))
+    found = await asyncio.gather(*(_listed(provider, version, kind, place) for version, kind in POD_KINDS))
     readers = [
         f"{kind} {states.name_of(item)}"
-        for (_, kind), items in zip(_KINDS, found, strict=True)
+        for (_, kind), items in zip(POD_KINDS, found, strict=True)
         for item in items
         if not (kind == "Pod" and (item.get("status") or {}).get("phase") in _ENDED)
         and name in secrets_read(pod_spec({"kind": kind, **item}) or {})

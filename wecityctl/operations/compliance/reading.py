@@ -19,6 +19,7 @@ from wecityctl.kube.identify import VARIABLE, patience
 from wecityctl.model.city import City
 from wecityctl.model.findings import Finding
 from wecityctl.model.naming import CITY_LABEL, FIELD_MANAGER
+from wecityctl.model.registries import POD_KINDS
 from wecityctl.policy.admission_probes import trial
 from wecityctl.policy.enforcement_points import Key, key_of
 from wecityctl.policy.model import Manifest
@@ -47,12 +48,7 @@ _INSIDE = (
     ("networking.k8s.io/v1", "Ingress"),
     ("v1", "Service"),
     ("v1", "ConfigMap"),
-    ("v1", "Pod"),
-    ("apps/v1", "Deployment"),
-    ("apps/v1", "StatefulSet"),
-    ("apps/v1", "DaemonSet"),
-    ("batch/v1", "Job"),
-    ("batch/v1", "CronJob"),
+    *POD_KINDS,
 )
 
 
