@@ -10,12 +10,13 @@ import pulumi
 from stacks import network_policies, pods
 from stacks.node_affinity import capability_affinity
 from stacks.objects import KubernetesObject, Manifest, Scope
-from stacks.platforms import probes
+from stacks.platforms import backups, probes
 from stacks.platforms.stateful import provisioning_policies
 from stacks.provisioning import Binding, bind, provision
 from stacks.stack_references import KnownEndpoint
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
+from wecityctl.model.backups import BACKUP_IMAGE
 from wecityctl.model.catalogue import CapabilityType, Workload
 from wecityctl.model.city import Capability, Use
 from wecityctl.model.outputs import Endpoint
@@ -149,6 +150,7 @@ class CapabilityComponent(pulumi.ComponentResource):
         super().__init__(f"wecity:{context.type.platform}:{type(self).__name__}", name, {}, opts)
         self.scope = replace(context.scope.within(self, _labels(context, context.scope.inputs)), registered=[])
         self.endpoint = self._across(context, self.build(self._bound(context)))
+        self._backed_up(context)
         self._probed(context)
         self.register_outputs({"endpoint": asdict(self.endpoint)})
 
@@ -180,6 +182,15 @@ class CapabilityComponent(pulumi.ComponentResource):
         self.scope.add(pods.node_port_service(context.namespace, name, context.selector, port, port, node_port))
         address = inputs.reach[inputs.stack.cloud].address
         return replace(endpoint, external_host=address, external_port=node_port)
+
+    def _backed_up(self, context: CapabilityScope) -> None:
+        """Register what takes the backups of a capability that keeps data, if the city takes backups."""
+        inputs = self.scope.inputs
+        if inputs.city.compliance.backup.is_taken and context.type.backup:
+            image = inputs.images[BACKUP_IMAGE]
+            secret, policy, cron_job = backups.objects(context, self.endpoint, image)
+            before = self.scope.add_all([secret, policy])
+            self.scope.after(*before).add(cron_job)
 
     def _probed(self, context: CapabilityScope) -> None:
         """Register the Job that runs the type's probe, if it has one, after everything else of the capability.

@@ -171,7 +171,8 @@ class CapabilityType:
     certificate of the city's CA, and then refuses plain connections. `sm`: it offers SM2, SM3 and SM4 for what it
     stores and sends. `limits` apply to a use that states none. `connections` is the total for all users of an instance,
     by size (empty: not counted). `admin_password_fixed`: its server takes the administrator's password at its first
-    start alone, so that `secrets rotate` leaves it.
+    start alone, so that `secrets rotate` leaves it. `backup` is the `module:attribute` of the `BackupScripts`
+    (`stacks.platforms.backups`) of a type that keeps data; without them its data is in no backup of its own.
     """
 
     name: str
@@ -191,6 +192,7 @@ class CapabilityType:
     architectures: tuple[str, ...] = ("amd64",)
     health: str = ""
     probe: str = ""
+    backup: str = ""
     encrypted: bool = False
     tls: bool = False
     sm: bool = False
