@@ -48,11 +48,11 @@ class BackupScripts:
     """How a type's data is backed up and restored, account by account, as its provisioner's `inventory` lists them.
 
     Both scripts run in the type's image as its administrator, with HOST, PORT, ADMIN_PASSWORD and what the
-    provisioner's `connecting` gives, and with ACCOUNT and OWNER, as `Provisioner` explains them. `dump` writes all that the account
-    has to standard output and ends with 0, or with another code if that is not all of it. `restore` reads the same from
-    standard input and makes it what the account has. The account keeps the credentials that it has now; if there is
-    none yet, it is made without any, and provisioning gives it some. With REPLACE=no, an account that has data is left
-    alone and the script ends with `OCCUPIED`.
+    provisioner's `connecting` gives, and with ACCOUNT and OWNER, as `Provisioner` explains them. `dump` writes all that
+    the account has to standard output and ends with 0, or with another code if that is not all of it. `restore` reads
+    the same from standard input and makes it what the account has. The account keeps the credentials that it has now;
+    if there is none yet, it is made without any, and provisioning gives it some. With REPLACE=no, an account that has
+    data is left alone and the script ends with `OCCUPIED`.
 
     What is read may turn out to be damaged at its end. A script that is `atomic` writes beside what the account has,
     then runs the script in the variable WHOLE, and replaces the account's data only if that ends with 0. For any other
