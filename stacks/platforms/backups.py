@@ -175,6 +175,11 @@ echo "wecity restored $ACCOUNT"
 _SCRIPTS: Mapping[Task, str] = {"backup": _BACKUP, "list": _LIST, "verify": _VERIFY, "restore": _RESTORE}
 
 
+def script(task: Task) -> str:
+    """The shell script of a task's Job."""
+    return _SCRIPTS[task]
+
+
 def job_name(capability: str, task: Task) -> str:
     """The name of a command's Job. What writes has one name, so that there are not two at once."""
     suffix = f"{task}-{secrets.token_hex(3)}" if task in ("list", "verify") else f"{task}-now"
@@ -328,7 +333,7 @@ def _job_spec(
     spec = job_pod(
         "backup",
         endpoint.image,
-        ["/bin/sh", "-c", _SCRIPTS[task]],
+        ["/bin/sh", "-c", script(task)],
         environment,
         capability=endpoint.capability,
         is_tls=is_tls,

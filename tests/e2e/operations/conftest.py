@@ -1,0 +1,98 @@
+"""A small city on a real node with what the operations platform works on: one city for these modules."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.files import CityFiles, app, document, hamlet
+from tests.e2e.machine import Cluster, Machine, machine
+from tests.support.pki import Authority
+from tests.support.real_node import require_real_node
+from tests.support.s3_server import S3Server, s3_server
+from wecityctl.local.node.layout import Held
+from wecityctl.local.node.network import Block
+
+NAME = "anhe"
+DATABASE = {"capability": "postgresql", "as": "db"}
+FILES = {"capability": "object-storage", "as": "files"}
+REAL = {
+    "provider": "local",
+    "region": "cn-hunan",
+    "local": {"nodes": "real"},
+    "pools": [
+        {"name": "general", "architecture": "amd64", "nodes": 1, "cpu": "16", "memory": "64Gi", "storage": "1Ti"}
+    ],
+}
+
+
+@pytest.fixture(scope="package")
+def home() -> Iterator[Machine]:
+    """The machine on which the city is."""
+    with machine() as made:
+        yield made
+
+
+@pytest.fixture(scope="package")
+def bare(home: Machine) -> CityFiles:
+    """The city's files, of two tenants, and its cloud with a node that is up."""
+    require_real_node()
+    city = hamlet(home.root / NAME, NAME, REAL, tenants=())
+    platforms = city.files["city.yaml"]
+    platforms[-1]["spec"] = {
+        "capabilities": [
+            {"name": "gateway"},
+            {"name": "postgresql", "storage": "1Gi"},
+            {"name": "postgresql-new", "type": "postgresql", "storage": "1Gi", "zone": "internet"},
+        ]
+    }
+    platforms.append(document("Platform", "data", {"capabilities": [{"name": "object-storage", "storage": "1Gi"}]}))
+    quota = {"cpu": "2", "memory": "4Gi", "storage": "10Gi"}
+    for tenant, uses in (("parks", (DATABASE, FILES)), ("roads", (DATABASE,))):
+        title = {"title": tenant, "area": "digital-government", "quota": quota}
+        city.files[f"{tenant}.yaml"] = [document("Tenant", tenant, title), app(f"{tenant}-app", tenant, uses=uses)]
+    city.save()
+    home.run("up", city, "--yes", "--only", "base", timeout=600)
+    return city
+
+
+@pytest.fixture(scope="package")
+def target(home: Machine, bare: CityFiles, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server that stands for the other region: on the node, which is outside the cluster for pods."""
+    spec = json.loads((home.state / "clouds" / f"{NAME}-main" / "node" / "hold.json").read_text())
+    held = Held.load(Path(spec["run"]) / "node.json")
+    assert held is not None
+    address = Block.parse(spec["block"]).node_ip
+    authority = Authority()
+    pair = authority.server(addresses=(address,))
+    with s3_server(tmp_path_factory.mktemp("region"), "backups", node=(held.pid, address), tls=pair) as server:
+        backup = {
+            "target": "s3://backups/hunan",
+            "region": "cn-hubei",
+            "endpoint": f"https://{address}:{server.port}",
+            "addresses": [f"{address}/32"],
+            "credentials": "backup-keys",
+            "password": "backup-password",
+            "authority": "backup-authority",
+        }
+        next(bare.documents("City"))["spec"]["compliance"] = {"backup": backup}
+        bare.save()
+        home.run("secrets", "set", bare, "backup-keys", stdin=f"{server.access}:{server.secret}")
+        home.run("secrets", "set", bare, "backup-password", stdin="a password of the tests")
+        home.run("secrets", "set", bare, "backup-authority", stdin=authority.cert.decode())
+        yield server
+
+
+@pytest.fixture(scope="package")
+def city(home: Machine, bare: CityFiles, target: S3Server) -> CityFiles:
+    """The city, brought up."""
+    home.run("up", bare, "--yes", timeout=900)
+    return bare
+
+
+@pytest.fixture(scope="package")
+def cluster(home: Machine, bare: CityFiles) -> Cluster:
+    return Cluster(home.state / "clouds" / f"{NAME}-main" / "kubeconfig")

@@ -1,0 +1,68 @@
+"""Backups on a real node, to a real S3 server: taken, listed, and restored in place, after a loss and elsewhere."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.e2e.files import CityFiles
+from tests.e2e.machine import Cluster, Machine, eventually
+
+pytestmark = [pytest.mark.node, pytest.mark.timeout(1500)]
+
+ROWS = "SELECT string_agg(name, ' ' ORDER BY name) FROM kept"
+
+
+def query(cluster: Cluster, tenant: str, statement: str) -> Any:
+    """The first value that an app's own database answers with, by the app's own binding."""
+    words = ("exec", "-n", f"{tenant}-internet", f"deploy/{tenant}-app-web", "--")
+    check = ("python3", "-m", "sample_app.check", "postgresql", "--query", statement)
+    answer = json.loads(cluster.kubectl(*words, *check))
+    assert answer["ok"], answer
+    return answer["rows"][0][0] if answer["rows"] else None
+
+
+def write(cluster: Cluster, tenant: str, *names: str) -> None:
+    query(cluster, tenant, "CREATE TABLE IF NOT EXISTS kept (name text)")
+    query(cluster, tenant, "DELETE FROM kept")
+    for name in names:
+        query(cluster, tenant, f"INSERT INTO kept VALUES ('{name}')")
+
+
+def snapshots(home: Machine, city: CityFiles) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = home.run("backup", "list", city, "-o", "json").json()["snapshots"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def saved(home: Machine, city: CityFiles, cluster: Cluster) -> dict[str, Any]:
+    """The first backup of the city, with rows of both tenants."""
+    write(cluster, "parks", "oak", "elm")
+    write(cluster, "roads", "ring")
+    return dict(home.run("backup", "run", city, "-o", "json", timeout=600).json())
+
+
+def test_each_account_is_a_snapshot_of_its_own(home: Machine, city: CityFiles, saved: dict[str, Any]) -> None:
+    assert not saved["failed"]
+    found = {(item["capability"], item["owner"]) for item in saved["saved"]}
+    assert {("postgresql", "parks/parks-app/db"), ("postgresql", "roads/roads-app/db")} <= found
+    assert {item["id"][:8] for item in snapshots(home, city)} == {item["snapshot"][:8] for item in saved["saved"]}
+    assert "sound" in home.run("backup", "verify", city, "--read", "100%").err
+
+
+def test_data_is_replaced_only_with_leave(
+    home: Machine, city: CityFiles, cluster: Cluster, saved: dict[str, Any]
+) -> None:
+    write(cluster, "parks", "younger")
+    write(cluster, "roads", "younger")
+    shown = home.run("restore", city, "parks", "--preview")
+    assert "parks_parks_app_db" in shown.out and "roads" not in shown.out
+    refused = home.run("restore", city, "parks/parks-app", code=None)
+    assert refused.code == 2 and "--confirm=anhe" in refused.err
+    assert query(cluster, "parks", ROWS) == "younger"
+    home.run("restore", city, "parks", "--confirm", city.name)
+    # The app's own credentials still open it, and only the tenant's data was touched.
+    assert eventually(lambda: query(cluster, "parks", ROWS)) == "elm oak"
+    assert query(cluster, "roads", ROWS) == "younger"

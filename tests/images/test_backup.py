@@ -1,0 +1,277 @@
+"""Backups with the images' own programs: restic to a real S3 server, of a real PostgreSQL; faults of all kinds.
+
+The scripts are those of the Jobs, run as their pods run them but for the cluster (`tests/e2e/operations` has that).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from stacks.passwords import scram_verifier
+from stacks.platforms import backups
+from stacks.platforms.application.postgresql.backup import SCRIPTS
+from stacks.platforms.application.postgresql.provision import PROVISIONER
+from tests.images.rootfs import RootFilesystem, free_port, needs_root
+from tests.images.test_running import postgresql
+from tests.support.s3_server import S3Server, s3_server
+from wecityctl.model.backups import FORMAT, Snapshot, parse_snapshots, tags
+
+Unpacked = Callable[[str], RootFilesystem]
+pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(300)]
+
+ACCOUNT, OWNER, PASSWORD = "parks_trees_db", "parks/trees/db", "ofthetrees"
+BINARIES = "/usr/lib/postgresql/15/bin"
+
+
+@dataclass
+class World:
+    """A server with one account, and a target. `settings` are variables of the Jobs, which a test may change."""
+
+    image: RootFilesystem
+    port: int
+    s3: S3Server
+    prefix: str
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.settings = {
+            "HOST": "127.0.0.1",
+            "PORT": str(self.port),
+            "ADMIN_PASSWORD": "adminpassword",
+            "CITY": "qinghe",
+            "CAPABILITY": "postgresql",
+            "RESTIC_REPOSITORY": f"s3:http://127.0.0.1:{self.s3.port}/backups/{self.prefix}",
+            "RESTIC_PASSWORD": "password of the tests",
+            "AWS_ACCESS_KEY_ID": self.s3.access,
+            "AWS_SECRET_ACCESS_KEY": self.s3.secret,
+        }
+
+    def task(self, task: backups.Task, **values: str) -> subprocess.CompletedProcess[str]:
+        of_task = {
+            "INVENTORY": PROVISIONER.inventory,
+            "DUMP": SCRIPTS.dump,
+            "RESTORE": SCRIPTS.restore,
+            "ATOMIC": "yes",
+            "TAGS": tags(
+                city="qinghe",
+                capability="postgresql",
+                type="postgresql",
+                version="15",
+                format=str(FORMAT),
+                cloud="main",
+            ),
+            "DAILY": "7",
+            "WEEKLY": "5",
+            "MONTHLY": "12",
+            "SUBSET": "100%",
+        }
+        env = {**self.settings, **of_task, **values}
+        return self.image.run("/bin/sh", "-c", backups.script(task), **env)
+
+    def back_up(self, **values: str) -> None:
+        done = self.task("backup", **values)
+        assert done.returncode == 0, done
+        assert f"wecity saved {ACCOUNT} {OWNER} " in done.stdout, done
+
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        done = self.task("list")
+        line = next(line for line in done.stdout.splitlines() if line.startswith("wecity snapshots "))
+        return parse_snapshots(line.removeprefix("wecity snapshots "))
+
+    def restore(self, replace: str = "yes", **values: str) -> subprocess.CompletedProcess[str]:
+        last = self.snapshots()[-1]
+        given = {"SNAPSHOT": last.id, "SOURCE": last.path, "ACCOUNT": ACCOUNT, "OWNER": OWNER, "REPLACE": replace}
+        return self.task("restore", **{**given, **values})
+
+    def sql(self, statement: str, *, user: str = ACCOUNT, database: str = ACCOUNT) -> str:
+        password = PASSWORD if user == ACCOUNT else "adminpassword"
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", user, "-d", database]
+        done = self.image.run(
+            f"{BINARIES}/psql", *where, "-v", "ON_ERROR_STOP=1", "-qAtc", statement, PGPASSWORD=password
+        )
+        assert done.returncode == 0, done
+        return done.stdout.strip()
+
+    def databases(self) -> str:
+        return self.sql(
+            "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database", user="postgres", database="postgres"
+        )
+
+
+@pytest.fixture(scope="module")
+def server(unpacked: Unpacked, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RootFilesystem, int]]:
+    """PostgreSQL's image with restic where the Jobs' pods have it, and a server of it with one account."""
+    image, restic = unpacked("postgresql"), unpacked("backup")
+    tools = image.root / "tools"
+    tools.mkdir()
+    shutil.copy(restic.root / "usr/local/bin/restic", tools)
+    shutil.copy(restic.root / "etc/ssl/certs/ca-certificates.crt", tools)
+    port = free_port()
+    with postgresql(image, tmp_path_factory.mktemp("data"), port):
+        made = image.run(
+            "/bin/sh", "-c", PROVISIONER.script, HOST="127.0.0.1", PORT=str(port), ADMIN_PASSWORD="adminpassword",
+            APP_ROLE=ACCOUNT, APP_PASSWORD_SCRAM=scram_verifier(ACCOUNT, PASSWORD), OWNER=OWNER, CONNECTIONS="20",
+            STATEMENT_SECONDS="600", STORAGE=str(2**31), STORAGE_STATED="no",
+        )  # fmt: skip
+        assert made.returncode == 0, made
+        yield image, port
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with s3_server(tmp_path_factory.mktemp("target"), "backups") as made:
+        yield made
+
+
+@pytest.fixture
+def world(server: tuple[RootFilesystem, int], target: S3Server, request: pytest.FixtureRequest) -> World:
+    """The account with a table of its own, and an empty place in the target."""
+    made = World(*server, target, f"{request.node.name}/postgresql")
+    made.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    made.sql("CREATE TABLE trees (name text); INSERT INTO trees VALUES ('oak 橡树'), ('elm')")
+    return made
+
+
+def trees(world: World) -> str:
+    return world.sql("SELECT string_agg(name, ' ' ORDER BY name) FROM trees")
+
+
+def test_data_comes_back_and_the_account_keeps_its_credentials(world: World) -> None:
+    world.sql("CREATE FUNCTION shade() RETURNS text LANGUAGE sql AS $$SELECT current_user::text$$")
+    world.sql("CREATE INDEX ON trees (lower(name)); SELECT lo_from_bytea(0, 'bark')")
+    world.back_up()
+    (snapshot,) = world.snapshots()
+    assert (snapshot.account, snapshot.owner, snapshot.city, snapshot.version) == (ACCOUNT, OWNER, "qinghe", "15")
+    world.sql("DELETE FROM trees; INSERT INTO trees VALUES ('younger')")
+    refused = world.restore("no")
+    assert refused.returncode == 1 and "wecity occupied" in refused.stdout, refused
+    assert trees(world) == "younger"
+    done = world.restore()
+    assert done.returncode == 0 and f"wecity restored {ACCOUNT}" in done.stdout, done
+    assert trees(world) == "elm oak 橡树"
+    assert world.sql("SELECT shade()") == ACCOUNT
+    assert world.sql("SELECT count(*) FROM pg_largeobject_metadata") == "1"
+    # The objects are the app's own, as before, and nobody else has anything of it.
+    assert world.sql("DROP FUNCTION shade(); SELECT tableowner FROM pg_tables WHERE tablename = 'trees'") == ACCOUNT
+    assert world.databases() == f"{ACCOUNT} postgres template0 template1"
+    assert not world.sql("SELECT 1 FROM pg_roles WHERE rolname LIKE 'wecity-%'", user="postgres", database="postgres")
+    assert world.task("verify").returncode == 0
+
+
+def test_a_restore_into_an_empty_account_needs_no_leave(world: World) -> None:
+    world.back_up()
+    world.sql("DROP TABLE trees")
+    assert world.restore("no").returncode == 0
+    assert trees(world) == "elm oak 橡树"
+
+
+def test_an_account_that_is_not_there_is_made_without_a_password(world: World) -> None:
+    world.back_up()
+    done = world.restore("no", ACCOUNT="parks_shrubs_db", OWNER="parks/shrubs/db")
+    assert done.returncode == 0, done
+    assert world.sql("SELECT count(*) FROM trees", user="postgres", database="parks_shrubs_db") == "2"
+    listed = world.image.run("/bin/sh", "-c", PROVISIONER.inventory, **world.settings)
+    assert "account parks_shrubs_db parks/shrubs/db " in listed.stdout and " locked " in listed.stdout
+    gone = world.image.run(
+        "/bin/sh", "-c", PROVISIONER.delete, **world.settings, ACCOUNTS="parks_shrubs_db parks/shrubs/db"
+    )
+    assert gone.returncode == 0, gone
+
+
+def test_data_is_not_given_to_another_owner(world: World) -> None:
+    world.back_up()
+    refused = world.restore(OWNER="parks/flowers/db")
+    assert refused.returncode == 1 and "is that of parks/trees/db" in refused.stderr, refused
+    assert trees(world) == "elm oak 橡树"
+
+
+def test_a_dump_that_was_cut_is_no_snapshot(world: World) -> None:
+    for cut in ("head -c 3000; exit 1", "head -c 3000; kill -KILL $$"):
+        failed = world.task("backup", DUMP=f"( {SCRIPTS.dump} ) | {{ {cut}; }}")
+        assert failed.returncode == 1 and f"wecity failed {ACCOUNT} {OWNER}" in failed.stdout, failed
+    assert not world.snapshots()
+
+
+def test_a_backup_that_was_killed_is_no_snapshot_and_keeps_nobody(world: World) -> None:
+    world.back_up()
+    slow = f"( {SCRIPTS.dump} ); head -c 30000000 /dev/urandom; sleep 60"
+    env = {**world.settings, "INVENTORY": PROVISIONER.inventory, "DUMP": slow, "TAGS": "city=qinghe"}
+    script = f"{backups.script('backup')}"
+    with world.image.running("/bin/sh", "-c", script, **env) as job:
+        time.sleep(6)
+        for pid in subprocess.run(
+            ["pgrep", "-s", str(os.getsid(job.pid)), "restic"], capture_output=True, text=True
+        ).stdout.split():
+            if str(world.image.root) in str(Path(f"/proc/{pid}/root").readlink()):
+                os.kill(int(pid), signal.SIGKILL)
+        job.kill()
+    assert len(world.snapshots()) == 1
+    world.back_up()
+    assert len(world.snapshots()) == 2
+
+
+def test_a_wrong_key_is_told_and_makes_no_second_repository(world: World) -> None:
+    world.back_up()
+    for task in ("backup", "list", "verify"):
+        refused = world.task(task, RESTIC_PASSWORD="another password")
+        assert refused.returncode == 1 and "wecity problem the password does not open the backups" in refused.stdout
+    assert len(world.snapshots()) == 1
+
+
+def test_a_target_that_refuses_or_is_not_there_is_told(world: World) -> None:
+    refused = world.task("backup", AWS_SECRET_ACCESS_KEY="not that key")
+    assert refused.returncode == 1 and "wecity problem the target cannot be read" in refused.stdout, refused
+    began = time.monotonic()
+    script = backups.script("backup").replace("timeout 90", "timeout 3")
+    nobody = {**world.settings, "RESTIC_REPOSITORY": f"s3:http://127.0.0.1:{free_port()}/backups/x"}
+    away = world.image.run("/bin/sh", "-c", script, **nobody)
+    assert away.returncode == 1 and "wecity problem the target" in away.stdout, away
+    assert time.monotonic() - began < 60
+
+
+def test_a_backup_that_was_tampered_with_changes_nothing(world: World) -> None:
+    world.sql("INSERT INTO trees SELECT md5(n::text) FROM generate_series(1, 20000) n")
+    world.back_up()
+    place = world.s3.buckets / "backups" / world.prefix / "data"
+    for pack in (item for item in place.rglob("*") if item.is_file()):
+        data = bytearray(pack.read_bytes())
+        data[len(data) // 3] ^= 1
+        pack.write_bytes(data)
+    world.sql("DELETE FROM trees")
+    refused = world.restore()
+    assert refused.returncode == 1, refused
+    assert "damaged, or was tampered with: nothing was changed" in refused.stdout, refused
+    assert world.sql("SELECT count(*) FROM trees") == "0"
+    assert world.databases() == f"{ACCOUNT} postgres template0 template1"
+    damaged = world.task("verify")
+    assert damaged.returncode == 1 and "wecity problem the backups are damaged" in damaged.stdout, damaged
+
+
+def test_a_restore_that_fails_leaves_what_was_there(world: World) -> None:
+    world.back_up()
+    refused = world.restore(RESTORE=SCRIPTS.restore.replace("--exit-on-error", "--no-such-option"))
+    assert refused.returncode == 1 and "the capability has not taken the backup" in refused.stdout, refused
+    assert trees(world) == "elm oak 橡树"
+    assert world.databases() == f"{ACCOUNT} postgres template0 template1"
+
+
+def test_what_an_app_puts_into_its_backup_does_not_run_as_administrator(world: World) -> None:
+    world.sql(
+        "CREATE FUNCTION grab(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN "
+        "IF current_setting('is_superuser') = 'on' OR session_user = 'postgres' THEN "
+        "RAISE EXCEPTION 'ran as %', session_user; END IF; RETURN $1; END$$"
+    )
+    world.sql("CREATE INDEX ON trees (grab(name)); CREATE MATERIALIZED VIEW all_trees AS SELECT grab(name) FROM trees")
+    world.back_up()
+    done = world.restore()
+    assert done.returncode == 0, done
+    assert world.sql("SELECT count(*) FROM all_trees") == "2"
