@@ -136,7 +136,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def world(server: tuple[RootFilesystem, int], target: S3Server, request: pytest.FixtureRequest) -> World:
     """The account with a table of its own, and an empty place in the target."""
     made = World(*server, target, f"{request.node.name}/postgresql")
-    made.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    made.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public; SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
     made.sql("CREATE TABLE trees (name text); INSERT INTO trees VALUES ('oak 橡树'), ('elm')")
     return made
 

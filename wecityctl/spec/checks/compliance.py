@@ -52,20 +52,21 @@ def backups(parsed_city: ParsedCity) -> Iterator[Problem]:
     if not backup.is_taken:
         for name in ("addresses", "credentials", "password", "authority"):
             if getattr(backup, name):
-                message = f"{name} is of use with `endpoint` alone: without it nothing takes backups"
+                message = f"without `endpoint` nothing takes backups, and {name} is of no use"
                 yield source.problem((*base, name), message, "the URL of the target's server in `endpoint`")
         return
     if not _S3_TARGET.fullmatch(backup.target):
         expected = "s3://BUCKET or s3://BUCKET/PREFIX; the server and its port belong into `endpoint`"
         yield source.problem((*base, "target"), f"{backup.target!r} is no bucket that backups can go to", expected)
-    for name, what in (
-        ("addresses", "the ranges in which the server answers: nothing else of the city may connect to it"),
-        ("credentials", "the name of a secret with ACCESS-KEY:SECRET-KEY"),
-        ("password", "the name of a secret with the password that encrypts backups"),
-    ):
-        if not getattr(backup, name):
-            message = f"with `endpoint`, `{name}` is needed"
-            yield source.problem((*base, "endpoint"), message, what, on_key=True)
+    needed = {
+        "addresses": "the ranges in which the server answers",
+        "credentials": "the name of a secret with ACCESS-KEY:SECRET-KEY",
+        "password": "the name of a secret with the password that encrypts backups",
+    }
+    if missing := [name for name in needed if not getattr(backup, name)]:
+        message = f"backups are not taken without {', '.join(missing)}"
+        expected = ", ".join(f"in {name} {needed[name]}" for name in missing)
+        yield source.problem((*base, "endpoint"), message, expected, on_key=True)
     taken = dict.fromkeys(parsed_city.city.value.images.credentials.values(), "images.credentials")
     for field in ("credentials", "password", "authority"):
         name = getattr(backup, field)

@@ -1,4 +1,4 @@
-"""How a bucket is backed up and restored: by the program of the image, as a client of the server (`image/go/copying`)."""
+"""How a bucket is backed up and restored: by the image's program, as a client of the server (`image/go/copying`)."""
 
 from __future__ import annotations
 
