@@ -34,7 +34,7 @@ Task = Literal["backup", "list", "verify", "restore"]
 # Seconds: a backup or a restore that is not done by then is given up; a Job whose caller is gone stays so long.
 DEADLINE, KEPT = 6 * 3600, 600
 # Seconds within which the target has to answer.
-_PATIENCE = 90
+_PATIENCE = 45
 # The exit code of a restore script that has found data where it was not to replace any.
 OCCUPIED = 3
 _TOOLS = "/tools"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,14 +17,23 @@ from pathlib import Path
 
 import pytest
 
-from stacks.passwords import scram_verifier
+from stacks.passwords import scram_verifier, sha256
 from stacks.platforms import backups
+from stacks.platforms.application.cache import backup as cache_backup
+from stacks.platforms.application.cache import provision as cache_provision
+from stacks.platforms.application.cache.access import permissions
 from stacks.platforms.application.postgresql.backup import SCRIPTS
 from stacks.platforms.application.postgresql.provision import PROVISIONER
-from tests.images.rootfs import RootFilesystem, free_port, needs_root
-from tests.images.test_running import postgresql
+from stacks.platforms.data.object_storage import backup as object_backup
+from stacks.platforms.data.object_storage import provision as object_provision
+from stacks.platforms.data.object_storage.access import ADMIN_PORT
+from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
+from tests.images.test_object_storage import client
+from tests.images.test_running import fetch, postgresql
 from tests.support.s3_server import S3Server, s3_server
+from wecityctl.engine.cluster.account_jobs import JobFailedError
 from wecityctl.model.backups import FORMAT, Snapshot, parse_snapshots, tags
+from wecityctl.operations.backups import failure
 
 Unpacked = Callable[[str], RootFilesystem]
 pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(300)]
@@ -82,8 +92,8 @@ class World:
         assert done.returncode == 0, done
         assert f"wecity saved {ACCOUNT} {OWNER} " in done.stdout, done
 
-    def snapshots(self) -> tuple[Snapshot, ...]:
-        done = self.task("list")
+    def snapshots(self, **values: str) -> tuple[Snapshot, ...]:
+        done = self.task("list", **values)
         line = next(line for line in done.stdout.splitlines() if line.startswith("wecity snapshots "))
         return parse_snapshots(line.removeprefix("wecity snapshots "))
 
@@ -107,14 +117,20 @@ class World:
         )
 
 
+def with_tools(image: RootFilesystem, restic: RootFilesystem) -> None:
+    """Put restic where the init container of the Jobs' pods puts it."""
+    tools = image.root / "tools"
+    if not tools.is_dir():
+        tools.mkdir()
+        shutil.copy(restic.root / "usr/local/bin/restic", tools)
+        shutil.copy(restic.root / "etc/ssl/certs/ca-certificates.crt", tools)
+
+
 @pytest.fixture(scope="module")
 def server(unpacked: Unpacked, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RootFilesystem, int]]:
     """PostgreSQL's image with restic where the Jobs' pods have it, and a server of it with one account."""
     image, restic = unpacked("postgresql"), unpacked("backup")
-    tools = image.root / "tools"
-    tools.mkdir()
-    shutil.copy(restic.root / "usr/local/bin/restic", tools)
-    shutil.copy(restic.root / "etc/ssl/certs/ca-certificates.crt", tools)
+    with_tools(image, restic)
     port = free_port()
     with postgresql(image, tmp_path_factory.mktemp("data"), port):
         made = image.run(
@@ -227,15 +243,20 @@ def test_a_wrong_key_is_told_and_makes_no_second_repository(world: World) -> Non
     assert len(world.snapshots()) == 1
 
 
+def told(done: subprocess.CompletedProcess[str]) -> str:
+    """The error of a failed Job, in the words of the commands."""
+    assert done.returncode == 1, done
+    error = failure("postgresql", JobFailedError("job", done.stdout + done.stderr))
+    return f"{type(error).__name__}: {error.message}"
+
+
 def test_a_target_that_refuses_or_is_not_there_is_told(world: World) -> None:
-    refused = world.task("backup", AWS_SECRET_ACCESS_KEY="not that key")
-    assert refused.returncode == 1 and "wecity problem the target cannot be read" in refused.stdout, refused
-    began = time.monotonic()
-    script = backups.script("backup").replace("timeout 90", "timeout 3")
+    hasty = backups.script("backup").replace("timeout 45", "timeout 4")
+    refused = world.image.run("/bin/sh", "-c", hasty, **{**world.settings, "AWS_SECRET_ACCESS_KEY": "not that key"})
+    assert told(refused) == "AuthenticationError: postgresql: the target refuses the credentials"
     nobody = {**world.settings, "RESTIC_REPOSITORY": f"s3:http://127.0.0.1:{free_port()}/backups/x"}
-    away = world.image.run("/bin/sh", "-c", script, **nobody)
-    assert away.returncode == 1 and "wecity problem the target" in away.stdout, away
-    assert time.monotonic() - began < 60
+    away = world.image.run("/bin/sh", "-c", hasty, **nobody)
+    assert told(away) == "DeploymentError: postgresql: the target has not answered within 45 s"
 
 
 def test_a_backup_that_was_tampered_with_changes_nothing(world: World) -> None:
@@ -275,3 +296,126 @@ def test_what_an_app_puts_into_its_backup_does_not_run_as_administrator(world: W
     done = world.restore()
     assert done.returncode == 0, done
     assert world.sql("SELECT count(*) FROM all_trees") == "2"
+
+
+@pytest.mark.timeout(900)
+def test_a_bucket_comes_back_with_what_belongs_to_its_objects(
+    unpacked: Unpacked, target: S3Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    image, restic = unpacked("object-storage"), unpacked("backup")
+    with_tools(image, restic)
+    place = tmp_path_factory.mktemp("objects")
+    for parent in (place, *place.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    for name in ("data", "users"):
+        (place / name).mkdir()
+        os.chown(place / name, 65532, 65532)
+    port, admin = free_port(), free_port()
+    command = ["--port", f"127.0.0.1:{port}", "--admin-port", f"127.0.0.1:{admin}"]
+    command += ["--iam-dir", f"/tmp{place}/users", f"/tmp{place}/data"]
+    keys = {"ROOT_ACCESS_KEY": "admin", "ROOT_SECRET_KEY": "adminpassword"}
+    with image.running("/usr/local/bin/object-storage", *command, shared=[place], **keys) as server:
+        wait_for("the object store", lambda: fetch(f"http://127.0.0.1:{port}/health")[0] == 200 or None, server)
+        world = World(image, port, target, "objects/object-storage")
+        # The administrator's port is a constant of the scripts.
+        scripts = {
+            "INVENTORY": object_provision.PROVISIONER.inventory.replace(f":{ADMIN_PORT}", f":{admin}"),
+            "DUMP": object_backup.SCRIPTS.dump,
+            "RESTORE": object_backup.SCRIPTS.restore.replace(f":{ADMIN_PORT}", f":{admin}"),
+            "ATOMIC": "no",
+            "CAPABILITY": "object-storage",
+        }
+        made = image.run(
+            "/bin/sh", "-c", object_provision.PROVISIONER.script.replace(f":{ADMIN_PORT}", f":{admin}"),
+            **world.settings, APP_ROLE="parks.trees.files", APP_SECRET_KEY="ofthetrees", STORAGE=str(2**31),
+        )  # fmt: skip
+        assert made.returncode == 0, made
+        app = client(port, "parks.trees.files", "ofthetrees")
+        bucket, large = "parks.trees.files", os.urandom(20_000_000)
+        about = {"ContentType": "image/png", "CacheControl": "no-store", "Metadata": {"place": "hunan"}}
+        app.put_object(Bucket=bucket, Key="a/橡树 1.png", Body=b"oak", Tagging="kind=tree", **about)
+        app.put_object(Bucket=bucket, Key="large", Body=large)
+        app.put_object(Bucket=bucket, Key="empty", Body=b"")
+        saved = world.task("backup", **scripts)
+        assert f"wecity saved {bucket} - " in saved.stdout, saved
+        app.put_object(Bucket=bucket, Key="a/橡树 1.png", Body=b"younger")
+        app.put_object(Bucket=bucket, Key="younger", Body=b"younger")
+        app.delete_object(Bucket=bucket, Key="large")
+        given = {**scripts, "ACCOUNT": bucket, "OWNER": "parks/trees/files"}
+        refused = world.restore("no", **given)
+        assert refused.returncode == 1 and "wecity occupied" in refused.stdout, refused
+        done = world.restore(**given)
+        assert done.returncode == 0, done
+        names = [item["Key"] for item in app.list_objects_v2(Bucket=bucket)["Contents"]]
+        assert names == ["a/橡树 1.png", "empty", "large"]
+        found = app.get_object(Bucket=bucket, Key="a/橡树 1.png")
+        assert found["Body"].read() == b"oak" and found.items() >= about.items()
+        tagged = client(port, "admin", "adminpassword").get_object_tagging(Bucket=bucket, Key="a/橡树 1.png")
+        assert tagged["TagSet"] == [{"Key": "kind", "Value": "tree"}]
+        assert app.get_object(Bucket=bucket, Key="large")["Body"].read() == large
+        elsewhere = world.restore("no", **{**given, "ACCOUNT": "parks.shrubs.files"})
+        assert elsewhere.returncode == 0, elsewhere
+        listed = image.run("/bin/sh", "-c", scripts["INVENTORY"], **world.settings)
+        assert f"account parks.shrubs.files - {len(large) + 3} locked" in listed.stdout, listed
+
+
+def test_an_apps_keys_come_back_and_nobody_elses(
+    unpacked: Unpacked, target: S3Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    image, restic = unpacked("cache"), unpacked("backup")
+    with_tools(image, restic)
+    data, port = tmp_path_factory.mktemp("cache"), free_port()
+    for parent in (data, *data.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    data.chmod(0o777)
+    (data / "users.acl").write_text("user default off\nuser admin on >adminpassword ~* &* +@all\n")
+    (data / "users.acl").chmod(0o666)
+    (data / "cache.conf").write_text(f"bind 127.0.0.1\nport {port}\ndir /tmp\naclfile /tmp{data}/users.acl\n")
+    with image.running("valkey-server", f"/tmp{data}/cache.conf", shared=[data]) as server:
+        wait_for("a cache", lambda: socket.create_connection(("127.0.0.1", port), 1).close() or True, server)
+        world = World(image, port, target, "keys/cache")
+        scripts = {
+            "INVENTORY": cache_provision.PROVISIONER.inventory,
+            "DUMP": cache_backup.SCRIPTS.dump,
+            "RESTORE": cache_backup.SCRIPTS.restore,
+            "ATOMIC": "no",
+            "CAPABILITY": "cache",
+        }
+
+        def cli(*words: str) -> str:
+            where = ("-h", "127.0.0.1", "-p", str(port), "--user", "admin")
+            done = image.run("valkey-cli", "--no-auth-warning", "-e", *where, *words, REDISCLI_AUTH="adminpassword")
+            assert done.returncode == 0, done
+            return done.stdout.strip()
+
+        for name in ("parks.trees.store", "parks.trees.store2"):
+            made = image.run(
+                "/bin/sh", "-c", cache_provision.PROVISIONER.script, **world.settings, APP_ROLE=name,
+                APP_PASSWORD_SHA256=sha256("ofthetrees"), CONNECTIONS="10", MEMORY="1000000", SCRIPTING="no",
+                PERMISSIONS=permissions(scripting=False),
+            )  # fmt: skip
+            assert made.returncode == 0, made
+        own, large = "parks.trees.store:", "x" * 300_000
+        cli("SET", f"{own}oak \n橡树", "tree\n\r\t end")
+        cli("-n", "3", "RPUSH", f"{own}list", "one", "two")
+        cli("SET", f"{own}short", "soon", "EX", "3600")
+        cli("EVAL", f"return redis.call('SET', '{own}large', string.rep('x', {len(large)}))", "0")
+        cli("SET", "parks.trees.store2:theirs", "before")
+        saved = world.task("backup", **scripts)
+        assert saved.returncode == 0 and saved.stdout.count("wecity saved") == 2, saved
+        cli("SET", f"{own}younger", "1")
+        cli("DEL", f"{own}large")
+        cli("SET", "parks.trees.store2:theirs", "after")
+        snapshot = next(item for item in world.snapshots(**scripts) if item.account == "parks.trees.store")
+        given = {**scripts, "SNAPSHOT": snapshot.id, "SOURCE": snapshot.path, "OWNER": "parks/trees/store"}
+        given["ACCOUNT"] = "parks.trees.store"
+        refused = world.task("restore", **given, REPLACE="no")
+        assert refused.returncode == 1 and "wecity occupied" in refused.stdout, refused
+        done = world.task("restore", **given, REPLACE="yes")
+        assert done.returncode == 0, done
+        assert cli("GET", f"{own}oak \n橡树") == "tree\n\r\t end"
+        assert cli("-n", "3", "LRANGE", f"{own}list", "0", "-1").split() == ["one", "two"]
+        assert 3000 < int(cli("TTL", f"{own}short")) <= 3600
+        assert cli("STRLEN", f"{own}large") == str(len(large))
+        assert cli("EXISTS", f"{own}younger") == "0"
+        assert cli("GET", "parks.trees.store2:theirs") == "after"
