@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.files import CityFiles
 from tests.e2e.machine import Cluster, Machine, eventually
+from tests.e2e.pages import follow
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(1500)]
 
@@ -66,3 +67,7 @@ def test_data_is_replaced_only_with_leave(
     # The app's own credentials still open it, and only the tenant's data was touched.
     assert eventually(lambda: query(cluster, "parks", ROWS)) == "elm oak"
     assert query(cluster, "roads", ROWS) == "younger"
+
+
+def test_the_page_about_it_is_true(home: Machine, city: CityFiles, saved: dict[str, Any]) -> None:
+    assert follow(home, city, "back-up-and-restore.md", "operations") == 6
