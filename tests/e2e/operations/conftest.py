@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.files import CityFiles, app, document, hamlet
+from tests.e2e.files import CityFiles, app, hamlet, tenant
 from tests.e2e.machine import Cluster, Machine, machine
 from tests.support.pki import Authority
 from tests.support.real_node import require_real_node
@@ -18,7 +19,6 @@ from wecityctl.local.node.network import Block
 
 NAME = "anhe"
 DATABASE = {"capability": "postgresql", "as": "db"}
-FILES = {"capability": "object-storage", "as": "files"}
 REAL = {
     "provider": "local",
     "region": "cn-hunan",
@@ -41,26 +41,31 @@ def bare(home: Machine) -> CityFiles:
     """The city's files, of two tenants, and its cloud with a node that is up."""
     require_real_node()
     city = hamlet(home.root / NAME, NAME, REAL, tenants=())
-    platforms = city.files["city.yaml"]
-    platforms[-1]["spec"] = {
-        "capabilities": [
-            {"name": "gateway"},
-            {"name": "postgresql", "storage": "1Gi"},
-            {"name": "postgresql-new", "type": "postgresql", "storage": "1Gi", "zone": "internet"},
-        ]
-    }
-    platforms.append(document("Platform", "data", {"capabilities": [{"name": "object-storage", "storage": "1Gi"}]}))
-    quota = {"cpu": "2", "memory": "4Gi", "storage": "10Gi"}
-    for tenant, uses in (("parks", (DATABASE, FILES)), ("roads", (DATABASE,))):
-        title = {"title": tenant, "area": "digital-government", "quota": quota}
-        city.files[f"{tenant}.yaml"] = [document("Tenant", tenant, title), app(f"{tenant}-app", tenant, uses=uses)]
+    city.one("Platform", "application")["spec"]["capabilities"][1:] = [{"name": "postgresql", "storage": "1Gi"}]
+    for name in ("parks", "roads"):
+        city.files[f"{name}.yaml"] = [tenant(name), app(f"{name}-app", name, uses=(DATABASE,))]
     city.save()
     home.run("up", city, "--yes", "--only", "base", timeout=600)
     return city
 
 
+@dataclass(frozen=True)
+class Target:
+    """Where backups go, and the certificate of its authority."""
+
+    server: S3Server
+    authority: str
+
+    def give_secrets(self, home: Machine, city: CityFiles) -> None:
+        """Set the secrets that the City names for backups."""
+        keys = f"{self.server.access}:{self.server.secret}"
+        values = {"backup-keys": keys, "backup-password": "a password of the tests", "backup-authority": self.authority}
+        for name, value in values.items():
+            home.run("secrets", "set", city, name, stdin=value)
+
+
 @pytest.fixture(scope="package")
-def target(home: Machine, bare: CityFiles, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+def target(home: Machine, bare: CityFiles, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """An S3 server that stands for the other region: on the node, which is outside the cluster for pods."""
     spec = json.loads((home.state / "clouds" / f"{NAME}-main" / "node" / "hold.json").read_text())
     held = Held.load(Path(spec["run"]) / "node.json")
@@ -80,14 +85,13 @@ def target(home: Machine, bare: CityFiles, tmp_path_factory: pytest.TempPathFact
         }
         next(bare.documents("City"))["spec"]["compliance"] = {"backup": backup}
         bare.save()
-        home.run("secrets", "set", bare, "backup-keys", stdin=f"{server.access}:{server.secret}")
-        home.run("secrets", "set", bare, "backup-password", stdin="a password of the tests")
-        home.run("secrets", "set", bare, "backup-authority", stdin=authority.cert.decode())
-        yield server
+        found = Target(server, authority.cert.decode())
+        found.give_secrets(home, bare)
+        yield found
 
 
 @pytest.fixture(scope="package")
-def city(home: Machine, bare: CityFiles, target: S3Server) -> CityFiles:
+def city(home: Machine, bare: CityFiles, target: Target) -> CityFiles:
     """The city, brought up."""
     home.run("up", bare, "--yes", timeout=900)
     return bare

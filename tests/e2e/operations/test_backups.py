@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.files import CityFiles
 from tests.e2e.machine import Cluster, Machine, eventually
+from tests.e2e.operations.conftest import Target
 from tests.e2e.pages import follow
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(1500)]
@@ -67,6 +68,38 @@ def test_data_is_replaced_only_with_leave(
     # The app's own credentials still open it, and only the tenant's data was touched.
     assert eventually(lambda: query(cluster, "parks", ROWS)) == "elm oak"
     assert query(cluster, "roads", ROWS) == "younger"
+
+
+def test_a_scheduled_backup_works_and_no_other_runs_meanwhile(
+    home: Machine, city: CityFiles, cluster: Cluster, saved: dict[str, Any]
+) -> None:
+    before = len(snapshots(home, city))
+    place = ("-n", "platform-application")
+    cluster.kubectl("create", "job", "by-schedule", "--from=cronjob/postgresql-backup", *place)
+    refused = home.run("backup", "run", city, code=4)
+    assert "another one is under way: job by-schedule" in refused.err
+    cluster.kubectl("wait", "--for=condition=complete", "job/by-schedule", "--timeout=80s", *place)
+    assert len(snapshots(home, city)) > before - 1
+    cluster.kubectl("delete", "job", "by-schedule", *place)
+
+
+def test_backups_alone_reach_the_target(
+    cluster: Cluster, city: CityFiles, target: Target, saved: dict[str, Any]
+) -> None:
+    server = target.server
+    words = ("exec", "-n", "parks-internet", "deploy/parks-app-web", "--", "python3", "-m", "sample_app.check")
+    answer = json.loads(cluster.kubectl(*words, "tcp", server.address, str(server.port), code=None).splitlines()[0])
+    assert not answer["ok"], answer
+
+
+def test_the_report_tells_what_the_target_has(home: Machine, city: CityFiles, saved: dict[str, Any]) -> None:
+    report = home.run("policy", "report", city, "-o", "json").json()
+    control = next(item for item in report["controls"] if "备份" in item["title"])
+    (measure,) = [item for item in control["measures"] if item["name"] == "backups"]
+    (observed,) = measure["observations"]
+    assert (observed["cloud"], observed["state"], observed["present"]) == ("main", "observed", 2), observed
+    assert any(note.startswith("restoring postgresql: ") for note in measure["notes"])
+    assert control["status"] == "enforced", control
 
 
 def test_the_page_about_it_is_true(home: Machine, city: CityFiles, saved: dict[str, Any]) -> None:
