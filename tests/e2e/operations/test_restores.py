@@ -1,7 +1,8 @@
 """The proof that data comes back: written, backed up, destroyed with its city, restored elsewhere, and read by its app.
 
 It takes minutes, so it runs only if something of a type has changed since it passed, and then writes the records of
-such types (`stacks/platforms/restores.json`), which belong into the commit. `tests/stacks/test_restores.py` fails without.
+such types (`stacks/platforms/restores.json`), which belong into the commit. `tests/stacks/test_restores.py` fails
+without.
 """
 
 from __future__ import annotations
