@@ -20,7 +20,7 @@ ROWS = "SELECT string_agg(name, ' ' ORDER BY name) FROM kept"
 def query(cluster: Cluster, tenant: str, statement: str) -> Any:
     """The first value that an app's own database answers with, by the app's own binding."""
     words = ("exec", "-n", f"{tenant}-internet", f"deploy/{tenant}-app-web", "--")
-    check = ("python3", "-m", "sample_app.check", "postgresql", "--query", statement)
+    check = ("python3", "-m", "sample_app.check", "postgresql", statement)
     answer = json.loads(cluster.kubectl(*words, *check))
     assert answer["ok"], answer
     return answer["rows"][0][0] if answer["rows"] else None

@@ -33,7 +33,7 @@ def ask(cluster: Cluster, *words: str) -> Any:
 
 
 def sql(cluster: Cluster, statement: str) -> Any:
-    return ask(cluster, "python3", "-m", "sample_app.check", "postgresql", "--query", statement)["rows"]
+    return ask(cluster, "python3", "-m", "sample_app.check", "postgresql", statement)["rows"]
 
 
 def cache(cluster: Cluster, *words: str) -> Any:
