@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 # Seconds for what only looks, and for what reads or writes all data.
 LOOKING, WORKING = 600.0, 6 * 3600.0
-_REFUSED = re.compile(r"access ?denied|access key id|invalidaccesskeyid|signature we calculated|signaturedoesnotmatch|forbidden", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"access ?denied|access key id|invalidaccesskeyid|signature we calculated|signaturedoesnotmatch|forbidden",
+    re.IGNORECASE,
+)
 _UNREACHABLE = re.compile(r"dial tcp|no such host|connection refused|i/o timeout|has not answered", re.IGNORECASE)
 
 

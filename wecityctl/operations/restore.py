@@ -25,6 +25,7 @@ from wecityctl.operations.account_servers import Server
 from wecityctl.operations.backups import Opened, open_backups, snapshots_of
 
 if TYPE_CHECKING:
+    from wecityctl.model.catalogue import CapabilityType
     from wecityctl.model.events import Emit
     from wecityctl.session import Session
 
@@ -81,14 +82,7 @@ def plan_restore(session: Session, name: str, emit: Emit, *, to: str = "", at: d
             )
         place = target or reader
         found = snapshots_of(opened, reader, repository(city, capability))
-        own = tuple(item for item in found if item.city == city.name and item.capability == capability)
-        if found and not own:
-            others = ", ".join(sorted({f"{item.capability} of {item.city}" for item in found}))
-            raise ConfigurationError(
-                f"the backups in {repository(city, capability)} are not of {capability} of {city.name}",
-                details=f"they are of {others}",
-                resolution="name the target that this city's backups are in; another city's are never restored",
-            )
+        own = own_snapshots(found, city.name, capability, repository(city, capability))
         ahead = [item for item in own if item.is_ahead(now)]
         if ahead and at is None:
             notes.append(
@@ -99,7 +93,7 @@ def plan_restore(session: Session, name: str, emit: Emit, *, to: str = "", at: d
         for item in newest(own, now, at).values():
             owner = owners.get(item.account, item.owner)
             if wanted(item.account, owner):
-                _check_version(item, place)
+                check_version(item, place.type, place.endpoint.capability)
                 items.append(Restore(item, owner, place.cloud, place.endpoint.capability))
     if not items:
         limit = f" of {when(at)} or before" if at is not None else ""
@@ -176,21 +170,34 @@ def _target(opened: Opened, to: str) -> Server:
     return known[to]
 
 
-def _check_version(item: Snapshot, place: Server) -> None:
-    """Raise `ConfigurationError` for a backup that this version, or that capability, cannot restore."""
+def own_snapshots(found: Collection[Snapshot], city: str, capability: str, where: str) -> tuple[Snapshot, ...]:
+    """Those of a city's capability. Raises `ConfigurationError` if what is there, at `where`, is all another's."""
+    own = tuple(item for item in found if item.city == city and item.capability == capability)
+    if found and not own:
+        others = ", ".join(sorted({f"{item.capability} of {item.city}" for item in found}))
+        raise ConfigurationError(
+            f"the backups in {where} are not of {capability} of {city}",
+            details=f"they are of {others}",
+            resolution="name the target that this city's backups are in; another city's are never restored",
+        )
+    return own
+
+
+def check_version(item: Snapshot, kind: CapabilityType, into: str) -> None:
+    """Raise `ConfigurationError` for a backup that this version, or the instance `into` of a type, cannot restore."""
     where = f"the backup of {item.account} of {when(item.at)}"
     if item.format > FORMAT:
         raise ConfigurationError(
             f"{where} was made by a newer wecityctl", resolution="restore it with that version, or a newer one"
         )
-    if item.type != place.type.name:
+    if item.type != kind.name:
         raise ConfigurationError(
-            f"{where} is of type {item.type}, and {place.endpoint.capability} of type {place.type.name}",
+            f"{where} is of type {item.type}, and {into} of type {kind.name}",
             resolution=f"name an instance of type {item.type} with --to",
         )
-    if _version(item.version) > _version(place.type.versions[0]):
+    if _version(item.version) > _version(kind.versions[0]):
         raise ConfigurationError(
-            f"{where} is of version {item.version}, {place.endpoint.capability} of version {place.type.versions[0]}",
+            f"{where} is of version {item.version}, and {into} of version {kind.versions[0]}",
             resolution="bring the capability to that version first: older servers do not read newer data",
         )
 

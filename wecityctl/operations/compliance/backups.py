@@ -11,7 +11,7 @@ from wecityctl.model.backups import Snapshot, newest, when
 from wecityctl.model.words import counted
 from wecityctl.operations.account_servers import Server, provisioned_accounts
 from wecityctl.operations.backups import Opened, snapshots_of
-from wecityctl.policy.evidence import CloudLook, Measure, Observation
+from wecityctl.policy.evidence import CloudLook, Measure, Observation, State
 from wecityctl.session import Session
 
 CONTROL = "8.1.4.9"
@@ -53,7 +53,7 @@ def backup_measures(
 
 
 def _unseen(look: CloudLook, wanted: int) -> Observation:
-    state = "unreachable" if look.state == "unreachable" else "not-looked-at"
+    state: State = "unreachable" if look.state == "unreachable" else "not-looked-at"
     return Observation(look.cloud, state, 0, wanted, detail=look.reason)
 
 
@@ -97,7 +97,7 @@ def _observe(opened: Opened, servers: Sequence[Server], now: datetime) -> Observ
             told.append(f"{name}: newest complete {when(first)}, {counted(len(recent), 'account')}")
         if missing := sorted(used - recent.keys()):
             told.append(f"{name}: none that is recent of {', '.join(missing[:3])}{' and more' if missing[3:] else ''}")
-    state = "observed" if present == wanted else "partial" if present else "missing"
+    state: State = "observed" if present == wanted else "partial" if present else "missing"
     since = when(min(item.at for item in oldest)) if oldest else ""
     return Observation(cloud, state, present, wanted, since=since, detail="; ".join(told))
 
