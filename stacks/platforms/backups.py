@@ -41,6 +41,7 @@ _TOOLS = "/tools"
 _KEYS = "/target"
 # restic holds the index of the repository, and the pieces of files that it sends.
 _REQUESTS: Mapping[str, str] = {"cpu": "50m", "memory": "256Mi"}
+_LIMITS: Mapping[str, str] = {"memory": "1Gi"}
 
 
 @dataclass(frozen=True)
@@ -342,6 +343,7 @@ def _job_spec(
         restart="Never",
         grace_seconds=5,
         requests=_REQUESTS,
+        limits=_LIMITS,
         init=[pods.container("tools", image, command=["/bin/sh", "-c", copy], mounts=[tools], requests=_REQUESTS)],
         mounts=[
             {**tools, "readOnly": True},

@@ -30,6 +30,7 @@ def job_pod(
     terminates_with: str = "",
     grace_seconds: int | None = None,
     requests: Mapping[str, str] = REQUESTS,
+    limits: Mapping[str, str] | None = None,
     init: Sequence[Manifest] = (),
     mounts: Sequence[Manifest] = (),
     volumes: Sequence[Manifest] = (),
@@ -46,6 +47,7 @@ def job_pod(
         env=list(environment),
         mounts=[*([tls.MOUNT] if is_tls else []), *mounts],
         requests=requests,
+        limits=limits,
     )
     if terminates_with:
         runner["terminationMessagePolicy"] = terminates_with

@@ -42,7 +42,7 @@ def backup_measures(
     opened = Opened(session, backend, clusters, accounts)
     stores: dict[str, list[Server]] = {}
     for (cloud, _), server in sorted(accounts.servers.items()):
-        if server.type.stores_data:
+        if _keeps(session, server):
             stores.setdefault(cloud, []).append(server)
     seen = tuple(
         _observe(opened, servers, now) if cloud in clusters.found else _unseen(states[cloud], len(servers))
@@ -50,6 +50,13 @@ def backup_measures(
     )
     if seen:
         yield (CONTROL,), Measure("setting", "backups", title, notes=tuple(_restores(stores)), observations=seen)
+
+
+def _keeps(session: Session, server: Server) -> bool:
+    """Whether a capability keeps data itself. One without scripts that uses one with them keeps it there."""
+    kind = server.type
+    is_elsewhere = not kind.backup and any(session.catalogue[use.type].backup for use in kind.uses)
+    return kind.stores_data and not is_elsewhere
 
 
 def _unseen(look: CloudLook, wanted: int) -> Observation:
