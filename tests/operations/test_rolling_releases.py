@@ -54,7 +54,7 @@ def test_a_release_has_all_components_but_migrations() -> None:
     assert released(app("code", components=()), None, IMAGES, NOW, {}) is None
 
 
-def test_a_change_of_the_strategy_alone_is_no_new_release(tmp_path: Path) -> None:
+def test_a_change_of_the_strategy_alone_is_no_new_release(backend: Backend, tmp_path: Path) -> None:
     record = record_of(tmp_path, 1)
     session = session_of(tmp_path, 1, "")
     (found,) = session.said.apps
@@ -62,21 +62,13 @@ def test_a_change_of_the_strategy_alone_is_no_new_release(tmp_path: Path) -> Non
     assert same is not None
     assert [(item.number, item.parts[0].image_digest) for item in same.releases] == [(1, "sha256:d")]
     assert (same.component, same.current and same.current.at) == ("", record.releases[0].at)
-    (move,) = planned_moves(session_of(tmp_path, 1), _kept(same, tmp_path), "up")
+    (move,) = planned_moves(session_of(tmp_path, 1), backend, "up", records={("health", "code"): same})
     assert move.first is not None
     assert [(item.number, len(item.parts)) for item in move.first.releases] == [(1, 1)]
     session = session_of(tmp_path, 2, "")
     other = released(session.said.apps[0], record, session.images, NOW, {}, canary="web")
     assert other is not None
     assert [item.number for item in other.releases] == [1, 2]
-
-
-def _kept(record: AppReleases, directory: Path) -> Backend:
-    from wecityctl.engine.state.backend import open_backend
-
-    found = open_backend(session_of(directory, 1).city)
-    releases.write(found, record)
-    return found
 
 
 def rolling(directory: Path, *versions: int) -> AppReleases:
@@ -98,7 +90,7 @@ def test_the_release_before_comes_back_and_stays_until_the_files_change(backend:
     assert after.current is not None
     assert (after.current.number, after.current.of, after.current.parts[0].image_digest) == (3, 1, "sha256:d")
     for operation in ("up", "preview", "refresh", "destroy"):
-        (move,) = planned_moves(session, backend, operation)  # type: ignore[arg-type]
+        (move,) = planned_moves(session, backend, operation)
         (part,) = with_shares(session.city, shares_of([move])).apps[0].components
         assert part.image == "registry.example/web:1"
         assert not move.acts

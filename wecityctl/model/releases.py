@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -174,12 +174,21 @@ def to_text(records: Iterable[AppReleases]) -> str:
     return json.dumps({"format": FORMAT, "apps": apps}, ensure_ascii=False, indent=1) + "\n"
 
 
-def from_text(text: str) -> tuple[AppReleases, ...]:
-    """Parse the records of a tenant's apps. Raises `ValueError` for what this version does not understand."""
+def from_text(text: str, *, heads: bool = False) -> tuple[AppReleases, ...]:
+    """Parse the records of a tenant's apps. Raises `ValueError` for what this version does not understand.
+
+    With `heads`, records of apps without a canary have their last release only: enough to run, not to be written.
+    """
     data = json.loads(text)
     if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get("apps"), list):
         raise ValueError("its format is that of another version")
-    return tuple(map(_record, data["apps"]))
+    return tuple(_record(_head(item) if heads else item) for item in data["apps"])
+
+
+def _head(data: Any) -> Any:
+    if not isinstance(data, dict) or data.get("component") or not isinstance(data.get("releases"), list):
+        return data
+    return data | {"releases": data["releases"][-1:]}
 
 
 def _record(data: Any) -> AppReleases:
@@ -193,8 +202,17 @@ def _record(data: Any) -> AppReleases:
 
 def _plain(component: Component) -> dict[str, Any]:
     """The component's fields that differ from their defaults, so that a field of a later version changes no digest."""
-    written = asdict(component)
-    return {name: written[name] for name, default in _defaults(Component) if getattr(component, name) != default}
+    stated = ((name, getattr(component, name), default) for name, default in _defaults(Component))
+    return {name: _whole(value) for name, value, default in stated if value != default}
+
+
+def _whole(value: Any) -> Any:
+    """A value with all fields of dataclasses in it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: _whole(getattr(value, name)) for name, _ in _defaults(type(value))}
+    if isinstance(value, tuple):
+        return [_whole(item) for item in value]
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def _written(value: Any) -> Any:

@@ -216,7 +216,7 @@ def begin(
         take_over=options.take_over or session.city.take_over,
     )
     backend = open_backend(session.city)
-    records = releases.read_all(backend)
+    records = releases.read_all(backend, heads=True)
     rollouts = planned_moves(session, backend, options.operation, only=rollouts_of, records=records)
     session = session.with_shares(shares_of(rollouts))
     whole = replace(session, plan=session.plan.whole)

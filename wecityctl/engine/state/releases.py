@@ -25,8 +25,9 @@ class ReleasesChangedError(WecityError):
     """Another run has changed the record since it was read."""
 
 
-def read_all(backend: Backend) -> dict[AppKey, AppReleases]:
-    """Return the records of all apps of the city that have one, by tenant and name.
+def read_all(backend: Backend, *, heads: bool = False) -> dict[AppKey, AppReleases]:
+    """Return the records of all apps of the city that have one, by tenant and name; with `heads`, what runs need of
+    them (`from_text`).
 
     Empty where only the engine's CLI reaches the state: nothing is kept there. Raises `ConfigurationError` for a record
     that cannot be read, and the back end's errors.
@@ -37,7 +38,8 @@ def read_all(backend: Backend) -> dict[AppKey, AppReleases]:
     prefix, found = layout.releases(backend.city), dict[AppKey, AppReleases]()
     for key in states.keys(prefix.removesuffix("/")):
         tenant = key.removeprefix(prefix).removesuffix(".json")
-        found |= {(tenant, app): record for app, record in _parsed(states, key, states.get(key), tenant).items()}
+        records = _parsed(states, key, states.get(key), tenant, heads=heads)
+        found |= {(tenant, app): record for app, record in records.items()}
     return found
 
 
@@ -127,11 +129,11 @@ def _change(states: StateStore, key: str, tenant: str, change: Callable[[_Record
     raise ReleasesChangedError(f"other runs change the releases of {tenant} all the time", resolution="run it again")
 
 
-def _parsed(states: StateStore, key: str, stored: bytes | None, tenant: str) -> _Records:
+def _parsed(states: StateStore, key: str, stored: bytes | None, tenant: str, *, heads: bool = False) -> _Records:
     if stored is None:
         return {}
     try:
-        found = from_text(stored.decode("utf-8", "surrogatepass"))
+        found = from_text(stored.decode("utf-8", "surrogatepass"), heads=heads)
         others = [f"{item.tenant}/{item.app}" for item in found if item.tenant != tenant]
         if others:
             raise ValueError(f"it is of {', '.join(others)}")

@@ -120,7 +120,7 @@ class _Driver:
         """Write what is about to be done, with the stacks locked. Raises `ReleasesChangedError` if a record is another
         one by now."""
         backend = self.work.backend
-        current = releases.read_all(backend)
+        current = releases.read_all(backend, heads=True)
         for move in moves:
             if current.get(move.key) != move.record:
                 raise ReleasesChangedError(f"another run has changed the releases of {'/'.join(move.key)}")

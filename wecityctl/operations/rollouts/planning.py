@@ -63,7 +63,7 @@ def planned_moves(
     from wecityctl.engine.state import releases
 
     if records is None:
-        records = releases.read_all(backend)
+        records = releases.read_all(backend, heads=True)
     selected = {stack.name for stack in session.plan.stacks}
     found = []
     for app in session.said.apps:

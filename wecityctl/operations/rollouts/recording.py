@@ -42,7 +42,7 @@ def record_releases(work: StackOperation, result: RunResult) -> RunResult:
             canary = work.records[key].component if key in work.records else ""
             found.append(released(app, fresh.get(key), work.session.images, at, digests[key], canary=canary))
         releases.write_all(work.backend, [record for record in found if record is not None])
-        work.records = releases.read_all(work.backend)
+        work.records = releases.read_all(work.backend, heads=True)
     except (WecityError, OSError) as error:
         return replace(result, notes=(*result.notes, f"releases of apps were not recorded: {error}"))
     return result

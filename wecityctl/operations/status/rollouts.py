@@ -44,7 +44,7 @@ def rollout_statuses(session: Session, backend: Backend) -> tuple[RolloutStatus,
     """Return what the records say of the city's apps, in the order of the files. Raises as `releases.read_all`."""
     from wecityctl.engine.state import releases
 
-    records = releases.read_all(backend)
+    records = releases.read_all(backend, heads=True)
     apps = ((app, records.get((app.tenant, app.name))) for app in session.said.apps if app.runs)
     found = (_status(session, app, record) for app, record in apps if record is not None)
     return tuple(item for item in found if item is not None)
