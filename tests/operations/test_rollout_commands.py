@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from wecityctl.errors import ConfigurationError, NoSuchStackError
 from wecityctl.model.releases import AppReleases, Held, Part, Release, Rollout, fixed, version_of
 from wecityctl.model.rollouts import canary_part
 from wecityctl.operations.rollouts.commands import RolloutAction, decide, rollout_state
-from wecityctl.operations.rollouts.planning import open_current, planned_moves
+from wecityctl.operations.rollouts.planning import open_current, planned_moves, restart_pauses
 from wecityctl.operations.status.rollouts import rollout_statuses
 from wecityctl.session import Session, open_session
 
@@ -162,3 +163,17 @@ def test_what_is_held_back_is_told(backend: Backend, tmp_path: Path) -> None:
     (told,) = rollout_statuses(session_of(tmp_path, 2), backend)
     assert str(told) == "health/code: aborted: registry.example/web:2; release 1 serves: not ready"
     assert rollout_statuses(session_of(tmp_path, 1), backend) == ()
+
+
+def test_a_clock_that_was_set_back_prolongs_a_pause_by_itself_at_most(backend: Backend, tmp_path: Path) -> None:
+    record = record_of(tmp_path, 1, rolling=2)
+    assert record.rollout is not None
+    jumped = replace(record, rollout=replace(record.rollout, since=time.time() + 86400))
+    releases.write(backend, jumped)
+    session = session_of(tmp_path, 2)
+    moves = planned_moves(session, backend, "up")
+    assert (moves[0].kind, moves[0].due > time.time() + 86400) == ("wait", True)
+    assert restart_pauses(backend, moves)
+    (move,) = moves = planned_moves(session, backend, "up")
+    assert move.due <= time.time() + 60
+    assert not restart_pauses(backend, moves)

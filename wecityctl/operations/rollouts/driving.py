@@ -26,7 +26,7 @@ from wecityctl.operations.rollouts.outcomes import (
     succeeded,
     with_failure,
 )
-from wecityctl.operations.rollouts.planning import now, planned_moves, shares_of, stacks_of
+from wecityctl.operations.rollouts.planning import now, planned_moves, restart_pauses, shares_of, stacks_of
 from wecityctl.operations.rollouts.recording import record_releases
 from wecityctl.operations.rollouts.removal import without_old
 from wecityctl.operations.rollouts.watching import image_digest, unready
@@ -164,7 +164,10 @@ class _Driver:
         """What comes next. The selection is that of the user, whatever the last run was reduced to."""
         work = self.work
         session = replace(work.session, plan=work.session.plan.whole.selecting(self._selection))
-        return planned_moves(session, work.backend, "up", only=self.only)
+        moves = planned_moves(session, work.backend, "up", only=self.only)
+        if restart_pauses(work.backend, moves):
+            moves = planned_moves(session, work.backend, "up", only=self.only)
+        return moves
 
     def _wait(self, moves: tuple[Move, ...]) -> tuple[Move, ...]:
         """Wait until a rollout can go on, and return what comes next. Canaries that are not ready are aborted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from wecityctl.model.releases import AppReleases
     from wecityctl.session import Session
 
+# Seconds by which the clocks of machines may differ without anything being done about it.
+_SKEW = 5.0
 _ADVANCING: tuple[Operation, ...] = ("preview", "up")
 
 
@@ -81,6 +84,22 @@ def planned_moves(
         if move is not None:
             found.append(move)
     return tuple(found)
+
+
+def restart_pauses(backend: Backend, moves: Iterable[Move]) -> bool:
+    """Let pauses that began in the future begin now; return whether there was one.
+
+    The clock was set back, or another machine's is ahead. Such a pause would take all of that time longer.
+    """
+    from wecityctl.engine.state import releases
+
+    ahead = []
+    for move in moves:
+        rollout = move.record.rollout if move.record is not None else None
+        if move.kind == "wait" and move.record is not None and rollout is not None:
+            if rollout.since > time.time() + _SKEW:
+                ahead.append(replace(move.record, rollout=replace(rollout, since=time.time())))
+    return bool(ahead) and bool(releases.write_all(backend, ahead))
 
 
 def shares_of(moves: Iterable[Move]) -> dict[AppKey, tuple[Share, ...]]:
