@@ -23,6 +23,7 @@ from wecityctl.operations.deployment_rights import duties, require_rights
 from wecityctl.operations.deprovision import end_access
 from wecityctl.operations.entry_urls import entry_urls
 from wecityctl.operations.interconnect import link_clouds
+from wecityctl.operations.manifest_places import manifest_places
 from wecityctl.operations.namespace_conflicts import without_namespace_conflicts
 from wecityctl.operations.policy_gate import PolicyGate
 from wecityctl.operations.rename_hints import rename_hints
@@ -174,6 +175,7 @@ class StackOperation:
         keep = self.options.operation == "up"
         said = (item.text for item in self.rollouts if item.text)
         notes = (*map(str, self.moves), *said, *rename_hints(self.session.city, result), *result.notes)
+        notes = (*notes, *manifest_places(self.session, result))
         try:
             routes = [item for item in app_addresses(self.session.plan, self.backend) if item.way == "route"]
             urls = entry_urls(self.session, self.clusters.found, self.backend, keep=keep)

@@ -93,12 +93,11 @@ def restart_pauses(backend: Backend, moves: Iterable[Move]) -> bool:
     """
     from wecityctl.engine.state import releases
 
-    ahead = []
+    latest, ahead = time.time() + _SKEW, []
     for move in moves:
-        rollout = move.record.rollout if move.record is not None else None
-        if move.kind == "wait" and move.record is not None and rollout is not None:
-            if rollout.since > time.time() + _SKEW:
-                ahead.append(replace(move.record, rollout=replace(rollout, since=time.time())))
+        record = move.record if move.kind == "wait" else None
+        if record is not None and record.rollout is not None and record.rollout.since > latest:
+            ahead.append(replace(record, rollout=replace(record.rollout, since=time.time())))
     return bool(ahead) and bool(releases.write_all(backend, ahead))
 
 
