@@ -115,13 +115,16 @@ def carry_out(session: Session, change: Change, emit: Emit, *, timeouts: Timeout
 
     releases.write(open_backend(session.city), change.after)
     key = (change.app.tenant, change.app.name)
-    chosen = session.only((stacks_of(session, change.app).tenant,))
+    tenant = (stacks_of(session, change.app).tenant,)
+    chosen = session.only(tenant)
     options = run_options("up", UpOptions(timeouts=timeouts))
     with begin(chosen, options, emit, check_policies=True, rollouts_of=frozenset({key})) as work:
         work.find_moves()
         work.open_clusters()
-        work.find_given_stacks(())
+        work.exclude_namespace_conflicts()
+        work.find_given_stacks(tenant)
         work.require_a_cloud()
+        work.require_rights()
         return run_rollouts(work, only=frozenset({key}))
 
 
