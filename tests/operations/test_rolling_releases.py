@@ -12,11 +12,11 @@ from tests.stacks.cities import WEB, app
 from wecityctl.engine.state import releases
 from wecityctl.engine.state.backend import Backend
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.city import App, Volume
+from wecityctl.model.city import App, Route, Volume
 from wecityctl.model.releases import AppReleases
 from wecityctl.model.rollouts import with_shares
 from wecityctl.operations.rollouts.commands import decide, rollout_state
-from wecityctl.operations.rollouts.moves import Now, held_now
+from wecityctl.operations.rollouts.moves import Now, held_now, next_move
 from wecityctl.operations.rollouts.planning import open_current, planned_moves, shares_of
 from wecityctl.operations.rollouts.recording import released
 from wecityctl.operations.status.rollouts import rollout_statuses
@@ -135,6 +135,13 @@ def test_what_does_not_fit_the_files_is_not_brought_back() -> None:
     assert held_now(version(3), held, IMAGES) == ()
     grown = version(2, volumes=(Volume("data", "/data", "1Gi"),))
     assert held_now(grown, held, IMAGES) == ()
+    # The route is no part of the version, and leads to a port that is new.
+    routed = replace(version(2, ports={"http": 8080, "api": 9090}), route=Route("code", port="api"))
+    undone = decide_of(recorded(routed, first))
+    move = next_move(routed, undone, IMAGES, NOW)
+    assert move is not None
+    assert (move.shares, move.claimed) == ((), replace(undone, held=None))
+    assert "is released again: release 3: the route leads to a port that it does not have" in move.text
 
 
 def decide_of(record: AppReleases) -> AppReleases:

@@ -72,7 +72,7 @@ def drive(
     found: App, record: AppReleases, times: list[float]
 ) -> tuple[list[tuple[str, tuple[str, str, int]]], AppReleases]:
     """The moves at these times, each made well, and the record at the end."""
-    told = []
+    told: list[tuple[str, tuple[str, str, int]]] = []
     for seconds in times:
         decided = move(found, record, seconds)
         told.append((decided.kind, share(decided)))

@@ -98,14 +98,24 @@ def held_now(app: App, record: AppReleases, images: Mapping[str, str]) -> tuple[
     held, current, parts = record.held, record.current, released_parts(app)
     if held is None or current is None or record.component or held.version != version_of_all(parts, images):
         return ()
-    stable = {part.component.name: part.component for part in current.parts}
-    if set(stable) != {part.name for part in parts} or any(unfit(app, part) for part in stable.values()):
+    if _misfit(app, record):
         return ()
+    stable = {part.component.name: part.component for part in current.parts}
     return tuple(
         Share(part.name, stable[part.name])
         for part in parts
         if version_of(part, images) != version_of(stable[part.name], {})
     )
+
+
+def _misfit(app: App, record: AppReleases) -> str:
+    """Why the last release cannot run in an app without a canary, as its files say it; empty if it can."""
+    assert record.current is not None
+    stable = [part.component for part in record.current.parts]
+    if {part.name for part in stable} != {part.name for part in released_parts(app)}:
+        return f"release {record.current.number} has other components than the files"
+    reasons = (unfit(app, part) for part in stable)
+    return next((f"release {record.current.number}: {reason}" for reason in reasons if reason), "")
 
 
 def said_version(app: App, images: Mapping[str, str]) -> str:
@@ -180,7 +190,14 @@ def _without_canary(app: App, record: AppReleases | None, images: Mapping[str, s
         # Noted before anything changes: what a canary's record says serves must not be taken for it later.
         return Move(key, "hold", None, record, replace(record, component="", held=None))
     held = held_now(app, record, images)
-    return Move(key, "hold", None, record, text=_stays(key, record), held=held) if held else None
+    if held:
+        return Move(key, "hold", None, record, text=_stays(key, record), held=held)
+    if record.held is None or record.held.version != said_version(app, images):
+        return None
+    # The release that was brought back cannot run any more, and what was undone takes its place.
+    reason = _misfit(app, record)
+    text = f"{_name(key)}: {record.held.image}, which was undone, is released again: {reason}"
+    return Move(key, "hold", None, record, replace(record, held=None), text=text)
 
 
 def _ending(app: App, record: AppReleases, rollout: Rollout, images: Mapping[str, str], now: Now) -> Move:
