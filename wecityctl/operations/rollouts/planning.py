@@ -35,13 +35,16 @@ def open_current(path: Path, *, usable: bool = False) -> Session:
     Raises what `open_session` raises.
 
     `usable` leaves out files of other people that have problems; for commands that only look.
-    Where these credentials cannot read the state, the city is that of the files: who looks at an app needs no more.
+    Where these credentials cannot read the state, the city is that of the files: who looks at an app needs no more. So
+    such a command waits for no state of a city without canaries.
     """
     from wecityctl.engine.state.backend import open_backend
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
 
     session = open_session(path, current_placement, usable=usable)
+    if usable and not any(canary_part(app) is not None for app in session.city.apps):
+        return session
     try:
         moves = planned_moves(session, open_backend(session.city), "refresh")
     except (WecityError, OSError):
