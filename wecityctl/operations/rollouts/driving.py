@@ -109,11 +109,13 @@ class _Driver:
         for move in moves:
             if move.acts:
                 work.emit(Progress("/".join(move.key), "rollout", move.text.partition(": ")[2], done=True))
-        found = record_releases(work, work.run_once(claim))
+        found = work.run_once(claim)
         objects = frozenset[str]().union(*(self._objects(move) for move in moves if move.kind == "step"))
         self.result = merged(self.result, found)
         for move in moves:
             self._settle(move, claimed.get(move.key), found)
+        # After that, since a rollout that has just ended may be of an app whose files have no canary any more.
+        self.result = record_releases(work, found, into=self.result)
         return found.exit_code == ExitCode.OK or only_canaries_failed(found, objects)
 
     def _claim(self, moves: Iterable[Move]) -> dict[AppKey, AppReleases]:

@@ -23,25 +23,26 @@ if TYPE_CHECKING:
 _GOOD = ("succeeded", "unchanged", "skipped")
 
 
-def record_releases(work: StackOperation, result: RunResult) -> RunResult:
-    """Record each app whose components run another version now than its record says; return the result.
+def record_releases(work: StackOperation, found: RunResult, *, into: RunResult | None = None) -> RunResult:
+    """Record each app whose components run another version than its record says, after the run that `found` is of.
 
-    Nothing is read or written if there is none. A record that cannot be written is told in a note: the run has
-    succeeded.
+    Nothing is read or written if there is none. Returns `found`, or the result `into` of several runs. A record that
+    cannot be written is told there in a note: the run has succeeded.
     """
     from wecityctl.engine.state import releases
 
-    changed = [app for app in _of_files(work, result) if _is_new(app, work.records, work.session.images)]
+    result = into or found
+    changed = [app for app in _of_files(work, found) if _is_new(app, work.records, work.session.images)]
     if work.backend.states is None or not changed:
         return result
     try:
         digests = _digests(work, changed)
-        fresh, at, found = releases.read_all(work.backend), now(), []
+        fresh, at, new = releases.read_all(work.backend), now(), []
         for app in changed:
             key = (app.tenant, app.name)
             canary = work.records[key].component if key in work.records else ""
-            found.append(released(app, fresh.get(key), work.session.images, at, digests[key], canary=canary))
-        releases.write_all(work.backend, [record for record in found if record is not None])
+            new.append(released(app, fresh.get(key), work.session.images, at, digests[key], canary=canary))
+        releases.write_all(work.backend, [record for record in new if record is not None])
         work.records = releases.read_all(work.backend, heads=True)
     except (WecityError, OSError) as error:
         return replace(result, notes=(*result.notes, f"releases of apps were not recorded: {error}"))
