@@ -1,7 +1,7 @@
 """An app's store and its way in: how they are made, and what the app may do there.
 
-A store is a key-value engine of its own at `apps/<account>`. The app signs in by AppRole, with the account's name as the
-role and a generated secret, and gets tokens of an hour. What such a token may do is read from the policy at each
+A store is a key-value engine of its own at `apps/<account>`. The app signs in by AppRole, with the account's name as
+the role and a generated secret, and gets tokens of an hour. What such a token may do is read from the policy at each
 request, so that a changed policy holds at once. The server knows no limit of size: the guard (`guard`) replaces the
 policy of a store that has reached its limit. The limit stands in the description of the store.
 """
@@ -99,7 +99,8 @@ call GET sys/mounts 200 < /dev/null
 if jq -e --arg path "apps/$APP_ROLE/" 'has($path)' answer > /dev/null; then
   describe '{{description: $text}}' | call POST "sys/mounts/apps/$APP_ROLE/tune" 200 204
 else
-  describe '{{type: "kv", options: {{version: "2"}}, description: $text}}' | call POST "sys/mounts/apps/$APP_ROLE" 200 204
+  describe '{{type: "kv", options: {{version: "2"}}, description: $text}}' |
+    call POST "sys/mounts/apps/$APP_ROLE" 200 204
 fi
 # A new engine is not ready for a moment.
 tries=0
@@ -111,8 +112,8 @@ done
 jq -n --arg path "apps/$APP_ROLE" '{{path: $path, rate: {RATE}}}' |
   call POST "sys/quotas/rate-limit/$APP_ROLE" 200 204
 policy open "$APP_ROLE" | call POST "sys/policies/acl/$APP_ROLE" 200 204
-jq -n --arg name "$APP_ROLE" '{{token_policies: [$name], token_ttl: "1h", token_max_ttl: "24h", token_no_default_policy: true,
-  token_type: "batch", secret_id_num_uses: 0}}' | call POST "auth/approle/role/$APP_ROLE" 200 204
+jq -n --arg name "$APP_ROLE" '{{token_policies: [$name], token_ttl: "1h", token_max_ttl: "24h", token_type: "batch",
+  token_no_default_policy: true, secret_id_num_uses: 0}}' | call POST "auth/approle/role/$APP_ROLE" 200 204
 jq -n --arg name "$APP_ROLE" '{{role_id: $name}}' | call POST "auth/approle/role/$APP_ROLE/role-id" 200 204
 # The new secret is there before the old ones go. It may be there already: what is the same is told as an error.
 printf '%s' "$APP_SECRET_ID" | jq -R '{{secret_id: .}}' > wanted

@@ -57,7 +57,7 @@ while :; do
     policy "$wanted" "$account" | call POST "sys/policies/acl/$account" 200 204 || continue
     if [ "$wanted" = open ]; then rm -f "states/$account"; else : > "states/$account"; fi
     [ "$wanted" = "$state" ] ||
-      echo "guard: store $account is $wanted with $entries entries, of which its limit allows $((limit / {MAX_REQUEST * MAX_VERSIONS}))" >&2
+      echo "guard: store $account is $wanted with $entries entries of $((limit / {MAX_REQUEST * MAX_VERSIONS}))" >&2
   done < stores
   sleep {PERIOD}
 done

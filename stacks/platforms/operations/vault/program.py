@@ -8,7 +8,6 @@ JSON, values hashed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 import pulumi
@@ -30,6 +29,7 @@ from wecityctl.model.quantity import parse_quantity
 USER = 65532
 DATA = "/data"
 CONFIGURATION = "/etc/vault"
+SEAL = "/etc/seal"
 GUARD_LIMITS = {"memory": "64Mi"}
 # Between servers, of which there is one.
 _CLUSTER_PORT = 8201
@@ -52,12 +52,16 @@ class Vault(StoreComponent):
     """A vault."""
 
     def admin_values(self, password: pulumi.Output[str]) -> Mapping[str, pulumi.Input[str]]:
-        seal = secret_value(self.scope.inputs, naming.instance_key(self.capability_name, "seal"))
-        return {"password": password, "seal-key": seal.apply(sha256)}
+        return {"password": password}
 
     def configuration(self, context: CapabilityScope) -> Sequence[Manifest]:
-        name = f"{context.capability.name}-configuration"
-        return [pods.config_map(context.namespace, name, {"vault.json": settings(context)})]
+        name, namespace = context.capability.name, context.namespace
+        seal = secret_value(self.scope.inputs, naming.instance_key(name, "seal"))
+        return [
+            pods.config_map(namespace, f"{name}-configuration", {"vault.hcl": _settings(context)}),
+            # Of 32 bytes, as the cipher wants it.
+            pods.secret(namespace, f"{name}-seal", {"key": seal.apply(sha256)}),
+        ]
 
     def workload(self, context: CapabilityScope, image: str, admin: str) -> Manifest:
         requests = server_requests(context)
@@ -70,7 +74,7 @@ class Vault(StoreComponent):
         }
         memory = int(parse_quantity(requests["memory"]))
         configuration: Manifest = {"name": "configuration", "mountPath": CONFIGURATION, "readOnly": True}
-        seal: Manifest = {"name": "seal", "mountPath": "/etc/seal", "readOnly": True}
+        seal: Manifest = {"name": "seal", "mountPath": SEAL, "readOnly": True}
         server = pods.container(
             "vault",
             image,
@@ -97,14 +101,13 @@ class Vault(StoreComponent):
             requests=GUARD_REQUESTS,
             limits=GUARD_LIMITS,
         )
-        key = {"items": [{"key": "seal-key", "path": "key"}], "defaultMode": 0o440}
         spec = pods.pod(
             [server, guard],
             cluster=self.scope.inputs.cluster,
             volumes=[
                 {"name": "data", "persistentVolumeClaim": {"claimName": f"{context.capability.name}-data"}},
                 {"name": "configuration", "configMap": {"name": f"{context.capability.name}-configuration"}},
-                {"name": "seal", "secret": {"secretName": admin, **key}},
+                {"name": "seal", "secret": {"secretName": f"{context.capability.name}-seal", "defaultMode": 0o440}},
                 *([tls.volume(context)] if context.tls else []),
             ],
             user=USER,
@@ -112,60 +115,93 @@ class Vault(StoreComponent):
             affinity=context.affinity,
         )
         content = secret_value(self.scope.inputs, context.admin_key).apply(
-            lambda password: pods.content_digest({"admin": password, "settings": settings(context)})
+            lambda password: pods.content_digest({"admin": password, "settings": _settings(context)})
         )
         labels = {**self.scope.labels, **context.selector}
         return stateful_set(context, pods.template(labels, spec, pulumi.Output.unsecret(content)))
 
 
-def settings(context: CapabilityScope) -> str:
-    """The server's configuration. Requests of `initialize` are made once, at the first start."""
-    scheme = "https" if context.tls else "http"
-    name = f"{context.capability.name}.{context.namespace}.svc"
-    listener: dict[str, object] = {
-        "address": f"[::]:{context.type.port}",
-        "cluster_address": f"127.0.0.1:{_CLUSTER_PORT}",
-        "max_request_size": MAX_REQUEST,
-        "max_request_duration": "30s",
-        "tls_disable": not context.tls,
-    }
-    if context.tls:
-        listener |= {"tls_cert_file": tls.CERTIFICATE, "tls_key_file": tls.KEY, "tls_min_version": "tls12"}
-    return json.dumps(
-        {
-            "ui": False,
-            "storage": {"raft": {"path": DATA, "node_id": "0"}},
-            "listener": {"tcp": listener},
-            "seal": {"static": {"current_key_id": "1", "current_key": "file:///etc/seal/key"}},
-            "api_addr": f"{scheme}://{name}:{context.type.port}",
-            "cluster_addr": f"https://127.0.0.1:{_CLUSTER_PORT}",
-            "telemetry": {"usage_gauge_period": "10s", "disable_hostname": True, "prometheus_retention_time": "24h"},
-            "audit": {"file": {"log": {"options": {"file_path": "stdout"}}}},
-            "initialize": {"city": {"request": _requests()}},
-        },
-        indent=1,
-        sort_keys=True,
+def _settings(context: CapabilityScope) -> str:
+    return settings(context.capability.name, context.namespace, context.type.port, is_tls=context.tls)
+
+
+def settings(name: str, namespace: str, port: int, *, is_tls: bool) -> str:
+    """The configuration of the server behind the Service `name`. `initialize` is done once, at the first start.
+
+    Tokens of the administrator live for minutes and are stored nowhere: every Job and every guard takes one.
+    """
+    scheme = "https" if is_tls else "http"
+    certificate = (
+        f'tls_cert_file = "{tls.CERTIFICATE}"\n  tls_key_file = "{tls.KEY}"\n  tls_min_version = "tls12"'
+        if is_tls
+        else "tls_disable = true"
     )
-
-
-def _requests() -> list[dict[str, object]]:
-    """What is asked of a new server, in this order: ways to sign in, and the administrator."""
-    password = {"eval_type": "string", "eval_source": "env", "env_var": "ADMIN_PASSWORD"}
-    # Tokens of a few minutes that are stored nowhere: every Job and every round of the guard takes one.
-    user = {"password": password, "token_policies": ["admin"], "token_type": "batch", "token_ttl": "10m"}
-    wanted: Mapping[str, Mapping[str, object]] = {
-        "sys/auth/userpass": {"type": "userpass"},
-        "sys/auth/approle": {"type": "approle"},
-        "sys/policies/acl/admin": {"policy": ADMIN_POLICY},
-        f"auth/userpass/users/{ADMIN}": user,
-    }
-    return [
-        {f"step-{number}": {"operation": "update", "path": path, "data": data}}
-        for number, (path, data) in enumerate(wanted.items())
-    ]
+    return f"""ui = false
+api_addr = "{scheme}://{name}.{namespace}.svc:{port}"
+cluster_addr = "https://127.0.0.1:{_CLUSTER_PORT}"
+storage "raft" {{
+  path = "{DATA}"
+  node_id = "0"
+}}
+listener "tcp" {{
+  address = "[::]:{port}"
+  cluster_address = "127.0.0.1:{_CLUSTER_PORT}"
+  max_request_size = {MAX_REQUEST}
+  max_request_duration = "30s"
+  {certificate}
+}}
+seal "static" {{
+  current_key_id = "1"
+  current_key = "file://{SEAL}/key"
+}}
+telemetry {{
+  usage_gauge_period = "10s"
+  disable_hostname = true
+  prometheus_retention_time = "24h"
+}}
+audit "file" "log" {{
+  options {{
+    file_path = "stdout"
+  }}
+}}
+initialize "city" {{
+  request "passwords" {{
+    operation = "update"
+    path = "sys/auth/userpass"
+    data = {{ type = "userpass" }}
+  }}
+  request "roles" {{
+    operation = "update"
+    path = "sys/auth/approle"
+    data = {{ type = "approle" }}
+  }}
+  request "policy" {{
+    operation = "update"
+    path = "sys/policies/acl/admin"
+    data = {{
+      policy = <<RULES
+{ADMIN_POLICY}RULES
+    }}
+  }}
+  request "administrator" {{
+    operation = "update"
+    path = "auth/userpass/users/{ADMIN}"
+    data = {{
+      password = {{
+        eval_type = "string"
+        eval_source = "env"
+        env_var = "ADMIN_PASSWORD"
+      }}
+      token_policies = ["admin"]
+      token_type = "batch"
+      token_ttl = "10m"
+    }}
+  }}
+}}
+"""
 
 
 def start(context: CapabilityScope) -> str:
     """The shell command that becomes the server."""
     watch = _WATCH if context.tls else ""
-    return f"set -eu\numask 077\n{volume_lock(DATA)}{watch}exec bao server -config={CONFIGURATION}/vault.json"
+    return f"set -eu\numask 077\n{volume_lock(DATA)}{watch}exec bao server -config={CONFIGURATION}/vault.hcl"
