@@ -6,6 +6,7 @@ One is on PostgreSQL's own platform and comes before it in the files, the other 
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ def city(home: Machine) -> CityFiles:
         app("rows", "parks", uses=({"capability": "postgresql", "as": "db"},)),
         tenant("sports"),
         app("news", "sports", uses=("board",)),
+        app("table", "sports"),
     ]
     return CityFiles(home.root / "city", {"city.yaml": documents}).save()
 
@@ -111,21 +113,39 @@ def test_a_changed_program_of_a_partner_is_not_skipped(
 def test_a_broken_capability_stops_only_what_needs_it(
     home: Machine, city: CityFiles, cluster: Cluster, partner: dict[str, str]
 ) -> None:
-    """The API server refuses the board; an app of PostgreSQL changes all the same, and one of the board waits."""
+    """The API server refuses the board; an app of PostgreSQL changes all the same, and one of the board waits while
+    another one of its tenant does not."""
     program = Path(partner["PYTHONPATH"]) / "wecity_board" / "program.py"
     whole = program.read_text()
     program.write_text(whole.replace('"replicas": context.workload().replicas', '"replicas": -1'))
     city.component("rows")["replicas"] = 2
-    city.component("news")["replicas"] = 2
+    for name in ("news", "table"):
+        city.component(name)["replicas"] = 2
+    city.one("App", "news")["spec"]["route"]["host"] = "new-news"
     city.save()
-    done = home.run("up", city, "--yes", "-o", "json", code=None, env=partner)
+    done = home.run("up", city, "--yes", "-o", "json", code=4, env=partner)
     assert done.stack("platform.application.main")["outcome"] == "failed", done
     assert done.stack("tenant.parks.main")["outcome"] == "succeeded", done
-    assert done.stack("tenant.sports.main")["outcome"] == "blocked", done
-    assert cluster.get("deployment", "rows-web", "-n", "parks-internet")["spec"]["replicas"] == 2
+    sports = done.stack("tenant.sports.main")
+    assert sports["outcome"] == "failed", done
+    assert sports["reason"] == "left as it is, since a capability that it needs did not come up: news"
+
+    def replicas(name: str, tenant: str) -> int:
+        return int(cluster.get("deployment", f"{name}-web", "-n", f"{tenant}-internet")["spec"]["replicas"])
+
+    def hosts() -> set[str]:
+        routes = cluster.get("configmap", "routes", "-n", "platform-application")["data"]["routes.conf"]
+        return set(re.findall(r"server_name ([a-z-]+)\.", routes))
+
+    assert (replicas("rows", "parks"), replicas("news", "sports"), replicas("table", "sports")) == (2, 1, 2)
+    assert {"news", "table"} <= hosts()
+    assert "new-news" not in hosts()
     program.write_text(whole)
     home.run("up", city, "--yes", env=partner)
-    assert cluster.get("deployment", "news-web", "-n", "sports-internet")["spec"]["replicas"] == 2
+    assert replicas("news", "sports") == 2
+    assert "new-news" in hosts()
+    assert "news" not in hosts()
+    home.run("preview", city, "--detailed-exitcode", env=partner)
 
 
 def test_it_goes_in_reverse_order(home: Machine, city: CityFiles, partner: dict[str, str]) -> None:

@@ -168,11 +168,15 @@ def test_without_the_flow_the_city_is_refused_and_told_which_one_is_missing(home
     files = city(home.root / "closed")
     next(files.documents("City"))["spec"]["flows"] = [FLOWS[1]]
     files.save()
+    # Of several uses that need it, one is named.
     for command in (("validate",), ("preview",), ("up", "--yes")):
         done = home.run(*command, files, code=2)
-        assert "harbour" in done.err
-        assert "capability notices" in done.err
+        assert "capability notices uses capability postgresql" in done.err
         assert "from: internet, to: exchange, ports: [5432]" in done.err
+    capabilities = files.one("Platform", "application")["spec"]["capabilities"]
+    capabilities[:] = [item for item in capabilities if item["name"] != "notices"]
+    files.save()
+    assert "app port-authority/harbour uses capability postgresql" in home.run("validate", files, code=2).err
 
 
 def test_the_page_is_served_from_a_database_on_the_other_cloud(host_before: tuple[str, str], two: TwoClouds) -> None:

@@ -17,7 +17,7 @@ from stacks.platforms.account_jobs import script_of
 from tests.stacks.cities import IMAGES, app, city, objects, one, record_city
 from tests.stacks.partner import write_partner
 from wecityctl import oci
-from wecityctl.engine.run.partial_failure import still_served
+from wecityctl.engine.run.partial_failure import still_served, urns_of_apps
 from wecityctl.errors import ConfigurationError
 from wecityctl.inputs import Cluster
 from wecityctl.model.city import Capability, City, Cloud, Flow, Platform, Use
@@ -449,6 +449,9 @@ def test_a_broken_capability_stops_only_what_needs_it() -> None:
         *base.apps,
         app("rows", tenant="archive", uses=(Use("postgresql", "db"),), route=None),
         app("notes", tenant="parks", uses=(Use("ledger", "ledger"),), route=None),
+        app("news", tenant="sports", uses=(Use("board", "board"),), route=None),
+        app("table", tenant="sports", uses=(Use("postgresql", "db"),), route=None),
+        app("goals", tenant="sports", uses=(), route=None),
     )
     plan = make_plan(
         replace(base, apps=apps, tenants=city(*apps).tenants),
@@ -456,17 +459,35 @@ def test_a_broken_capability_stops_only_what_needs_it() -> None:
     )
     stack = plan.stack("xc.platform.application.main")
 
-    def served(*failed: str) -> set[str]:
+    def served(*failed: str) -> dict[str, set[str]]:
         urns = [f"urn:pulumi:{stack.name}::wecity::{chain}::it" for chain in failed]
-        return {name.removeprefix("xc.") for name in still_served(plan, load_catalogue(), stack, urns)}
+        found = still_served(plan, load_catalogue(), stack, urns)
+        return {name.removeprefix("xc."): set(apps) for name, apps in found.items()}
 
     board = "wecity:application:Board$kubernetes:apps/v1:Deployment"
     server = "wecity:application:PostgreSQL$kubernetes:apps/v1:StatefulSet"
-    assert served(board) == {"platform.data.main", "tenant.archive.main"}
+    sports = "tenant.sports.main"
+    assert served(board) == {"platform.data.main": set(), "tenant.archive.main": set(), sports: {"news"}}
     # The board and the ledger need the server themselves.
-    assert served(server) == set()
-    assert served(board, "kubernetes:core/v1:Namespace") == set()
-    assert served() == set()
+    assert served(server) == {sports: {"news", "table"}}
+    assert served(board, "kubernetes:core/v1:Namespace") == {}
+    assert served() == {}
+
+
+def test_what_a_state_has_of_an_app_is_found_by_its_parents() -> None:
+    root, app_urn = "urn:pulumi:s::wecity::pulumi:pulumi:Stack::wecity-s", "urn:pulumi:s::wecity::wecity:tenant:App::"
+    parents = {
+        root: "",
+        f"{app_urn}news": root,
+        "job": f"{app_urn}news",
+        "below": "job",
+        f"{app_urn}table": root,
+        "other": f"{app_urn}table",
+        "namespace": root,
+    }
+    assert urns_of_apps("s", {"news"}, parents) == (f"{app_urn}news", "job", "below")
+    assert urns_of_apps("s", {"new"}, {}) == (f"{app_urn}new",)
+    assert urns_of_apps("s", (), parents) == ()
 
 
 def test_policy_counts_capabilities_that_use_one() -> None:
