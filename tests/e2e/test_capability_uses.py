@@ -38,6 +38,9 @@ def city(home: Machine) -> CityFiles:
         "zones": [{"name": "internet", "kind": "internet"}],
         "images": {"source": "built", "architectures": ["amd64"]},
     }
+    news = app("news", "sports", uses=("board",))
+    news["spec"]["components"].append({**news["spec"]["components"][0], "name": "extra"})
+    news["spec"]["route"]["component"] = "web"
     documents = [
         document("City", NAME, spec),
         document("Cloud", "main", {**SIMULATED, "zones": ["internet"]}),
@@ -50,7 +53,7 @@ def city(home: Machine) -> CityFiles:
         tenant("parks"),
         app("rows", "parks", uses=({"capability": "postgresql", "as": "db"},)),
         tenant("sports"),
-        app("news", "sports", uses=("board",)),
+        news,
         app("table", "sports"),
     ]
     return CityFiles(home.root / "city", {"city.yaml": documents}).save()
@@ -121,7 +124,9 @@ def test_a_broken_capability_stops_only_what_needs_it(
     city.component("rows")["replicas"] = 2
     for name in ("news", "table"):
         city.component(name)["replicas"] = 2
-    city.one("App", "news")["spec"]["route"]["host"] = "new-news"
+    news = city.one("App", "news")["spec"]
+    news["route"]["host"] = "new-news"
+    del news["components"][1]
     city.save()
     done = home.run("up", city, "--yes", "-o", "json", code=4, env=partner)
     assert done.stack("platform.application.main")["outcome"] == "failed", done
@@ -134,16 +139,19 @@ def test_a_broken_capability_stops_only_what_needs_it(
         return int(cluster.get("deployment", f"{name}-web", "-n", f"{tenant}-internet")["spec"]["replicas"])
 
     def hosts() -> set[str]:
-        routes = cluster.get("configmap", "routes", "-n", "platform-application")["data"]["routes.conf"]
+        found = cluster.get("configmaps", "-n", "platform-application")["items"]
+        (routes,) = [item["data"]["routes.conf"] for item in found if "routes.conf" in item.get("data", {})]
         return set(re.findall(r"server_name ([a-z-]+)\.", routes))
 
     assert (replicas("rows", "parks"), replicas("news", "sports"), replicas("table", "sports")) == (2, 1, 2)
     assert {"news", "table"} <= hosts()
     assert "new-news" not in hosts()
+    assert cluster.get("deployment", "news-extra", "-n", "sports-internet")["status"]["readyReplicas"] == 1
     program.write_text(whole)
     home.run("up", city, "--yes", env=partner)
     assert replicas("news", "sports") == 2
     assert "new-news" in hosts()
+    assert "NotFound" in cluster.kubectl("get", "deployment", "news-extra", "-n", "sports-internet", code=1)
     assert "news" not in hosts()
     home.run("preview", city, "--detailed-exitcode", env=partner)
 
