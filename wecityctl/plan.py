@@ -147,7 +147,7 @@ def make_plan(city: City, catalogue: Catalogue, placement: Placement | None = No
     later = [stack for stack in interconnect if stack.subject != CAPABILITY]
     tenants = _tenant_stacks(city, placement, bases, platforms, store, catalogue, interconnects)
     entry = _entry_stack(city, placement, bases, platforms, tenants, interconnects, store)
-    stacks = (store, *landings.values(), *bases.values(), *_ordered(first), *later, *tenants, *entry)
+    stacks = (store, *landings.values(), *bases.values(), *_ordered(first, interconnects), *later, *tenants, *entry)
     return Plan(city, placement, stacks, interconnects)
 
 
@@ -341,7 +341,7 @@ def _credentials(city: City, catalogue: Catalogue, user: App | Capability, use: 
     return catalogue[city.capability(use.capability).type].credential_keys(*Consumer.of(user).parts(use))
 
 
-def _ordered(stacks: Iterable[Stack]) -> list[Stack]:
+def _ordered(stacks: Iterable[Stack], interconnects: Interconnects) -> list[Stack]:
     """Sort the platforms' stacks and those in which their capabilities use each other across clouds, each after those
     whose capabilities it uses.
 
@@ -353,5 +353,10 @@ def _ordered(stacks: Iterable[Stack]) -> list[Stack]:
     except CycleError as error:
         raise ConfigurationError(
             "the platforms use each other in a cycle: " + " → ".join(reversed(error.args[1])),
+            details="\n".join(
+                f"capability {item.user.name} on cloud {item.source} uses {item.capability.name} on cloud {item.target}"
+                for item in interconnects.uses
+                if item.consumer.group == CAPABILITY
+            ),
             resolution="move one of the capabilities to the platform that uses it, or pin both to one cloud (cloud)",
         ) from None
