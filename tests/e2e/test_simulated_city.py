@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -447,6 +449,48 @@ def test_destroy_without_the_citys_name_touches_nothing(home: Machine, city: Cit
     assert cluster.objects_of(NAME) == before
 
 
+def test_the_volume_of_a_capability_that_left_is_listed_and_deleted(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    capabilities = city.one("Platform", "application")["spec"]["capabilities"]
+    capabilities[:] = [item for item in capabilities if item["name"] != "cache"]
+    for each in city.documents("App"):
+        uses = each["spec"].get("uses", [])
+        each["spec"]["uses"] = [item for item in uses if item != "cache"]
+    home.run("up", city.save(), "--yes", f"--confirm={NAME}")
+    claim = ("pvc", "cache-data", "-n", APPLICATION)
+    made = cluster.get(*claim)["metadata"]["creationTimestamp"]
+
+    [found] = home.run("leftovers", "list", city, "-o", "json").json()["volumes"]
+    name = f"volume:main/{APPLICATION}/cache-data"
+    assert (found["name"], found["owner"], found["planned"]) == (name, "capability cache (cache)", False)
+    assert (found["bytes"], found["created"]) == (1024**3, made)
+    assert made < found["since"] <= f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    shown = home.run("leftovers", "list", city)
+    assert re.search(
+        rf"{name} +capability cache \(cache\) +main +1[.0]* GiB +{found['since'][:10]} +volume, made ", shown.out
+    )
+    refused = home.run("leftovers", "delete", city, name, code=2)
+    assert f"--confirm={NAME}" in refused.err
+    other = f"volume:main/{APPLICATION}/postgresql-data"
+    unknown = home.run("leftovers", "delete", city, name, other, f"--confirm={NAME}", code=2)
+    assert f"nothing that is left over has the name '{other}'" in unknown.err
+    home.run("leftovers", "delete", city, name, "--preview")
+    assert cluster.get(*claim)["metadata"]["creationTimestamp"] == made
+
+    # One that a pod uses stays: it would be gone for the pod, too, when that ends.
+    claimed = {"name": "data", "persistentVolumeClaim": {"claimName": "cache-data"}}
+    spec = {"containers": [{"name": "main", "image": "none"}], "volumes": [claimed]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reader", "namespace": APPLICATION}, "spec": spec}
+    cluster.apply(pod)
+    used = home.run("leftovers", "delete", city, name, f"--confirm={NAME}", code=4)
+    assert f"1 pod use {name}: reader" in used.err
+    cluster.kubectl("delete", "pod", "reader", "-n", APPLICATION, "--now")
+    assert "deleted" in home.run("leftovers", "delete", city, name, f"--confirm={NAME}").err
+    assert "NotFound" in cluster.kubectl("get", *claim, code=1)
+    assert home.run("leftovers", "list", city, "-o", "json").json()["volumes"] == []
+
+
 def test_destroy_takes_the_city_down_and_keeps_its_volumes(home: Machine, city: CityFiles, cluster: Cluster) -> None:
     files = {path: path.read_bytes() for path in (home.state / "state").rglob("*") if path.is_file()}
     shown = home.run("destroy", city, "--preview", "-o", "json")
@@ -457,7 +501,6 @@ def test_destroy_takes_the_city_down_and_keeps_its_volumes(home: Machine, city: 
     kept = {
         f"Namespace {APPLICATION}",
         f"NetworkPolicy {APPLICATION}/default-deny",
-        f"PersistentVolumeClaim {APPLICATION}/cache-data",
         f"PersistentVolumeClaim {APPLICATION}/postgresql-data",
     }
     assert cluster.objects_of(NAME) == kept
@@ -474,6 +517,11 @@ def test_destroy_takes_the_city_down_and_keeps_its_volumes(home: Machine, city: 
     told = home.run("status", city, code=6)
     assert f"kept: PersistentVolumeClaim {APPLICATION}/postgresql-data: a volume" in told.out
     assert "--delete-data" in told.err
+    # What the files ask for is listed, and not deleted by its name alone.
+    volume = f"volume:main/{APPLICATION}/postgresql-data"
+    assert [item["planned"] for item in home.run("leftovers", "list", city, "-o", "json").json()["volumes"]] == [True]
+    refused = home.run("leftovers", "delete", city, volume, f"--confirm={NAME}", code=2)
+    assert "the files still have capability postgresql (postgresql)" in refused.err
 
 
 def test_up_after_destroy_finds_the_kept_volumes_again(home: Machine, city: CityFiles, cluster: Cluster) -> None:
