@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -91,8 +92,12 @@ def test_up_makes_every_object_and_tells_it_as_a_stream_and_a_report(
 
 
 def test_up_again_changes_nothing_and_says_so(home: Machine, city: CityFiles) -> None:
+    recorded = list((home.state / "state" / ".wecity" / "releases" / NAME).glob("*.json"))
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in recorded}
+    assert sorted(path.stem for path in recorded) == ["health-commission", "transport-bureau"]
     done = home.run("up", city, "--yes")
     assert f"nothing to change: {NAME} is as its files say" in done.out
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in recorded} == before
     through_the_engine = home.run("up", city, "--yes", "--no-skip", "-o", "json")
     assert through_the_engine.changes() == set()
     assert {item["outcome"] for item in through_the_engine.result()["stacks"]} == {"unchanged"}
@@ -336,6 +341,7 @@ def test_one_tenant_that_fails_stops_neither_its_neighbours_nor_the_entry(
     for app in ("health-code", "bus-arrival"):
         city.component(app)["env"]["SEASON"] = "summer"
     city.save()
+    healthy, before = (len(releases(home, city, name)) for name in ("health-code", "bus-arrival"))
     with forbidden(cluster, "transport-bureau-internet", "false"):
         done = home.run("up", city, "--yes", "-o", "json", code=4)
         assert done.stack(TRANSPORT)["outcome"] == "failed"
@@ -345,9 +351,32 @@ def test_one_tenant_that_fails_stops_neither_its_neighbours_nor_the_entry(
         said = home.run("up", city, "--yes", code=4)
         assert "the fire brigade says no" in said.out
         assert "up failed in 1 of 6 stacks" in said.out
+        # What was not made is no release.
+        assert [len(releases(home, city, name)) for name in ("health-code", "bus-arrival")] == [healthy + 1, before]
     assert home.run("up", city, "--yes", "-o", "json").changes() == {
         "update Deployment transport-bureau-internet/bus-arrival-web"
     }
+
+
+def releases(home: Machine, city: CityFiles, app: str) -> list[dict[str, Any]]:
+    """The releases of an app that are recorded, the last one first."""
+    found: list[dict[str, Any]] = home.run("rollout", "status", city, app, "-o", "json").json()["releases"]
+    return found
+
+
+def test_the_release_before_comes_back_and_stays(home: Machine, city: CityFiles) -> None:
+    own = "update Deployment transport-bureau-internet/bus-arrival-web"
+    last = releases(home, city, "bus-arrival")[0]["number"]
+    done = home.run("rollout", "undo", city, "bus-arrival", "--yes", "-o", "json")
+    assert done.changes() == {own}
+    back = releases(home, city, "bus-arrival")[0]
+    assert (back["number"], back["of"]) == (last + 1, last - 1)
+    seen = home.run("preview", city, "--detailed-exitcode")
+    assert f"stays undone, release {last + 1} serves" in seen.out
+    assert "transport-bureau/bus-arrival: undone: " in home.run("status", city, code=None).out
+    assert home.run("up", city, "--yes", "-o", "json").changes() == set()
+    assert home.run("rollout", "retry", city, "bus-arrival", "--yes", "-o", "json").changes() == {own}
+    assert releases(home, city, "bus-arrival")[0]["number"] == last + 2
 
 
 def test_what_needs_a_failed_stack_is_blocked_and_goes_on_with_keep_going(
