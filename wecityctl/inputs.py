@@ -25,7 +25,8 @@ class Cluster:
 
     `address` is where node ports answer from the host (empty if none can be reached, as on simulated nodes); `sources`
     are the CIDR ranges from which the pods of an embedded cloud reach other clouds; an empty `storage_class` stands for
-    the cluster's default, an empty `ingress_class` for no ingress controller.
+    the cluster's default, an empty `ingress_class` for no ingress controller. `api_servers` are the addresses behind
+    the Service `kubernetes`, as `host:port`; empty if they cannot be read.
     """
 
     cloud: str
@@ -38,6 +39,7 @@ class Cluster:
     ingress_class: str = ""
     kubernetes_version: str = ""
     sources: tuple[str, ...] = ()
+    api_servers: tuple[str, ...] = ()
 
     @classmethod
     def offline(cls, cloud: Cloud) -> Cluster:

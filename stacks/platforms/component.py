@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import pulumi
 
-from stacks import network_policies, pods
+from stacks import network_policies, observers, pods
 from stacks.node_affinity import capability_affinity
 from stacks.objects import KubernetesObject, Manifest, Scope
 from stacks.platforms import probes
@@ -18,6 +18,7 @@ from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.catalogue import CapabilityType, Workload
 from wecityctl.model.city import Capability, Use
+from wecityctl.model.observing import account_name
 from wecityctl.model.outputs import Endpoint
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import speaks_tls
@@ -60,6 +61,19 @@ class CapabilityScope:
             naming.COMPONENT_LABEL: self.type.name,
             naming.PART_OF_LABEL: self.capability.platform,
         }
+
+    @property
+    def observer_selector(self) -> dict[str, str]:
+        """The labels of the capability's pods that observe the city's namespaces, and no others'.
+
+        A Service of the capability selects none of them, because their component is another one.
+        """
+        return {**self.selector, naming.COMPONENT_LABEL: "observer"}
+
+    @property
+    def observer_account(self) -> str:
+        """The service account of these pods."""
+        return account_name(self.capability.name)
 
     @property
     def storage(self) -> str:
@@ -166,6 +180,9 @@ class CapabilityComponent(pulumi.ComponentResource):
             leaves, arrives = _flows(context, user, item)
             before += [self.scope.add(leaves), there.add(arrives)]
             bindings[item.use.alias] = bind(self.scope, user, item.use, context.namespace, item.endpoint)
+        if context.type.observes is not None:
+            reaching = observers.to_api_servers(self.scope.inputs, context.capability, context.observer_selector)
+            before += self.scope.add_all([observers.account(context.capability), reaching])
         self.scope = self.scope.after(*before, *(binding.secret for binding in bindings.values()))
         return replace(context, bindings=bindings)
 

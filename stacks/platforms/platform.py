@@ -11,7 +11,7 @@ from typing import Any
 
 import pulumi
 
-from stacks import admin_rbac, manifests, network_policies, pods, pulls, references, stack_references
+from stacks import admin_rbac, manifests, network_policies, observers, pods, pulls, references, stack_references
 from stacks.objects import Scope, open_scope
 from stacks.platforms.component import CapabilityComponent, CapabilityScope, Used
 from wecityctl.inputs import StackInputs
@@ -111,7 +111,7 @@ def _open_namespace(scope: Scope, platform: str, zone: str, *, retain: bool) -> 
         labels[ZONE_LABEL] = zone
     namespace = scope.add(pods.namespace(name, labels), protect=True, retain=retain)
     inside = scope.after(namespace)
-    inside.add_all([*admin_rbac.bindings(scope.inputs.city, name)])
+    inside.add_all([*admin_rbac.bindings(scope.inputs.city, name), *observers.bindings(scope.inputs, name)])
     inputs = scope.inputs
     whole = next(item for item in inputs.city.platforms if item.name == platform)
     images = {inputs.images[image] for item in whole.capabilities for image in inputs.catalogue[item.type].images}

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stacks import admin_rbac, network_policies, pods, pulls
+from stacks import admin_rbac, network_policies, observers, pods, pulls
 from stacks.objects import KubernetesObject, Manifest, Scope, open_scope
 from stacks.tenants import deployers
 from stacks.tenants.app import Application
@@ -132,7 +132,8 @@ def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[Kuberne
         for image in images_of(app)
     ]
     secrets = list(pulls.secrets_for(scope.inputs, place.namespace, images))
-    inside.add_all([*administration(tenant, place.namespace), *admin_rbac.bindings(city, place.namespace)])
+    roles = [*admin_rbac.bindings(city, place.namespace), *observers.bindings(scope.inputs, place.namespace)]
+    inside.add_all([*administration(tenant, place.namespace), *roles])
     own = secret_names(place.apps) if secrets else None
     bounded = inside.add_all([*deployers.namespaced(tenant, place.namespace, own)])
     # Before the first credential deployers may read every Secret here.

@@ -138,6 +138,27 @@ class Binding:
 
 
 @dataclass(frozen=True, slots=True)
+class Right:
+    """What an account may do with `resources` of one API group; reading, unless `verbs` say otherwise."""
+
+    group: str
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...] = ("get", "list", "watch")
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """What pods of a capability may see of their cluster, by a service account of their own.
+
+    `inside` holds in each of the city's namespaces on that cloud, and nowhere else. `cluster` is for resources that
+    are in no namespace, such as nodes. Everything is bound by `stacks.observers`; the pods may reach the API server.
+    """
+
+    inside: tuple[Right, ...] = ()
+    cluster: tuple[Right, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CapabilityUse:
     """A dependency of a capability type on another type: the type, the alias of the binding, and default limits.
 
@@ -171,7 +192,7 @@ class CapabilityType:
     certificate of the city's CA, and then refuses plain connections. `sm`: it offers SM2, SM3 and SM4 for what it
     stores and sends. `limits` apply to a use that states none. `connections` is the total for all users of an instance,
     by size (empty: not counted). `admin_password_fixed`: its server takes the administrator's password at its first
-    start alone, so that `secrets rotate` leaves it.
+    start alone, so that `secrets rotate` leaves it. `observes`: what its pods may see of the city's namespaces.
     """
 
     name: str
@@ -197,6 +218,7 @@ class CapabilityType:
     admin_password_fixed: bool = False
     limits: UseLimits = UseLimits()
     connections: Mapping[Size, int] = field(default_factory=dict)
+    observes: Observer | None = None
 
     @property
     def port(self) -> int:
