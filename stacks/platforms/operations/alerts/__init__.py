@@ -13,7 +13,7 @@ TYPE = CapabilityType(
     images=("alerts",),
     pods=(Pods(cpu="20m", memory="64Mi", sidecars=(Sidecar("alertmanager", "10m", "64Mi"),)),),
     uses=(CapabilityUse("metrics", "metrics", UseLimits(connections=16)),),
-    versions=("0.35.0",),
+    versions=("0.31.1",),
     architectures=("amd64",),
     health="all rules are evaluated without an error on 8880",
     probe=f"{__name__}.health:PROBE",

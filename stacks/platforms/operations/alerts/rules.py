@@ -104,7 +104,7 @@ def _group(name: str, rules: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _rule(rule: AlertRule, capability: Capability | None = None) -> dict[str, Any]:
-    labels = {"severity": rule.severity}
+    labels: dict[str, str] = {"severity": rule.severity}
     expression, summary = rule.expression, rule.summary
     if capability is not None:
         labels |= {"platform": capability.platform, "capability": capability.name}
