@@ -67,7 +67,9 @@ def test_what_is_scraped_follows_from_the_files(recorded: dict[str, Recording]) 
     assert api["kubernetes_sd_configs"][0]["namespaces"] == {"names": ["health-internet"]}
     # What a pod says of itself does not count: these labels take the place of its own.
     assert "honor_labels" not in api
-    labels = {item["target_label"]: item.get("replacement") for item in api["relabel_configs"] if "target_label" in item}
+    labels = {
+        item["target_label"]: item.get("replacement") for item in api["relabel_configs"] if "target_label" in item
+    }
     assert labels.items() >= {"tenant": "health", "app": "code", "component": "api"}.items()
     assert min(api[key] for key in ("sample_limit", "series_limit", "label_limit")) > 0
     assert api["follow_redirects"] is False
@@ -109,7 +111,9 @@ def test_both_ends_of_a_scrape_are_opened_and_nothing_else(recorded: dict[str, R
     assert out["podSelector"]["matchLabels"] == observer
     to = {
         (
-            rule["to"][0].get("namespaceSelector", {"matchLabels": {}})["matchLabels"].get("kubernetes.io/metadata.name"),
+            rule["to"][0]
+            .get("namespaceSelector", {"matchLabels": {}})["matchLabels"]
+            .get("kubernetes.io/metadata.name"),
             rule["ports"][0]["port"],
         )
         for rule in out["egress"]
@@ -159,7 +163,9 @@ def test_each_tenant_is_told_its_own_alerts_and_the_city_all(recorded: dict[str,
 def test_rules_of_capability_types_are_about_the_instance(recorded: dict[str, Recording]) -> None:
     files = one(recorded, "Secret", f"{PLACE}/alerts-files").inputs["stringData"]
     general, own = json.loads(files["rules.yaml"])["groups"]
-    assert {"Down", "Restarting", "QuotaNear", "JobFailed", "NotObserved"} <= {item["alert"] for item in general["rules"]}
+    assert {"Down", "Restarting", "QuotaNear", "JobFailed", "NotObserved"} <= {
+        item["alert"] for item in general["rules"]
+    }
     assert {item["alert"]: item["labels"]["capability"] for item in own["rules"]} == {
         "StoreNearFull": "metrics",
         "StoreReadOnly": "metrics",
