@@ -75,7 +75,7 @@ def check_webhook(text: str) -> str:
     if address is None and (host == "localhost" or host.endswith((".localhost", ".cluster.local", ".svc"))):
         raise refuse(f"{shown} is inside the cluster", "an address outside the city's clusters")
     if address is not None and (address.is_loopback or address.is_link_local or address.is_unspecified):
-        raise refuse(f"{shown} is an address of the sender's own machine", "an address outside the city's clusters")
+        raise refuse(f"{shown} is a loopback or link-local address", "an address outside the city's clusters")
     if parts.scheme == "http" and (address is None or not address.is_private):
         raise refuse(f"{shown} is not encrypted", "https, or http at a private address", f"https{text[4:]}")
     return text
