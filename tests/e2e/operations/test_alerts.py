@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.files import CityFiles
 from tests.e2e.machine import Cluster, Machine, eventually
 from tests.e2e.operations.webhook import Told, Webhook
+from tests.e2e.pages import follow
 
 pytestmark = [pytest.mark.node, pytest.mark.xdist_group("operations"), pytest.mark.timeout(1500)]
 PLACE = "platform-operations"
@@ -101,6 +102,10 @@ def test_an_app_that_breaks_is_told_within_half_a_minute(
     # `up` puts right what somebody has changed, and the end is told too.
     home.run("up", city, "--yes", timeout=600)
     eventually(lambda: told("/parks", "resolved"), 120)
+
+
+def test_the_page_is_right(home: Machine, city: CityFiles) -> None:
+    assert follow(home, city, "watch-a-city.md", "operations") == 2
 
 
 def test_what_it_takes(city: CityFiles, cluster: Cluster) -> None:

@@ -24,7 +24,7 @@ TYPE = CapabilityType(
     images=("metrics",),
     pods=(
         Pods(cpu="100m", memory="160Mi", storage="10Gi", sidecars=(Sidecar("access", "10m", "32Mi"),)),
-        Pods("observer", cpu="50m", memory="80Mi", sidecars=(Sidecar("state", "20m", "48Mi"),)),
+        Pods("observer", cpu="50m", memory="64Mi", sidecars=(Sidecar("state", "20m", "48Mi"),)),
     ),
     binding=Binding(
         "prometheus",
