@@ -217,7 +217,8 @@ class CapabilityType:
     by size (empty: not counted). `observes`: what its pods may see of the city's namespaces. `secrets` names further
     generated values of an instance, which are never replaced (`naming.instance_key`). `alerts` are rules beside those
     for every capability. `tells_alerts`: its first port tells which alerts there are, as Prometheus does at
-    `/api/v1/alerts`.
+    `/api/v1/alerts`. `backup` is the `module:attribute` of the `BackupScripts`
+    (`stacks.platforms.backups`) of a type that keeps data; without them its data is in no backup of its own.
     """
 
     name: str
@@ -238,6 +239,7 @@ class CapabilityType:
     health: str = ""
     probe: str = ""
     rotation: str = ""
+    backup: str = ""
     encrypted: bool = False
     tls: bool = False
     sm: bool = False
