@@ -444,6 +444,13 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class Alerts:
+    """Where alerts are sent: a webhook's URL."""
+
+    webhook: str
+
+
+@dataclass(frozen=True, slots=True)
 class Moved:
     """An app's renaming, from its old name to its new one."""
 
@@ -463,6 +470,7 @@ class Tenant:
     labels: Mapping[str, str] = field(default_factory=dict)
     deployers: tuple[str, ...] = ()
     moved: tuple[Moved, ...] = ()
+    alerts: Alerts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -547,6 +555,14 @@ class Canary:
 
 
 @dataclass(frozen=True, slots=True)
+class Metrics:
+    """Where a component serves metrics in the Prometheus format. `port` is a name (empty: its main port)."""
+
+    port: str = ""
+    path: str = "/metrics"
+
+
+@dataclass(frozen=True, slots=True)
 class Component:
     """A container that an app runs, always, at set times, or before each new version.
 
@@ -585,6 +601,7 @@ class Component:
     timeout: str = "1h"
     volumes: tuple[Volume, ...] = ()
     strategy: Strategy | None = None
+    metrics: Metrics | None = None
     canary: Canary | None = None
     declared: Component | None = None
 
@@ -592,6 +609,13 @@ class Component:
     def port(self) -> int | None:
         """The main port; `None` for a component that serves none."""
         return next(iter(self.ports.values()), None)
+
+    @property
+    def metrics_port(self) -> int | None:
+        """The port on which it serves metrics; `None` if it serves none."""
+        if self.metrics is None:
+            return None
+        return self.ports.get(self.metrics.port) if self.metrics.port else self.port
 
     @property
     def is_job(self) -> bool:
@@ -777,6 +801,7 @@ class City:
     labels: Mapping[str, str] = field(default_factory=dict)
     entry: Entry = field(default_factory=Entry)
     environment: str = PRODUCTION
+    alerts: Alerts | None = None
     lifecycles: tuple[Lifecycle, ...] = ()
 
     def cloud(self, name: str) -> Cloud:

@@ -1,4 +1,4 @@
-"""A small city on a real node with what the operations platform works on: one city for these modules."""
+"""A small city on a real node with the operations platform: one city for these modules."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.files import CityFiles, app, hamlet, tenant
+from tests.e2e.files import CityFiles, app, document, hamlet
 from tests.e2e.machine import Cluster, Machine, machine
+from tests.e2e.operations.webhook import Webhook, webhook
 from tests.support.pki import Authority
 from tests.support.real_node import require_real_node
 from tests.support.s3_server import S3Server, s3_server
@@ -42,11 +43,44 @@ def bare(home: Machine) -> CityFiles:
     require_real_node()
     city = hamlet(home.root / NAME, NAME, REAL, tenants=())
     city.one("Platform", "application")["spec"]["capabilities"][1:] = [{"name": "postgresql", "storage": "1Gi"}]
-    for name in ("parks", "roads"):
-        city.files[f"{name}.yaml"] = [tenant(name), app(f"{name}-app", name, uses=(DATABASE,))]
+    operations = [{"name": name} for name in ("metrics", "alerts", "vault")]
+    city.add("city.yaml", document("Platform", "operations", {"capabilities": operations}))
+    quota = {"cpu": "2", "memory": "4Gi", "storage": "10Gi"}
+    for tenant in ("parks", "roads"):
+        title = {"title": tenant, "area": "digital-government", "quota": quota}
+        watched = app(f"{tenant}-app", tenant, uses=(DATABASE, "metrics", "vault"))
+        # All pods end before new ones start, so that a broken version is down.
+        watched["spec"]["components"][0] |= {"metrics": {}, "strategy": {"type": "recreate"}}
+        city.files[f"{tenant}.yaml"] = [document("Tenant", tenant, title), watched]
     city.save()
-    home.run("up", city, "--yes", "--only", "base", timeout=600)
+    home.run("up", city, "--yes", "--only", "base", timeout=900)
     return city
+
+
+@dataclass(frozen=True)
+class Node:
+    """The node as a place for servers outside of the cluster: the process that holds its namespaces, its address."""
+
+    pid: int
+    address: str
+
+
+@pytest.fixture(scope="package")
+def node(home: Machine, bare: CityFiles) -> Node:
+    spec = json.loads((home.state / "clouds" / f"{NAME}-main" / "node" / "hold.json").read_text())
+    held = Held.load(Path(spec["run"]) / "node.json")
+    assert held is not None
+    return Node(held.pid, Block.parse(spec["block"]).node_ip)
+
+
+@pytest.fixture(scope="package")
+def sink(bare: CityFiles, node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webhook]:
+    """Where alerts are sent: those of the tenant `parks` to `/parks`, all to `/city`."""
+    with webhook(tmp_path_factory.mktemp("webhook"), node.pid, node.address) as server:
+        bare.one("Tenant", "parks")["spec"]["alerts"] = {"webhook": f"{server.url}/parks"}
+        next(bare.documents("City"))["spec"]["alerts"] = {"webhook": f"{server.url}/city"}
+        bare.save()
+        yield server
 
 
 @dataclass(frozen=True)
@@ -65,20 +99,16 @@ class Target:
 
 
 @pytest.fixture(scope="package")
-def target(home: Machine, bare: CityFiles, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+def target(home: Machine, bare: CityFiles, node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """An S3 server that stands for the other region: on the node, which is outside the cluster for pods."""
-    spec = json.loads((home.state / "clouds" / f"{NAME}-main" / "node" / "hold.json").read_text())
-    held = Held.load(Path(spec["run"]) / "node.json")
-    assert held is not None
-    address = Block.parse(spec["block"]).node_ip
     authority = Authority()
-    pair = authority.server(addresses=(address,))
-    with s3_server(tmp_path_factory.mktemp("region"), "backups", node=(held.pid, address), tls=pair) as server:
+    pair = authority.server(addresses=(node.address,))
+    with s3_server(tmp_path_factory.mktemp("region"), "backups", node=(node.pid, node.address), tls=pair) as server:
         backup = {
             "target": "s3://backups/hunan",
             "region": "cn-hubei",
-            "endpoint": f"https://{address}:{server.port}",
-            "addresses": [f"{address}/32"],
+            "endpoint": f"https://{node.address}:{server.port}",
+            "addresses": [f"{node.address}/32"],
             "credentials": "backup-keys",
             "password": "backup-password",
             "authority": "backup-authority",
@@ -91,7 +121,7 @@ def target(home: Machine, bare: CityFiles, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="package")
-def city(home: Machine, bare: CityFiles, target: Target) -> CityFiles:
+def city(home: Machine, bare: CityFiles, sink: Webhook, target: Target) -> CityFiles:
     """The city, brought up."""
     home.run("up", bare, "--yes", timeout=900)
     return bare
