@@ -168,7 +168,8 @@ code=0
 /bin/sh -c "$RESTORE" < /tmp/wecity/stream || code=$?
 [ "$code" != {OCCUPIED} ] || {{ echo "wecity occupied"; exit 1; }}
 # A script that stops reading ends the reader with a broken pipe, which is not the backup's fault.
-[ "$code" = 0 ] || /bin/sh -c "$WHOLE" || grep -q -i 'broken pipe' /tmp/wecity/error || problem "$damaged"
+[ "$code" = 0 ] || /bin/sh -c "$WHOLE" || [ "$(cat /tmp/wecity/read)" = 141 ] ||
+  grep -q -i 'broken pipe' /tmp/wecity/error || problem "$damaged"
 [ "$code" = 0 ] || {{ : > /tmp/wecity/error; problem "the capability has not taken the backup"; }}
 echo "wecity restored $ACCOUNT"
 """
