@@ -52,7 +52,8 @@ def run(path: CityPath = HERE, *, names: Names = None, output: OutputOption = Ou
         saved = [_saved_json(item) for item in done.saved]
         say_json({"city": session.city.name, "saved": saved, "failed": _words(done.failed), "seconds": done.seconds})
     else:
-        _print_saved(done.saved)
+        if done.saved or not done.failed:
+            _print_saved(done.saved)
         _print_failed(done.failed)
         if not done.failed:
             note(f"backed up in {done.seconds:.0f} s")
