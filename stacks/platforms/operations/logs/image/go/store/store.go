@@ -46,27 +46,46 @@ func Run(ctx context.Context, arguments []string) error {
 	if admin == "" {
 		return errors.New("ADMIN_PASSWORD is needed")
 	}
-	if err := configure(settings); err != nil {
-		return err
-	}
-	known, err := openAccounts(filepath.Join(settings.data, "accounts.json"))
-	if err != nil {
-		return err
-	}
 	listener, err := listen(settings)
 	if err != nil {
 		return err
 	}
-	stop := open()
+	handler, stop, err := open(settings, admin)
+	if err != nil {
+		return err
+	}
 	defer stop()
-	began(settings.data)
 	server := &http.Server{
-		Handler:           newGuard(settings, known, admin),
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    2 * queryBytes,
 	}
 	return serve(ctx, server, listener)
+}
+
+// Open starts a store of this directory, of which there is one in a process, and returns what serves it and a function
+// that writes what is in memory and closes it.
+func Open(data string, days int, password string) (http.Handler, func(), error) {
+	return open(settings{data: data, days: days}, password)
+}
+
+func open(settings settings, password string) (http.Handler, func(), error) {
+	if err := configure(settings); err != nil {
+		return nil, nil, err
+	}
+	known, err := openAccounts(filepath.Join(settings.data, "accounts.json"))
+	if err != nil {
+		return nil, nil, err
+	}
+	vlstorage.Init()
+	vlselect.Init()
+	insertutil.SetLogRowsStorage(&vlstorage.Storage{})
+	began(settings.data)
+	return newGuard(settings, known, password), func() {
+		vlselect.Stop()
+		vlstorage.Stop()
+	}, nil
 }
 
 func newGuard(settings settings, known *accounts, password string) *guard {
@@ -130,8 +149,10 @@ func configure(settings settings) error {
 		options["memory.allowedBytes"] = strconv.FormatInt(settings.memory, 10)
 	}
 	// The packages' flags are those of the process; nothing of its own command line is among them.
-	if err := flag.CommandLine.Parse(nil); err != nil {
-		return err
+	if !flag.Parsed() {
+		if err := flag.CommandLine.Parse(nil); err != nil {
+			return err
+		}
 	}
 	for name, value := range options {
 		if err := flag.Set(name, value); err != nil {
@@ -140,17 +161,6 @@ func configure(settings settings) error {
 	}
 	logger.Init()
 	return nil
-}
-
-// open starts the server's storage; the function that it returns writes what is in memory and closes it.
-func open() func() {
-	vlstorage.Init()
-	vlselect.Init()
-	insertutil.SetLogRowsStorage(&vlstorage.Storage{})
-	return func() {
-		vlselect.Stop()
-		vlstorage.Stop()
-	}
 }
 
 func serve(ctx context.Context, server *http.Server, listener net.Listener) error {
