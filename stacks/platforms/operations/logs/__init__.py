@@ -1,6 +1,6 @@
 """Logs of a city: a store of what its pods write, and a shipper on each node. Each tenant reads its own."""
 
-from wecityctl.model.catalogue import Binding, CapabilityType, Observer, Pods, Port, Right
+from wecityctl.model.catalogue import Binding, CapabilityType, Observer, Pods, Port, Right, UseLimits
 
 TYPE = CapabilityType(
     name="logs",
@@ -19,9 +19,11 @@ TYPE = CapabilityType(
         provisioner=f"{__name__}.provision:PROVISIONER",
     ),
     versions=("1.52.1",),
-    architectures=("amd64", "arm64"),
+    architectures=("amd64",),
     health="a line is sent to 9428 as a shipper sends it, and a query finds it",
     probe=f"{__name__}.health:PROBE",
     tls=True,
+    # Requests of one account that are answered at a time.
+    limits=UseLimits(connections=4),
     observes=Observer(inside=(Right("", ("pods",)), Right("", ("pods/log",), ("get",)))),
 )

@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 
 from stacks.platforms import tls
-from stacks.platforms.provisioner import Provisioner
+from stacks.platforms.provisioner import UNBOUNDED, Provisioner
 from stacks.stack_references import KnownEndpoint
 from wecityctl.model.catalogue import UseLimits
 from wecityctl.model.city import Capability, Use
@@ -26,21 +26,27 @@ def _values(
 
 
 def _settings(capability: Capability, use: Use, limits: UseLimits) -> Mapping[str, str]:
-    # Whose logs an account reads follows from OWNER, which every provisioning Job has.
-    return {}
+    return {"CONNECTIONS": str(limits.connections or UNBOUNDED)}
 
 
 def _connecting(is_tls: bool) -> Mapping[str, str]:
     return {"AUTHORITY": tls.AUTHORITY} if is_tls else {}
 
 
-# The program is `image/go/ask`. Deleting an account deletes no logs: they are the city's, and kept as long as it says.
+# The program is `image/go/ask`, which reads its variables itself; the shell says which are missing. Whose logs an account
+# reads is the first part of OWNER. Deleting an account deletes no logs: they are the city's, and kept as long as it says.
+_SERVER = 'set -eu\n: "$HOST" "$PORT" "$ADMIN_PASSWORD"'
+PROVISION = f"""{_SERVER} "$APP_ROLE" "$APP_PASSWORD_SHA256" "$OWNER" "$CONNECTIONS"
+exec logs account open
+"""
+_CHANGE = f'{_SERVER} "$ACCOUNTS"\nexec logs account'
+
 PROVISIONER = Provisioner(
-    "exec logs account open",
+    PROVISION,
     _values,
     _settings,
     _connecting,
-    "exec logs account lock",
-    "exec logs account delete",
-    "exec logs account list",
+    f"{_CHANGE} lock\n",
+    f"{_CHANGE} delete\n",
+    f"{_SERVER}\nexec logs account list\n",
 )

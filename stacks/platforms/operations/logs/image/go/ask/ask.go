@@ -86,7 +86,7 @@ func (s *server) ask(ctx context.Context, name, password, path string, body []by
 }
 
 // Account does one of open, lock, delete and list with accounts. It opens APP_ROLE of OWNER with the password of
-// APP_PASSWORD_SHA256; it locks and deletes those of ACCOUNTS, which has a line `<account> <owner>` for each.
+// APP_PASSWORD_SHA256, and CONNECTIONS requests at a time; it locks and deletes those of ACCOUNTS, which has a line `<account> <owner>` for each.
 func Account(ctx context.Context, arguments []string) error {
 	if len(arguments) != 1 {
 		return errors.New("one of open, lock, delete and list is needed")
@@ -113,9 +113,13 @@ func Account(ctx context.Context, arguments []string) error {
 		owner := os.Getenv("OWNER")
 		// The first part of an owner is the tenant.
 		tenant, _, _ := strings.Cut(owner, "/")
-		_, err := admin("/accounts", map[string]string{
+		requests, err := strconv.ParseInt(os.Getenv("CONNECTIONS"), 10, 64)
+		if err != nil {
+			return fmt.Errorf("CONNECTIONS is no number: %w", err)
+		}
+		_, err = admin("/accounts", map[string]any{
 			"action": "open", "name": os.Getenv("APP_ROLE"), "tenant": tenant, "owner": owner,
-			"sha256": os.Getenv("APP_PASSWORD_SHA256"),
+			"sha256": os.Getenv("APP_PASSWORD_SHA256"), "requests": requests,
 		})
 		return err
 	case "lock", "delete":

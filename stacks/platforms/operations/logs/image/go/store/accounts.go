@@ -15,13 +15,15 @@ import (
 	"time"
 )
 
-// An account reads the logs of one tenant. Locked is when its use has ended, in seconds since 1970, or 0.
+// An account reads the logs of one tenant. Requests are how many of it are answered at a time. Locked is when its use
+// has ended, in seconds since 1970, or 0.
 type account struct {
-	Name   string `json:"name"`
-	Tenant string `json:"tenant"`
-	Owner  string `json:"owner"`
-	SHA256 string `json:"sha256"`
-	Locked int64  `json:"locked"`
+	Name     string `json:"name"`
+	Tenant   string `json:"tenant"`
+	Owner    string `json:"owner"`
+	SHA256   string `json:"sha256"`
+	Requests int64  `json:"requests"`
+	Locked   int64  `json:"locked"`
 }
 
 // Accounts are those of apps, in a file that is written whole and put in its place.
@@ -58,8 +60,9 @@ func openAccounts(path string) (*accounts, error) {
 
 // put opens an account, or changes whose logs it reads and with which password.
 func (a *accounts) put(item account) error {
-	if !nameForm.MatchString(item.Name) || !tenantForm.MatchString(item.Tenant) || !digestForm.MatchString(item.SHA256) {
-		return fmt.Errorf("account %.80q of tenant %.80q: names or digest are not valid", item.Name, item.Tenant)
+	if !nameForm.MatchString(item.Name) || !tenantForm.MatchString(item.Tenant) || !digestForm.MatchString(item.SHA256) ||
+		item.Requests < 1 {
+		return fmt.Errorf("account %.80q of tenant %.80q: names, digest or limit are not valid", item.Name, item.Tenant)
 	}
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
@@ -93,15 +96,12 @@ func (a *accounts) list() []account {
 	return sorted(a.known)
 }
 
-// tenant returns whose logs the account reads; empty for a wrong name or password and for a locked account.
-func (a *accounts) tenant(name, password string) string {
+// find returns the account of that name; false for a wrong name or password and for a locked account.
+func (a *accounts) find(name, password string) (account, bool) {
 	a.mutex.RLock()
 	item := a.known[name]
 	a.mutex.RUnlock()
-	if !matches(item.SHA256, password) || item.Locked != 0 {
-		return ""
-	}
-	return item.Tenant
+	return item, matches(item.SHA256, password) && item.Locked == 0
 }
 
 func (a *accounts) with(item account) error {

@@ -39,8 +39,6 @@ const (
 	queryBytes = 256 * 1024
 	// What a shipper sends at a time, before it is unpacked.
 	insertBytes = 8 * 1024 * 1024
-	// Requests of one account that are answered at a time: one tenant does not keep the others from reading.
-	perAccount = 2
 )
 
 // guard lets each request do what its account may, and nothing else reaches the server's own handlers.
@@ -54,7 +52,7 @@ type guard struct {
 	status         func() any
 
 	mutex  sync.Mutex
-	asking map[string]int
+	asking map[string]int64
 }
 
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -72,13 +70,13 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case name == Shipper && matches(g.shipper, password):
 		g.ship(w, r)
 	default:
-		tenant := g.accounts.tenant(name, password)
-		if tenant == "" {
+		found, is := g.accounts.find(name, password)
+		if !is {
 			w.Header().Set("WWW-Authenticate", `Basic realm="logs"`)
 			http.Error(w, "name and password of an account are needed", http.StatusUnauthorized)
 			return
 		}
-		g.read(w, r, name, tenant)
+		g.read(w, r, found)
 	}
 }
 
@@ -86,7 +84,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 //
 // The request is made anew: of the client's own it keeps the parameters, without those by which a filter would be
 // given, and no header.
-func (g *guard) read(w http.ResponseWriter, r *http.Request, name, tenant string) {
+func (g *guard) read(w http.ResponseWriter, r *http.Request, who account) {
 	if !readable[r.URL.Path] {
 		http.Error(w, "this account only reads logs, below /select/logsql/", http.StatusForbidden)
 		return
@@ -95,13 +93,14 @@ func (g *guard) read(w http.ResponseWriter, r *http.Request, name, tenant string
 	if !ok {
 		return
 	}
-	if !g.enter(name) {
-		http.Error(w, "this account has two requests that are not answered yet", http.StatusTooManyRequests)
+	// One account does not keep the others from reading.
+	if !g.enter(who) {
+		http.Error(w, "this account has as many requests as it may that are not answered yet", http.StatusTooManyRequests)
 		return
 	}
-	defer g.leave(name)
-	values["extra_stream_filters"] = []string{streamFilter(tenant)}
-	values["extra_filters"] = []string{exactFilter(tenant)}
+	defer g.leave(who)
+	values["extra_stream_filters"] = []string{streamFilter(who.Tenant)}
+	values["extra_filters"] = []string{exactFilter(who.Tenant)}
 	g.selects.ServeHTTP(w, remade(r, values))
 }
 
@@ -185,21 +184,21 @@ func (g *guard) ship(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (g *guard) enter(name string) bool {
+func (g *guard) enter(who account) bool {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	if g.asking[name] >= perAccount {
+	if g.asking[who.Name] >= who.Requests {
 		return false
 	}
-	g.asking[name]++
+	g.asking[who.Name]++
 	return true
 }
 
-func (g *guard) leave(name string) {
+func (g *guard) leave(who account) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	if g.asking[name]--; g.asking[name] == 0 {
-		delete(g.asking, name)
+	if g.asking[who.Name]--; g.asking[who.Name] == 0 {
+		delete(g.asking, who.Name)
 	}
 }
 

@@ -105,7 +105,7 @@ func newGuard(settings settings, known *accounts, password string) *guard {
 		}),
 		inserts: http.HandlerFunc(jsonline.RequestHandler),
 		status:  func() any { return statusOf(settings, heard) },
-		asking:  map[string]int{},
+		asking:  map[string]int64{},
 	}
 }
 
@@ -139,7 +139,7 @@ func configure(settings settings) error {
 		// An empty line is stored as one.
 		"defaultMsgValue":              "",
 		"search.maxQueryDuration":      "30s",
-		"search.maxConcurrentRequests": "4",
+		"search.maxConcurrentRequests": "8",
 		"http.disableCORS":             "true",
 		"loggerFormat":                 "json",
 		"loggerErrorsPerSecondLimit":   "10",
