@@ -193,6 +193,8 @@ class CapabilityType:
     stores and sends. `limits` apply to a use that states none. `connections` is the total for all users of an instance,
     by size (empty: not counted). `admin_password_fixed`: its server takes the administrator's password at its first
     start alone, so that `secrets rotate` leaves it. `observes`: what its pods may see of the city's namespaces.
+    `tells` is the `module:attribute` of a `Teller` (`stacks.platforms.telling`), for a server that says whether it does
+    what the files ask of it.
     """
 
     name: str
@@ -219,6 +221,7 @@ class CapabilityType:
     limits: UseLimits = UseLimits()
     connections: Mapping[Size, int] = field(default_factory=dict)
     observes: Observer | None = None
+    tells: str = ""
 
     @property
     def port(self) -> int:

@@ -25,5 +25,6 @@ TYPE = CapabilityType(
     tls=True,
     # Requests of one account that are answered at a time.
     limits=UseLimits(connections=4),
+    tells=f"{__name__}.telling:TELLER",
     observes=Observer(inside=(Right("", ("pods",)), Right("", ("pods/log",), ("get",)))),
 )
