@@ -31,7 +31,7 @@ def judge(status: Mapping[str, Any], city: City, nodes: Sequence[str]) -> Told:
         f"its lines are of {_time(status['oldest'])} to {_time(status['newest'])}"
         if status["oldest"]
         else "it has no line yet",
-        f"it takes {rounded_bytes(Decimal(status["used_bytes"]))} of {rounded_bytes(Decimal(status["limit_bytes"]))}",
+        f"it takes {_size(status['used_bytes'])} of {_size(status['limit_bytes'])}",
         f"shippers send from {len(heard)} of {counted(len(nodes), 'node')}",
     ]
     dropped = sum(item["dropped_lines"] for item in reports.values())
@@ -82,9 +82,13 @@ def _room(status: Mapping[str, Any]) -> Iterator[str]:
         fits = int(status["limit_bytes"] / daily) if daily else days
         if fits < days:
             yield (
-                f"it takes {rounded_bytes(Decimal(int(daily)))} a day, so that {fits} of {days} days fit: give it more storage "
+                f"it takes {_size(int(daily))} a day, so that {fits} of {days} days fit: give it more storage "
                 "before the oldest day goes"
             )
+
+
+def _size(count: int) -> str:
+    return rounded_bytes(Decimal(count))
 
 
 def _time(seconds: int) -> str:
