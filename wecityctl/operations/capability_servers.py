@@ -102,7 +102,9 @@ class Conversation:
             response = self._connection.getresponse()
             text = response.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
-            raise DeploymentError(f"{self._name} does not answer", details=str(error) or type(error).__name__) from error
+            raise DeploymentError(
+                f"{self._name} does not answer", details=str(error) or type(error).__name__
+            ) from error
         if response.status != http.client.OK:
             raise DeploymentError(f"{self._name} answers with {response.status}", details=text.strip()[:300])
         return text

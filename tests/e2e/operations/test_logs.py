@@ -134,9 +134,7 @@ def test_other_pods_do_not_reach_the_store(city: CityFiles, cluster: Cluster) ->
     assert "Error" in stranger or "timed out" in stranger, stranger
 
 
-def test_lines_of_pods_that_are_gone_are_read_from_the_store(
-    home: Machine, city: CityFiles, cluster: Cluster
-) -> None:
+def test_lines_of_pods_that_are_gone_are_read_from_the_store(home: Machine, city: CityFiles, cluster: Cluster) -> None:
     marker = word()
     write(cluster, "parks", marker)
     [line] = found(cluster, "parks", marker)
@@ -205,7 +203,10 @@ def test_a_use_that_ends_is_locked_out(home: Machine, city: CityFiles, cluster: 
     pair = [inside(cluster, "roads", "cat", f"/bindings/logs/{name}") for name in ("username", "password")]
     city.one("App", "roads-app")["spec"]["uses"] = []
     home.run("up", city.save(), "--yes")
-    code = CLIENT.replace('pair = base64.b64encode((entry("username") + ":" + entry("password"))', f"pair = base64.b64encode(({pair[0]!r} + ':' + {pair[1]!r})")
+    code = CLIENT.replace(
+        'pair = base64.b64encode((entry("username") + ":" + entry("password"))',
+        f"pair = base64.b64encode(({pair[0]!r} + ':' + {pair[1]!r})",
+    )
     answer = json.loads(
         inside(cluster, "parks", "python3", "-c", code, json.dumps(["/select/logsql/query", {"query": "*"}, {}]))
     )
