@@ -33,8 +33,9 @@ def _connecting(is_tls: bool) -> Mapping[str, str]:
     return {"AUTHORITY": tls.AUTHORITY} if is_tls else {}
 
 
-# The program is `image/go/ask`, which reads its variables itself; the shell says which are missing. Whose logs an account
-# reads is the first part of OWNER. Deleting an account deletes no logs: they are the city's, and kept as long as it says.
+# The program is `image/go/ask`, which reads its variables itself; the shell says which are missing. Whose logs an
+# account reads is the first part of OWNER. Deleting an account deletes no logs: they are the city's, and are kept for
+# as long as it says.
 _SERVER = 'set -eu\n: "$HOST" "$PORT" "$ADMIN_PASSWORD"'
 PROVISION = f"""{_SERVER} "$APP_ROLE" "$APP_PASSWORD_SHA256" "$OWNER" "$CONNECTIONS"
 exec logs account open

@@ -61,7 +61,8 @@ def _problems(
     for node in heard:
         report = reports[node]
         if report["behind_seconds"] > BEHIND:
-            yield f"the shipper of node {node} is {report['behind_seconds']} s behind: {report['problem'] or 'no reason'}"
+            why = report["problem"] or "it does not say why"
+            yield f"the shipper of node {node} is {report['behind_seconds']} s behind: {why}"
 
 
 def _room(status: Mapping[str, Any]) -> Iterator[str]:
@@ -72,8 +73,8 @@ def _room(status: Mapping[str, Any]) -> Iterator[str]:
     first = max(began, now - days * DAY)
     if status["oldest"] and status["oldest"] > first + 2 * DAY and status["used_bytes"] > status["limit_bytes"] // 2:
         yield (
-            f"its oldest line is of {_time(status['oldest'])}, though it began on {_time(began)}: its volume is too small "
-            f"for {days} days"
+            f"its oldest line is of {_time(status['oldest'])}, though it began on {_time(began)}: its volume is too"
+            f" small for {days} days"
         )
         return
     age = (now - max(first, status["oldest"])) / DAY
