@@ -110,7 +110,8 @@ class StackInputs:
     that this stack names. `images` maps catalogue image names to references. `provider_version` is the version of the
     provider plug-in that resources ask for. `interconnects` are those of the whole city; `reach` covers the clouds that
     this stack's cloud has an interconnect with. `balancers` are the load balancers of a landing zone and empty for all
-    other stacks.
+    other stacks. `held` are apps of a tenant's stack that this run leaves as they are, and `last` are the outputs that
+    the stack had before.
     """
 
     city: City
@@ -125,6 +126,8 @@ class StackInputs:
     interconnects: Interconnects = field(default_factory=Interconnects)
     reach: Mapping[str, Reach] = field(default_factory=dict)
     balancers: tuple[Balancer, ...] = ()
+    held: frozenset[str] = frozenset()
+    last: Outputs | None = None
 
 
 def narrowed(inputs: StackInputs) -> StackInputs:

@@ -69,7 +69,7 @@ class Session:
         """The city as its files say it."""
         return self.declared or self.city
 
-    def with_shares(self, shares: Mapping[AppKey, Share]) -> Session:
+    def with_shares(self, shares: Mapping[AppKey, tuple[Share, ...]]) -> Session:
         """Return a session for the city with these canaries and held releases, and no others; the same stacks are
         selected."""
         if not shares and self.declared is None:

@@ -9,8 +9,8 @@ import pulumi
 
 from stacks import network_policies, observers, pods
 from stacks.node_affinity import capability_affinity
-from stacks.objects import KubernetesObject, Manifest, Scope
-from stacks.platforms import probes
+from stacks.objects import KubernetesObject, Manifest, Scope, secret_value
+from stacks.platforms import probes, rotation
 from stacks.platforms.stateful import provisioning_policies
 from stacks.provisioning import Binding, bind, provision
 from stacks.stack_references import KnownEndpoint
@@ -32,11 +32,16 @@ _APP_PROTOCOLS = {"https": "https", "grpc": "kubernetes.io/h2c"}
 
 @dataclass(frozen=True)
 class Used:
-    """A use of another capability: its endpoint, and its component if it is in the same stack."""
+    """A use of another capability: its endpoint, and its component if it is in the same stack.
+
+    `is_across`: it is on another cloud, and `endpoint` is where that one offers it to others. Its account and the way
+    in are made there (`stacks.tenants.interconnect`).
+    """
 
     use: Use
     endpoint: KnownEndpoint
     component: pulumi.Resource | None = None
+    is_across: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,8 @@ class CapabilityComponent(pulumi.ComponentResource):
         super().__init__(f"wecity:{context.type.platform}:{type(self).__name__}", name, {}, opts)
         self.scope = replace(context.scope.within(self, _labels(context, context.scope.inputs)), registered=[])
         self.endpoint = self._across(context, self.build(self._bound(context)))
+        self._admit_jobs(context)
+        self._rotated(context)
         self._probed(context)
         self.register_outputs({"endpoint": asdict(self.endpoint)})
 
@@ -176,9 +183,10 @@ class CapabilityComponent(pulumi.ComponentResource):
         user = Consumer.of(context.capability)
         for item in context.uses:
             there = self.scope.after(item.component) if item.component is not None else self.scope
-            before += provision(there, user, item.use, item.endpoint, "provision")
-            leaves, arrives = _flows(context, user, item)
-            before += [self.scope.add(leaves), there.add(arrives)]
+            if not item.is_across:
+                before += provision(there, user, item.use, item.endpoint, "provision")
+                before.append(there.add(_arrives(context, user, item)))
+            before.append(self.scope.add(_leaves(context, item)))
             bindings[item.use.alias] = bind(self.scope, user, item.use, context.namespace, item.endpoint)
         if context.type.observes is not None:
             reaching = observers.to_api_servers(self.scope.inputs, context.capability, context.observer_selector)
@@ -187,7 +195,7 @@ class CapabilityComponent(pulumi.ComponentResource):
         return replace(context, bindings=bindings)
 
     def _across(self, context: CapabilityScope, endpoint: Endpoint) -> Endpoint:
-        """The endpoint with an address for apps on other clouds, if there are any; registers its Service."""
+        """The endpoint with an address for users on other clouds, if there are any; registers its Service."""
         inputs = context.scope.inputs
         node_port = inputs.interconnects.port(inputs.stack.cloud, context.capability.name)
         if not node_port:
@@ -198,19 +206,44 @@ class CapabilityComponent(pulumi.ComponentResource):
         address = inputs.reach[inputs.stack.cloud].address
         return replace(endpoint, external_host=address, external_port=node_port)
 
+    def _admit_jobs(self, context: CapabilityScope) -> None:
+        """Register network policies for the Jobs below, for types whose accounts are not provisioned: others have them
+        already."""
+        kind = context.type
+        if not (kind.probe or kind.rotation) or (kind.binding is not None and kind.binding.provisioner):
+            return
+        arrives, leaves = provisioning_policies(context)
+        # Everybody may connect to an entry point already.
+        self.scope.add_all([leaves] if kind.entry else [arrives, leaves])
+
+    def _rotated(self, context: CapabilityScope) -> None:
+        """Register the Job that brings a new password of the administrator's into a server that keeps it itself, after
+        everything else of the capability but its probe."""
+        kind, inputs, made = context.type, self.scope.inputs, self.scope.registered or []
+        if not kind.rotation:
+            return
+        previous = self.scope.add(
+            rotation.secret(self.endpoint, secret_value(inputs, naming.previous_key(context.admin_key)))
+        )
+        manifest = rotation.job(
+            inputs.city,
+            kind,
+            self.endpoint,
+            secret_value(inputs, context.admin_key),
+            is_tls=context.tls,
+            cluster=inputs.cluster,
+        )
+        after = self.scope.after(previous, *(resource for _, resource in made))
+        after.add(manifest, name=rotation.logical_name(self.endpoint))
+
     def _probed(self, context: CapabilityScope) -> None:
         """Register the Job that runs the type's probe, if it has one, after everything else of the capability.
 
-        What uses the capability depends on this component or its stack, and so waits until the probe has passed. A type
-        whose accounts are provisioned has network policies for such Jobs; others get them here.
+        What uses the capability depends on this component or its stack, and so waits until the probe has passed.
         """
         kind, inputs, made = context.type, self.scope.inputs, self.scope.registered or []
         if not kind.probe:
             return
-        if kind.binding is None or not kind.binding.provisioner:
-            arrives, leaves = provisioning_policies(context)
-            # Everybody may connect to an entry point already.
-            self.scope.add_all([leaves] if kind.entry else [arrives, leaves])
         workloads = [manifest for manifest, _ in made if manifest["kind"] in _WORKLOADS]
         probed = probes.Probed(kind, self.endpoint, context.tls)
         manifest = probes.job(inputs.city, probed, inputs.cluster, workloads)
@@ -227,16 +260,22 @@ class CapabilityComponent(pulumi.ComponentResource):
         raise TypeError(f"{type(self).__name__} defines no build()")
 
 
-def _flows(context: CapabilityScope, user: Consumer, item: Used) -> tuple[Manifest, Manifest]:
-    """The two network policies of a use: egress of the capability's pods, and ingress of the used capability's pods."""
+def _leaves(context: CapabilityScope, item: Used) -> Manifest:
+    """The network policy that lets the capability's pods out to what they use."""
     known, name = item.endpoint, naming.fit(f"{context.capability.name}-to-{item.use.alias}")
-    leaves = network_policies.to_peer(network_policies.pods_of(known.namespace, known.pod_labels), [known.port])
+    if item.is_across:
+        leaves = network_policies.to_outside(known.host, known.port)
+    else:
+        leaves = network_policies.to_peer(network_policies.pods_of(known.namespace, known.pod_labels), [known.port])
+    return network_policies.policy(context.namespace, name, context.selector, egress=[leaves])
+
+
+def _arrives(context: CapabilityScope, user: Consumer, item: Used) -> Manifest:
+    """The network policy that lets the capability's pods in to what they use on the same cloud."""
+    known = item.endpoint
     arrives = network_policies.from_peer(network_policies.pods_of(context.namespace, context.selector), [known.port])
-    return (
-        network_policies.policy(context.namespace, name, context.selector, egress=[leaves]),
-        network_policies.policy(
-            known.namespace, user.object_name("from", item.use), known.pod_labels, ingress=[arrives]
-        ),
+    return network_policies.policy(
+        known.namespace, user.object_name("from", item.use), known.pod_labels, ingress=[arrives]
     )
 
 

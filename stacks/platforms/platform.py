@@ -87,7 +87,10 @@ def _used(inputs: StackInputs, capability: Capability, made: Mapping[str, Capabi
     found = []
     for use in uses_of(capability, inputs.city.capabilities, inputs.catalogue):
         component = made.get(use.capability)
-        if component is not None:
+        if inputs.interconnects.use(capability, use.alias) is not None:
+            there = stack_references.endpoint(inputs, use.capability).from_outside()
+            found.append(Used(use, there, is_across=True))
+        elif component is not None:
             found.append(Used(use, stack_references.known(component.endpoint), component))
         else:
             found.append(Used(use, stack_references.endpoint(inputs, use.capability)))

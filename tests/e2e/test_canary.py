@@ -176,3 +176,21 @@ def test_the_release_before_comes_back(home: Machine, city: CityFiles) -> None:
     found = state(home, city)
     assert (found["serving"], found["releases"][0]["of"]) == (3, 1)
     home.run("preview", city, "--detailed-exitcode")
+
+
+def test_after_another_strategy_nothing_older_is_taken_for_what_serves(home: Machine, city: CityFiles) -> None:
+    release(city, "five")
+    del city.component("trees")["strategy"]
+    city.save()
+    home.run("up", city, "--yes")
+    assert answers(home, city, 5) == {"five": 5}
+    found = state(home, city)
+    assert (found["component"], found["serving"], found["held"]) == (None, 4, None)
+    home.run("rollout", "undo", city, "trees", "--yes")
+    assert answers(home, city, 5) == {"one": 5}
+    assert "stays undone" in home.run("preview", city, "--detailed-exitcode").text
+    release(city, "six")
+    home.run("up", city, "--yes")
+    assert answers(home, city, 20) == {"six": 20}
+    assert state(home, city)["component"] == "web"
+    home.run("preview", city, "--detailed-exitcode")

@@ -125,6 +125,10 @@ def test_a_deployer_changes_an_app_and_makes_one(quay: Quay) -> None:
     assert done.stack("base.main")["outcome"] == "skipped"
     again = quay.desks["parks"].run("up", quay.of("parks"), "--only", "parks", "--yes")
     assert "nothing to change" in again.out
+    own = {"update Deployment parks-internet/parks-app-web"}
+    for decision in ("undo", "retry"):
+        done = quay.desks["parks"].run("rollout", decision, quay.of("parks"), "parks-app", "--yes", "-o", "json")
+        assert done.changes() == own
     # Nothing was asked that is not a deployer's and then let go of.
     assert "Unclosed" not in done.err + again.err
 

@@ -16,11 +16,13 @@ import pytest
 from stacks.catalogue import Registered, registered
 from stacks.platforms.probes import script_of
 from stacks.platforms.provisioner import Provisioner
+from stacks.references import load
 from tests.stacks.cities import IMAGES, app, city, objects, record_city
 from tests.support.some import some
 from wecityctl import oci
 from wecityctl.model.catalogue import SIZE_FACTORS, CapabilityType
 from wecityctl.model.city import Capability, City, Platform, Use
+from wecityctl.model.naming import COMPONENT_LABEL
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.placement import place
 from wecityctl.policy.check import judge
@@ -112,6 +114,32 @@ def test_the_job_of_a_probe_follows_everything_of_its_capability(stacks: tuple[s
     assert job.inputs["spec"]["activeDeadlineSeconds"] <= 300
     [container] = template["spec"]["containers"]
     assert not any(item["name"] == "ADMIN_PASSWORD" and "value" in item for item in container["env"])
+
+
+def test_a_new_password_of_the_administrator_reaches_the_server(stacks: tuple[str, Mapping[str, Recording]]) -> None:
+    """With its next start, as its pods have a digest of it, or by the Job of a type whose server keeps it itself."""
+    name, recordings = stacks
+    kind, folder = found(name)
+    items = objects({stack: item for stack, item in recordings.items() if ".platform." in stack})
+    of_kind = [item for item in items if item.inputs["metadata"]["labels"].get("app.kubernetes.io/name") == name]
+    jobs = [item for item in of_kind if item.inputs["metadata"]["labels"][COMPONENT_LABEL] == "rotation"]
+    if not kind.rotation:
+        assert jobs == []
+        return
+    assert (folder / "rotation.py").is_file()
+    assert subprocess.run(["/bin/sh", "-n"], input=load(kind.rotation, name), text=True, check=False).returncode == 0
+    [job] = jobs
+    [probe] = [item for item in of_kind if "wecity.dev/probes" in item.inputs["metadata"]["labels"]]
+    assert job.urn in probe.depends_on
+    [container] = job.inputs["spec"]["template"]["spec"]["containers"]
+    secrets = {item["name"]: item["valueFrom"]["secretKeyRef"] for item in container["env"] if "valueFrom" in item}
+    assert secrets == {
+        "ADMIN_PASSWORD": {"name": f"{name}-admin", "key": "password"},
+        "PREVIOUS_PASSWORDS": {"name": f"{name}-rotation", "key": "previous"},
+    }
+    # No other pod reads those that were replaced.
+    readers = [item for item in of_kind if f"{name}-rotation" in json.dumps(item.inputs.get("spec", {}), default=str)]
+    assert readers == [job]
 
 
 @every_type

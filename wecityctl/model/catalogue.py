@@ -188,13 +188,14 @@ class CapabilityType:
     CPU architectures of its images; the contract test compares both with the recipe and its lock.
     `health` describes the end-to-end probe in words, and `probe` is the `module:attribute` of its script
     (`stacks.platforms.probes`); without one nothing is known of an instance but that its pods are ready.
+    `rotation` is the `module:attribute` of a script that gives the administrator a new password
+    (`stacks.platforms.rotation`), for a server that keeps it itself; others take it from a Secret at every start.
     `encrypted`: its protocol is always encrypted, even if none of its ports says `https`. `tls`: its server can have a
     certificate of the city's CA, and then refuses plain connections. `sm`: it offers SM2, SM3 and SM4 for what it
     stores and sends. `limits` apply to a use that states none. `connections` is the total for all users of an instance,
-    by size (empty: not counted). `admin_password_fixed`: its server takes the administrator's password at its first
-    start alone, so that `secrets rotate` leaves it. `observes`: what its pods may see of the city's namespaces.
-    `tells` is the `module:attribute` of a `Teller` (`stacks.platforms.telling`), for a server that says whether it does
-    what the files ask of it.
+    by size (empty: not counted). `observes`: what its pods may see of the city's namespaces. `secrets` names further
+    generated values of an instance, which are never replaced (`naming.instance_key`). `tells` is the `module:attribute`
+    of a `Teller` (`stacks.platforms.telling`), for a server that says whether it does what the files ask of it.
     """
 
     name: str
@@ -214,14 +215,15 @@ class CapabilityType:
     architectures: tuple[str, ...] = ("amd64",)
     health: str = ""
     probe: str = ""
+    rotation: str = ""
     encrypted: bool = False
     tls: bool = False
     sm: bool = False
-    admin_password_fixed: bool = False
     limits: UseLimits = UseLimits()
     connections: Mapping[Size, int] = field(default_factory=dict)
     observes: Observer | None = None
     tells: str = ""
+    secrets: tuple[str, ...] = ()
 
     @property
     def port(self) -> int:

@@ -155,6 +155,16 @@ def admin_key(capability: str) -> str:
     return secret_key("capability", capability, "admin")
 
 
+def previous_key(key: str) -> str:
+    """The secret store key of the values that `key` had before, a line for each, the latest first."""
+    return secret_key(key, "previous")
+
+
+def instance_key(capability: str, name: str) -> str:
+    """The secret store key of a further generated value of a capability (`CapabilityType.secrets`)."""
+    return secret_key("capability", capability, name)
+
+
 def tenant_key(tenant: str, name: str) -> str:
     """The secret store key of a value that people of a tenant set under the name `name`."""
     return secret_key("tenant", tenant, name)

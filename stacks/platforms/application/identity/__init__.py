@@ -22,8 +22,8 @@ TYPE = CapabilityType(
     uses=(CapabilityUse("postgresql", "db", UseLimits(connections=20)),),
     versions=("26.7.3",),
     architectures=("amd64",),
-    admin_password_fixed=True,
     health="a client of the server's own gets a token and reads what the token opens",
     probe=f"{__name__}.health:PROBE",
+    rotation=f"{__name__}.rotation:ROTATE",
     tls=True,
 )
