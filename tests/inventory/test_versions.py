@@ -39,9 +39,9 @@ FROM, FIXED, LAST = {"introduced": "0"}, {"fixed": "1.2.10"}, {"last_affected": 
 def test_versions_are_compared_as_their_ecosystem_does(
     ecosystem: str, version: str, fixed: str, affected: bool
 ) -> None:
-    verdict = affects(ranges(FROM, {"fixed": fixed}), ecosystem, version)
-    assert verdict.affected is affected
-    assert verdict.fixed == (fixed,)
+    assessment = affects(ranges(FROM, {"fixed": fixed}), ecosystem, version)
+    assert assessment.affected is affected
+    assert assessment.fixed == (fixed,)
 
 
 @pytest.mark.parametrize(

@@ -159,10 +159,11 @@ def test_versions_and_architectures_are_those_of_the_recipe(name: str) -> None:
     assert _is_of(built, recipe.version) or _is_of(recipe.version, built)
     software = [recipe.version] if recipe.go or recipe.maven or recipe.npm or recipe.python else wanted
     assert any(_is_of(built, item) for item in software), (built, software)
-    if recipe.go and recipe.go.package != ".":
+    module_of = next((item.package for item in recipe.go if "." in item.package.partition("/")[0][1:]), "")
+    if module_of:
         text = (folder / "image" / "go" / "go.mod").read_text(encoding="utf-8")
-        required = dict(re.findall(r"(?m)^(?:require )?\s*(\S+) (v[0-9]\S*)$", text))
-        own = [version for module, version in required.items() if recipe.go.package.startswith(f"{module}/")]
+        required = dict(re.findall(r"(?m)^(?:require )?\s*(\S+) (v[0-9]\S*)(?: // indirect)?$", text))
+        own = [version for module, version in required.items() if module_of.startswith(f"{module}/")]
         assert own == [f"v{recipe.version}"]
     if recipe.upstream:
         tag = recipe.upstream.rpartition(":")[2]
@@ -287,7 +288,9 @@ def test_pods_are_restricted_and_request_resources(recorded: tuple[str, list[Rec
         spec = item.inputs["spec"]["template"]["spec"]
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert spec["automountServiceAccountToken"] is False
+        # A token is for pods that observe, which are none of those that the capability's Service selects.
+        labels = item.inputs["spec"]["template"]["metadata"]["labels"]
+        assert spec["automountServiceAccountToken"] is (labels["app.kubernetes.io/component"] == "observer")
         for container in (*spec["containers"], *spec.get("initContainers", ())):
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
             assert container["securityContext"]["allowPrivilegeEscalation"] is False

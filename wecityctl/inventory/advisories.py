@@ -208,10 +208,10 @@ def _take(entry: Mapping[str, Any], place: str, known: _Known, result: Matched) 
 
 def _finding(entry: Mapping[str, Any], item: Mapping[str, Any], package: Package, place: str) -> Finding | None:
     try:
-        verdict = affects(item, package.ecosystem, package.source_version)
+        assessment = affects(item, package.ecosystem, package.source_version)
     except (TypeError, AttributeError, KeyError) as error:
         raise _malformed(place, f"affected: {error}") from error
-    if not verdict.affected:
+    if not assessment.affected:
         return None
     return Finding(
         advisory=str(entry["id"]),
@@ -219,8 +219,8 @@ def _finding(entry: Mapping[str, Any], item: Mapping[str, Any], package: Package
         severity=severity_of(entry, item),
         summary=_printable(str(entry.get("summary") or entry.get("details") or "")).strip()[:200],
         aliases=tuple(str(alias) for alias in entry.get("aliases") or () if isinstance(alias, str)),
-        fixed=verdict.fixed,
-        match="unknown" if isinstance(verdict.affected, Unknown) else "affected",
+        fixed=assessment.fixed,
+        match="unknown" if isinstance(assessment.affected, Unknown) else "affected",
     )
 
 

@@ -13,7 +13,7 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Assessment:
     """Whether a version is affected, and the versions that mend it."""
 
     affected: bool | Unknown
@@ -24,7 +24,7 @@ class _Comparable(Protocol):
     def __lt__(self, other: Any, /) -> bool: ...
 
 
-def affects(statement: Mapping[str, Any], ecosystem: str, version: str) -> Verdict:
+def affects(statement: Mapping[str, Any], ecosystem: str, version: str) -> Assessment:
     """Judge `version` by one entry of `affected` in an advisory of the OSV schema.
 
     A package that is named with neither versions nor ranges of versions is affected. Ranges of commits say nothing
@@ -34,13 +34,13 @@ def affects(statement: Mapping[str, Any], ecosystem: str, version: str) -> Verdi
     versions = [str(item) for item in statement.get("versions") or ()]
     fixed = tuple(str(event["fixed"]) for item in ranges for event in item["events"] if "fixed" in event)
     if version in versions:
-        return Verdict(affected=True, fixed=fixed)
+        return Assessment(affected=True, fixed=fixed)
     if not ranges:
         only_commits = bool(statement.get("ranges")) and not versions
-        return Verdict(affected=not versions and not only_commits, fixed=fixed)
+        return Assessment(affected=not versions and not only_commits, fixed=fixed)
     found = [_within(item["events"], ecosystem, version) for item in ranges]
     sure = any(item is True for item in found)
-    return Verdict(affected=sure or next((item for item in found if isinstance(item, Unknown)), False), fixed=fixed)
+    return Assessment(affected=sure or next((item for item in found if isinstance(item, Unknown)), False), fixed=fixed)
 
 
 def _within(events: Any, ecosystem: str, version: str) -> bool | Unknown:
