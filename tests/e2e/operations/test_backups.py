@@ -97,9 +97,11 @@ def test_the_report_tells_what_the_target_has(home: Machine, city: CityFiles, sa
     control = next(item for item in report["controls"] if "备份" in item["title"])
     (measure,) = [item for item in control["measures"] if item["name"] == "backups"]
     (observed,) = measure["observations"]
-    assert (observed["cloud"], observed["state"], observed["present"]) == ("main", "observed", 2), observed
+    # The city also has capabilities of which no backups are taken, and the report does not pass over them.
+    assert (observed["cloud"], observed["present"]) == ("main", 2), observed
+    assert "postgresql: newest complete 20" in observed["detail"] and "2 accounts" in observed["detail"], observed
+    assert observed["state"] == ("observed" if observed["wanted"] == 2 else "partial"), observed
     assert any(note.startswith("restoring postgresql: ") for note in measure["notes"])
-    assert control["status"] == "enforced", control
 
 
 def test_the_page_about_it_is_true(home: Machine, city: CityFiles, saved: dict[str, Any]) -> None:
