@@ -71,6 +71,7 @@ def pod(
     *,
     cluster: Cluster | None,
     service_account: str = "",
+    token: bool = False,
     init: Sequence[Manifest] = (),
     volumes: Sequence[Manifest] = (),
     user: int | None = None,
@@ -82,13 +83,14 @@ def pod(
 ) -> Manifest:
     """A pod spec. `user` is the numeric user and group of all containers and the volumes; `None`: that of the image.
 
+    `token`: whether the containers get the token of `service_account`, for pods that talk to the API server.
     If `affinity` is given, `architectures` is ignored, because the affinity includes the architectures.
     """
     security: Manifest = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     if user is not None:
         security |= {"runAsUser": user, "runAsGroup": user, "fsGroup": user, "fsGroupChangePolicy": "OnRootMismatch"}
     spec: Manifest = {
-        "automountServiceAccountToken": False,
+        "automountServiceAccountToken": token,
         "enableServiceLinks": False,
         "securityContext": security,
         "containers": list(containers),

@@ -25,7 +25,8 @@ class Cluster:
 
     `address` is where node ports answer from the host (empty if none can be reached, as on simulated nodes); `sources`
     are the CIDR ranges from which the pods of an embedded cloud reach other clouds; an empty `storage_class` stands for
-    the cluster's default, an empty `ingress_class` for no ingress controller.
+    the cluster's default, an empty `ingress_class` for no ingress controller. `api_servers` are the addresses behind
+    the Service `kubernetes`, as `host:port`; empty if they cannot be read.
     """
 
     cloud: str
@@ -38,6 +39,7 @@ class Cluster:
     ingress_class: str = ""
     kubernetes_version: str = ""
     sources: tuple[str, ...] = ()
+    api_servers: tuple[str, ...] = ()
 
     @classmethod
     def offline(cls, cloud: Cloud) -> Cluster:
@@ -108,7 +110,8 @@ class StackInputs:
     that this stack names. `images` maps catalogue image names to references. `provider_version` is the version of the
     provider plug-in that resources ask for. `interconnects` are those of the whole city; `reach` covers the clouds that
     this stack's cloud has an interconnect with. `balancers` are the load balancers of a landing zone and empty for all
-    other stacks.
+    other stacks. `held` are apps of a tenant's stack that this run leaves as they are, and `last` are the outputs that
+    the stack had before.
     """
 
     city: City
@@ -123,6 +126,8 @@ class StackInputs:
     interconnects: Interconnects = field(default_factory=Interconnects)
     reach: Mapping[str, Reach] = field(default_factory=dict)
     balancers: tuple[Balancer, ...] = ()
+    held: frozenset[str] = frozenset()
+    last: Outputs | None = None
 
 
 def narrowed(inputs: StackInputs) -> StackInputs:
@@ -147,7 +152,7 @@ def narrowed(inputs: StackInputs) -> StackInputs:
 
 def without_workloads(inputs: StackInputs) -> StackInputs:
     """Reduce the inputs to what the programs of the base and of the platforms need: of an app's components and
-    manifests only names and ports, which routes and uses lead to, and when components run.
+    manifests only names and ports, which routes and uses lead to, where metrics are, and when components run.
 
     A change to an app's containers then changes no stack that other tenants share, so runs for several tenants do not
     have to wait for each other.
@@ -157,7 +162,7 @@ def without_workloads(inputs: StackInputs) -> StackInputs:
             app,
             manifests=led_to(app),
             components=tuple(
-                Component(item.name, "", ports=item.ports, schedule=item.schedule, run=item.run)
+                Component(item.name, "", ports=item.ports, schedule=item.schedule, run=item.run, metrics=item.metrics)
                 for item in app.components
                 if item.canary is None
             ),

@@ -17,14 +17,13 @@ from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, AppUse, Capability, City, Cloud, Flow, Use
 from wecityctl.model.entries import gateway_of
 from wecityctl.model.provided import ProvidedPort, calls
-from wecityctl.model.requirements import uses_of
+from wecityctl.model.requirements import Consumer, uses_of
 from wecityctl.placement import Placement
 from wecityctl.placement.interconnect import (
     app_use_flow,
-    interconnect_flow,
     is_apart,
     is_closed,
-    offered_zone,
+    needed_flows,
     route_flow,
     route_is_encrypted,
     serves_entry,
@@ -38,14 +37,20 @@ STATIC_PORTS = range(30000, 30086)
 
 @dataclass(frozen=True, slots=True)
 class UseInterconnect:
-    """An app's use of a capability on another cloud. `source` and `target` are clouds."""
+    """A use of a capability on another cloud, by an app or a capability. `source` and `target` are clouds; `flows` has
+    one for each zone of the user."""
 
-    app: App
+    user: App | Capability
     use: Use
     capability: Capability
     source: str
     target: str
-    flow: Flow
+    flows: tuple[Flow, ...]
+
+    @property
+    def consumer(self) -> Consumer:
+        """Who uses it, as accounts and stacks are named."""
+        return Consumer.of(self.user)
 
     @property
     def subject(self) -> str:
@@ -102,9 +107,10 @@ class Interconnects:
         yield from self.app_uses
         yield from self.routes
 
-    def use(self, app: App, alias: str) -> UseInterconnect | None:
-        """Return the interconnect of the app's use with this alias; `None` if both are on one cloud."""
-        mine = (item for item in self.uses if (item.app.tenant, item.app.name) == (app.tenant, app.name))
+    def use(self, user: App | Capability, alias: str) -> UseInterconnect | None:
+        """Return the interconnect of the user's use with this alias; `None` if both are on one cloud."""
+        consumer = Consumer.of(user)
+        mine = (item for item in self.uses if item.consumer == consumer)
         return next((item for item in mine if item.use.alias == alias), None)
 
     def app_use(self, app: App, alias: str) -> AppUseInterconnect | None:
@@ -139,7 +145,7 @@ def find_interconnects(city: City, catalogue: Catalogue, placement: Placement) -
 
     Raises `ConfigurationError` that lists everything that is not allowed or not possible.
     """
-    refused: list[str] = list(_capabilities_apart(city, catalogue, placement))
+    refused: list[str] = []
     uses = tuple(_uses(city, catalogue, placement, refused))
     app_uses = tuple(_app_uses(city, placement, refused))
     routes = tuple(_routes(city, placement, refused))
@@ -172,22 +178,32 @@ def _encrypted(city: City, catalogue: Catalogue, item: AnyInterconnect) -> bool:
 
 def _uses(city: City, catalogue: Catalogue, placement: Placement, refused: list[str]) -> Iterator[UseInterconnect]:
     capabilities = {item.name: item for item in city.capabilities}
-    for app in city.apps:
-        source = placement.apps.get((app.tenant, app.name), "")
-        for use in app.uses if app.runs else ():
-            capability = capabilities[use.capability]
-            target = placement.capabilities[use.capability]
+    for user, uses in _users(city, catalogue):
+        if isinstance(user, App):
+            source, who = placement.apps.get((user.tenant, user.name), ""), f"app {user.tenant}/{user.name}"
+        else:
+            source, who = placement.capabilities[user.name], f"capability {user.name}"
+        for use in uses:
+            capability, target = capabilities[use.capability], placement.capabilities[use.capability]
             if source == target:
                 continue
-            who = f"app {app.tenant}/{app.name} on cloud {source} uses {capability.name} on cloud {target}"
-            flow = interconnect_flow(city, catalogue, app, capability)
-            zone = offered_zone(app, capability)
-            if is_closed(city, zone):
-                refused.append(f"{who}: {_closed(zone)}")
-            elif flow is None:
-                refused.append(f"{who}: {_needed(app.zone, zone, catalogue[capability.type].port)}")
-            else:
-                yield UseInterconnect(app, use, capability, source, target, flow)
+            needed = needed_flows(city, catalogue, user, capability)
+            told = f"{who} on cloud {source} uses {capability.name} on cloud {target}"
+            shut = [
+                _closed(item.target) if is_closed(city, item.target) else _needed(item.source, item.target, item.port)
+                for item in needed
+                if is_closed(city, item.target) or item.flow is None
+            ]
+            refused += [f"{told}: {why}" for why in dict.fromkeys(shut)]
+            if not shut:
+                flows = tuple(item.flow for item in needed if item.flow is not None)
+                yield UseInterconnect(user, use, capability, source, target, flows)
+
+
+def _users(city: City, catalogue: Catalogue) -> Iterator[tuple[App | Capability, tuple[Use, ...]]]:
+    """Yield what uses capabilities, with its uses: running apps, then capabilities."""
+    yield from ((app, app.uses) for app in city.apps if app.runs)
+    yield from ((item, uses_of(item, city.capabilities, catalogue)) for item in city.capabilities)
 
 
 def _app_uses(city: City, placement: Placement, refused: list[str]) -> Iterator[AppUseInterconnect]:
@@ -204,18 +220,6 @@ def _app_uses(city: City, placement: Placement, refused: list[str]) -> Iterator[
             refused.append(f"{who}: {_needed(app.zone, used.app.zone, used.pod_port)}")
         else:
             yield AppUseInterconnect(app, use, used, source, target, flow)
-
-
-def _capabilities_apart(city: City, catalogue: Catalogue, placement: Placement) -> Iterator[str]:
-    """Yield a message for each capability that uses one on another cloud, which no stack supports."""
-    for item in city.capabilities:
-        for use in uses_of(item, city.capabilities, catalogue):
-            source, target = placement.capabilities[item.name], placement.capabilities[use.capability]
-            if source != target:
-                yield (
-                    f"capability {item.name} on cloud {source} uses {use.capability} on cloud {target}: "
-                    "a capability uses only those of its own cloud"
-                )
 
 
 def _routes(city: City, placement: Placement, refused: list[str]) -> Iterator[RouteInterconnect]:

@@ -19,7 +19,7 @@ from wecityctl.model.city import App, Capability, City, Use
 from wecityctl.model.entries import certificate_keys, gateway_of
 from wecityctl.model.outputs import LayerName
 from wecityctl.model.provided import uses_of as app_uses_of
-from wecityctl.model.requirements import Consumer, in_order, uses_of
+from wecityctl.model.requirements import CAPABILITY, Consumer, in_order, uses_of
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, app_certificate_keys, speaks_tls
 from wecityctl.model.service_tls import certificate_keys as service_certificate_keys
 from wecityctl.placement import Placement, place
@@ -31,8 +31,8 @@ class Stack:
 
     `subject` is the name of the platform or tenant (empty in other layers). `cloud` is empty only for the secret store,
     which exists in the state alone. A stack of layer `crossing` prepares what a tenant's apps on other clouds use on
-    this one. `secrets` are the keys that it reads from the secret store. `builds_on` names the capabilities of other
-    stacks that it uses.
+    this one; if `subject` is the word `capability`, what capabilities there use. `secrets` are the keys that it reads
+    from the secret store. `builds_on` names the capabilities of other stacks that it uses.
     """
 
     name: str
@@ -141,11 +141,13 @@ def make_plan(city: City, catalogue: Catalogue, placement: Placement | None = No
         )
         for cloud in city.clouds
     }
-    platforms = _platform_stacks(city, placement, bases, store, catalogue)
+    platforms = _platform_stacks(city, placement, bases, store, catalogue, interconnects)
     interconnect = _interconnect_stacks(city, interconnects, bases, platforms, store, catalogue)
+    first = [*platforms.values(), *(stack for stack in interconnect if stack.subject == CAPABILITY)]
+    later = [stack for stack in interconnect if stack.subject != CAPABILITY]
     tenants = _tenant_stacks(city, placement, bases, platforms, store, catalogue, interconnects)
     entry = _entry_stack(city, placement, bases, platforms, tenants, interconnects, store)
-    stacks = (store, *landings.values(), *bases.values(), *_ordered(platforms), *interconnect, *tenants, *entry)
+    stacks = (store, *landings.values(), *bases.values(), *_ordered(first, interconnects), *later, *tenants, *entry)
     return Plan(city, placement, stacks, interconnects)
 
 
@@ -154,7 +156,12 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def _platform_stacks(
-    city: City, placement: Placement, bases: dict[str, Stack], store: Stack, catalogue: Catalogue
+    city: City,
+    placement: Placement,
+    bases: dict[str, Stack],
+    store: Stack,
+    catalogue: Catalogue,
+    interconnects: Interconnects,
 ) -> dict[tuple[str, str], Stack]:
     stacks: dict[tuple[str, str], Stack] = {}
     for platform in city.platforms:
@@ -167,6 +174,11 @@ def _platform_stacks(
                 naming.stack_name(city.name, "platform", item.platform, placement.capabilities[item.name])
                 for item in used
             } - {own}
+            others |= {
+                naming.stack_name(city.name, "crossing", CAPABILITY, item.target)
+                for item in interconnects.uses
+                if item.user in here
+            }
             certificates = service_certificate_keys(here, catalogue)
             if not certificates and any(speaks_tls(item, catalogue) for item in used):
                 certificates = (SERVICE_AUTHORITY_KEY,)
@@ -178,8 +190,15 @@ def _platform_stacks(
                 (store.name, bases[cloud].name, *sorted(others)),
                 (
                     *(naming.admin_key(item.name) for item in here),
+                    *(naming.instance_key(item.name, name) for item in here for name in catalogue[item.type].secrets),
+                    *(
+                        naming.previous_key(naming.admin_key(item.name))
+                        for item in here
+                        if catalogue[item.type].rotation
+                    ),
                     *certificates,
                     *_registry_keys(city),
+                    *_backup_keys(city, here, catalogue),
                     *chain.from_iterable(_credentials(city, catalogue, item, use) for item, use in uses),
                 ),
                 tuple(sorted({item.name for item in used} - {item.name for item in here})),
@@ -195,29 +214,30 @@ def _interconnect_stacks(
     store: Stack,
     catalogue: Catalogue,
 ) -> list[Stack]:
-    """Return one stack per tenant and cloud for what the tenant's apps on other clouds use there.
+    """Return one stack per tenant and cloud for what the tenant's apps on other clouds use there, and one per cloud for
+    what capabilities on other clouds use there.
 
     It is separate from the tenant's own stack on that cloud, so that two clouds whose apps use each other's
-    capabilities do not form a cycle.
+    capabilities do not form a cycle. A platform's stack on the user's cloud waits for that of the capabilities.
     """
     found: dict[tuple[str, str], list[UseInterconnect]] = {}
     for item in interconnects.uses:
-        found.setdefault((item.app.tenant, item.target), []).append(item)
+        found.setdefault((item.consumer.group, item.target), []).append(item)
     return [
         Stack(
-            naming.stack_name(city.name, "crossing", tenant, cloud),
+            naming.stack_name(city.name, "crossing", group, cloud),
             "crossing",
-            tenant,
+            group,
             cloud,
             (
                 store.name,
                 bases[cloud].name,
                 *sorted({platforms[(item.capability.platform, cloud)].name for item in items}),
             ),
-            tuple(chain.from_iterable(_credentials(city, catalogue, item.app, item.use) for item in items)),
+            tuple(chain.from_iterable(_credentials(city, catalogue, item.user, item.use) for item in items)),
             tuple(sorted({item.capability.name for item in items})),
         )
-        for (tenant, cloud), items in sorted(found.items())
+        for (group, cloud), items in sorted(found.items())
     ]
 
 
@@ -253,7 +273,7 @@ def _tenant_stacks(
             needed |= {
                 naming.stack_name(city.name, "crossing", tenant.name, item.target)
                 for item in interconnects.uses
-                if item.source == cloud and item.app.tenant == tenant.name
+                if item.source == cloud and item.consumer.group == tenant.name
             }
             bindings = [key for app, use in uses for key in _credentials(city, catalogue, app, use)]
             is_client = any(speaks_tls(city.capability(use.capability), catalogue) for _, use in uses) or any(
@@ -317,21 +337,35 @@ def _registry_keys(city: City) -> tuple[str, ...]:
     return tuple(naming.registry_key(name) for name in sorted(set(city.images.credentials.values())))
 
 
+def _backup_keys(city: City, here: Iterable[Capability], catalogue: Catalogue) -> tuple[str, ...]:
+    """Return the keys in the secret store of what backups need, if something `here` is backed up."""
+    backup = city.compliance.backup
+    if not backup.is_taken or not any(catalogue[item.type].backup for item in here):
+        return ()
+    return tuple(naming.backup_key(name) for name in backup.secrets)
+
+
 def _credentials(city: City, catalogue: Catalogue, user: App | Capability, use: Use) -> tuple[str, ...]:
     """Return the keys in the secret store of the credentials generated for one use."""
     return catalogue[city.capability(use.capability).type].credential_keys(*Consumer.of(user).parts(use))
 
 
-def _ordered(stacks: dict[tuple[str, str], Stack]) -> list[Stack]:
-    """Sort the platforms' stacks, each after those whose capabilities it uses.
+def _ordered(stacks: Iterable[Stack], interconnects: Interconnects) -> list[Stack]:
+    """Sort the platforms' stacks and those in which their capabilities use each other across clouds, each after those
+    whose capabilities it uses.
 
     Raises `ConfigurationError` for a cycle.
     """
-    by_name = {stack.name: stack for stack in stacks.values()}
+    by_name = {stack.name: stack for stack in stacks}
     try:
         return [by_name[name] for name in in_order({name: stack.depends_on for name, stack in by_name.items()})]
     except CycleError as error:
         raise ConfigurationError(
             "the platforms use each other in a cycle: " + " → ".join(reversed(error.args[1])),
-            resolution="move one of the capabilities to the platform that uses it",
+            details="\n".join(
+                f"capability {item.user.name} on cloud {item.source} uses {item.capability.name} on cloud {item.target}"
+                for item in interconnects.uses
+                if item.consumer.group == CAPABILITY
+            ),
+            resolution="move one of the capabilities to the platform that uses it, or pin both to one cloud (cloud)",
         ) from None

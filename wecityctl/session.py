@@ -15,6 +15,7 @@ from wecityctl.image_references import image_references
 from wecityctl.inputs import Cluster, StackInputs, narrowed, reaches, without_manifests_of_platforms, without_workloads
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
+from wecityctl.model.observing import observers
 from wecityctl.model.outputs import Outputs
 from wecityctl.model.rollouts import AppKey, Share, with_shares
 from wecityctl.model.waivers import as_of
@@ -68,7 +69,7 @@ class Session:
         """The city as its files say it."""
         return self.declared or self.city
 
-    def with_shares(self, shares: Mapping[AppKey, Share]) -> Session:
+    def with_shares(self, shares: Mapping[AppKey, tuple[Share, ...]]) -> Session:
         """Return a session for the city with these canaries and held releases, and no others; the same stacks are
         selected."""
         if not shares and self.declared is None:
@@ -99,7 +100,7 @@ class Session:
             stack=stack,
             placement=self.plan.placement,
             catalogue=self.catalogue,
-            cluster=None if is_landing else clusters.get(stack.cloud),
+            cluster=self._cluster(stack, clusters),
             upstream=upstream,
             images=self.images,
             provider_version=provider_version,
@@ -112,6 +113,19 @@ class Session:
         if stack.layer != "platform":
             found = without_manifests_of_platforms(found)
         return without_workloads(found) if is_shared else found
+
+    def _cluster(self, stack: Stack, clusters: Mapping[str, Cluster]) -> Cluster | None:
+        """The cluster of `stack`, with the addresses of its API servers if pods of the stack need to reach them.
+
+        Other stacks do not depend on them: a managed cluster may change them at any time.
+        """
+        found = None if stack.layer == "landing" else clusters.get(stack.cloud)
+        if found is None:
+            return None
+        watching = observers(self.city, self.catalogue, self.plan.placement.capabilities, stack.cloud)
+        if stack.layer == "platform" and any(item.platform == stack.subject for item in watching):
+            return found
+        return replace(found, api_servers=())
 
 
 def open_session(

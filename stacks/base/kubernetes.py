@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from stacks import observers
 from stacks.admin_rbac import cluster_role, cluster_roles
 from stacks.base.storage import storage_class
 from stacks.objects import Manifest, open_scope
@@ -30,7 +31,7 @@ def run(inputs: StackInputs) -> dict[str, Any]:
     """Register the base objects and return the stack's outputs."""
     scope = open_scope(inputs, "base", inputs.stack.cloud)
     city = inputs.city
-    fixed = [*priority_classes(city), *cluster_roles(city), *manager(city)]
+    fixed = [*priority_classes(city), *cluster_roles(city), *manager(city), *observers.cluster_roles(inputs)]
     made = storage_class(inputs)
     scope.add_all([*fixed, *([made] if made else []), *admission(city, inputs.images)])
     cloud = city.cloud(inputs.stack.cloud)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 import pulumi
 
-from stacks import network_policies, pods
+from stacks import network_policies, observers, pods
 from stacks.node_affinity import capability_affinity
-from stacks.objects import KubernetesObject, Manifest, Scope
-from stacks.platforms import probes
+from stacks.objects import KubernetesObject, Manifest, Scope, secret_value
+from stacks.platforms import backups, probes, rotation
 from stacks.platforms.stateful import provisioning_policies
 from stacks.provisioning import Binding, bind, provision
 from stacks.stack_references import KnownEndpoint
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
+from wecityctl.model.backups import BACKUP_IMAGE
 from wecityctl.model.catalogue import CapabilityType, Workload
 from wecityctl.model.city import Capability, Use
+from wecityctl.model.observing import OBSERVER, account_name, scrapers
 from wecityctl.model.outputs import Endpoint
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import speaks_tls
@@ -31,11 +33,16 @@ _APP_PROTOCOLS = {"https": "https", "grpc": "kubernetes.io/h2c"}
 
 @dataclass(frozen=True)
 class Used:
-    """A use of another capability: its endpoint, and its component if it is in the same stack."""
+    """A use of another capability: its endpoint, and its component if it is in the same stack.
+
+    `is_across`: it is on another cloud, and `endpoint` is where that one offers it to others. Its account and the way
+    in are made there (`stacks.tenants.interconnect`).
+    """
 
     use: Use
     endpoint: KnownEndpoint
     component: pulumi.Resource | None = None
+    is_across: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,19 @@ class CapabilityScope:
             naming.COMPONENT_LABEL: self.type.name,
             naming.PART_OF_LABEL: self.capability.platform,
         }
+
+    @property
+    def observer_selector(self) -> dict[str, str]:
+        """The labels of the capability's pods that observe the city's namespaces, and no others'.
+
+        A Service of the capability selects none of them, because their component is another one.
+        """
+        return {**self.selector, naming.COMPONENT_LABEL: OBSERVER}
+
+    @property
+    def observer_account(self) -> str:
+        """The service account of these pods."""
+        return account_name(self.capability.name)
 
     @property
     def storage(self) -> str:
@@ -149,6 +169,9 @@ class CapabilityComponent(pulumi.ComponentResource):
         super().__init__(f"wecity:{context.type.platform}:{type(self).__name__}", name, {}, opts)
         self.scope = replace(context.scope.within(self, _labels(context, context.scope.inputs)), registered=[])
         self.endpoint = self._across(context, self.build(self._bound(context)))
+        self._admit_jobs(context)
+        self._rotated(context)
+        self._backed_up(context)
         self._probed(context)
         self.register_outputs({"endpoint": asdict(self.endpoint)})
 
@@ -162,15 +185,20 @@ class CapabilityComponent(pulumi.ComponentResource):
         user = Consumer.of(context.capability)
         for item in context.uses:
             there = self.scope.after(item.component) if item.component is not None else self.scope
-            before += provision(there, user, item.use, item.endpoint, "provision")
-            leaves, arrives = _flows(context, user, item)
-            before += [self.scope.add(leaves), there.add(arrives)]
+            if not item.is_across:
+                before += provision(there, user, item.use, item.endpoint, "provision")
+                before.append(there.add(_arrives(context, user, item)))
+            before.append(self.scope.add(_leaves(context, item)))
             bindings[item.use.alias] = bind(self.scope, user, item.use, context.namespace, item.endpoint)
+        before += self.scope.add_all([*_scraped(context)])
+        if context.type.observes is not None:
+            reaching = observers.to_api_servers(self.scope.inputs, context.capability, context.observer_selector)
+            before += self.scope.add_all([observers.account(context.capability), reaching])
         self.scope = self.scope.after(*before, *(binding.secret for binding in bindings.values()))
         return replace(context, bindings=bindings)
 
     def _across(self, context: CapabilityScope, endpoint: Endpoint) -> Endpoint:
-        """The endpoint with an address for apps on other clouds, if there are any; registers its Service."""
+        """The endpoint with an address for users on other clouds, if there are any; registers its Service."""
         inputs = context.scope.inputs
         node_port = inputs.interconnects.port(inputs.stack.cloud, context.capability.name)
         if not node_port:
@@ -181,19 +209,53 @@ class CapabilityComponent(pulumi.ComponentResource):
         address = inputs.reach[inputs.stack.cloud].address
         return replace(endpoint, external_host=address, external_port=node_port)
 
+    def _admit_jobs(self, context: CapabilityScope) -> None:
+        """Register network policies for the Jobs below, for types whose accounts are not provisioned: others have them
+        already."""
+        kind = context.type
+        if not (kind.probe or kind.rotation) or (kind.binding is not None and kind.binding.provisioner):
+            return
+        arrives, leaves = provisioning_policies(context)
+        # Everybody may connect to an entry point already.
+        self.scope.add_all([leaves] if kind.entry else [arrives, leaves])
+
+    def _rotated(self, context: CapabilityScope) -> None:
+        """Register the Job that brings a new password of the administrator's into a server that keeps it itself, after
+        everything else of the capability but its probe."""
+        kind, inputs, made = context.type, self.scope.inputs, self.scope.registered or []
+        if not kind.rotation:
+            return
+        previous = self.scope.add(
+            rotation.secret(self.endpoint, secret_value(inputs, naming.previous_key(context.admin_key)))
+        )
+        manifest = rotation.job(
+            inputs.city,
+            kind,
+            self.endpoint,
+            secret_value(inputs, context.admin_key),
+            is_tls=context.tls,
+            cluster=inputs.cluster,
+        )
+        after = self.scope.after(previous, *(resource for _, resource in made))
+        after.add(manifest, name=rotation.logical_name(self.endpoint))
+
+    def _backed_up(self, context: CapabilityScope) -> None:
+        """Register what takes the backups of a capability that keeps data, if the city takes backups."""
+        inputs = self.scope.inputs
+        if inputs.city.compliance.backup.is_taken and context.type.backup:
+            image = inputs.images[BACKUP_IMAGE]
+            secret, policy, cron_job = backups.objects(context, self.endpoint, image)
+            before = self.scope.add_all([secret, policy])
+            self.scope.after(*before).add(cron_job)
+
     def _probed(self, context: CapabilityScope) -> None:
         """Register the Job that runs the type's probe, if it has one, after everything else of the capability.
 
-        What uses the capability depends on this component or its stack, and so waits until the probe has passed. A type
-        whose accounts are provisioned has network policies for such Jobs; others get them here.
+        What uses the capability depends on this component or its stack, and so waits until the probe has passed.
         """
         kind, inputs, made = context.type, self.scope.inputs, self.scope.registered or []
         if not kind.probe:
             return
-        if kind.binding is None or not kind.binding.provisioner:
-            arrives, leaves = provisioning_policies(context)
-            # Everybody may connect to an entry point already.
-            self.scope.add_all([leaves] if kind.entry else [arrives, leaves])
         workloads = [manifest for manifest, _ in made if manifest["kind"] in _WORKLOADS]
         probed = probes.Probed(kind, self.endpoint, context.tls)
         manifest = probes.job(inputs.city, probed, inputs.cluster, workloads)
@@ -210,17 +272,34 @@ class CapabilityComponent(pulumi.ComponentResource):
         raise TypeError(f"{type(self).__name__} defines no build()")
 
 
-def _flows(context: CapabilityScope, user: Consumer, item: Used) -> tuple[Manifest, Manifest]:
-    """The two network policies of a use: egress of the capability's pods, and ingress of the used capability's pods."""
+def _leaves(context: CapabilityScope, item: Used) -> Manifest:
+    """The network policy that lets the capability's pods out to what they use."""
     known, name = item.endpoint, naming.fit(f"{context.capability.name}-to-{item.use.alias}")
-    leaves = network_policies.to_peer(network_policies.pods_of(known.namespace, known.pod_labels), [known.port])
+    if item.is_across:
+        leaves = network_policies.to_outside(known.host, known.port)
+    else:
+        leaves = network_policies.to_peer(network_policies.pods_of(known.namespace, known.pod_labels), [known.port])
+    return network_policies.policy(context.namespace, name, context.selector, egress=[leaves])
+
+
+def _arrives(context: CapabilityScope, user: Consumer, item: Used) -> Manifest:
+    """The network policy that lets the capability's pods in to what they use on the same cloud."""
+    known = item.endpoint
     arrives = network_policies.from_peer(network_policies.pods_of(context.namespace, context.selector), [known.port])
-    return (
-        network_policies.policy(context.namespace, name, context.selector, egress=[leaves]),
-        network_policies.policy(
-            known.namespace, user.object_name("from", item.use), known.pod_labels, ingress=[arrives]
-        ),
+    return network_policies.policy(
+        known.namespace, user.object_name("from", item.use), known.pod_labels, ingress=[arrives]
     )
+
+
+def _scraped(context: CapabilityScope) -> Iterator[Manifest]:
+    """Yield the network policy by which what scrapes metrics reaches the capability's ports for them."""
+    inputs = context.scope.inputs
+    ports = [port.number for port in context.type.ports if port.metrics]
+    found = scrapers(inputs.city, inputs.catalogue, inputs.placement, inputs.stack.cloud) if ports else ()
+    rules = [network_policies.from_peer(network_policies.pods_of(*peer), ports) for peer in found]
+    if rules:
+        name = naming.fit(f"{context.capability.name}-metrics")
+        yield network_policies.policy(context.namespace, name, context.selector, ingress=rules)
 
 
 def _labels(context: CapabilityScope, inputs: StackInputs) -> dict[str, str]:

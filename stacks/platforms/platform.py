@@ -11,11 +11,12 @@ from typing import Any
 
 import pulumi
 
-from stacks import admin_rbac, manifests, network_policies, pods, pulls, references, stack_references
+from stacks import admin_rbac, manifests, network_policies, observers, pods, pulls, references, stack_references
 from stacks.objects import Scope, open_scope
 from stacks.platforms.component import CapabilityComponent, CapabilityScope, Used
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
+from wecityctl.model.backups import BACKUP_IMAGE
 from wecityctl.model.city import Capability, Platform
 from wecityctl.model.entries import entry_points
 from wecityctl.model.manifests import COMPONENT, host_of, images_of
@@ -87,7 +88,10 @@ def _used(inputs: StackInputs, capability: Capability, made: Mapping[str, Capabi
     found = []
     for use in uses_of(capability, inputs.city.capabilities, inputs.catalogue):
         component = made.get(use.capability)
-        if component is not None:
+        if inputs.interconnects.use(capability, use.alias) is not None:
+            there = stack_references.endpoint(inputs, use.capability).from_outside()
+            found.append(Used(use, there, is_across=True))
+        elif component is not None:
             found.append(Used(use, stack_references.known(component.endpoint), component))
         else:
             found.append(Used(use, stack_references.endpoint(inputs, use.capability)))
@@ -111,10 +115,12 @@ def _open_namespace(scope: Scope, platform: str, zone: str, *, retain: bool) -> 
         labels[ZONE_LABEL] = zone
     namespace = scope.add(pods.namespace(name, labels), protect=True, retain=retain)
     inside = scope.after(namespace)
-    inside.add_all([*admin_rbac.bindings(scope.inputs.city, name)])
+    inside.add_all([*admin_rbac.bindings(scope.inputs.city, name), *observers.bindings(scope.inputs, name)])
     inputs = scope.inputs
     whole = next(item for item in inputs.city.platforms if item.name == platform)
     images = {inputs.images[image] for item in whole.capabilities for image in inputs.catalogue[item.type].images}
+    if BACKUP_IMAGE in inputs.images:
+        images.add(inputs.images[BACKUP_IMAGE])
     images |= {resolve_image(image, inputs.images, inputs.city.images.registry) for image in images_of(whole)}
     # A retained namespace keeps its network policies too.
     return inside.after(

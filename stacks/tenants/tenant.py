@@ -4,11 +4,11 @@ apps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from stacks import admin_rbac, network_policies, pods, pulls
+from stacks import admin_rbac, network_policies, observers, pods, pulls
 from stacks.objects import KubernetesObject, Manifest, Scope, open_scope
 from stacks.tenants import deployers
 from stacks.tenants.app import Application
@@ -18,9 +18,11 @@ from wecityctl.model import naming
 from wecityctl.model.city import App, City, Quota, Tenant
 from wecityctl.model.manifests import images_of
 from wecityctl.model.naming import TENANT_LABEL, ZONE_LABEL
-from wecityctl.model.outputs import TenantOutputs, to_json
+from wecityctl.model.outputs import ProvidedAddress, RouteTarget, TenantOutputs, UsedAddress, to_json
 from wecityctl.model.registries import resolve_image
 from wecityctl.model.shares import share_quota
+
+_Of = TypeVar("_Of", RouteTarget, ProvidedAddress, UsedAddress)
 
 
 def run(inputs: StackInputs) -> dict[str, Any]:
@@ -35,17 +37,32 @@ def run(inputs: StackInputs) -> dict[str, Any]:
     for application in applications:
         application.register_workloads(*opened[application.app.zone])
     scope.add_all([*deployers.clusterwide(inputs.city, tenant, [place.namespace for place in places.values()])])
-    routes = [route for application in applications for route in application.routes]
-    return to_json(
-        TenantOutputs(
-            tenant.name,
-            inputs.stack.cloud,
-            tuple(place.namespace for place in places.values()),
-            tuple(routes),
-            tuple(app.name for app in apps),
-            tuple(item for application in applications for item in application.provided_addresses()),
-            tuple(item for application in applications for item in application.used_addresses()),
-        )
+    outputs = TenantOutputs(
+        tenant.name,
+        inputs.stack.cloud,
+        tuple(place.namespace for place in places.values()),
+        tuple(route for application in applications for route in application.routes),
+        tuple(app.name for app in apps),
+        tuple(item for application in applications for item in application.provided_addresses()),
+        tuple(item for application in applications for item in application.used_addresses()),
+    )
+    return to_json(_as_before(outputs, inputs) if inputs.held else outputs)
+
+
+def _as_before(outputs: TenantOutputs, inputs: StackInputs) -> TenantOutputs:
+    """The outputs with what they had of the apps that are left as they are."""
+    last, held = inputs.last, inputs.held
+    before = last if isinstance(last, TenantOutputs) else replace(outputs, routes=(), apps=(), provided=(), used=())
+
+    def merged(new: Iterable[_Of], old: Iterable[_Of]) -> tuple[_Of, ...]:
+        return tuple([item for item in new if item.app not in held] + [item for item in old if item.app in held])
+
+    return replace(
+        outputs,
+        routes=merged(outputs.routes, before.routes),
+        apps=tuple(name for name in outputs.apps or () if name not in held or name in (before.apps or ())),
+        provided=merged(outputs.provided, before.provided),
+        used=merged(outputs.used, before.used),
     )
 
 
@@ -132,7 +149,8 @@ def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[Kuberne
         for image in images_of(app)
     ]
     secrets = list(pulls.secrets_for(scope.inputs, place.namespace, images))
-    inside.add_all([*administration(tenant, place.namespace), *admin_rbac.bindings(city, place.namespace)])
+    roles = [*admin_rbac.bindings(city, place.namespace), *observers.bindings(scope.inputs, place.namespace)]
+    inside.add_all([*administration(tenant, place.namespace), *roles])
     own = secret_names(place.apps) if secrets else None
     bounded = inside.add_all([*deployers.namespaced(tenant, place.namespace, own)])
     # Before the first credential deployers may read every Secret here.

@@ -38,6 +38,8 @@ from wecityctl.resource_graph import RecordedResource, Recording
 ADMIN = "administrators-password"
 PASSWORD = "apps-password"
 DATABASE_OF_IDENTITY = "capability_identity_db"
+# The components of a capability's Jobs that no app has.
+_NO_APPS = ("probe", "rotation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class Served:
         for job in objects(city.recordings, "Job"):
             template = job.inputs["spec"]["template"]
             labels = template["metadata"]["labels"]
-            if labels.get("wecity.dev/provisions") != self.name or "wecity.dev/probes" in labels:
+            if labels.get("wecity.dev/provisions") != self.name or labels[naming.COMPONENT_LABEL] in _NO_APPS:
                 continue
             if only and city.roles[job.name] != only:
                 continue
@@ -198,6 +200,17 @@ class Served:
         words = [
             _replaced(text, *self.replacing, ("after=5 20", f"after=5 {seconds}")) for text in container["command"]
         ]
+        return self.image.run(*words, **{**own, **where, **values})
+
+    def rotate(self, *replacing: tuple[str, str], **values: str) -> subprocess.CompletedProcess[str]:
+        """Run the command of the Job that changes the administrator's password; `values` are variables, and
+        `replacing` texts in its script."""
+        labels = {job.inputs["metadata"]["labels"][naming.COMPONENT_LABEL]: job for job in self._jobs()}
+        (container,) = labels["rotation"].inputs["spec"]["template"]["spec"]["containers"]
+        where = {"HOST": "127.0.0.1", "PORT": str(self.port)}
+        own = {item["name"]: item.get("value", "") for item in container["env"]}
+        assert values.keys() <= own.keys()
+        words = [_replaced(text, *self.replacing, *replacing) for text in container["command"]]
         return self.image.run(*words, **{**own, **where, **values})
 
     def _jobs(self) -> list[RecordedResource]:

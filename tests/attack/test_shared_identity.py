@@ -278,6 +278,43 @@ def test_a_changed_secret_holds_at_once(keycloak: Keycloak) -> None:
     keycloak.served.provision()
 
 
+def test_the_administrators_password_is_changed_and_sessions_of_before_end(keycloak: Keycloak) -> None:
+    def rotate(wanted: str, *previous: str, replacing: tuple[tuple[str, str], ...] = ()) -> tuple[int, str]:
+        values = {"ADMIN_PASSWORD": wanted, "PREVIOUS_PASSWORDS": "\n".join(previous)}
+        done = keycloak.served.rotate(*replacing, **values)
+        return done.returncode, done.stdout + done.stderr
+
+    def admin(path: str = "token", **form: str) -> Answer:
+        return keycloak.send(f"realms/master/protocol/openid-connect/{path}", {"client_id": "admin-cli", **form})
+
+    def sign_in(password: str) -> Answer:
+        return admin(grant_type="password", username="admin", password=password)
+
+    status, session = sign_in(ADMIN)
+    assert status == 200
+    try:
+        # Two rotations, of which the server has seen neither.
+        assert rotate("second", "first", ADMIN)[0] == 0
+        assert [sign_in(password)[0] for password in ("second", "first", ADMIN)] == [200, 400, 400]
+        assert admin(grant_type="refresh_token", refresh_token=session["refresh_token"])[0] == 400
+        assert rotate("second", "first", ADMIN)[0] == 0
+
+        # It is killed after the change, and before it has signed in with the new password.
+        killed = (("  ADMIN_PASSWORD=$wanted", "  kill -9 $$"),)
+        assert rotate("third", "second", "first", ADMIN, replacing=killed)[0] != 0
+        assert sign_in("third")[0] == 200
+        assert rotate("third", "second", "first", ADMIN)[0] == 0
+
+        code, said = rotate("fourth", "second")
+        assert code == 1
+        assert "the administrator's sign-in is answered by 400" in said
+        assert "none of the passwords that were replaced is the administrator's either" in said
+    finally:
+        code, said = rotate(ADMIN, "third", "second", "first")
+        assert code == 0, said
+    keycloak.served.provision()
+
+
 def test_a_name_that_is_anothers_is_not_handed_over(keycloak: Keycloak) -> None:
     where = {"HOST": "127.0.0.1", "PORT": str(keycloak.served.port), "ADMIN_PASSWORD": ADMIN, "APP_ROLE": EVE}
     script = PROVISIONER.script

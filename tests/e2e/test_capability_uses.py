@@ -6,6 +6,7 @@ One is on PostgreSQL's own platform and comes before it in the files, the other 
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,9 @@ def city(home: Machine) -> CityFiles:
         "zones": [{"name": "internet", "kind": "internet"}],
         "images": {"source": "built", "architectures": ["amd64"]},
     }
+    news = app("news", "sports", uses=("board",))
+    news["spec"]["components"].append({**news["spec"]["components"][0], "name": "extra"})
+    news["spec"]["route"]["component"] = "web"
     documents = [
         document("City", NAME, spec),
         document("Cloud", "main", {**SIMULATED, "zones": ["internet"]}),
@@ -49,7 +53,8 @@ def city(home: Machine) -> CityFiles:
         tenant("parks"),
         app("rows", "parks", uses=({"capability": "postgresql", "as": "db"},)),
         tenant("sports"),
-        app("news", "sports", uses=("board",)),
+        news,
+        app("table", "sports"),
     ]
     return CityFiles(home.root / "city", {"city.yaml": documents}).save()
 
@@ -111,21 +116,44 @@ def test_a_changed_program_of_a_partner_is_not_skipped(
 def test_a_broken_capability_stops_only_what_needs_it(
     home: Machine, city: CityFiles, cluster: Cluster, partner: dict[str, str]
 ) -> None:
-    """The API server refuses the board; an app of PostgreSQL changes all the same, and one of the board waits."""
+    """The API server refuses the board; an app of PostgreSQL changes all the same, and one of the board waits while
+    another one of its tenant does not."""
     program = Path(partner["PYTHONPATH"]) / "wecity_board" / "program.py"
     whole = program.read_text()
     program.write_text(whole.replace('"replicas": context.workload().replicas', '"replicas": -1'))
     city.component("rows")["replicas"] = 2
-    city.component("news")["replicas"] = 2
+    for name in ("news", "table"):
+        city.component(name)["replicas"] = 2
+    news = city.one("App", "news")["spec"]
+    news["route"]["host"] = "new-news"
+    del news["components"][1]
     city.save()
-    done = home.run("up", city, "--yes", "-o", "json", code=None, env=partner)
+    done = home.run("up", city, "--yes", "-o", "json", code=4, env=partner)
     assert done.stack("platform.application.main")["outcome"] == "failed", done
     assert done.stack("tenant.parks.main")["outcome"] == "succeeded", done
-    assert done.stack("tenant.sports.main")["outcome"] == "blocked", done
-    assert cluster.get("deployment", "rows-web", "-n", "parks-internet")["spec"]["replicas"] == 2
+    sports = done.stack("tenant.sports.main")
+    assert sports["outcome"] == "failed", done
+    assert sports["reason"] == "left as it is, since a capability that it needs did not come up: news"
+
+    def replicas(name: str, tenant: str) -> int:
+        return int(cluster.get("deployment", f"{name}-web", "-n", f"{tenant}-internet")["spec"]["replicas"])
+
+    def hosts() -> set[str]:
+        found = cluster.get("configmaps", "-n", "platform-application")["items"]
+        (routes,) = [item["data"]["routes.conf"] for item in found if "routes.conf" in item.get("data", {})]
+        return set(re.findall(r"server_name ([a-z-]+)\.", routes))
+
+    assert (replicas("rows", "parks"), replicas("news", "sports"), replicas("table", "sports")) == (2, 1, 2)
+    assert {"news", "table"} <= hosts()
+    assert "new-news" not in hosts()
+    assert cluster.get("deployment", "news-extra", "-n", "sports-internet")["status"]["readyReplicas"] == 1
     program.write_text(whole)
     home.run("up", city, "--yes", env=partner)
-    assert cluster.get("deployment", "news-web", "-n", "sports-internet")["spec"]["replicas"] == 2
+    assert replicas("news", "sports") == 2
+    assert "new-news" in hosts()
+    assert "NotFound" in cluster.kubectl("get", "deployment", "news-extra", "-n", "sports-internet", code=1)
+    assert "news" not in hosts()
+    home.run("preview", city, "--detailed-exitcode", env=partner)
 
 
 def test_it_goes_in_reverse_order(home: Machine, city: CityFiles, partner: dict[str, str]) -> None:

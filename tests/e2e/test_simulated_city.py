@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -89,8 +92,12 @@ def test_up_makes_every_object_and_tells_it_as_a_stream_and_a_report(
 
 
 def test_up_again_changes_nothing_and_says_so(home: Machine, city: CityFiles) -> None:
+    recorded = list((home.state / "state" / ".wecity" / "releases" / NAME).glob("*.json"))
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in recorded}
+    assert sorted(path.stem for path in recorded) == ["health-commission", "transport-bureau"]
     done = home.run("up", city, "--yes")
     assert f"nothing to change: {NAME} is as its files say" in done.out
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in recorded} == before
     through_the_engine = home.run("up", city, "--yes", "--no-skip", "-o", "json")
     assert through_the_engine.changes() == set()
     assert {item["outcome"] for item in through_the_engine.result()["stacks"]} == {"unchanged"}
@@ -334,6 +341,7 @@ def test_one_tenant_that_fails_stops_neither_its_neighbours_nor_the_entry(
     for app in ("health-code", "bus-arrival"):
         city.component(app)["env"]["SEASON"] = "summer"
     city.save()
+    healthy, before = (len(releases(home, city, name)) for name in ("health-code", "bus-arrival"))
     with forbidden(cluster, "transport-bureau-internet", "false"):
         done = home.run("up", city, "--yes", "-o", "json", code=4)
         assert done.stack(TRANSPORT)["outcome"] == "failed"
@@ -343,9 +351,32 @@ def test_one_tenant_that_fails_stops_neither_its_neighbours_nor_the_entry(
         said = home.run("up", city, "--yes", code=4)
         assert "the fire brigade says no" in said.out
         assert "up failed in 1 of 6 stacks" in said.out
+        # What was not made is no release.
+        assert [len(releases(home, city, name)) for name in ("health-code", "bus-arrival")] == [healthy + 1, before]
     assert home.run("up", city, "--yes", "-o", "json").changes() == {
         "update Deployment transport-bureau-internet/bus-arrival-web"
     }
+
+
+def releases(home: Machine, city: CityFiles, app: str) -> list[dict[str, Any]]:
+    """The releases of an app that are recorded, the last one first."""
+    found: list[dict[str, Any]] = home.run("rollout", "status", city, app, "-o", "json").json()["releases"]
+    return found
+
+
+def test_the_release_before_comes_back_and_stays(home: Machine, city: CityFiles) -> None:
+    own = "update Deployment transport-bureau-internet/bus-arrival-web"
+    last = releases(home, city, "bus-arrival")[0]["number"]
+    done = home.run("rollout", "undo", city, "bus-arrival", "--yes", "-o", "json")
+    assert done.changes() == {own}
+    back = releases(home, city, "bus-arrival")[0]
+    assert (back["number"], back["of"]) == (last + 1, last - 1)
+    seen = home.run("preview", city, "--detailed-exitcode")
+    assert f"stays undone, release {last + 1} serves" in seen.out
+    assert "transport-bureau/bus-arrival: undone: " in home.run("status", city, code=None).out
+    assert home.run("up", city, "--yes", "-o", "json").changes() == set()
+    assert home.run("rollout", "retry", city, "bus-arrival", "--yes", "-o", "json").changes() == {own}
+    assert releases(home, city, "bus-arrival")[0]["number"] == last + 2
 
 
 def test_what_needs_a_failed_stack_is_blocked_and_goes_on_with_keep_going(
@@ -418,6 +449,48 @@ def test_destroy_without_the_citys_name_touches_nothing(home: Machine, city: Cit
     assert cluster.objects_of(NAME) == before
 
 
+def test_the_volume_of_a_capability_that_left_is_listed_and_deleted(
+    home: Machine, city: CityFiles, cluster: Cluster
+) -> None:
+    capabilities = city.one("Platform", "application")["spec"]["capabilities"]
+    capabilities[:] = [item for item in capabilities if item["name"] != "cache"]
+    for each in city.documents("App"):
+        uses = each["spec"].get("uses", [])
+        each["spec"]["uses"] = [item for item in uses if "cache" not in str(item)]
+    home.run("up", city.save(), "--yes", f"--confirm={NAME}")
+    claim = ("pvc", "cache-data", "-n", APPLICATION)
+    made = cluster.get(*claim)["metadata"]["creationTimestamp"]
+
+    [found] = home.run("leftovers", "list", city, "-o", "json").json()["volumes"]
+    name = f"volume:main/{APPLICATION}/cache-data"
+    assert (found["name"], found["owner"], found["planned"]) == (name, "capability cache (cache)", False)
+    assert (found["bytes"], found["created"]) == (1024**3, made)
+    assert made < found["since"] <= f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    shown = home.run("leftovers", "list", city)
+    assert re.search(
+        rf"{name} +capability cache \(cache\) +main +1[.0]* GiB +{found['since'][:10]} +volume, made ", shown.out
+    )
+    refused = home.run("leftovers", "delete", city, name, code=2)
+    assert f"--confirm={NAME}" in refused.err
+    other = f"volume:main/{APPLICATION}/postgresql-data"
+    unknown = home.run("leftovers", "delete", city, name, other, f"--confirm={NAME}", code=2)
+    assert f"nothing that is left over has the name '{other}'" in unknown.err
+    home.run("leftovers", "delete", city, name, "--preview")
+    assert cluster.get(*claim)["metadata"]["creationTimestamp"] == made
+
+    # One that a pod uses stays: it would be gone for the pod, too, when that ends.
+    claimed = {"name": "data", "persistentVolumeClaim": {"claimName": "cache-data"}}
+    spec = {"containers": [{"name": "main", "image": "none"}], "volumes": [claimed]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reader", "namespace": APPLICATION}, "spec": spec}
+    cluster.apply(pod)
+    used = home.run("leftovers", "delete", city, name, f"--confirm={NAME}", code=4)
+    assert f"1 pod use {name}: reader" in used.err
+    cluster.kubectl("delete", "pod", "reader", "-n", APPLICATION, "--now")
+    assert "deleted" in home.run("leftovers", "delete", city, name, f"--confirm={NAME}").err
+    assert "NotFound" in cluster.kubectl("get", *claim, code=1)
+    assert home.run("leftovers", "list", city, "-o", "json").json()["volumes"] == []
+
+
 def test_destroy_takes_the_city_down_and_keeps_its_volumes(home: Machine, city: CityFiles, cluster: Cluster) -> None:
     files = {path: path.read_bytes() for path in (home.state / "state").rglob("*") if path.is_file()}
     shown = home.run("destroy", city, "--preview", "-o", "json")
@@ -428,7 +501,6 @@ def test_destroy_takes_the_city_down_and_keeps_its_volumes(home: Machine, city: 
     kept = {
         f"Namespace {APPLICATION}",
         f"NetworkPolicy {APPLICATION}/default-deny",
-        f"PersistentVolumeClaim {APPLICATION}/cache-data",
         f"PersistentVolumeClaim {APPLICATION}/postgresql-data",
     }
     assert cluster.objects_of(NAME) == kept
@@ -445,6 +517,11 @@ def test_destroy_takes_the_city_down_and_keeps_its_volumes(home: Machine, city: 
     told = home.run("status", city, code=6)
     assert f"kept: PersistentVolumeClaim {APPLICATION}/postgresql-data: a volume" in told.out
     assert "--delete-data" in told.err
+    # What the files ask for is listed, and not deleted by its name alone.
+    volume = f"volume:main/{APPLICATION}/postgresql-data"
+    assert [item["planned"] for item in home.run("leftovers", "list", city, "-o", "json").json()["volumes"]] == [True]
+    refused = home.run("leftovers", "delete", city, volume, f"--confirm={NAME}", code=2)
+    assert "the files still have capability postgresql (postgresql)" in refused.err
 
 
 def test_up_after_destroy_finds_the_kept_volumes_again(home: Machine, city: CityFiles, cluster: Cluster) -> None:

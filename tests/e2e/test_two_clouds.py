@@ -1,4 +1,5 @@
-"""A city over two clouds with real nodes side by side: an app on one, its database on the other, a flow between them.
+"""A city over two clouds with real nodes side by side: an app and a capability on one, their database on the other, a
+flow between them.
 
 The tests follow each other in this order; every one begins with a city that is up.
 """
@@ -21,6 +22,7 @@ import pytest
 
 from tests.e2e.files import CityFiles, app, document, tenant
 from tests.e2e.machine import Cluster, Done, Machine, eventually
+from tests.stacks.partner import write_partner
 from tests.support.real_node import require_real_node
 from wecityctl.local.store import run_path
 
@@ -31,6 +33,7 @@ DOMAIN = f"{NAME}.gov.example"
 HARBOUR, QUIET = "deploy/harbour-web", "deploy/quiet-web"
 PORTS = "port-authority-internet"
 DATABASE = "platform-application-exchange"
+PSQL = "/usr/lib/postgresql/15/bin/psql"
 FLOWS = (
     {"from": "internet", "to": "exchange", "ports": [5432], "approvedBy": "data-bureau", "reason": "berth records"},
     {"from": "internet", "to": "internet", "ports": [8080], "approvedBy": "data-bureau", "reason": "one entry point"},
@@ -92,6 +95,7 @@ def city(directory: Path) -> CityFiles:
     tide["spec"]["provides"] = [{"name": "berths", "to": ["port-authority/harbour"]}]
     capabilities = [
         {"name": "gateway", "cloud": "north"},
+        {"name": "notices", "cloud": "north", "zone": "internet"},
         {"name": "postgresql", "cloud": "south", "zone": "exchange", "storage": "1Gi"},
     ]
     whole = {
@@ -116,7 +120,29 @@ def city(directory: Path) -> CityFiles:
 
 
 @pytest.fixture(scope="module")
-def two(home: Machine) -> TwoClouds:
+def partner(home: Machine) -> Iterator[None]:
+    """The environment in which a partner's package is installed, whose capability keeps its rows in PostgreSQL."""
+    home.anew = True
+    directory = home.root / "site-packages"
+    write_partner(directory, "notices")
+    package = directory / "wecity_notices"
+    # PostgreSQL's image has a client, and is there.
+    for name, old, new in (
+        ("__init__.py", 'images=("notices",)', 'images=("postgresql",)'),
+        ("program.py", 'images["notices"]', 'images["postgresql"]'),
+        ("program.py", "psql ", f"{PSQL} "),
+    ):
+        text = (package / name).read_text()
+        assert text.count(old) == 1
+        (package / name).write_text(text.replace(old, new))
+    (package / "image" / "image.yaml").unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(directory))
+        yield
+
+
+@pytest.fixture(scope="module")
+def two(home: Machine, partner: None) -> TwoClouds:
     require_real_node()
     files = city(home.root / "city")
     north, south = (Cluster(home.state / "clouds" / f"{NAME}-{name}" / "kubeconfig") for name in ("north", "south"))
@@ -138,14 +164,19 @@ def filters() -> str:
     return subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=False).stdout
 
 
-def test_without_the_flow_the_city_is_refused_and_told_which_one_is_missing(home: Machine) -> None:
+def test_without_the_flow_the_city_is_refused_and_told_which_one_is_missing(home: Machine, partner: None) -> None:
     files = city(home.root / "closed")
     next(files.documents("City"))["spec"]["flows"] = [FLOWS[1]]
     files.save()
+    # Of several uses that need it, one is named.
     for command in (("validate",), ("preview",), ("up", "--yes")):
         done = home.run(*command, files, code=2)
-        assert "harbour" in done.err
+        assert "capability notices uses capability postgresql" in done.err
         assert "from: internet, to: exchange, ports: [5432]" in done.err
+    capabilities = files.one("Platform", "application")["spec"]["capabilities"]
+    capabilities[:] = [item for item in capabilities if item["name"] != "notices"]
+    files.save()
+    assert "app port-authority/harbour uses capability postgresql" in home.run("validate", files, code=2).err
 
 
 def test_the_page_is_served_from_a_database_on_the_other_cloud(host_before: tuple[str, str], two: TwoClouds) -> None:
@@ -156,7 +187,7 @@ def test_the_page_is_served_from_a_database_on_the_other_cloud(host_before: tupl
     secret = two.south.get("secret", "postgresql-admin", "-n", DATABASE)
     password = base64.b64decode(secret["data"]["password"]).decode()
     inside = ("exec", "-n", DATABASE, "postgresql-0", "-c", "postgresql", "--", "env", f"PGPASSWORD={password}")
-    psql = ("/usr/lib/postgresql/15/bin/psql", "-h", "127.0.0.1", "-U", "postgres", "-d", "port_authority_harbour_db")
+    psql = (PSQL, "-h", "127.0.0.1", "-U", "postgres", "-d", "port_authority_harbour_db")
     assert two.south.kubectl(*inside, *psql, "-Atc", "SELECT note FROM sample_app").strip() == shown["note"]
     # The host has neither forwarded nor filtered a packet of it.
     assert (forwarding(), filters()) == host_before
@@ -176,9 +207,20 @@ def test_the_binding_is_an_address_and_the_administrators_secret_stays(two: TwoC
     held = two.north.get("secrets", "-A")["items"]
     assert not [item for item in held if item["metadata"]["name"] == "postgresql-admin"]
     jobs = [item["metadata"]["name"] for item in two.south.get("jobs", "-n", DATABASE)["items"]]
-    (provisioning,) = [name for name in jobs if not name.startswith("postgresql-probe")]
-    assert provisioning.startswith("crossing-port-authority-harbour-db")
+    provisioning = sorted(name.rpartition("-")[0] for name in jobs if not name.startswith("postgresql-probe"))
+    assert provisioning == ["crossing-capability-notices-db", "crossing-port-authority-harbour-db"]
     assert not two.north.get("jobs", "-n", PORTS)["items"]
+
+
+def test_a_capability_keeps_its_rows_in_a_database_on_the_other_cloud(two: TwoClouds) -> None:
+    uri = "$(cat $SERVICE_BINDING_ROOT/db/uri)"
+    query = "SELECT current_database(), ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+    words = ("exec", "-n", "platform-application-internet", "deploy/notices", "--", "/bin/sh", "-c")
+    said = two.north.kubectl(*words, f"{PSQL} \"{uri}\" -Atc '{query}'")
+    assert said.strip() == "capability_notices_db|t"
+    binding = two.north.get("secret", "notices-binding-db", "-n", "platform-application-internet")["data"]
+    assert base64.b64decode(binding["port"]).decode() == two.binding()["port"]
+    assert not two.north.get("jobs", "-n", "platform-application-internet")["items"]
 
 
 def test_an_app_without_the_use_does_not_get_across(two: TwoClouds) -> None:
@@ -268,6 +310,8 @@ def test_what_crosses_no_longer_has_no_way(two: TwoClouds) -> None:
     """The use leaves the files: its policy goes on both sides, and with the last interconnect use the port."""
     host, port = two.binding()["host"], two.binding()["port"]
     two.files.one("App", "harbour")["spec"]["uses"] = []
+    capabilities = two.files.one("Platform", "application")["spec"]["capabilities"]
+    capabilities[:] = [item for item in capabilities if item["name"] != "notices"]
     two.files.save()
     two.up(f"--confirm={NAME}")
     # The node itself refuses it now: no flow is left that would open this port.

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from wecityctl.model.city import App, Component, Route
+from wecityctl.model.city import App, Component, KubernetesManifest, Route
 from wecityctl.model.lifecycle import Action, Lifecycle, Record, Stage, content_digest, faults_of, stage_after
 
 APP = App(
@@ -35,6 +35,16 @@ def test_the_stage_does_not_count_and_everything_else_does() -> None:
         replace(APP, components=(replace(web, env={"A": "1"}),)),
     ]
     assert len({content_digest(item) for item in (APP, *changed)}) == len(changed) + 1
+
+
+def test_another_registry_may_have_other_images_unless_they_are_named_by_digest() -> None:
+    fixed = replace(APP, components=(replace(APP.components[0], image=f"registry.example/web@sha256:{'a' * 64}"),))
+    assert content_digest(APP, "mirror.example") != content_digest(APP)
+    assert content_digest(APP, "mirror.example") != content_digest(APP, "other.example")
+    assert content_digest(fixed, "mirror.example") == content_digest(fixed)
+    pod = {"kind": "Pod", "metadata": {"name": "x"}, "spec": {"containers": [{"name": "x", "image": "x:1"}]}}
+    attached = replace(fixed, manifests=(KubernetesManifest("x.yaml", pod),))
+    assert content_digest(attached, "mirror.example") != content_digest(attached)
 
 
 @pytest.mark.parametrize(

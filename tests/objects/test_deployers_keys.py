@@ -20,7 +20,8 @@ OWN, OTHERS = "quay.tenant.parks.main", "quay.tenant.library.main"
 
 def test_the_how_to_lists_what_a_run_writes() -> None:
     text = HOW_TO.read_text().replace("its `.bak`", "`")
-    for pattern in written_by("STACK", "CITY"):
+    for key in written_by("CITY.tenant.TENANT.CLOUD", "CITY"):
+        pattern = key.replace("CITY.tenant.TENANT.CLOUD", "STACK")
         assert f"`{pattern.removesuffix('*') if '.json*' in pattern else pattern}`" in text, pattern
 
 

@@ -36,18 +36,24 @@ def test_one_of_two_runs_changes_a_record(place: Place, tmp_path: Path, monkeypa
     with pytest.raises(ReleasesChangedError):
         releases.write(backend, first)
     assert releases.read_all(backend) == {("health", "code"): second}
-    assert releases.keys(backend) == (("health", "code"),)
+    # Those of one tenant are one object, and an app's record is written whatever becomes of another's.
+    (other,) = releases.write_all(backend, (first, AppReleases("health", "other", "")))
+    assert (other.app, other.generation) == ("other", 1)
+    assert releases.read_all(backend) == {("health", "code"): second, ("health", "other"): other}
     assert backend.states is not None
     backend.states.create("two.base.main")
-    assert layout.releases("two", "health", "code") in planned(backend, f"file://{tmp_path}/new").keys
-    releases.forget(backend, "health", "code")
-    releases.forget(backend, "health", "code")
+    assert layout.releases("two", "health") in planned(backend, f"file://{tmp_path}/new").keys
+    releases.forget(backend, [("health", "code")])
+    assert releases.read_all(backend) == {("health", "other"): other}
+    releases.forget(backend, [("health", "code"), ("health", "other")])
+    releases.forget(backend, [("health", "other")])
+    assert backend.states.get(layout.releases("two", "health")) is None
     assert releases.read_all(backend) == {}
 
 
 def test_what_cannot_be_read_is_said_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = opened(f"file://{tmp_path}", monkeypatch)
-    path = tmp_path / layout.releases("two", "health", "code")
+    path = tmp_path / layout.releases("two", "health")
     path.parent.mkdir(parents=True)
     path.write_text('{"format": 9}')
     with pytest.raises(ConfigurationError) as caught:

@@ -347,7 +347,7 @@ def test_what_an_owner_left_under_the_name_of_another_is_listed_and_deleted(
     recorded = old.owner
     [found] = leftovers.list_leftovers(session, events.append).items
     assert (found.name, found.owner, found.planned) == ("postgresql/health_ap_p_db", old.owner, False)
-    assert leftovers.delete_leftovers(session, [found.name], events.append) == (found,)
+    assert leftovers.delete_leftovers(session, [found.name], events.append) == ((found,), ())
     assert ran[-1] == ("delete", [("health_ap_p_db", old.owner)])
     assert [item.done for item in ending_accounts.noted(backend)["leave.tenant.health.main"]] == [True, False]
 

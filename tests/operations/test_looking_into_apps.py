@@ -237,8 +237,9 @@ def test_a_run_by_hand_belongs_to_its_cron_job() -> None:
     }
     made = job_of(cron, target, [], "anna on desk")
     assert made["metadata"]["ownerReferences"] == [
-        {"apiVersion": "batch/v1", "kind": "CronJob", "name": "trees-report", "uid": "u", "controller": True}
-    ]
+        {"apiVersion": "batch/v1", "kind": "CronJob", "name": "trees-report", "uid": "u"}
+    ], "the controller of the CronJob warns of Jobs that it controls and did not make"
+    assert made["spec"]["ttlSecondsAfterFinished"] == 7 * 24 * 3600
     assert made["metadata"]["name"].startswith("trees-report-now-")
     assert len(made["metadata"]["name"]) <= 63
     assert "selector" not in made["spec"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,10 @@ import pytest
 from wecityctl.engine.state import releases
 from wecityctl.engine.state.backend import Backend, open_backend
 from wecityctl.errors import ConfigurationError, NoSuchStackError
-from wecityctl.model.releases import AppReleases, Held, Release, Rollout, fixed, version_of
+from wecityctl.model.releases import AppReleases, Held, Part, Release, Rollout, fixed, version_of
 from wecityctl.model.rollouts import canary_part
 from wecityctl.operations.rollouts.commands import RolloutAction, decide, rollout_state
-from wecityctl.operations.rollouts.planning import open_current, planned_moves
+from wecityctl.operations.rollouts.planning import open_current, planned_moves, restart_pauses
 from wecityctl.operations.status.rollouts import rollout_statuses
 from wecityctl.session import Session, open_session
 
@@ -74,9 +75,8 @@ def release(directory: Path, version: int) -> Release:
     part = canary_part(session.said.apps[0])
     assert part is not None
     image = f"registry.example/web:{version}"
-    return Release(
-        0, "2026-01-02T03:04:05+00:00", "anna", version_of(part, session.images), image, fixed(part, session.images)
-    )
+    stated = Part(fixed(part, session.images), image)
+    return Release(0, "2026-01-02T03:04:05+00:00", "anna", version_of(part, session.images), (stated,))
 
 
 def record_of(directory: Path, *versions: int, rolling: int = 0) -> AppReleases:
@@ -86,7 +86,7 @@ def record_of(directory: Path, *versions: int, rolling: int = 0) -> AppReleases:
         record = record.released(release(directory, version))
     if rolling:
         new = release(directory, rolling)
-        rollout = Rollout(new.version, new.image, new.component, 1, "pausing", 1.0, "anna", is_live=True)
+        rollout = Rollout(new.version, new.images, new.parts[0].component, 1, "pausing", 1.0, "anna", is_live=True)
         record = replace(record, rollout=rollout)
     return record
 
@@ -124,7 +124,7 @@ def test_the_release_before_is_brought_back_and_the_files_wait(backend: Backend,
     session = session_of(tmp_path, 2)
     after = decide(session, "code", "undo").after
     assert after.current is not None
-    assert (after.current.number, after.current.of, after.current.image) == (3, 1, "registry.example/web:1")
+    assert (after.current.number, after.current.of, after.current.images) == (3, 1, "registry.example/web:1")
     assert after.held is not None
     assert (after.held.because, after.held.image) == ("undone", "registry.example/web:2")
     written = releases.write(backend, after)
@@ -138,7 +138,9 @@ def test_the_release_before_is_brought_back_and_the_files_wait(backend: Backend,
     again = decide(session, "code", "undo").after
     assert again.current is not None
     assert (again.current.of, again.held) == (2, None)
-    assert decide(session, "code", "undo", to=2).after.current == again.current
+    same = decide(session, "code", "undo", to=2).after.current
+    assert same is not None
+    assert replace(same, at=again.current.at) == again.current
     assert decide(session, "code", "retry").after == replace(written, held=None)
     with pytest.raises(ConfigurationError, match="no release 7"):
         decide(session, "code", "undo", to=7)
@@ -149,7 +151,7 @@ def test_there_may_be_nothing_to_do_it_with(backend: Backend, tmp_path: Path, ac
     session = session_of(tmp_path, 1)
     with pytest.raises(NoSuchStackError, match="not released yet"):
         decide(session, "code", action)
-    with pytest.raises(ConfigurationError, match="not released by canary"):
+    with pytest.raises(NoSuchStackError, match="not released yet"):
         decide(session_of(tmp_path, 1, ""), "code", action)
     releases.write(backend, record_of(tmp_path, 1))
     with pytest.raises(ConfigurationError):
@@ -158,8 +160,22 @@ def test_there_may_be_nothing_to_do_it_with(backend: Backend, tmp_path: Path, ac
 
 def test_what_is_held_back_is_told(backend: Backend, tmp_path: Path) -> None:
     new = release(tmp_path, 2)
-    held = Held(new.version, new.image, "aborted", "not ready", "2026-01-02T03:04:05+00:00")
+    held = Held(new.version, new.images, "aborted", "not ready", "2026-01-02T03:04:05+00:00")
     releases.write(backend, replace(record_of(tmp_path, 1), held=held))
     (told,) = rollout_statuses(session_of(tmp_path, 2), backend)
     assert str(told) == "health/code: aborted: registry.example/web:2; release 1 serves: not ready"
     assert rollout_statuses(session_of(tmp_path, 1), backend) == ()
+
+
+def test_a_clock_that_was_set_back_prolongs_a_pause_by_itself_at_most(backend: Backend, tmp_path: Path) -> None:
+    record = record_of(tmp_path, 1, rolling=2)
+    assert record.rollout is not None
+    jumped = replace(record, rollout=replace(record.rollout, since=time.time() + 86400))
+    releases.write(backend, jumped)
+    session = session_of(tmp_path, 2)
+    moves = planned_moves(session, backend, "up")
+    assert (moves[0].kind, moves[0].due > time.time() + 86400) == ("wait", True)
+    assert restart_pauses(backend, moves)
+    (move,) = moves = planned_moves(session, backend, "up")
+    assert move.due <= time.time() + 60
+    assert not restart_pauses(backend, moves)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.stacks.cities import WEB, app
 from wecityctl.model.city import App, Component, Route, Strategy
 from wecityctl.model.events import ResourceChange, RunResult, StackResult
-from wecityctl.model.releases import AppReleases
+from wecityctl.model.releases import AppReleases, Part, fixed
 from wecityctl.operations.rollouts.moves import Move, Now, next_move
 from wecityctl.operations.rollouts.outcomes import (
     StackNames,
@@ -72,7 +72,7 @@ def drive(
     found: App, record: AppReleases, times: list[float]
 ) -> tuple[list[tuple[str, tuple[str, str, int]]], AppReleases]:
     """The moves at these times, each made well, and the record at the end."""
-    told = []
+    told: list[tuple[str, tuple[str, str, int]]] = []
     for seconds in times:
         decided = move(found, record, seconds)
         told.append((decided.kind, share(decided)))
@@ -85,7 +85,7 @@ def test_the_first_version_is_released_at_once_and_stays() -> None:
     first = move(version(1), None)
     assert (first.kind, first.share, first.claimed) == ("first", None, None)
     record = made(first)
-    assert [(item.number, item.by, item.image_digest) for item in record.releases] == [(1, "anna", "sha256:d")]
+    assert [(item.number, item.by, item.parts[0].image_digest) for item in record.releases] == [(1, "anna", "sha256:d")]
     again = move(version(1, replicas=7), record)
     assert (again.kind, again.share, again.text) == ("hold", None, "")
     assert next_move(replace(version(1), route=None), None, IMAGES, at(0)) is None
@@ -154,7 +154,39 @@ def test_nothing_goes_on_while_the_app_is_suspended_or_another_strategy_is_chose
     assert (held.kind, share(held)) == ("hold", ("1", "2", 10))
     told, record = drive(version(2, strategy=None), record, [1, 2])
     assert told == [("finish", ("", "2", 0)), ("remove", ("", "", 0))]
-    assert next_move(version(2, strategy=None), record, IMAGES, at(3)) is None
+    # The next run notes that the canary's record says no longer what serves, before it changes anything.
+    rolling = move(version(3, strategy=None), record, 3)
+    assert (rolling.kind, rolling.shares, rolling.claimed) == ("hold", (), replace(record, component=""))
+    assert next_move(version(3, strategy=None), rolling.claimed, IMAGES, at(4)) is None
+    # With a canary again, what was released by canary before is not taken for what serves.
+    again = move(version(4), rolling.claimed, 5)
+    assert (again.kind, again.share) == ("first", None)
+
+
+def test_a_canary_that_leaves_the_files_is_recorded_as_what_they_say() -> None:
+    _, record = drive(version(2), released(), [0, 60])
+    _, record = drive(version(3, strategy=None), record, [61, 62])
+    assert record.current is not None
+    assert [part.component.env["VERSION"] for part in record.current.parts] == ["3"]
+    aborted = made(move(version(2), released()), failure="no image")
+    _, record = drive(version(3, strategy=None), aborted, [61])
+    assert record.current is not None
+    assert (record.current.parts[0].component.env["VERSION"], record.held) == ("3", None)
+
+
+def test_a_release_at_once_in_the_middle_of_a_canary_is_told() -> None:
+    _, record = drive(version(2), released(), [0])
+    renamed = replace(version(2), components=(replace(version(2).components[0], name="front"),))
+    decided = move(renamed, record)
+    assert decided.kind == "first"
+    assert "at once, without steps: its route leads to component 'front' now" in decided.text
+    lacking = version(2, env={"VERSION": "2", "URL": "${db.uri}"})
+    stable = replace(
+        released(),
+        releases=(replace(released().releases[0], parts=(Part(fixed(lacking.components[0], IMAGES), "i"),)),),
+    )
+    decided = move(version(3), stable)
+    assert (decided.kind, "binding 'db'" in decided.text) == ("first", True)
 
 
 def result(*stacks: StackResult, code: int = 0) -> RunResult:

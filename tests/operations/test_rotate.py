@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.engine.drive import make_city, session_of
 from wecityctl.engine.context.secret_store import SecretStore
-from wecityctl.engine.run.edit_secrets import set_secret
+from wecityctl.engine.run.edit_secrets import REPLACED, set_secret
 from wecityctl.engine.state.backend import open_backend
 from wecityctl.errors import ConfigurationError
+from wecityctl.model.city import Capability
 from wecityctl.operations.rotate import chosen, credentials, rotate
 
 ADMIN, HEALTH, TRAFFIC = "capability/postgresql/admin", "binding/health/app/db", "binding/traffic/app/db"
@@ -54,3 +56,30 @@ def test_chosen_values_are_new_and_others_stay(home: Path, monkeypatch: pytest.M
     assert set(values) == {HEALTH, TRAFFIC}
     assert values[TRAFFIC] == "old"
     assert len(values[HEALTH]) > 30
+
+
+@pytest.mark.engine
+def test_a_password_that_a_server_keeps_itself_leaves_those_before_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever changes it there signs in with one of them: which, depends on the `up` that has come through."""
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "test")
+    (home / "states").mkdir()
+    city = make_city("turn", backend=f"file://{home}/states")
+    identity = Capability("application", "identity", "identity")
+    platform = replace(city.platforms[0], capabilities=(*city.platforms[0].capabilities, identity))
+    session, backend = session_of(replace(city, platforms=(platform,))), open_backend(city)
+    name = "capability/identity/admin"
+    assert name in [item.name for item in credentials(session)]
+    set_secret(backend, name, "first")
+    rotate(session, chosen(session, [name]))
+    second = SecretStore(backend).read()[name]
+    assert len(second) > 30
+    rotate(session, chosen(session, [name]))
+    values = SecretStore(backend).read()
+    assert values[f"{name}/previous"].splitlines() == [second, "first"]
+    assert values[name] not in (second, "first")
+    set_secret(backend, f"{name}/previous", "\n".join(str(number) for number in range(REPLACED)))
+    rotate(session, chosen(session, [name]))
+    kept = SecretStore(backend).read()[f"{name}/previous"].splitlines()
+    assert kept == [values[name], *(str(number) for number in range(REPLACED - 1))]

@@ -186,6 +186,13 @@ def test_a_replacement_says_which_property_forces_it() -> None:
 
 def test_names_are_never_broken_and_prose_wraps_at_words() -> None:
     console = Console(file=io.StringIO(), width=40, color_system=None)
+    wide = "the cheapest of those clouds that will do " * 9
+    piped = new_table(("STACK", "WHY"), prose=("WHY",))
+    piped.add_row("a", wide)
+    print_table(console, piped)
+    assert isinstance(console.file, io.StringIO)
+    assert len(console.file.getvalue().splitlines()) == 2, "a program finds one row on one line"
+    console = Console(file=io.StringIO(), width=80, color_system=None, force_terminal=True)
     name, words = "xingcheng.tenant.health-commission.main", "the cheapest of those clouds that will do"
     table = new_table(("STACK", "WHY"), prose=("WHY",))
     table.add_row(name, words)
@@ -195,7 +202,8 @@ def test_names_are_never_broken_and_prose_wraps_at_words() -> None:
     assert f"{name}  the cheapest" in shown
     assert [word for line in shown.splitlines()[1:] for word in line.replace(name, "").split()] == words.split()
     assert "…" not in shown
-    assert console.width == 40
+    assert len(shown.splitlines()) > 2
+    assert console.width == 80
 
 
 def test_changes_are_counted_by_what_happens_to_the_object() -> None:

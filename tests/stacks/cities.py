@@ -9,6 +9,7 @@ from typing import Any
 from stacks.catalogue import load_catalogue
 from wecityctl.engine.sdk.recorder import record
 from wecityctl.inputs import Cluster, StackInputs, reaches
+from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import (
     App,
     Autoscale,
@@ -86,7 +87,11 @@ Clusters = Cluster | Mapping[str, Cluster] | None
 
 
 def inputs_for(
-    plan: Plan, stack: str, upstream: Mapping[str, Outputs | None], cluster: Clusters = CLUSTER
+    plan: Plan,
+    stack: str,
+    upstream: Mapping[str, Outputs | None],
+    cluster: Clusters = CLUSTER,
+    catalogue: Catalogue | None = None,
 ) -> StackInputs:
     """The inputs of one stack, with a made-up value for each secret it names; one cluster serves for every cloud."""
     chosen = plan.stack(stack)
@@ -98,7 +103,7 @@ def inputs_for(
         city=plan.city,
         stack=chosen,
         placement=plan.placement,
-        catalogue=load_catalogue(),
+        catalogue=catalogue or load_catalogue(),
         cluster=clusters.get(chosen.cloud),
         upstream={name: upstream.get(name) for name in chosen.depends_on},
         images=IMAGES,
@@ -110,10 +115,13 @@ def inputs_for(
 
 
 def record_city(
-    whole: City, cluster: Clusters = CLUSTER, provisioned: LandingOutputs | None = None
+    whole: City,
+    cluster: Clusters = CLUSTER,
+    provisioned: LandingOutputs | None = None,
+    catalogue: Catalogue | None = None,
 ) -> dict[str, Recording]:
-    """Every stack of a city, recorded in order; `landed` stands for what each landing zone has put out."""
-    plan = make_plan(whole, load_catalogue())
+    """Every stack of a city, recorded in order; `provisioned` stands for what each landing zone has put out."""
+    plan = make_plan(whole, catalogue or load_catalogue())
     outputs: dict[str, Outputs | None] = {}
     recordings = {}
     for stack in plan.stacks:
@@ -122,7 +130,7 @@ def record_city(
         if stack.layer == "landing" and provisioned is not None:
             outputs[stack.name] = provisioned
             continue
-        recordings[stack.name] = record(inputs_for(plan, stack.name, outputs, cluster))
+        recordings[stack.name] = record(inputs_for(plan, stack.name, outputs, cluster, catalogue))
         outputs[stack.name] = recordings[stack.name].outputs
     return recordings
 

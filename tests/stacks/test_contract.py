@@ -16,11 +16,13 @@ import pytest
 from stacks.catalogue import Registered, registered
 from stacks.platforms.probes import script_of
 from stacks.platforms.provisioner import Provisioner
+from stacks.references import load
 from tests.stacks.cities import IMAGES, app, city, objects, record_city
 from tests.support.some import some
 from wecityctl import oci
 from wecityctl.model.catalogue import SIZE_FACTORS, CapabilityType
 from wecityctl.model.city import Capability, City, Platform, Use
+from wecityctl.model.naming import COMPONENT_LABEL
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.placement import place
 from wecityctl.policy.check import judge
@@ -114,6 +116,32 @@ def test_the_job_of_a_probe_follows_everything_of_its_capability(stacks: tuple[s
     assert not any(item["name"] == "ADMIN_PASSWORD" and "value" in item for item in container["env"])
 
 
+def test_a_new_password_of_the_administrator_reaches_the_server(stacks: tuple[str, Mapping[str, Recording]]) -> None:
+    """With its next start, as its pods have a digest of it, or by the Job of a type whose server keeps it itself."""
+    name, recordings = stacks
+    kind, folder = found(name)
+    items = objects({stack: item for stack, item in recordings.items() if ".platform." in stack})
+    of_kind = [item for item in items if item.inputs["metadata"]["labels"].get("app.kubernetes.io/name") == name]
+    jobs = [item for item in of_kind if item.inputs["metadata"]["labels"][COMPONENT_LABEL] == "rotation"]
+    if not kind.rotation:
+        assert jobs == []
+        return
+    assert (folder / "rotation.py").is_file()
+    assert subprocess.run(["/bin/sh", "-n"], input=load(kind.rotation, name), text=True, check=False).returncode == 0
+    [job] = jobs
+    [probe] = [item for item in of_kind if "wecity.dev/probes" in item.inputs["metadata"]["labels"]]
+    assert job.urn in probe.depends_on
+    [container] = job.inputs["spec"]["template"]["spec"]["containers"]
+    secrets = {item["name"]: item["valueFrom"]["secretKeyRef"] for item in container["env"] if "valueFrom" in item}
+    assert secrets == {
+        "ADMIN_PASSWORD": {"name": f"{name}-admin", "key": "password"},
+        "PREVIOUS_PASSWORDS": {"name": f"{name}-rotation", "key": "previous"},
+    }
+    # No other pod reads those that were replaced.
+    readers = [item for item in of_kind if f"{name}-rotation" in json.dumps(item.inputs.get("spec", {}), default=str)]
+    assert readers == [job]
+
+
 @every_type
 def test_versions_and_architectures_are_those_of_the_recipe(name: str) -> None:
     kind, folder = found(name)
@@ -131,10 +159,11 @@ def test_versions_and_architectures_are_those_of_the_recipe(name: str) -> None:
     assert _is_of(built, recipe.version) or _is_of(recipe.version, built)
     software = [recipe.version] if recipe.go or recipe.maven or recipe.npm or recipe.python else wanted
     assert any(_is_of(built, item) for item in software), (built, software)
-    if recipe.go and recipe.go.package != ".":
+    module_of = next((item.package for item in recipe.go if "." in item.package.partition("/")[0][1:]), "")
+    if module_of:
         text = (folder / "image" / "go" / "go.mod").read_text(encoding="utf-8")
-        required = dict(re.findall(r"(?m)^(?:require )?\s*(\S+) (v[0-9]\S*)$", text))
-        own = [version for module, version in required.items() if recipe.go.package.startswith(f"{module}/")]
+        required = dict(re.findall(r"(?m)^(?:require )?\s*(\S+) (v[0-9]\S*)(?: // indirect)?$", text))
+        own = [version for module, version in required.items() if module_of.startswith(f"{module}/")]
         assert own == [f"v{recipe.version}"]
     if recipe.upstream:
         tag = recipe.upstream.rpartition(":")[2]
@@ -259,7 +288,9 @@ def test_pods_are_restricted_and_request_resources(recorded: tuple[str, list[Rec
         spec = item.inputs["spec"]["template"]["spec"]
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert spec["automountServiceAccountToken"] is False
+        # A token is for pods that observe, which are none of those that the capability's Service selects.
+        labels = item.inputs["spec"]["template"]["metadata"]["labels"]
+        assert spec["automountServiceAccountToken"] is (labels["app.kubernetes.io/component"] == "observer")
         for container in (*spec["containers"], *spec.get("initContainers", ())):
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
             assert container["securityContext"]["allowPrivilegeEscalation"] is False

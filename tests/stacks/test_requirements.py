@@ -17,16 +17,18 @@ from stacks.platforms.account_jobs import script_of
 from tests.stacks.cities import IMAGES, app, city, objects, one, record_city
 from tests.stacks.partner import write_partner
 from wecityctl import oci
-from wecityctl.engine.run.partial_failure import still_served
+from wecityctl.engine.context.ending_accounts import Account, is_own, planned_accounts
+from wecityctl.engine.run.partial_failure import still_served, urns_of_apps
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.city import Capability, City, Cloud, Platform, Use
+from wecityctl.inputs import Cluster
+from wecityctl.model.city import Capability, City, Cloud, Flow, Platform, Use
 from wecityctl.model.requirements import Consumer, find_cycle, in_order, requirements, uses_of
 from wecityctl.placement import InfeasiblePlacementError, Placement, place
 from wecityctl.placement.demand import Reader, items_of
 from wecityctl.plan import make_plan
 from wecityctl.policy.data import lodgings, store_users
 from wecityctl.policy.model import PolicyInput
-from wecityctl.policy.rules import overcommitted_capability, unused_capability
+from wecityctl.policy.rules import crossing_plaintext, overcommitted_capability, unused_capability
 from wecityctl.resource_graph import SECRET, Recording
 
 POSTGRESQL = Capability("application", "postgresql", "postgresql")
@@ -284,24 +286,153 @@ def test_the_graph_is_in_order_and_tells_a_cycle() -> None:
     assert Consumer.of(BOARD).parts(Use("postgresql", "db")) == ("capability", "board", "db")
 
 
-def test_a_capability_shares_the_cloud_of_what_it_uses() -> None:
-    clouds = (Cloud("north", "local", ("internet",)), Cloud("south", "local", ("internet",)))
+TWO = (Cloud("north", "local", ("internet", "ex")), Cloud("south", "local", ("internet", "ex")))
+CROSSING = Flow("internet", "internet", (5432,), "data-bureau", "notices")
+CLUSTERS = {
+    "north": Cluster("north", "KUBECONFIG", "admin", "uid-n", address="198.18.0.2", sources=("198.18.2.0/23",)),
+    "south": Cluster("south", "KUBECONFIG", "admin", "uid-s", address="198.18.8.2", sources=("198.18.10.0/23",)),
+}
+
+
+def apart(*flows: Flow, board: Capability = BOARD, postgresql: Capability = POSTGRESQL, **changes: object) -> City:
+    """The board on `north`, and the PostgreSQL that it uses on `south`."""
+    pinned = (replace(board, cloud="north"), replace(postgresql, cloud="south"))
+    return whole(clouds=TWO, platforms=(Platform("application", pinned),), flows=flows, **changes)
+
+
+def test_a_capability_shares_the_cloud_of_what_it_uses_unless_a_flow_lets_it_cross() -> None:
     pinned = tuple(replace(item, cloud="south") for item in (POSTGRESQL, BOARD))
-    together = whole(clouds=clouds, platforms=(Platform("data", (LEDGER,)), Platform("application", pinned)))
+    together = whole(clouds=TWO, platforms=(Platform("data", (LEDGER,)), Platform("application", pinned)))
     assert set(place(together, load_catalogue()).capabilities.values()) == {"south"}
-    apart = whole(
-        clouds=clouds,
-        platforms=(Platform("application", (replace(BOARD, cloud="north"), replace(POSTGRESQL, cloud="south"))),),
-    )
     with pytest.raises(InfeasiblePlacementError) as refused:
-        place(apart, load_catalogue())
-    assert "capability board uses capability postgresql (as db), which takes the same cloud" in str(
-        refused.value.details
+        place(apart(), load_catalogue())
+    assert (
+        "capability board uses capability postgresql (as db), and no declared flow "
+        "{from: internet, to: internet, ports: [5432]} lets that cross clouds" in str(refused.value.details)
     )
-    placement = Placement({"board": "north", "postgresql": "south"}, {("health", "code"): "north"}, "north")
-    with pytest.raises(ConfigurationError) as unreachable:
-        make_plan(apart, load_catalogue(), placement)
-    assert "capability board on cloud north uses postgresql on cloud south" in unreachable.value.details
+    placed = place(apart(CROSSING), load_catalogue())
+    assert placed.capabilities == {"board": "north", "postgresql": "south"}
+
+
+@pytest.mark.parametrize(
+    ("zones", "board", "postgresql", "needed"),
+    [
+        # Without a zone, the board is in those of the apps that use it.
+        (("internet",), "", "", [("internet", "internet")]),
+        (("internet", "ex"), "", "", [("internet", "internet"), ("ex", "ex")]),
+        (("internet", "ex"), "", "ex", [("internet", "ex"), ("ex", "ex")]),
+        (("internet", "ex"), "internet", "ex", [("internet", "ex")]),
+        # Nobody uses it: it may be anywhere.
+        ((), "", "", [("internet", "internet"), ("extranet", "extranet"), ("ex", "ex")]),
+    ],
+)
+def test_each_zone_of_a_capability_needs_a_flow(
+    zones: tuple[str, ...], board: str, postgresql: str, needed: list[tuple[str, str]]
+) -> None:
+    apps = tuple(
+        app(f"code-{zone}", uses=(Use("board", "board"),), route=None, zone=zone, cloud="north") for zone in zones
+    )
+    parts = {"board": replace(BOARD, zone=board), "postgresql": replace(POSTGRESQL, zone=postgresql)}
+    closed = apart(apps=apps, **parts)
+    placement = Placement(
+        {"board": "north", "postgresql": "south"}, {(item.tenant, item.name): "north" for item in apps}, "north"
+    )
+    with pytest.raises(ConfigurationError) as refused:
+        make_plan(closed, load_catalogue(), placement)
+    told = "capability board on cloud north uses postgresql on cloud south: "
+    expected = [
+        f"{told}in the government extranet {target} nothing is offered to other clouds"
+        if target == "extranet"
+        else f"{told}no declared flow lets it; it would be {{from: {source}, to: {target}, ports: [5432]}} in the City"
+        for source, target in needed
+    ]
+    assert refused.value.details.splitlines() == expected
+    flows = tuple(Flow(source, target, (5432,), "x", "y") for source, target in needed)
+    if zones:
+        (found,) = make_plan(replace(closed, flows=flows), load_catalogue(), placement).interconnects.uses
+        assert found.flows == flows
+
+
+def test_what_a_capability_uses_across_clouds_is_made_in_a_stack_between_the_two() -> None:
+    plan = make_plan(apart(CROSSING), load_catalogue())
+    crossing, user = plan.stack("xc.crossing.capability.south"), plan.stack("xc.platform.application.north")
+    assert crossing.depends_on == ("xc.secrets", "xc.base.south", "xc.platform.application.south")
+    assert crossing.secrets == ("binding/capability/board/db",)
+    assert (crossing.builds_on, user.builds_on) == (("postgresql",), ("postgresql",))
+    assert {crossing.name, "xc.platform.application.south"} <= set(user.depends_on)
+    # Its account is the stack's own, so that it is locked when the use ends.
+    account = Account("south", "postgresql", "capability/board/db")
+    assert account in planned_accounts(plan, load_catalogue())
+    assert is_own(crossing.name, account)
+    names = [stack.name for stack in plan.stacks]
+    assert names.index("xc.platform.application.south") < names.index(crossing.name) < names.index(user.name)
+    # Both stacks wait for PostgreSQL if it is broken; an app that uses it on its own cloud waits for nothing else.
+    broken = {f"urn:pulumi:{names[0]}::{names[0]}::wecity:application:PostgreSQL$x::postgresql"}
+    served = still_served(plan, load_catalogue(), plan.stack("xc.platform.application.south"), broken)
+    assert served.isdisjoint({crossing.name, user.name})
+
+
+def test_a_use_across_clouds_is_open_to_exactly_that_cloud_and_that_port() -> None:
+    recorded = record_city(apart(CROSSING), CLUSTERS)
+    service = one(recorded, "Service", "platform-application/postgresql-crossing").inputs["spec"]
+    port = service["ports"][0]["nodePort"]
+    leaves = one(recorded, "NetworkPolicy", "platform-application/board-to-db").inputs["spec"]
+    assert leaves["egress"] == [
+        {"to": [{"ipBlock": {"cidr": "198.18.8.2/32"}}], "ports": [{"protocol": "TCP", "port": port}]}
+    ]
+    arrives = one(recorded, "NetworkPolicy", "crossing-capability-board-db").inputs["spec"]
+    assert arrives["ingress"] == [
+        {"from": [{"ipBlock": {"cidr": "198.18.2.0/23"}}], "ports": [{"protocol": "TCP", "port": 5432}]}
+    ]
+    stacks = {item.name: name for name, found in recorded.items() for item in found.resources}
+    assert stacks["crossing-capability-board-db"] == "xc.crossing.capability.south"
+    assert "provision-capability-board-db" not in stacks
+    assert "platform-application/from-capability-board-db" not in stacks
+    assert stacks["platform-application/board-binding-db"] == "xc.platform.application.north"
+    north = recorded["xc.platform.application.north"].resources
+    assert "postgresql-admin" not in str([dict(item.inputs) for item in north])
+
+
+def test_capabilities_that_use_each_other_across_clouds_in_both_directions_are_refused() -> None:
+    """A stack of a platform is one for each cloud: the two of them would wait for each other."""
+    second = Capability("application", "postgresql-2", "postgresql", cloud="north")
+    other = replace(BOARD, name="board-2", cloud="south", zone="internet", uses=(Use("postgresql-2", "db"),))
+    first = replace(BOARD, cloud="north", uses=(Use("postgresql", "db"),))
+    parts = (first, replace(POSTGRESQL, cloud="south"), second, other)
+    both = whole(clouds=TWO, platforms=(Platform("application", parts),), flows=(CROSSING,))
+    with pytest.raises(ConfigurationError) as refused:
+        make_plan(both, load_catalogue())
+    way = refused.value.message.partition(": ")[2].split(" → ")
+    assert way[0] == way[-1]
+    assert set(way) == {"xc.platform.application.north", "xc.platform.application.south"}
+    assert refused.value.details.splitlines() == [
+        "capability board on cloud north uses postgresql on cloud south",
+        "capability board-2 on cloud south uses postgresql-2 on cloud north",
+    ]
+
+
+@pytest.mark.parametrize("is_tls", [True, False])
+def test_important_data_of_its_users_crosses_encrypted_alone(is_tls: bool) -> None:
+    """Placement keeps both together unless both are pinned; then the policy refuses, which nothing waives."""
+    code = app("code", uses=(Use("board", "board"),), route=None, data_class="L3", cloud="north")
+    pinned = apart(CROSSING, postgresql=replace(POSTGRESQL, tls=is_tls), apps=(code,))
+    policy_input = PolicyInput(pinned, load_catalogue(), place(pinned, load_catalogue()).bare, IMAGES, ())
+    findings = [(item.subject, item.message) for item in crossing_plaintext.RULE.check(policy_input)]
+    message = "data of class L3 crosses from cloud north to south in plain text: its use of postgresql"
+    assert findings == ([] if is_tls else [("capability board", message)])
+    assert crossing_plaintext.RULE.evidence is not None
+    how = "encrypted" if is_tls else "in plain text"
+    line = f"capability board (L3): its use of postgresql crosses from north to south {how}"
+    assert line in list(crossing_plaintext.RULE.evidence(policy_input))
+    # The app keeps the board on its own cloud.
+    board, postgresql = pinned.platforms[0].capabilities
+    free = replace(pinned, platforms=(Platform("application", (replace(board, cloud=""), postgresql)),))
+    if is_tls:
+        assert place(free, load_catalogue()).capabilities == {"board": "north", "postgresql": "south"}
+    else:
+        with pytest.raises(InfeasiblePlacementError) as refused:
+            place(free, load_catalogue())
+        assert "data of its class crosses only between clouds" in str(refused.value.details)
 
 
 def test_an_app_keeps_data_in_what_its_capabilities_use() -> None:
@@ -323,6 +454,9 @@ def test_a_broken_capability_stops_only_what_needs_it() -> None:
         *base.apps,
         app("rows", tenant="archive", uses=(Use("postgresql", "db"),), route=None),
         app("notes", tenant="parks", uses=(Use("ledger", "ledger"),), route=None),
+        app("news", tenant="sports", uses=(Use("board", "board"),), route=None),
+        app("table", tenant="sports", uses=(Use("postgresql", "db"),), route=None),
+        app("goals", tenant="sports", uses=(), route=None),
     )
     plan = make_plan(
         replace(base, apps=apps, tenants=city(*apps).tenants),
@@ -330,17 +464,35 @@ def test_a_broken_capability_stops_only_what_needs_it() -> None:
     )
     stack = plan.stack("xc.platform.application.main")
 
-    def served(*failed: str) -> set[str]:
+    def served(*failed: str) -> dict[str, set[str]]:
         urns = [f"urn:pulumi:{stack.name}::wecity::{chain}::it" for chain in failed]
-        return {name.removeprefix("xc.") for name in still_served(plan, load_catalogue(), stack, urns)}
+        found = still_served(plan, load_catalogue(), stack, urns)
+        return {name.removeprefix("xc."): set(apps) for name, apps in found.items()}
 
     board = "wecity:application:Board$kubernetes:apps/v1:Deployment"
     server = "wecity:application:PostgreSQL$kubernetes:apps/v1:StatefulSet"
-    assert served(board) == {"platform.data.main", "tenant.archive.main"}
+    sports = "tenant.sports.main"
+    assert served(board) == {"platform.data.main": set(), "tenant.archive.main": set(), sports: {"news"}}
     # The board and the ledger need the server themselves.
-    assert served(server) == set()
-    assert served(board, "kubernetes:core/v1:Namespace") == set()
-    assert served() == set()
+    assert served(server) == {sports: {"news", "table"}}
+    assert served(board, "kubernetes:core/v1:Namespace") == {}
+    assert served() == {}
+
+
+def test_what_a_state_has_of_an_app_is_found_by_its_parents() -> None:
+    root, app_urn = "urn:pulumi:s::wecity::pulumi:pulumi:Stack::wecity-s", "urn:pulumi:s::wecity::wecity:tenant:App::"
+    parents = {
+        root: "",
+        f"{app_urn}news": root,
+        "job": f"{app_urn}news",
+        "below": "job",
+        f"{app_urn}table": root,
+        "other": f"{app_urn}table",
+        "namespace": root,
+    }
+    assert urns_of_apps("s", {"news"}, parents) == (f"{app_urn}news", "job", "below")
+    assert urns_of_apps("s", {"new"}, {}) == (f"{app_urn}new",)
+    assert urns_of_apps("s", (), parents) == ()
 
 
 def test_policy_counts_capabilities_that_use_one() -> None:

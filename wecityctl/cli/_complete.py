@@ -53,17 +53,6 @@ def complete_job(context: typer.Context, incomplete: str) -> list[str]:
     )
 
 
-def complete_canary(context: typer.Context, incomplete: str) -> list[str]:
-    """Return the city's apps that are released by canary, as `TENANT/NAME`."""
-    from wecityctl.model.rollouts import canary_part
-
-    return _complete(
-        context,
-        incomplete,
-        lambda city: (f"{app.tenant}/{app.called}" for app in city.apps if canary_part(app) is not None),
-    )
-
-
 def complete_secret(context: typer.Context, incomplete: str) -> list[str]:
     """Return the secrets that the city's apps use, as `TENANT/NAME`."""
     from wecityctl.operations.secrets import secrets_of

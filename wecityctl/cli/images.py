@@ -7,12 +7,14 @@ Results on stdout, progress on stderr; errors are handled in
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wecityctl.cli._common import EPILOG, Output, OutputOption, console, note, say, say_json
+from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say, say_json
 from wecityctl.errors import ConfigurationError
+from wecityctl.model.severity import Severity
 
 if TYPE_CHECKING:
     from wecityctl.operations.images import BuiltImage, ImageEvent
@@ -116,6 +118,86 @@ def load(
         say(reference)
     if not imported:
         note(f"the node of {cloud} has them all")
+
+
+@app.command(
+    epilog=EPILOG.format(
+        "wecityctl images inventory examples/xingcheng",
+        "wecityctl images inventory examples/xingcheng --vulnerabilities osv/ --fail-on high -o json",
+    )
+)
+def inventory(
+    path: CityPath = HERE,
+    vulnerabilities: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--vulnerabilities",
+            metavar="FILE",
+            help="Known vulnerabilities in the OSV format: .json, .jsonl, .zip, or a directory of these. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    fail_on: Annotated[
+        Severity | None,
+        typer.Option(
+            "--fail-on", help="End with 5 if a finding is that bad, or its severity is not known.", show_default=False
+        ),
+    ] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Show every image that runs in a city, by digest: where it comes from, who runs it, and what is in it.
+
+    Packages are those in the locks and Go modules of images that are built here. Nothing is fetched: bring the files
+    with known vulnerabilities, such as those that osv.dev publishes for each ecosystem.
+    """
+    if fail_on is not None and not vulnerabilities:
+        raise ConfigurationError(
+            "--fail-on needs known vulnerabilities", resolution="name them: --vulnerabilities FILE"
+        )
+    from wecityctl.cli import _inventory as render
+    from wecityctl.operations import inventory as operation
+
+    found = operation.inventory(path, vulnerabilities or (), fail_on)
+    if output is Output.JSON:
+        say_json(render.document(found))
+    else:
+        render.show(found)
+    raise typer.Exit(found.exit_code)
+
+
+@app.command(epilog=EPILOG.format("wecityctl images sbom postgresql", "wecityctl images sbom --directory bills"))
+def sbom(
+    names: Names = None,
+    directory: Annotated[
+        Path | None,
+        typer.Option("--directory", "-d", help="Write NAME.cdx.json for each image there.", show_default=False),
+    ] = None,
+    architecture: Annotated[str, typer.Option("--architecture", help="Of the images' packages.")] = "amd64",
+) -> None:
+    """Write what is in images that are built here, as CycloneDX 1.6 (ECMA-424) in JSON.
+
+    Without --directory, the one image that is named is printed.
+    """
+    if directory is None and len(names or ()) != 1:
+        raise ConfigurationError(
+            "one image can be printed", resolution="name one, or write several: --directory DIRECTORY"
+        )
+    from wecityctl.operations.inventory import bills_of_materials
+
+    bills = bills_of_materials(names or (), architecture)
+    if directory is None:
+        (text,) = bills.values()
+        say(text.rstrip("\n"))
+        return
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in bills.items():
+            (directory / f"{name}.cdx.json").write_text(text, encoding="utf-8")
+            say(str(directory / f"{name}.cdx.json"))
+    except OSError as error:
+        raise ConfigurationError(
+            f"{directory}: cannot be written", details=str(error.strerror or error), resolution="name another directory"
+        ) from error
 
 
 def _progress(event: ImageEvent) -> None:

@@ -10,27 +10,27 @@ import typer
 from wecityctl.cli import _options as o
 from wecityctl.cli._arguments import PathBeforeName
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say, say_json
-from wecityctl.cli._complete import complete_canary
+from wecityctl.cli._complete import complete_app
 from wecityctl.model.words import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wecityctl.model.releases import AppReleases
+    from wecityctl.model.releases import AppReleases, Release
     from wecityctl.operations.rollouts.commands import RolloutAction, RolloutState
 
-SUMMARY = "Show, promote, abort and undo an app's releases by canary."
+SUMMARY = "Show and undo an app's releases; promote and abort its canary."
 ORDER = 106
 app = typer.Typer(
-    help="The releases of apps with `strategy: {type: canary}`. `up` makes the steps; these commands show where it is, "
-    "and decide otherwise. Whatever they change, they change as `up --only TENANT` would.",
+    help="The releases of apps. `up` makes them, by `strategy: {type: canary}` in steps; these commands show them and "
+    "decide otherwise. Whatever they change, they change as `up --only TENANT` would.",
     no_args_is_help=True,
 )
 
 AppName = Annotated[
     str,
     typer.Argument(
-        metavar="APP", help="The app, as NAME or TENANT/NAME.", show_default=False, autocompletion=complete_canary
+        metavar="APP", help="The app, as NAME or TENANT/NAME.", show_default=False, autocompletion=complete_app
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; change nothing.")]
@@ -58,7 +58,7 @@ _WAITS = 600.0
 def status(path: CityPath = HERE, *, name: AppName, output: OutputOption = Output.TEXT) -> None:
     """Show the canary that runs, what is held back, and the last ten releases with the digests of their images.
 
-    Ends with 0; with 2 for an app that is not released by canary, and with 6 for one that was not released yet.
+    Ends with 0, and with 6 for an app that was not released yet.
     """
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.operations.rollouts.commands import rollout_state
@@ -128,11 +128,11 @@ def undo(
     *,
     name: AppName,
     to: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--to", metavar="NUMBER", min=0, show_default=False, help="Its number; by default the one before."
+            "--to", metavar="NUMBER", min=1, show_default=False, help="Its number; by default the one before."
         ),
-    ] = 0,
+    ] = None,
     dry_run: DryRun = False,
     yes: o.Yes = False,
     timeout: o.Timeout = None,
@@ -143,7 +143,7 @@ def undo(
 
     Ends with 0, with 2 if there is no such release or a rollout is under way, and otherwise as `up` does.
     """
-    _act(path, "undo", name, output, to=to, dry_run=dry_run, yes=yes, timeout=timeout, lock_timeout=lock_timeout)
+    _act(path, "undo", name, output, to=to or 0, dry_run=dry_run, yes=yes, timeout=timeout, lock_timeout=lock_timeout)
 
 
 @app.command(
@@ -212,12 +212,13 @@ def _json(state: RolloutState) -> dict[str, Any]:
     rollout, held, serving = record.rollout, record.held, record.current
     return {
         "app": f"{state.app.tenant}/{state.app.called}",
-        "component": record.component,
+        # Null for an app that is not released by canary.
+        "component": record.component or None,
         "files": {"version": state.version, "steps": list(state.steps), "pause": state.pause},
         "serving": serving.number if serving is not None else None,
         "rollout": _without_component(asdict(rollout)) | {"weight": state.weight} if rollout is not None else None,
         "held": asdict(held) if held is not None else None,
-        "releases": [_without_component(asdict(item)) for item in reversed(record.releases)],
+        "releases": [_release_json(item) for item in reversed(record.releases)],
     }
 
 
@@ -225,10 +226,19 @@ def _without_component(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key != "component"}
 
 
+def _release_json(release: Release) -> dict[str, Any]:
+    parts = [
+        {"component": part.component.name, "image": part.image, "image_digest": part.image_digest}
+        for part in release.parts
+    ]
+    return asdict(release) | {"parts": parts}
+
+
 def _print(state: RolloutState) -> None:
     record = state.record
     rollout, held = record.rollout, record.held
-    say(f"{state.app.tenant}/{state.app.called}/{record.component}: {_headline(state)}")
+    title = "/".join(filter(None, (state.app.tenant, state.app.called, record.component)))
+    say(f"{title}: {_headline(state)}")
     if rollout is not None and rollout.why:
         say(f"  {rollout.outcome}: {rollout.why}")
     if held is not None:
@@ -241,7 +251,8 @@ def _headline(state: RolloutState) -> str:
     rollout, current = state.record.rollout, state.record.current
     number = current.number if current is not None else 0
     if rollout is None:
-        return f"release {number} serves all requests"
+        what = f"release {number} serves all requests" if state.record.component else f"release {number} runs"
+        return f"{what}, and the files have another version, for the next `up`" if state.is_behind else what
     if rollout.phase in ("starting", "pausing"):
         where = f"step {min(rollout.step, len(state.steps) or 1)} of {len(state.steps)}"
         share = f"{rollout.image} gets {state.weight} % of the requests, release {number} the rest"
@@ -252,9 +263,10 @@ def _headline(state: RolloutState) -> str:
 def _print_releases(record: AppReleases) -> None:
     from wecityctl.report.tables import in_utc, new_table, print_table
 
-    table = new_table(("RELEASE", "SINCE", "BY", "IMAGE", "DIGEST"))
+    table = new_table(("RELEASE", "SINCE", "BY", "COMPONENT", "IMAGE", "DIGEST"))
     for item in reversed(record.releases):
         back = f" (of {item.of})" if item.of else ""
-        by = printable(item.by)
-        table.add_row(f"{item.number}{back}", in_utc(item.at), by, printable(item.image), item.image_digest or "–")
+        shown = (f"{item.number}{back}", in_utc(item.at), printable(item.by))
+        for part in item.parts:
+            table.add_row(*shown, part.component.name, printable(part.image), part.image_digest or "–")
     print_table(console(), table)

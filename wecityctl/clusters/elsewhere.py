@@ -92,4 +92,5 @@ def _cluster(cloud: Cloud, access: Access, found: Identity) -> Cluster:
         storage_class=cloud.kubernetes.storage_class,
         ingress_class=cloud.kubernetes.ingress_class,
         kubernetes_version=found.version,
+        api_servers=found.api_servers,
     )

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from wecityctl.cancellation import check, in_context
 from wecityctl.clusters.progress import cloud_progress, image_progress, part_progress
@@ -106,6 +107,7 @@ def _local_cluster(cloud: Cloud, running: RunningCloud) -> Cluster:
         address=running.gateway_address,
         kubernetes_version=running.kubernetes_version,
         sources=(running.pod_cidr,),
+        api_servers=() if running.simulated else (urlsplit(running.server).netloc,),
     )
 
 

@@ -1,6 +1,6 @@
 """Identifies a cluster within a time limit: the UID of its namespace kube-system, and its version.
 
-A timeout is an error of its own. Nothing else of the cluster is read.
+A timeout is an error of its own. Besides, the addresses of its API servers.
 """
 
 from __future__ import annotations
@@ -15,21 +15,29 @@ from wecityctl.errors import ConfigurationError
 from wecityctl.event_loops import run_async
 from wecityctl.kube.client import KubeClient
 from wecityctl.kube.config import Access
-from wecityctl.kube.errors import Unreachable, no_api_server
+from wecityctl.kube.errors import ApiError, KindNotFound, Unreachable, no_api_server
 from wecityctl.kube.resource import meta
 from wecityctl.kube.transport import HttpPool
 
 VARIABLE = "WECITYCTL_CLUSTER_TIMEOUT"
 SECONDS = 10.0
 _PAUSE = 2.0
+# The API servers keep it themselves. Only its name and label are fixed.
+_SLICES = (
+    "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector=kubernetes.io/service-name%3Dkubernetes"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """`uid` is the UID of the namespace kube-system, which is unique to the cluster."""
+    """`uid` is the UID of the namespace kube-system, which is unique to the cluster.
+
+    `api_servers` are the addresses behind the Service `kubernetes`, as `host:port`; empty for who may not read them.
+    """
 
     uid: str
     version: str
+    api_servers: tuple[str, ...] = ()
 
 
 def patience() -> float:
@@ -92,4 +100,21 @@ async def _ask(access: Access, seconds: float) -> Identity:
         uid = meta(system).get("uid")
         if not uid:
             raise no_api_server(access.server, "namespace kube-system has no UID")
-        return Identity(str(uid), str(version.get("gitVersion", "")))
+        return Identity(str(uid), str(version.get("gitVersion", "")), await _api_servers(client, retry))
+
+
+async def _api_servers(client: KubeClient, retry: float) -> tuple[str, ...]:
+    """The addresses behind the Service `kubernetes`, which are those that network policies see."""
+    try:
+        found = await client.request("GET", _SLICES, retry_seconds=retry)
+    except (ApiError, KindNotFound):
+        return ()
+    return tuple(
+        sorted(
+            f"{address}:{port['port']}"
+            for item in found.get("items") or ()
+            for port in item.get("ports") or ()
+            for endpoint in item.get("endpoints") or ()
+            for address in endpoint.get("addresses") or ()
+        )
+    )

@@ -10,9 +10,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from wecityctl.model.identities import person
+from wecityctl.model.registries import images_in, is_of_catalogue, pod_spec
+
+if TYPE_CHECKING:
+    from wecityctl.model.city import App
 
 Action = Literal["submit", "review", "reject", "publish", "suspend", "resume", "retire"]
 CheckResult = Literal["passed", "failed", "advisory"]
@@ -115,13 +119,30 @@ def faults_of(earlier: Lifecycle, stage: Stage, record: Record) -> Iterator[Faul
         yield "own-review"
 
 
-def content_digest(app: Any) -> str:
-    """The digest of what an `App` says, without its stage, as `sha256:` and 64 hexadecimal digits."""
+def content_digest(app: App, registry: str = "") -> str:
+    """The digest of what an `App` says, without its stage, as `sha256:` and 64 hexadecimal digits.
+
+    `registry` is the one that the city takes public images from (empty: each from its own). Another one may have other
+    images under the same names, except for those that are named by digest.
+    """
     content = _content(app)
     for field in ("stage", "known_as"):
         content.pop(field, None)
+    if registry and any(not is_fixed_image(image) for image in _images(app)):
+        content["registry"] = registry
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def is_fixed_image(image: str) -> bool:
+    """Whether the reference says what the image contains: one of the catalogue has a lock, another its digest."""
+    return is_of_catalogue(image) or "@sha256:" in image
+
+
+def _images(app: App) -> Iterator[str]:
+    yield from (part.image for part in app.components)
+    for manifest in app.manifests:
+        yield from images_in(pod_spec(manifest.content) or {})
 
 
 def _content(value: Any) -> Any:

@@ -125,7 +125,10 @@ class RouteTarget:
 
 @dataclass(frozen=True, slots=True)
 class InterconnectOutputs:
-    """What a tenant's apps on other clouds use on this one, as `<app>/<alias>`."""
+    """What a tenant's apps on other clouds use on this one, as `<app>/<alias>`.
+
+    If `tenant` is the word `capability`, it is what capabilities on other clouds use, as `<capability>/<alias>`.
+    """
 
     tenant: str
     cloud: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wecityctl.model.city import Images
+if TYPE_CHECKING:
+    from wecityctl.model.city import Images
 
 CATALOGUE_PREFIX = "catalogue:"
 _RECORDED_PREFIX = "recorded:"

@@ -1,4 +1,4 @@
-"""A city as it is while canaries run: the components that are held at an older release, and the canaries beside them.
+"""A city as it is while releases differ from its files: components held at an older release, and canaries beside them.
 
 Everything behind it, such as stacks, quotas, policies and `status`, sees ordinary components. A city without a rollout
 stays as it is. Pure functions.
@@ -37,15 +37,11 @@ def canary_part(app: App) -> Component | None:
     return web if is_canary else None
 
 
-def with_shares(city: City, shares: Mapping[AppKey, Share]) -> City:
-    """The city with these components held and these canaries added."""
+def with_shares(city: City, shares: Mapping[AppKey, tuple[Share, ...]]) -> City:
+    """The city with these components held and these canaries added, each app's by component."""
     if not shares:
         return city
-    apps = tuple(
-        _with_share(app, shares[(app.tenant, app.name)]) if (app.tenant, app.name) in shares else app
-        for app in city.apps
-    )
-    return replace(city, apps=apps)
+    return replace(city, apps=tuple(_with_shares(app, shares.get((app.tenant, app.name), ())) for app in city.apps))
 
 
 def declared(app: App) -> App:
@@ -57,10 +53,13 @@ def declared(app: App) -> App:
 
 
 def held_at(stable: Component, said: Component) -> Component:
-    """An older release of a component: how many pods there are, and how they are replaced, is said by the files."""
+    """An older release of a component: how many pods there are, how they are replaced, and how large their volumes are
+    is said by the files."""
+    sizes = {volume.name: volume.size for volume in said.volumes}
     return replace(
         stable,
         name=said.name,
+        volumes=tuple(replace(volume, size=sizes.get(volume.name, volume.size)) for volume in stable.volumes),
         replicas=said.replicas,
         autoscale=said.autoscale,
         strategy=said.strategy,
@@ -68,6 +67,12 @@ def held_at(stable: Component, said: Component) -> Component:
         declared=said,
         canary=None,
     )
+
+
+def _with_shares(app: App, shares: tuple[Share, ...]) -> App:
+    for share in shares:
+        app = _with_share(app, share)
+    return app
 
 
 def _with_share(app: App, share: Share) -> App:

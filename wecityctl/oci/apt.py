@@ -135,7 +135,13 @@ class Apt:
         for stanza in done.stdout.split("\n\n"):
             fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line and line[0] != " ")
             if "SHA256" in fields and fields.get("Architecture") in (self.architecture, "all"):
-                item = DebianPackage(fields["Package"], fields["Version"], fields["SHA256"], int(fields["Size"]))
+                item = DebianPackage(
+                    fields["Package"],
+                    fields["Version"],
+                    fields["SHA256"],
+                    int(fields["Size"]),
+                    _source(fields.get("Source", ""), fields["Package"]),
+                )
                 found[f"{item.package}={item.version}"] = item
         return {name: found[name] for name in names if name in found}
 
@@ -208,6 +214,13 @@ class Apt:
             """
         )
         return configuration
+
+
+def _source(field: str, package: str) -> str:
+    """The source package as the lock has it. A package list says `name`, `name (version)`, or nothing if both match."""
+    name, _, version = field.partition(" ")
+    version = version.strip("()")
+    return f"{name}={version}" if version else "" if name == package else name
 
 
 def _status(name: str, version: str, architecture: str) -> str:

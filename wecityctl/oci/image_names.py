@@ -50,7 +50,7 @@ class Catalogue:
         digest = hashlib.sha256(f"{BUILDER_FORMAT}\0".encode())
         if recipe.base:
             digest.update(f"base\0{self.inputs(self.recipe(recipe.base))}\0".encode())
-        digest.update(self.lock(recipe).canonical().encode())
+        digest.update(self.lock(recipe).inputs().encode())
         for name, content in _files(recipe):
             digest.update(f"\0{name}\0{len(content)}\0".encode() + content)
         return digest.hexdigest()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,12 +26,17 @@ class LockError(ConfigurationError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class DebianPackage:
-    """A binary Debian package; `size` in bytes."""
+    """A binary Debian package; `size` in bytes.
+
+    `source` is its source package where that has another name or version: `name`, or `name=version`. It says nothing
+    about the content of an image, so it is no part of `Lock.inputs`.
+    """
 
     package: str
     version: str
     sha256: str
     size: int
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -105,6 +110,14 @@ class Lock:
         if self.generated:
             document["generated"] = _document(self.generated)
         return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+    def inputs(self) -> str:
+        """The canonical text of what the content of an image depends on."""
+        debian = {
+            architecture: tuple(replace(item, source="") for item in items)
+            for architecture, items in self.debian.items()
+        }
+        return replace(self, debian=debian).canonical()
 
     def wheels(self, architecture: str) -> tuple[Wheel, ...]:
         """The wheels for one architecture."""

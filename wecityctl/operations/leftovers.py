@@ -1,6 +1,7 @@
-"""`leftovers`: what users that are gone have left in the city's capabilities, and its removal.
+"""`leftovers`: what users that are gone have left in the city's capabilities and in volumes, and its removal.
 
-The servers themselves are asked, by a Job beside each: they know accounts that no state has any more.
+The servers themselves are asked, by a Job beside each: they know accounts that no state has any more. Volumes are
+those of capabilities and apps that are gone (`left_volumes`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from wecityctl.engine.context.ending_accounts import Account, planned_accounts
 from wecityctl.engine.state.run_locks import part_of_city
 from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
 from wecityctl.operations.account_servers import ProvisionedAccounts, Server, provisioned_accounts
+from wecityctl.operations.left_volumes import PREFIX, LeftVolume, choose_volumes, delete_volumes, find_volumes
 
 if TYPE_CHECKING:
     from wecityctl.engine.state.backend import Backend
@@ -44,26 +46,33 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """What was found; for each capability that could not be asked why; and those without a server, with the reason."""
+    """What was found; for each capability or `cloud <name>` that could not be asked why; those without a server, with
+    the reason; and a sentence for each mark of a volume that is not trusted."""
 
     items: tuple[Leftover, ...]
     failed: Mapping[str, WecityError]
     serverless: Mapping[str, str] = field(default_factory=dict)
+    volumes: tuple[LeftVolume, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 def list_leftovers(session: Session, emit: Emit) -> Leftovers:
-    """Ask the capabilities that are up for accounts that no state has. Changes nothing in them.
+    """Ask the capabilities that are up for accounts that no state has, and the clusters for volumes. Changes nothing.
 
     One that cannot be asked is in `failed`, with the error.
     """
     backend, clusters = _open(session, emit)
-    return _look(session, clusters, backend, provisioned_accounts(backend, session.catalogue))
+    found = _look(session, clusters, backend, provisioned_accounts(backend, session.catalogue))
+    volumes = find_volumes(session, clusters, backend, _kept_until(session))
+    failed = {**found.failed, **{f"cloud {cloud}": error for cloud, error in volumes.failed.items()}}
+    return replace(found, failed=failed, volumes=volumes.items, doubts=volumes.doubts)
 
 
 def delete_leftovers(
     session: Session, names: Collection[str], emit: Emit, *, preview: bool = False
-) -> tuple[Leftover, ...]:
-    """Delete accounts with their data, or with `preview` only say which. `names` are those of `list_leftovers`.
+) -> tuple[tuple[Leftover, ...], tuple[LeftVolume, ...]]:
+    """Delete accounts with their data and volumes, or with `preview` only say which. `names` are those of
+    `list_leftovers`.
 
     Raises `ConfigurationError` for a name of nothing that is left, and for what the files still have; `LockedError`
     while a run changes the city; and whatever keeps a capability from deleting: what others have deleted stays so.
@@ -71,13 +80,15 @@ def delete_leftovers(
     from wecityctl.engine.state.backend import open_backend
 
     # The states are asked before the servers, which takes long.
-    now = _named(provisioned_accounts(open_backend(session.city), session.catalogue), names)
+    of_volumes = [name for name in names if name.startswith(PREFIX)]
+    of_accounts = [name for name in names if name not in of_volumes]
+    now = _named(provisioned_accounts(open_backend(session.city), session.catalogue), of_accounts)
     backend, clusters = _open(session, emit)
-    found = _look(session, clusters, backend, now)
-    chosen = _choose(found, names)
+    chosen = _choose(_look(session, clusters, backend, now), of_accounts)
+    volumes = _choose_volumes(session, clusters, backend, of_volumes)
     if preview:
-        return chosen
-    with part_of_city(backend, (), _stacks(backend, chosen)):
+        return chosen, volumes
+    with part_of_city(backend, (), {*_stacks(backend, chosen), *(item.stack for item in volumes)}):
         # A run that has ended meanwhile may have given an account back to its owner.
         now = provisioned_accounts(backend, session.catalogue)
         used = set(_used(now))
@@ -92,7 +103,10 @@ def delete_leftovers(
             pairs = [(item.account, item.owner or "-") for item in items]
             server.run(session.city, clusters.found[cloud], "delete", pairs)
             _forget_notes(backend, server, items)
-    return chosen
+        # Whoever had them may have come back as well.
+        volumes = _choose_volumes(session, clusters, backend, of_volumes)
+        delete_volumes(clusters, volumes)
+    return chosen, volumes
 
 
 def _open(session: Session, emit: Emit) -> tuple[Backend, Clusters]:
@@ -122,9 +136,7 @@ def _named(now: ProvisionedAccounts, names: Collection[str]) -> ProvisionedAccou
 def _look(session: Session, clusters: Clusters, backend: Backend, now: ProvisionedAccounts) -> Leftovers:
     used, failed, items = set(_used(now)), dict[str, WecityError](), list[Leftover]()
     serverless: dict[str, str] = {}
-    kept = {
-        f"{item.tenant}/{item.name}": item.records[-1].keep_until for item in session.city.lifecycles if item.records
-    }
+    kept = _kept_until(session)
     known = {item.account for items in ending_accounts.noted(backend).values() for item in items}
     planned = planned_accounts(session.plan.whole, session.catalogue)
     for (cloud, capability), server in sorted(now.servers.items()):
@@ -150,6 +162,13 @@ def _look(session: Session, clusters: Clusters, backend: Backend, now: Provision
                 if not _is_used(item, used):
                     items.append(replace(item, kept_until=kept.get(item.owner.rpartition("/")[0], "")))
     return Leftovers(tuple(items), failed, serverless)
+
+
+def _kept_until(session: Session) -> dict[str, str]:
+    """Until which day the data of apps is kept, by `<tenant>/<app>`."""
+    return {
+        f"{item.tenant}/{item.name}": item.records[-1].keep_until for item in session.city.lifecycles if item.records
+    }
 
 
 def parse_inventory(
@@ -210,13 +229,28 @@ def _choose(found: Leftovers, names: Collection[str]) -> tuple[Leftover, ...]:
             resolution="remove it from the files first, or take its tenant down with `destroy --only TENANT "
             "--delete-data`",
         )
+    _require_free(chosen)
+    return chosen
+
+
+def _choose_volumes(
+    session: Session, clusters: Clusters, backend: Backend, names: Collection[str]
+) -> tuple[LeftVolume, ...]:
+    if not names:
+        return ()
+    chosen = choose_volumes(find_volumes(session, clusters, backend, _kept_until(session)), names)
+    _require_free(chosen)
+    return chosen
+
+
+def _require_free(chosen: Collection[Leftover | LeftVolume]) -> None:
+    """Raise `ConfigurationError` for data that the records of a retired app still keep."""
     today = str(date.today())
     if early := [item for item in chosen if item.kept_until >= today]:
         raise ConfigurationError(
             f"the data in {early[0].name} is kept until {early[0].kept_until}: its app was retired with that promise",
             resolution="delete it after that day, or shorten `keepUntil` in the app's Lifecycle first",
         )
-    return chosen
 
 
 def _grouped(items: Iterable[Leftover]) -> dict[tuple[str, str], list[Leftover]]:

@@ -25,6 +25,7 @@ from wecityctl.model.lifecycle import (
     Stage,
     content_digest,
     faults_of,
+    is_fixed_image,
     stage_after,
 )
 from wecityctl.operations.city_files import turn_to_edit, write_together
@@ -169,7 +170,7 @@ def _load(path: Path, changed: Mapping[Path, str] | None = None) -> LoadedCity:
 
 def _state(city: City, app: App) -> AppState:
     found = (item for item in city.lifecycles if (item.tenant, item.name) == (app.tenant, app.name))
-    return AppState(app, next(found, Lifecycle(app.name, app.tenant)), content_digest(app))
+    return AppState(app, next(found, Lifecycle(app.name, app.tenant)), content_digest(app, city.images.registry))
 
 
 def _check_order(state: AppState, record: Record, path: Path) -> None:
@@ -240,7 +241,9 @@ def _checks(trial: Session, app: App) -> Iterator[ReviewCheck]:
     yield ReviewCheck("files", "passed")
     yield ReviewCheck("placement", "passed")
     yield _policy(trial, app)
-    tags = [f"{part.name}: {part.image} is not named by digest" for part in app.components if not _is_fixed(part.image)]
+    tags = [
+        f"{part.name}: {part.image} is not named by digest" for part in app.components if not is_fixed_image(part.image)
+    ]
     yield ReviewCheck("images", "advisory" if tags else "passed", tuple(tags))
     bare = [
         f"{part.name}: nothing tells whether it is ready"
@@ -254,10 +257,6 @@ def _checks(trial: Session, app: App) -> Iterator[ReviewCheck]:
         "passed" if tenant.admins else "advisory",
         () if tenant.admins else (f"tenant {tenant.name} has no administrators",),
     )
-
-
-def _is_fixed(image: str) -> bool:
-    return image.startswith("catalogue:") or "@sha256:" in image
 
 
 def _policy(trial: Session, app: App) -> ReviewCheck:

@@ -1,8 +1,9 @@
 """`secrets rotate`: new generated passwords in the city's secret store, which the next `up` brings in.
 
-That `up` keeps the order by itself: the administrator's password comes with the server's restart; the provisioning Job
-sets an account's new password, and the pods of its user roll after it, because their template has their binding's
-digest. Open sessions stay until then.
+That `up` keeps the order by itself. The administrator's password comes with the server's restart, or by a Job where the
+server keeps it itself (`stacks.platforms.rotation`): for that the store keeps the values that were replaced. The
+provisioning Job sets an account's new password, and the pods of its user roll after it, because their template has
+their binding's digest. Open sessions stay until then.
 """
 
 from __future__ import annotations
@@ -41,12 +42,6 @@ def chosen(session: Session, names: Iterable[str] = (), app: str = "", capabilit
     everything = credentials(session)
     by_name = {item.name: item for item in everything}
     unknown = [name for name in names if name not in by_name]
-    for item in session.city.capabilities:
-        if unknown and unknown[0] == naming.admin_key(item.name) and session.catalogue[item.type].admin_password_fixed:
-            raise ConfigurationError(
-                f"{item.name} takes its administrator's password at its first start alone",
-                resolution="change it in its own console; the city's jobs go on with the account that they have",
-            )
     if unknown:
         raise ConfigurationError(
             f"{unknown[0]!r} is no generated password of this city",
@@ -82,7 +77,9 @@ def rotate(session: Session, wanted: Iterable[Credential]) -> tuple[Credential, 
     kept = set(SecretStore(backend).names())
     found = tuple(item for item in wanted if item.name in kept)
     if found:
-        renew_generated(backend, [item.name for item in found])
+        needed = {name for stack in session.plan.whole.stacks for name in stack.secrets}
+        kept_in = {item.name: naming.previous_key(item.name) for item in found}
+        renew_generated(backend, {name: previous if previous in needed else "" for name, previous in kept_in.items()})
     return found
 
 
@@ -90,8 +87,7 @@ def _credentials(session: Session) -> Iterator[Credential]:
     city, catalogue = session.city, session.catalogue
     needed = {name for stack in session.plan.whole.stacks for name in stack.secrets}
     for item in city.capabilities:
-        fixed = item.is_entry or catalogue[item.type].admin_password_fixed
-        if (name := naming.admin_key(item.name)) in needed and not fixed:
+        if (name := naming.admin_key(item.name)) in needed and not item.is_entry:
             yield Credential(name, item.name, f"{item.name}'s administrator")
     users: list[tuple[App | Capability, tuple[Use, ...]]] = [(app, app.uses) for app in city.apps]
     users += [(item, uses_of(item, city.capabilities, catalogue)) for item in city.capabilities]

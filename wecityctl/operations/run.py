@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS, _ATTEMPTS = 0.5, 5
 _INSTANTIATE = "cronjob.kubernetes.io/instantiate"
+# How long a run by hand of a scheduled job, and its log, are kept: a week, over which people ask what it did.
+_KEPT_SECONDS = 7 * 24 * 3600
 # Labels that the Job controller sets; those of another Job must not be copied.
 _OF_CONTROLLER = ("controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name")
 # The longest name of a CronJob (`stacks.tenants.jobs`); a Job of it has at most 63 characters.
@@ -208,8 +210,9 @@ async def _owner(client: KubeClient, session: Session, target: Target, runs: Seq
 def job_of(owner: Mapping[str, Any], target: Target, runs: Sequence[Mapping[str, Any]], started_by: str) -> Object:
     """The Job that runs now what `owner`, a CronJob or the Job of a release, describes.
 
-    It belongs to its owner, so that a CronJob's limits on kept runs count it and it goes with a release. The name is
-    made of the `runs` there were: of two people who start it at the same time, one gets `AlreadyExists`.
+    It belongs to its owner and goes with it. A CronJob does not control it: its controller would warn of a Job that it
+    did not make. So it has its own time to be kept. The name is made of the `runs` there were: of two people who start
+    it at the same time, one gets `AlreadyExists`.
     """
     metadata, is_cron = owner["metadata"], owner["kind"] == "CronJob"
     spec = dict((owner["spec"]["jobTemplate"]["spec"]) if is_cron else owner["spec"])
@@ -220,6 +223,8 @@ def job_of(owner: Mapping[str, Any], target: Target, runs: Sequence[Mapping[str,
     spec["template"] = {**template, "metadata": meta}
     for own in ("selector", "manualSelector", "suspend"):
         spec.pop(own, None)
+    if is_cron:
+        spec["ttlSecondsAfterFinished"] = _KEPT_SECONDS
     seen = naming.digest(metadata["uid"], *sorted(item["metadata"]["uid"] for item in runs), length=6)
     reference = {"apiVersion": "batch/v1", "kind": owner["kind"], "name": metadata["name"], "uid": metadata["uid"]}
     assert target.component is not None
@@ -236,7 +241,7 @@ def job_of(owner: Mapping[str, Any], target: Target, runs: Sequence[Mapping[str,
             "namespace": target.namespace,
             "labels": labels,
             "annotations": {_INSTANTIATE: "manual", STARTED_BY: started_by},
-            "ownerReferences": [{**reference, "controller": True} if is_cron else reference],
+            "ownerReferences": [reference],
         },
         "spec": spec,
     }

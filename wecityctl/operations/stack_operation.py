@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from wecityctl.clusters import must_start, open_clusters, open_provisioned, told
 from wecityctl.engine.context.options import RunOptions
 from wecityctl.engine.process.interrupts import time_limit
 from wecityctl.engine.run.execution import run
+from wecityctl.engine.state import releases
 from wecityctl.engine.state.backend import Backend, open_backend
 from wecityctl.engine.workers.engine import Engine
 from wecityctl.errors import ExitCode, WecityError, error_text
@@ -22,6 +23,7 @@ from wecityctl.operations.deployment_rights import duties, require_rights
 from wecityctl.operations.deprovision import end_access
 from wecityctl.operations.entry_urls import entry_urls
 from wecityctl.operations.interconnect import link_clouds
+from wecityctl.operations.manifest_places import manifest_places
 from wecityctl.operations.namespace_conflicts import without_namespace_conflicts
 from wecityctl.operations.policy_gate import PolicyGate
 from wecityctl.operations.rename_hints import rename_hints
@@ -30,6 +32,7 @@ from wecityctl.operations.status.addresses import app_addresses
 from wecityctl.operations.volume_changes import require_volumes_kept
 
 if TYPE_CHECKING:
+    from wecityctl.model.releases import AppReleases
     from wecityctl.model.rollouts import AppKey
     from wecityctl.operations.rollouts.moves import Move as AppMove
     from wecityctl.operations.status.values import AppAddress
@@ -43,7 +46,8 @@ _CLOUDS = "the city's clouds to answer"
 class StackOperation:
     """One operation in progress on the stacks selected in `session.plan`.
 
-    `rollouts` are what it does with apps that are released by canary; `session` has them applied.
+    `records` are those of releases as it began, and `rollouts` what it does with apps that are not, or not at once, as
+    the files say; `session` has them applied.
 
     The caller executes its steps in order; a step raises the error that must stop the operation.
     """
@@ -54,6 +58,7 @@ class StackOperation:
     engine: Engine
     policies: PolicyGate
     backend: Backend
+    records: Mapping[AppKey, AppReleases] = field(default_factory=dict)
     rollouts: tuple[AppMove, ...] = ()
     clusters: Clusters = field(default_factory=Clusters)
     moves: tuple[Move, ...] = ()
@@ -170,6 +175,7 @@ class StackOperation:
         keep = self.options.operation == "up"
         said = (item.text for item in self.rollouts if item.text)
         notes = (*map(str, self.moves), *said, *rename_hints(self.session.city, result), *result.notes)
+        notes = (*notes, *manifest_places(self.session, result))
         try:
             routes = [item for item in app_addresses(self.session.plan, self.backend) if item.way == "route"]
             urls = entry_urls(self.session, self.clusters.found, self.backend, keep=keep)
@@ -212,7 +218,8 @@ def begin(
         take_over=options.take_over or session.city.take_over,
     )
     backend = open_backend(session.city)
-    rollouts = planned_moves(session, backend, options.operation, only=rollouts_of)
+    records = releases.read_all(backend, heads=True)
+    rollouts = planned_moves(session, backend, options.operation, only=rollouts_of, records=records)
     session = session.with_shares(shares_of(rollouts))
     whole = replace(session, plan=session.plan.whole)
     with bounded(options.timeouts.run, emit) as bounded_emit, Engine(options.program) as engine:
@@ -220,7 +227,7 @@ def begin(
         try:
             if check_policies:
                 policies.begin(engine)
-            yield StackOperation(session, options, bounded_emit, engine, policies, backend, rollouts)
+            yield StackOperation(session, options, bounded_emit, engine, policies, backend, records, rollouts)
         finally:
             policies.close()
 

@@ -33,6 +33,15 @@ def require_volumes_kept(plan: Plan, catalogue: Catalogue, positions: Positions,
         raise InvalidCityError(problems)
 
 
+def planned_volumes(plan: Plan, catalogue: Catalogue) -> frozenset[tuple[str, str]]:
+    """Return the volumes that the files ask for, as cloud and `namespace/claim`."""
+    return frozenset(
+        (stack.cloud, volume.claim)
+        for stack in plan.stacks
+        for volume in (*_of_capabilities(plan, catalogue, stack), *_of_apps(plan, stack))
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Volume:
     """A volume of the files: the claim's namespace and name, the size, what it is called, and its size's place."""

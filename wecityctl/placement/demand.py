@@ -85,7 +85,7 @@ class Reader:
 
 def items_of(city: City, catalogue: Catalogue, read: Reader) -> tuple[Item, ...]:
     """Everything that runs, sorted by kind and name, so that the result does not depend on the order of the files."""
-    classes = _data_classes(city, requirements(city.capabilities, catalogue))
+    classes = data_classes(city, requirements(city.capabilities, catalogue))
     found = [*_capabilities(city, catalogue, classes, read), *(_app(app, read) for app in city.apps if app.runs)]
     return tuple(sorted(found, key=lambda item: (item.app is not None, item.key)))
 
@@ -166,7 +166,7 @@ def _stated(part: Component, source: Source, read: Reader, *, is_suspended: bool
     )
 
 
-def _data_classes(city: City, graph: Mapping[str, tuple[str, ...]]) -> Mapping[str, str]:
+def data_classes(city: City, graph: Mapping[str, tuple[str, ...]]) -> Mapping[str, str]:
     """The highest data class that each capability holds: that of its direct and indirect users."""
     found: dict[str, str] = {}
     for app in city.apps:

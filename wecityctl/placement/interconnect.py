@@ -1,29 +1,57 @@
-"""Decides whether an app may use a capability, or be routed to, across clouds: only through a declared flow.
+"""Decides whether a use of a capability or an app, or a route, may cross clouds: only through declared flows.
 
 The stacks implement the network path.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from wecityctl.model import served
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Cloud, Flow
 from wecityctl.model.entries import gateway_of, main_zones
 from wecityctl.model.provided import ProvidedPort
+from wecityctl.model.requirements import reached, requirements
 from wecityctl.model.service_tls import speaks_tls
 
 
-def offered_zone(app: App, capability: Capability) -> str:
-    """The zone in which the app meets the capability; the app's own if the capability names none."""
-    return capability.zone or app.zone
+@dataclass(frozen=True, slots=True)
+class NeededFlow:
+    """What a use of a capability needs to cross clouds: a flow between two zones with the port, and the first one
+    declared, if any."""
+
+    source: str
+    target: str
+    port: int
+    flow: Flow | None
 
 
-def interconnect_flow(city: City, catalogue: Catalogue, app: App, capability: Capability) -> Flow | None:
-    """The first declared flow from the app's zone to the capability's that contains the capability's port, if any.
+def needed_flows(
+    city: City, catalogue: Catalogue, user: App | Capability, capability: Capability
+) -> tuple[NeededFlow, ...]:
+    """What the use of `capability` needs to cross clouds: a flow from each zone of its user to the capability's zone.
 
-    To cross clouds to a capability without a zone, a flow from the app's zone to itself is needed.
+    A capability without a zone is in that of its user: the flow then leads from a zone to itself. A user that is a
+    capability without a zone is in the zone of every running app that uses it, directly or indirectly, and in every
+    zone of the city while there is none.
     """
-    return _flow(city, app.zone, offered_zone(app, capability), catalogue[capability.type].port)
+    port = catalogue[capability.type].port
+    found = []
+    for zone in (user.zone,) if user.zone else _zones_of_users(city, catalogue, user.name):
+        target = capability.zone or zone
+        found.append(NeededFlow(zone, target, port, _flow(city, zone, target, port)))
+    return tuple(found)
+
+
+def _zones_of_users(city: City, catalogue: Catalogue, capability: str) -> tuple[str, ...]:
+    graph = requirements(city.capabilities, catalogue)
+    zones = (
+        app.zone
+        for app in city.apps
+        if app.runs and any(capability in reached(graph, use.capability) for use in app.uses)
+    )
+    return tuple(dict.fromkeys(zones)) or tuple(zone.name for zone in city.zones)
 
 
 def app_use_flow(city: City, app: App, target: ProvidedPort) -> Flow | None:
@@ -85,15 +113,15 @@ def route_is_encrypted(app: App) -> bool:
     return app.serves_tls
 
 
-def is_private(app: App, end: Capability | App, *, encrypted: bool, data_class: str = "") -> bool:
-    """Whether traffic of the app with `end` may cross clouds only over an encrypted connection.
+def is_private(user: App | Capability, end: Capability | App, data_class: str, *, encrypted: bool) -> bool:
+    """Whether traffic of `user` with `end` may cross clouds only over an encrypted connection.
 
     That holds for data of class L3 or L4, unless the protocol itself encrypts (`encrypted`). `data_class` is the class
-    of the data that passes (empty: the app's).
+    of the data that passes.
     If users have pinned both ends, the pins decide, and the policy rule `crossing-plaintext` reports it.
     """
-    pinned = bool(app.cloud) and bool(end.cloud)
-    return (data_class or app.data_class) in ("L3", "L4") and not encrypted and not pinned
+    pinned = bool(user.cloud) and bool(end.cloud)
+    return data_class in ("L3", "L4") and not encrypted and not pinned
 
 
 def reaches_encrypted(source: Cloud, target: Cloud) -> bool:

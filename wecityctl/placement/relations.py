@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from wecityctl.model import provided, served
 from wecityctl.model.catalogue import Catalogue
-from wecityctl.model.city import City, Cloud
+from wecityctl.model.city import App, Capability, City, Cloud
 from wecityctl.model.entries import gateway_of
 from wecityctl.model.requirements import uses_of
 from wecityctl.placement.demand import Item
 from wecityctl.placement.interconnect import (
+    NeededFlow,
     app_use_flow,
-    interconnect_flow,
     is_closed,
     is_private,
-    offered_zone,
+    needed_flows,
     reaches,
     reaches_encrypted,
     route_flow,
@@ -24,7 +24,7 @@ from wecityctl.placement.interconnect import (
     serves_entry,
     use_is_encrypted,
 )
-from wecityctl.placement.model import Constraint, Key, app_key, capability_key, subject_of
+from wecityctl.placement.model import Constraint, ConstraintKind, Key, Source, app_key, capability_key, subject_of
 
 Numbers = Mapping[Key, int]
 
@@ -124,23 +124,30 @@ class _Colocations:
             if use.capability in seen:
                 continue
             seen.add(use.capability)
-            capability = self._capabilities[use.capability]
-            flow = interconnect_flow(self._city, self._catalogue, app, capability)
-            port = self._catalogue[capability.type].port
-            text = f"{item.subject} uses capability {use.capability}, and {{}}"
-            private = is_private(app, capability, encrypted=use_is_encrypted(capability, self._catalogue))
-            zone = offered_zone(app, capability)
-            why = self._shut(app.zone, zone, port, open_=flow is not None, private=private)
-            open_ = flow is not None and not is_closed(self._city, zone)
-            constraint = Constraint(
-                "uses",
-                (item.subject, f"capability {use.capability}"),
-                text.format(why),
-                item.at("uses", index),
-            )
-            other = self._numbers[capability_key(use.capability)]
-            open_reach = self._encrypted if private else self._forward
-            yield Colocation(number, (other,), open_reach if open_ else self._own, constraint)
+            text = f"{item.subject} uses capability {use.capability}, and"
+            yield self._use(number, app, use.capability, "uses", text, item.at("uses", index))
+
+    def _requires(self, number: int, item: Item) -> Iterator[Colocation]:
+        user = item.capability
+        for use in uses_of(user, self._city.capabilities, self._catalogue) if user is not None else ():
+            assert user is not None
+            text = f"{item.subject} uses capability {use.capability} (as {use.alias}), and"
+            yield self._use(number, user, use.capability, "requires", text, item.at("name"))
+
+    def _use(
+        self, number: int, user: App | Capability, used: str, kind: ConstraintKind, text: str, source: Source
+    ) -> Colocation:
+        """The colocation of an app or capability with a capability that it uses."""
+        item, capability = self._items[number], self._capabilities[used]
+        needed = needed_flows(self._city, self._catalogue, user, capability)
+        private = is_private(user, capability, item.data_class, encrypted=use_is_encrypted(capability, self._catalogue))
+        shut = [each for each in needed if each.flow is None or is_closed(self._city, each.target)]
+        told: NeededFlow = (shut or needed)[0]
+        why = self._shut(told.source, told.target, told.port, open_=told.flow is not None, private=private)
+        constraint = Constraint(kind, (item.subject, f"capability {used}"), f"{text} {why}", source)
+        open_reach = self._encrypted if private else self._forward
+        other = self._numbers[capability_key(used)]
+        return Colocation(number, (other,), self._own if shut else open_reach, constraint)
 
     def _app_uses(self, number: int, item: Item) -> Iterator[Colocation]:
         app = item.app
@@ -152,7 +159,7 @@ class _Colocations:
             seen.add(target.subject)
             assert app is not None
             data_class = max(app.data_class, target.data_class)
-            private = is_private(app, target.app, encrypted=target.is_tls, data_class=data_class)
+            private = is_private(app, target.app, data_class, encrypted=target.is_tls)
             zone = target.app.zone
             open_ = app_use_flow(self._city, app, target) is not None
             why = self._shut(app.zone, zone, target.pod_port, open_=open_, private=private)
@@ -175,7 +182,7 @@ class _Colocations:
         if gateway is None:
             return
         flow = route_flow(self._city, app)
-        private = is_private(app, gateway, encrypted=route_is_encrypted(app))
+        private = is_private(app, gateway, app.data_class, encrypted=route_is_encrypted(app))
         why = self._shut(app.zone, app.zone, routed.pod_port, open_=flow is not None, private=private)
         text = f"the entry point (capability {gateway.name}) leads to {item.subject}, and {why}"
         constraint = Constraint("route", (item.subject, f"capability {gateway.name}"), text, item.at("route"))
@@ -197,15 +204,6 @@ class _Colocations:
         if open_:
             return "crosses only between clouds whose spec.interconnect says how they reach each other"
         return f"no declared flow {{from: {source}, to: {target}, ports: [{port}]}} lets that cross clouds"
-
-    def _requires(self, number: int, item: Item) -> Iterator[Colocation]:
-        if item.capability is None:
-            return
-        for use in uses_of(item.capability, self._city.capabilities, self._catalogue):
-            other = self._numbers[capability_key(use.capability)]
-            text = f"{item.subject} uses capability {use.capability} (as {use.alias}), which takes the same cloud"
-            subjects = (item.subject, self._items[other].subject)
-            yield Colocation(number, (other,), self._own, Constraint("requires", subjects, text, item.at("name")))
 
     def _affinity(self, number: int, item: Item) -> Iterator[Colocation]:
         for index, name in enumerate(item.rules.affinity):

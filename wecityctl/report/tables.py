@@ -1,4 +1,4 @@
-"""Formats tables: names and numbers are never cut or wrapped at any width; only prose wraps, at words.
+"""Formats tables: names and numbers are never cut or wrapped at any width; on a terminal, prose wraps at words.
 
 On a terminal that is too narrow for a table, each row is printed as a record of `key: value` lines. Elsewhere, such
 as in a pipe, a table has its full width, as kubectl's has, so that programs find one row on one line.
@@ -47,7 +47,8 @@ def print_table(console: Console, table: Table) -> None:
     for column in table.columns:
         cells = [console.measure(cell, options=widest) for cell in (column.header, *column.cells)]
         whole, word = max(cell.maximum for cell in cells), max(cell.minimum for cell in cells)
-        column.min_width = whole if column.no_wrap else min(whole, max(word, _LEAST_PROSE))
+        is_whole = column.no_wrap or not console.is_terminal
+        column.min_width = whole if is_whole else min(whole, max(word, _LEAST_PROSE))
         needed += column.min_width + 2
     width = console.width
     if needed > width and console.is_terminal:

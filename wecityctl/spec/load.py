@@ -302,7 +302,15 @@ def _positions(parsed_city: ParsedCity) -> Positions:
         for kind in OF_TENANTS:
             if (kind, f"{tenant}/{name}") in found:
                 found.setdefault((kind, f"{tenant}/{kept}"), found[(kind, f"{tenant}/{name}")])
-    return Positions(found)
+    manifests = {
+        (item.source.document.kind, _owner_name(item.owner), item.document.kind, item.document.name): item.document
+        for item in parsed_city.manifests
+    }
+    return Positions(found, manifests)
+
+
+def _owner_name(owner: App | Platform) -> str:
+    return f"{owner.tenant}/{owner.name}" if isinstance(owner, App) else owner.name
 
 
 def _key(document: Document) -> str:

@@ -6,7 +6,7 @@ It is separate from the loader, because importing the loader's schemas takes a t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wecityctl.model.city import City
@@ -23,6 +23,13 @@ class Positions:
     lifecycles are named `<tenant>/<app>`."""
 
     documents: Mapping[tuple[str, str], Document]
+    # Manifests of apps and platforms: by kind and name of what names their file, and by their own.
+    manifests: Mapping[tuple[str, str, str, str], Document] = field(default_factory=dict)
+
+    def manifest(self, owner_kind: str, owner: str, kind: str, name: str) -> SourceLocation | None:
+        """The location of the name of a Kubernetes manifest of an app or a platform; `None` if there is none."""
+        document = self.manifests.get((owner_kind, owner, kind, name))
+        return document.place(("metadata", "name")) if document is not None else None
 
     def place(self, kind: str, name: str, *path: PathItem) -> SourceLocation | None:
         """The location of a field, such as `place("App", "health/code", "spec", "uses", 0)`.

@@ -13,6 +13,9 @@ from wecityctl.toolchain.model import Platform
 
 _SWITCHES = {**dict.fromkeys(("1", "true", "yes", "on"), True), **dict.fromkeys(("", "0", "false", "no", "off"), False)}
 
+# The Go modules of the parts, a directory for each.
+MODULES = Path(__file__).resolve().parent / "modules"
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -42,7 +45,7 @@ class Settings:
         home = Path(env.get("HOME", "") or Path.home())
         return cls(
             root=paths.cache_dir() / "parts",
-            toolchain=Path(__file__).resolve().parent / "modules",
+            toolchain=MODULES,
             bundle=Path(bundle).expanduser() if bundle else None,
             offline=is_set("WECITYCTL_OFFLINE", env),
             download_base=_base(env.get("WECITYCTL_DOWNLOAD_BASE", "")),

@@ -15,8 +15,10 @@ from wecityctl.paths import source_dirs
 
 _LIBRARIES = ("pulumi", "pulumi-kubernetes", "wecityctl")
 # Excluded from the digest. A renewed kubeconfig changes no resource; the secrets have a stack and a digest of their
-# own; interconnects and `builds_on` follow from city, catalogue and placement.
-_LEFT_OUT = frozenset({"kubeconfig", "secrets", "context", "kubernetes_version", "interconnects", "builds_on"})
+# own; interconnects and `builds_on` follow from city, catalogue and placement. A run that holds apps is not noted.
+_LEFT_OUT = frozenset(
+    {"kubeconfig", "secrets", "context", "kubernetes_version", "interconnects", "builds_on", "held", "last"}
+)
 
 
 def fingerprint(inputs: StackInputs, *, provider: str, program: str, tools: str, secrets_digest: str) -> str:

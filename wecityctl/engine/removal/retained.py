@@ -55,6 +55,18 @@ def unmark(found: Iterable[Retained], cluster: Cluster) -> None:
         ask(cluster, lambda client: _annotate(client, places))
 
 
+def marked_at(live: Mapping[str, Any]) -> str:
+    """When the object was marked, in RFC 3339; empty if that is not known."""
+    entries = (live.get("metadata") or {}).get("managedFields") or ()
+    mark = f"f:{RETAINED_FOR}"
+    times = [
+        str(entry.get("time") or "")
+        for entry in entries
+        if entry.get("manager") == _MANAGER and mark in json.dumps(entry.get("fieldsV1") or {})
+    ]
+    return max(times, default="")
+
+
 def find(cluster: Cluster, city: str, spaces: Callable[[], Collection[str]]) -> Found:
     """Return the city's marked objects on a cluster. Objects without a record are left out.
 

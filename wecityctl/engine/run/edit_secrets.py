@@ -20,6 +20,9 @@ from wecityctl.engine.workers.engine import Engine
 from wecityctl.errors import CancelledError, ConfigurationError, DeploymentError
 from wecityctl.model.events import StackResult
 
+# How many replaced values the store keeps of one. They are short, and each costs a server one refused sign-in.
+REPLACED = 20
+
 
 def set_secret(backend: Backend, name: str, value: str) -> None:
     """Store `value` under `name`, replacing an existing value."""
@@ -39,9 +42,22 @@ def remove_secret(backend: Backend, name: str) -> None:
     _write(backend, without)
 
 
-def renew_generated(backend: Backend, names: Collection[str]) -> None:
-    """Put a new generated value in the place of each of `names`."""
-    _write(backend, lambda values: with_generated(names, {k: v for k, v in values.items() if k not in names}))
+def renew_generated(backend: Backend, names: Mapping[str, str]) -> None:
+    """Put a new generated value in the place of each of `names`.
+
+    The replaced value goes before those under the name that `names` has for it, of which the latest `REPLACED` stay;
+    it is lost where that is empty. Until an `up` has brought a value in, a server may have any of them.
+    """
+
+    def renewed(values: dict[str, str]) -> Mapping[str, str]:
+        replaced = {
+            previous: "\n".join([values[name], *values.get(previous, "").splitlines()][:REPLACED])
+            for name, previous in names.items()
+            if previous
+        }
+        return with_generated(names, {**{k: v for k, v in values.items() if k not in names}, **replaced})
+
+    _write(backend, renewed)
 
 
 class _Write:

@@ -53,11 +53,13 @@ class JobMaker:
         port: int = 0,
         shown: Deployment | None = None,
         lifted: tuple[Lifted, ...] = (),
+        excluded: tuple[str, ...] = (),
     ) -> Job:
         """Return the job of one stack.
 
         `shown` replaces the stack's own state in a preview; a preview of a stack that does not exist uses an empty
-        state. `lifted` are resources whose protection at the vendor a `destroy` removes first.
+        state. `lifted` are resources whose protection at the vendor a `destroy` removes first. `excluded` are URNs of
+        resources that stay as they are, with everything that is registered below them or depends on them.
 
         With the option `refresh`, an `up` first reads the live objects, because the engine compares only with its
         state. This is a separate run of the CLI: with `up --refresh --run-program --continue-on-error`, engine 3.259.0
@@ -88,7 +90,7 @@ class JobMaker:
             self.options.program if inputs is not None else "",
             inputs,
             str(cli_path()),
-            tuple(self._arguments(stack, operation)),
+            (*self._arguments(stack, operation), *_exclusions(excluded)),
             str(self.engine.workdir.path),
             environment,
             state.outputs if state is not None else None,
@@ -121,6 +123,11 @@ class JobMaker:
         for target in self.options.targets:
             arguments += ["--target", target]
         return arguments
+
+
+def _exclusions(excluded: tuple[str, ...]) -> tuple[str, ...]:
+    words = tuple(word for urn in excluded for word in ("--exclude", urn))
+    return (*words, "--exclude-dependents") if words else ()
 
 
 def provider_registrations(

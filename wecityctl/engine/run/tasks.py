@@ -27,7 +27,7 @@ from wecityctl.engine.removal.removal import guarded_urns
 from wecityctl.engine.removal.takedown import is_secrets, kept_objects, left_alone, released, retained, untouched
 from wecityctl.engine.removal.unmanaged import Beside, TakenDown, look_beside
 from wecityctl.engine.run.jobs import JobMaker, provider_registrations
-from wecityctl.engine.run.partial_failure import still_served
+from wecityctl.engine.run.partial_failure import apps_in, still_served, urns_of_apps
 from wecityctl.engine.run.pending_clouds import PendingClouds
 from wecityctl.engine.run.replaced_clusters import forget_old_cluster
 from wecityctl.engine.state.abandoned_locks import break_dead
@@ -128,6 +128,8 @@ class UpdateTask:
         # What each stack's state had before retained resources were restored to it.
         self._known: dict[str, frozenset[str]] = {}
         self.good: dict[str, StackInputs] = {}
+        # The apps of each tenant's stack that stay as they are, because a capability that they need has failed.
+        self._held: dict[str, frozenset[str]] = {}
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -229,6 +231,9 @@ class UpdateTask:
         self._ownership.require_own(stack)
         if planned.layer == "secrets":
             return self._maker.make(stack, self._operation, state=context.state(stack), values=context.secrets())
+        held = self._held.get(stack, frozenset())
+        if held and len(held) == len(apps_in(context.plan, planned)):
+            return StackResult(stack, "blocked", reason="every app needs a capability that did not come up")
         begun = time.monotonic()
         if (before := context.state(stack)) is not None:
             self._known[stack] = before.urns
@@ -255,14 +260,17 @@ class UpdateTask:
         if serves and context.needs_provider(stack):
             port = open_port(self._rights(stack))
         guarded = frozenset() if context.options.confirms(stack) else guarded_urns(state) - restored
+        inputs = context.inputs(planned)
+        parents = {item.urn: item.parent for item in state.resources} if state is not None and held else {}
         return self._maker.make(
             stack,
             self._operation,
             state=state,
-            inputs=context.inputs(planned),
+            inputs=replace(inputs, held=held, last=context.typed(stack)) if held else inputs,
             guarded=guarded,
             port=port,
             shown=shown,
+            excluded=urns_of_apps(stack, held, parents),
         )
 
     def _rights(self, stack: str) -> PortRights:
@@ -367,6 +375,10 @@ class UpdateTask:
         # If the run may have taken over fields that others had written, field ownership is examined again in the next
         # run.
         is_known = not settled.refused and not (settled.notices and report.changes)
+        if stack in self._held and result.outcome in ("succeeded", "unchanged"):
+            names = ", ".join(sorted(self._held[stack]))
+            reason = f"left as it is, since a capability that it needs did not come up: {names}"
+            result = replace(result, outcome="failed", reason=reason, errors=(reason,))
         if result.outcome != "failed" and report.exit_code == 0 and is_known:
             # The inputs of now: the outputs of upstream stacks are known by this time.
             self.good[stack] = self._context.inputs(self._context.stacks[stack], with_secrets=False)
@@ -382,8 +394,8 @@ class UpdateTask:
         return self._context.typed(stack) is not None
 
     def serves(self, stack: str) -> Collection[str]:
-        """Return the stacks that use only the working capabilities of a failed platform stack; stores its outputs for
-        them.
+        """Return the stacks that use working capabilities of a failed platform stack, tenants' stacks also for some of
+        their apps alone; stores its outputs for them.
         """
         context, report = self._context, self.reports.get(stack)
         if context.layer(stack) != "platform" or self._operation != "up" or report is None:
@@ -394,7 +406,10 @@ class UpdateTask:
         served = still_served(context.plan, context.catalogue, context.stacks[stack], failed)
         if served:
             context.learn(stack, report.outputs)
-        return served
+        for name, apps in served.items():
+            if apps:
+                self._held[name] = self._held.get(name, frozenset()) | apps
+        return frozenset(served)
 
     def afterwards(self, stack: str) -> Callable[[], None] | None:
         """Return the work that connects to the cluster which a landing zone has created or changed."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from wecityctl.model.naming import PROJECT
+from wecityctl.model.stacknames import StackName
 
 META_KEY = ".pulumi/meta.yaml"
 META = b"version: 1\n"
@@ -61,6 +62,7 @@ def leaving(stack: str) -> str:
 
 def written_by(stack: str, city: str) -> tuple[str, ...]:
     """Patterns, with `*` for any text, of the keys that runs of this stack alone write and delete."""
+    tenant = StackName.parse(stack).subject
     return (
         f"{STACKS}/{stack}.json*",
         f"{HISTORY}/{stack}/*",
@@ -71,6 +73,7 @@ def written_by(stack: str, city: str) -> tuple[str, ...]:
         record(stack),
         leaving(stack),
         f"{RUN_LOCKS}/{city}*",
+        *((releases(city, tenant),) if tenant else ()),
     )
 
 
@@ -84,9 +87,9 @@ def access_log(city: str) -> str:
     return f"{ACTIVITY}/{city}.access.jsonl"
 
 
-def releases(city: str, tenant: str = "", app: str = "") -> str:
-    """Return the key of the record of an app's releases; without an app, what the city's keys begin with."""
-    return f"{RELEASES}/{city}/{f'{tenant}/{app}.json' if app else ''}"
+def releases(city: str, tenant: str = "") -> str:
+    """Return the key of the releases of a tenant's apps; without a tenant, what the city's keys begin with."""
+    return f"{RELEASES}/{city}/{f'{tenant}.json' if tenant else ''}"
 
 
 def journal(stack: str) -> str:

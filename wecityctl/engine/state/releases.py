@@ -1,10 +1,11 @@
-"""Keeps the records of apps that are released by canary: one object for each app, beside the states.
+"""Keeps the records of apps' releases: one object for each tenant, beside the states.
 
 A record is replaced only if it is still the one that was read, so that of two runs one notices the other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from wecityctl.engine.state import layout
@@ -14,13 +15,19 @@ from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.model.releases import AppReleases, from_text, to_text
 from wecityctl.model.rollouts import AppKey
 
+# A tenant's records by app.
+_Records = dict[str, AppReleases]
+# How often a tenant's object is read again because runs for other apps of it have written it in between.
+_ATTEMPTS = 50
+
 
 class ReleasesChangedError(WecityError):
     """Another run has changed the record since it was read."""
 
 
-def read_all(backend: Backend) -> dict[AppKey, AppReleases]:
-    """Return the records of all apps of the city that have one, by tenant and name.
+def read_all(backend: Backend, *, heads: bool = False) -> dict[AppKey, AppReleases]:
+    """Return the records of all apps of the city that have one, by tenant and name; with `heads`, what runs need of
+    them (`from_text`).
 
     Empty where only the engine's CLI reaches the state: nothing is kept there. Raises `ConfigurationError` for a record
     that cannot be read, and the back end's errors.
@@ -28,23 +35,21 @@ def read_all(backend: Backend) -> dict[AppKey, AppReleases]:
     states = backend.states
     if states is None:
         return {}
-    prefix = layout.releases(backend.city)
-    found = [_read(states, key) for key in states.keys(prefix.removesuffix("/")) if key.endswith(".json")]
-    return {(item.tenant, item.app): item for item in found if item is not None}
-
-
-def keys(backend: Backend) -> tuple[AppKey, ...]:
-    """Return tenant and name of the apps that have a record."""
-    prefix = layout.releases(backend.city)
-    names = backend.states.keys(prefix.removesuffix("/")) if backend.states is not None else []
-    parts = (name.removeprefix(prefix).removesuffix(".json").split("/") for name in names)
-    return tuple((found[0], found[1]) for found in parts if len(found) == 2)
+    prefix, found = layout.releases(backend.city), dict[AppKey, AppReleases]()
+    for key in states.keys(prefix.removesuffix("/")):
+        tenant = key.removeprefix(prefix).removesuffix(".json")
+        records = _parsed(states, key, states.get(key), tenant, heads=heads)
+        found |= {(tenant, app): record for app, record in records.items()}
+    return found
 
 
 def read(backend: Backend, tenant: str, app: str) -> AppReleases | None:
     """Return the record of one app; `None` without any. Raises as `read_all`."""
     states = backend.states
-    return _read(states, layout.releases(backend.city, tenant, app)) if states is not None else None
+    if states is None:
+        return None
+    key = layout.releases(backend.city, tenant)
+    return _parsed(states, key, states.get(key), tenant).get(app)
 
 
 def write(backend: Backend, record: AppReleases) -> AppReleases:
@@ -53,52 +58,89 @@ def write(backend: Backend, record: AppReleases) -> AppReleases:
     Raises `ReleasesChangedError` if it is not, `ConfigurationError` if the state keeps no records, and the back end's
     errors.
     """
-    states = required(backend)
-    key = layout.releases(backend.city, record.tenant, record.app)
-    new = replace(record, generation=record.generation + 1)
-    data = to_text(new).encode("utf-8", "surrogatepass")
-    stored = states.get(key)
-    before = _parsed(states, key, stored).generation if stored is not None else 0
-    same = before == record.generation
-    written = same and (states.put_new(key, data) if stored is None else states.swap(key, data, stored))
+    written = write_all(backend, (record,))
     if not written:
         raise ReleasesChangedError(
-            f"another run has changed the rollout of {record.tenant}/{record.app}", resolution="run it again"
+            f"another run has changed the releases of {record.tenant}/{record.app}", resolution="run it again"
         )
-    return new
+    return written[0]
 
 
-def forget(backend: Backend, tenant: str, app: str) -> None:
-    """Delete the record of an app that is gone. Does nothing without one."""
-    if backend.states is not None:
-        backend.states.delete(layout.releases(backend.city, tenant, app))
+def write_all(backend: Backend, records: Sequence[AppReleases]) -> tuple[AppReleases, ...]:
+    """Replace those of the records whose generation is still theirs; return them, each with the next generation.
+
+    Each tenant's object is written once. Raises `ConfigurationError` if the state keeps no records, and the back end's
+    errors.
+    """
+    states, done = required(backend), list[AppReleases]()
+    for tenant in dict.fromkeys(record.tenant for record in records):
+        own = [record for record in records if record.tenant == tenant]
+        written = list[AppReleases]()
+
+        def changed(found: _Records, own: list[AppReleases] = own, written: list[AppReleases] = written) -> _Records:
+            same = (item for item in own if (found[item.app].generation if item.app in found else 0) == item.generation)
+            written[:] = [replace(item, generation=item.generation + 1) for item in same]
+            return found | {item.app: item for item in written}
+
+        _change(states, layout.releases(backend.city, tenant), tenant, changed)
+        done += written
+    return tuple(done)
+
+
+def forget(backend: Backend, keys: Iterable[AppKey]) -> None:
+    """Delete the records of apps that are gone. Does nothing without one."""
+    gone, states = set(keys), backend.states
+    if states is None:
+        return
+    for tenant in sorted({key[0] for key in gone}):
+        apps = {key[1] for key in gone if key[0] == tenant}
+
+        def without(found: _Records, apps: set[str] = apps) -> _Records:
+            return {app: record for app, record in found.items() if app not in apps}
+
+        _change(states, layout.releases(backend.city, tenant), tenant, without)
 
 
 def required(backend: Backend) -> StateStore:
     """The store of the records. Raises `ConfigurationError` where only the engine's CLI reaches the state."""
     if backend.states is None:
         raise ConfigurationError(
-            "the state cannot keep the releases of a canary",
+            "the state cannot keep the releases of apps",
             details=f"{backend.url} is reached only through the engine's CLI",
-            resolution="use a directory, S3 or PostgreSQL, or another strategy",
+            resolution="use a directory, S3 or PostgreSQL; without one, apps are not released by canary",
         )
     return backend.states
 
 
-def _read(states: StateStore, key: str) -> AppReleases | None:
-    stored = states.get(key)
-    return _parsed(states, key, stored) if stored is not None else None
+def _change(states: StateStore, key: str, tenant: str, change: Callable[[_Records], _Records]) -> None:
+    """Write what `change` makes of a tenant's records, unless that is the same. Without records, delete the object."""
+    for _ in range(_ATTEMPTS):
+        stored = states.get(key)
+        before = _parsed(states, key, stored, tenant)
+        after = change(before)
+        if after == before:
+            return
+        if not after:
+            states.delete(key)
+            return
+        data = to_text(after.values()).encode("utf-8", "surrogatepass")
+        if states.put_new(key, data) if stored is None else states.swap(key, data, stored):
+            return
+    raise ReleasesChangedError(f"other runs change the releases of {tenant} all the time", resolution="run it again")
 
 
-def _parsed(states: StateStore, key: str, stored: bytes) -> AppReleases:
+def _parsed(states: StateStore, key: str, stored: bytes | None, tenant: str, *, heads: bool = False) -> _Records:
+    if stored is None:
+        return {}
     try:
-        found = from_text(stored.decode("utf-8", "surrogatepass"))
-        if not key.endswith(f"/{found.tenant}/{found.app}.json"):
-            raise ValueError(f"it is of {found.tenant}/{found.app}")
-        return found
+        found = from_text(stored.decode("utf-8", "surrogatepass"), heads=heads)
+        others = [f"{item.tenant}/{item.app}" for item in found if item.tenant != tenant]
+        if others:
+            raise ValueError(f"it is of {', '.join(others)}")
+        return {item.app: item for item in found}
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(
-            "the record of an app's releases cannot be read",
+            "the record of apps' releases cannot be read",
             details=f"{states.where(key)}: {error}",
             resolution="use the version that wrote it; deleted, the next `up` releases what the files say at once",
         ) from None

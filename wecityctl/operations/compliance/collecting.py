@@ -10,6 +10,7 @@ from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.city import City, Cloud
 from wecityctl.model.findings import Finding
+from wecityctl.operations.compliance.backups import backup_measures
 from wecityctl.operations.compliance.live import judge_live, wanted_on
 from wecityctl.operations.compliance.reading import Look, Tried, look
 from wecityctl.policy.check import PolicyReport, judge
@@ -58,6 +59,7 @@ def collect(
     live = judge_live(policy_input, seen, now.astimezone().date(), rules)
     looks = tuple(_cloud_look(cloud, clusters.found.get(cloud.name), answers.get(cloud.name)) for cloud in city.clouds)
     measures = [*_of_rules(city, rules, policy_report, live), *_of_settings(city)]
+    measures += backup_measures(session, clusters, looks, now)
     for item in enforcement_points(policy_input, rules):
         measures.append((item.controls, _measure(item, looks, answers)))
     return ComplianceReport(
@@ -91,7 +93,8 @@ def _of_rules(
             f"waived by {item.waiver}: {item.finding.message}" if item.waiver else item.finding.message
             for item in findings
         )
-        outcome: Outcome = "no-finding" if rule.enforced == "here" else "declared"
+        is_here = rule.enforced == "here" or (rule.observed is not None and rule.observed(city))
+        outcome: Outcome = "no-finding" if is_here else "declared"
         if rule.applies is not None and not rule.applies(city):
             outcome = "nothing-to-judge"
         if findings:

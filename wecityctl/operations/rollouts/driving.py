@@ -26,7 +26,8 @@ from wecityctl.operations.rollouts.outcomes import (
     succeeded,
     with_failure,
 )
-from wecityctl.operations.rollouts.planning import now, planned_moves, shares_of, stacks_of
+from wecityctl.operations.rollouts.planning import now, planned_moves, restart_pauses, shares_of, stacks_of
+from wecityctl.operations.rollouts.recording import record_releases
 from wecityctl.operations.rollouts.removal import without_old
 from wecityctl.operations.rollouts.watching import image_digest, unready
 
@@ -48,9 +49,8 @@ def run_rollouts(work: StackOperation, *, only: frozenset[AppKey] | None = None)
     raises before it begins, and `CancelledError` for an interrupt during a pause: the rollout stays at its step.
     """
     everything = not work.session.plan.is_part
-    selected = frozenset(stack.name for stack in work.session.plan.stacks)
-    result = _Driver(work, only).run() if work.rollouts else work.run_once()
-    return work.finished(without_old(work, result, selected, everything=everything))
+    result = _Driver(work, only).run() if work.rollouts else record_releases(work, work.run_once())
+    return work.finished(without_old(work, result, everything=everything))
 
 
 @dataclass(slots=True)
@@ -114,20 +114,23 @@ class _Driver:
         self.result = merged(self.result, found)
         for move in moves:
             self._settle(move, claimed.get(move.key), found)
+        # After that, since a rollout that has just ended may be of an app whose files have no canary any more.
+        self.result = record_releases(work, found, into=self.result)
         return found.exit_code == ExitCode.OK or only_canaries_failed(found, objects)
 
     def _claim(self, moves: Iterable[Move]) -> dict[AppKey, AppReleases]:
         """Write what is about to be done, with the stacks locked. Raises `ReleasesChangedError` if a record is another
         one by now."""
-        backend, found = self.work.backend, {}
+        backend = self.work.backend
+        current = releases.read_all(backend, heads=True)
         for move in moves:
-            current = releases.read(backend, *move.key)
-            if current != move.record:
-                raise ReleasesChangedError(f"another run has changed the rollout of {'/'.join(move.key)}")
-        for move in moves:
-            if move.claimed is not None:
-                found[move.key] = releases.write(backend, move.claimed)
-        return found
+            if _generation(current.get(move.key)) != _generation(move.record):
+                raise ReleasesChangedError(f"another run has changed the releases of {'/'.join(move.key)}")
+        claimed = [move.claimed for move in moves if move.claimed is not None]
+        written = releases.write_all(backend, claimed) if claimed else ()
+        if len(written) < len(claimed):
+            raise ReleasesChangedError("another run has changed the releases of an app")
+        return {(record.tenant, record.app): record for record in written}
 
     def _settle(self, move: Move, claimed: AppReleases | None, found: RunResult) -> None:
         app, stacks = self._app(move), self._stacks(move)
@@ -163,7 +166,10 @@ class _Driver:
         """What comes next. The selection is that of the user, whatever the last run was reduced to."""
         work = self.work
         session = replace(work.session, plan=work.session.plan.whole.selecting(self._selection))
-        return planned_moves(session, work.backend, "up", only=self.only)
+        moves = planned_moves(session, work.backend, "up", only=self.only)
+        if restart_pauses(work.backend, moves):
+            moves = planned_moves(session, work.backend, "up", only=self.only)
+        return moves
 
     def _wait(self, moves: tuple[Move, ...]) -> tuple[Move, ...]:
         """Wait until a rollout can go on, and return what comes next. Canaries that are not ready are aborted."""
@@ -258,3 +264,7 @@ class _Driver:
 
     def _stacks(self, move: Move) -> StackNames:
         return stacks_of(self._session, self._app(move))
+
+
+def _generation(record: AppReleases | None) -> int:
+    return record.generation if record is not None else 0

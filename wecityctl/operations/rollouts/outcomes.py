@@ -9,7 +9,7 @@ from wecityctl.errors import ExitCode
 from wecityctl.model import naming
 from wecityctl.model.city import App
 from wecityctl.model.events import RunResult, StackResult
-from wecityctl.model.releases import AppReleases, Held, Release, Rollout
+from wecityctl.model.releases import AppReleases, Held, Part, Release, Rollout
 from wecityctl.operations.rollouts.moves import Move, Now, taken_back
 
 _GOOD = ("succeeded", "unchanged", "skipped")
@@ -75,7 +75,8 @@ def after(
     """
     if move.first is not None and good:
         *older, last = move.first.releases
-        return replace(move.first, releases=(*older, replace(last, image_digest=image_digest)))
+        part = replace(last.parts[0], image_digest=image_digest)
+        return replace(move.first, releases=(*older, replace(last, parts=(part,))))
     if record is None:
         return None
     rollout = record.rollout
@@ -96,9 +97,8 @@ def after(
 
 def _ended(record: AppReleases, rollout: Rollout, now: Now, image_digest: str) -> AppReleases:
     if rollout.outcome == "released":
-        release = Release(
-            0, now.at, rollout.by, rollout.version, rollout.image, rollout.component, image_digest=image_digest
-        )
+        part = Part(rollout.component, rollout.image, image_digest)
+        release = Release(0, now.at, rollout.by, rollout.version, (part,))
         return replace(record.released(release), held=None)
     held = record.held
     if rollout.outcome == "aborted":

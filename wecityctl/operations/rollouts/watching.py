@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from wecityctl.errors import WecityError
 from wecityctl.model import naming
-from wecityctl.model.naming import COMPONENT_LABEL, NAME_LABEL, PART_OF_LABEL
+from wecityctl.model.naming import COMPONENT_LABEL, NAME_LABEL
 
 if TYPE_CHECKING:
     from wecityctl.inputs import Cluster
@@ -38,22 +38,29 @@ def unready(cluster: Cluster, app: App, component: str) -> str | None:
 
 def image_digest(cluster: Cluster, app: App, component: str) -> str:
     """Return the digest of the image that a component's pods run, as `sha256:…`; empty if it is not known."""
+    return image_digests(cluster, naming.tenant_namespace(app.tenant, app.zone)).get((app.name, component), "")
+
+
+def image_digests(cluster: Cluster, namespace: str) -> dict[tuple[str, str], str]:
+    """Return the digests of the images that the pods of a tenant's apps run in a namespace, by app and component.
+
+    Unknown ones, and all if the cluster does not answer, are left out.
+    """
     from wecityctl.engine.cluster.query import ask
 
-    labels = {NAME_LABEL: app.name, PART_OF_LABEL: app.tenant, COMPONENT_LABEL: component}
-    selector = ",".join(f"{key}={value}" for key, value in labels.items())
-
-    async def look(client: KubeClient) -> str:
-        pods = await client.list(
-            await client.resource("v1", "Pod"), naming.tenant_namespace(app.tenant, app.zone), label_selector=selector
-        )
-        running = (pod for pod in pods if not pod["metadata"].get("deletionTimestamp"))
-        return next(filter(None, map(_digest, running)), "")
+    async def look(client: KubeClient) -> dict[tuple[str, str], str]:
+        pods = await client.list(await client.resource("v1", "Pod"), namespace, label_selector=COMPONENT_LABEL)
+        found: dict[tuple[str, str], str] = {}
+        for pod in pods:
+            labels, digest = pod["metadata"].get("labels") or {}, _digest(pod)
+            if digest and not pod["metadata"].get("deletionTimestamp"):
+                found.setdefault((labels.get(NAME_LABEL, ""), labels[COMPONENT_LABEL]), digest)
+        return found
 
     try:
         return ask(cluster, look)
     except WecityError:
-        return ""
+        return {}
 
 
 def _digest(pod: dict[str, Any]) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from wecityctl.errors import ExitCode, WecityError
+from wecityctl.operations.alerts import Alerts, alerts_of
 from wecityctl.operations.probes import ProbeStatus, is_alarming, last_probes, run_probes
 from wecityctl.operations.status.addresses import app_addresses
 from wecityctl.operations.status.examination import balancer_statuses, examine_clouds, find_lacking
@@ -36,6 +37,7 @@ class CityStatus:
     probes: tuple[ProbeStatus, ...] = ()
     addresses: tuple[AppAddress, ...] = ()
     rollouts: tuple[RolloutStatus, ...] = ()
+    alerts: Alerts = field(default_factory=lambda: Alerts((), {}))
 
 
 def status(session: Session, emit: Emit, *, probe: bool = False) -> CityStatus:
@@ -66,6 +68,9 @@ def status(session: Session, emit: Emit, *, probe: bool = False) -> CityStatus:
     code = _exit_code(session, stacks, read.found, failed)
     if code == ExitCode.OK and any(is_alarming(item) for item in probes):
         code = ExitCode.DEPLOYMENT
+    told = alerts_of(session.city, session.catalogue, backend, reached)
+    if code == ExitCode.OK and (told.firing or told.failed):
+        code = ExitCode.DEPLOYMENT
     return CityStatus(
         stacks,
         read.found,
@@ -76,6 +81,7 @@ def status(session: Session, emit: Emit, *, probe: bool = False) -> CityStatus:
         probes,
         app_addresses(session.plan, backend),
         rollout_statuses(session, backend),
+        told,
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wecityctl.model.releases import version_of
 from wecityctl.model.rollouts import canary_part
-from wecityctl.operations.rollouts.moves import share_now
+from wecityctl.operations.rollouts.moves import held_now, said_version, share_now
 
 if TYPE_CHECKING:
     from wecityctl.engine.state.backend import Backend
@@ -44,7 +44,7 @@ def rollout_statuses(session: Session, backend: Backend) -> tuple[RolloutStatus,
     """Return what the records say of the city's apps, in the order of the files. Raises as `releases.read_all`."""
     from wecityctl.engine.state import releases
 
-    records = releases.read_all(backend)
+    records = releases.read_all(backend, heads=True)
     apps = ((app, records.get((app.tenant, app.name))) for app in session.said.apps if app.runs)
     found = (_status(session, app, record) for app, record in apps if record is not None)
     return tuple(item for item in found if item is not None)
@@ -52,16 +52,17 @@ def rollout_statuses(session: Session, backend: Backend) -> tuple[RolloutStatus,
 
 def _status(session: Session, app: App, record: AppReleases) -> RolloutStatus | None:
     part, rollout, held = canary_part(app), record.rollout, record.held
-    if part is None or record.current is None:
+    if record.current is None:
         return None
     title, serving = f"{app.tenant}/{app.called}", record.current.number
-    said = version_of(part, session.images)
-    if rollout is not None:
-        share = share_now(part, record, said)
+    if part is not None and rollout is not None:
+        share = share_now(part, record, version_of(part, session.images))
         steps = len(part.strategy.steps) if part.strategy is not None else 0
         weight = share.weight if share is not None else 0
         step = min(rollout.step, steps)
         return RolloutStatus(title, rollout.phase, rollout.image, serving, weight, step, steps, rollout.why)
-    if held is not None and held.version == said:
+    if held is None or held.version != said_version(app, session.images):
+        return None
+    if part is not None or held_now(app, record, session.images):
         return RolloutStatus(title, held.because, held.image, serving, why=held.why)
     return None

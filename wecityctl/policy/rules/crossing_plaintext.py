@@ -11,6 +11,10 @@ from wecityctl.interconnects import (
     UseInterconnect,
     find_interconnects,
 )
+from wecityctl.model import naming
+from wecityctl.model.city import App, Capability, City
+from wecityctl.model.requirements import requirements
+from wecityctl.placement.demand import data_classes
 from wecityctl.policy.model import Finding, PolicyInput, Rule
 
 WHY = """\
@@ -19,45 +23,69 @@ runs: lines, switches and vendors in between see every byte that is not encrypte
 text unless its route says `tls: true`, and so is a capability with `tls: false` or without TLS. So an app that holds
 data of class L3 or L4 stays on the cloud of what it uses and of the gateway, speaks TLS and uses what does, or crosses
 between clouds that both declare their way to be encrypted below us (spec.interconnect.encrypted: IPsec, MACsec, an
-encrypted private line) – a statement that its owner answers for, and that no waiver replaces."""
+encrypted private line) – a statement that its owner answers for, and that no waiver replaces. The same holds for a
+capability that uses another one: what crosses is the data of its users."""
 
 _PLAIN_ENOUGH = ("L1", "L2")
 
 
 def check(policy_input: PolicyInput) -> Iterator[Finding]:
-    """Apps with data of class L3 or L4 of which something crosses clouds unencrypted."""
-    city = policy_input.city
-    for item in find_interconnects(city, policy_input.catalogue, policy_input.placement).in_the_clear(
-        city, policy_input.catalogue
-    ):
-        app = item.app
-        data_class = _class_of(item)
+    """Apps with data of class L3 or L4, and capabilities that hold such data, of which something crosses clouds
+    unencrypted."""
+    city, placement = policy_input.city, policy_input.placement
+    for item in find_interconnects(city, policy_input.catalogue, placement).in_the_clear(city, policy_input.catalogue):
+        user = _user(item)
+        data_class = _class_of(policy_input, item)
         if data_class in _PLAIN_ENOUGH:
             continue
+        message = f"data of class {data_class} crosses from cloud {item.source} to {item.target} in plain text: "
+        if isinstance(user, App):
+            stack = naming.stack_name(city.name, "tenant", user.tenant, placement.apps[(user.tenant, user.name)])
+            document = ("App", f"{user.tenant}/{user.name}")
+        else:
+            stack = naming.stack_name(city.name, "platform", user.platform, item.source)
+            document = ("Platform", user.platform)
         yield Finding(
-            subject=f"{app.tenant}/{app.name}",
-            message=f"data of class {data_class} crosses from cloud {item.source} to {item.target} in plain text: "
-            + _what(item),
+            subject=_subject(user),
+            message=message + _what(item),
             resolution=_advice(policy_input, item),
-            stack=f"{city.name}.tenant.{app.tenant}.{policy_input.placement.apps[(app.tenant, app.name)]}",
-            document=("App", f"{app.tenant}/{app.name}"),
-            path=_path(item),
+            stack=stack,
+            document=document,
+            path=_path(city, item),
         )
 
 
-def _class_of(item: AnyInterconnect) -> str:
-    """The class of the data that crosses: the app's, or that which another app gives it if that is higher."""
+def _user(item: AnyInterconnect) -> App | Capability:
+    return item.user if isinstance(item, UseInterconnect) else item.app
+
+
+def _subject(user: App | Capability) -> str:
+    return f"{user.tenant}/{user.name}" if isinstance(user, App) else f"capability {user.name}"
+
+
+def _class_of(policy_input: PolicyInput, item: AnyInterconnect) -> str:
+    """The class of the data that crosses: the app's, or that which another app gives it if that is higher; for a
+    capability the highest of those that use it, and L1 if nobody does."""
     if isinstance(item, AppUseInterconnect):
         return max(item.app.data_class, item.used.data_class)
-    return item.app.data_class
+    user = _user(item)
+    if isinstance(user, App):
+        return user.data_class
+    city = policy_input.city
+    classes = data_classes(city, requirements(city.capabilities, policy_input.catalogue))
+    return classes.get(user.name, _PLAIN_ENOUGH[0])
 
 
-def _path(item: AnyInterconnect) -> tuple[str | int, ...]:
+def _path(city: City, item: AnyInterconnect) -> tuple[str | int, ...]:
+    if isinstance(item, UseInterconnect) and not isinstance(item.user, App):
+        platform = next(each for each in city.platforms if each.name == item.user.platform)
+        return ("spec", "capabilities", platform.capabilities.index(item.user), "name")
     if isinstance(item, RouteInterconnect):
         return ("spec", "route")
     if isinstance(item, AppUseInterconnect):
         return ("spec", "uses", item.use.index)
-    return ("spec", "uses", next(index for index, use in item.app.indexed_uses() if use == item.use))
+    assert isinstance(item.user, App)
+    return ("spec", "uses", next(index for index, use in item.user.indexed_uses() if use == item.use))
 
 
 def _advice(policy_input: PolicyInput, item: AnyInterconnect) -> str:
@@ -88,7 +116,7 @@ def evidence(policy_input: PolicyInput) -> Iterator[str]:
     for item in interconnects:
         how = "in plain text" if item in clear else "encrypted"
         yield (
-            f"{item.app.tenant}/{item.app.name} ({_class_of(item)}): {_what(item)} crosses from {item.source} "
+            f"{_subject(_user(item))} ({_class_of(policy_input, item)}): {_what(item)} crosses from {item.source} "
             f"to {item.target} {how}"
         )
 

@@ -24,14 +24,15 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
     records = {(item.tenant, item.name): item for item in policy_input.city.lifecycles}
     for app in policy_input.city.apps:
         lifecycle = records.get((app.tenant, app.name))
-        found = _violation(app, lifecycle, demanded=policy_input.city.compliance.reviewed_apps)
+        city = policy_input.city
+        found = _violation(app, lifecycle, city.images.registry, demanded=city.compliance.reviewed_apps)
         if found:
             name = f"{app.tenant}/{app.name}"
             yield Finding(name, *found, document=("App", name), path=("spec", "stage"))
 
 
-def _violation(app: App, lifecycle: Lifecycle | None, *, demanded: bool) -> tuple[str, str] | None:
-    """The message and its resolution; `None` without a violation."""
+def _violation(app: App, lifecycle: Lifecycle | None, registry: str, *, demanded: bool) -> tuple[str, str] | None:
+    """The message and its resolution; `None` without a violation. `registry` is the city's for public images."""
     if lifecycle is None:
         return ("is deployed without a recorded review", _REVIEW) if demanded and app.runs else None
     stage = lifecycle.records[-1].stage
@@ -44,7 +45,7 @@ def _violation(app: App, lifecycle: Lifecycle | None, *, demanded: bool) -> tupl
         # Records have only begun: it was deployed before them, as it is.
         return None
     allowed = lifecycle.last("review") if app.stage == "reviewed" else lifecycle.last("publish", "resume")
-    digest = content_digest(declared(app))
+    digest = content_digest(declared(app), registry)
     if allowed is None or allowed.digest != digest:
         what = "reviewed" if app.stage == "reviewed" else "published"
         if allowed is None:
@@ -61,7 +62,12 @@ def evidence(policy_input: PolicyInput) -> Iterator[str]:
     for item in policy_input.city.lifecycles:
         app = apps.get((item.tenant, item.name))
         reviewed, published = item.last("review"), item.last("publish", "resume")
-        if app is not None and app.runs and reviewed is not None and _violation(app, item, demanded=True) is None:
+        if (
+            app is not None
+            and app.runs
+            and reviewed is not None
+            and (_violation(app, item, policy_input.city.images.registry, demanded=True) is None)
+        ):
             text = f"{item.tenant}/{item.name} is deployed as {reviewed.by} reviewed it on {reviewed.at[:10]}"
             yield text + (f" and {published.by} published it on {published.at[:10]}" if published is not None else "")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from wecityctl.errors import Problem
 from wecityctl.guesses import nearest
@@ -11,6 +11,9 @@ from wecityctl.model.lifecycle import STAGES_BEFORE, Fault, Lifecycle, Record, S
 from wecityctl.spec.checks.check import Check
 from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
+
+# Two machines' clocks may differ by so much.
+_SKEW = timedelta(minutes=5)
 
 
 def apps_of_lifecycles(parsed_city: ParsedCity) -> Iterator[Problem]:
@@ -33,9 +36,14 @@ def order_of_records(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def _times(item: Sourced[Lifecycle]) -> Iterator[Problem]:
-    last = None
+    last, latest = None, datetime.now(UTC) + _SKEW
     for index, record in enumerate(item.value.records):
         at = datetime.fromisoformat(record.at)
+        if at > latest:
+            message = f"{record.at} is in the future"
+            yield item.problem(
+                ("spec", "records", index, "at"), message, "when it was done; or set this machine's clock"
+            )
         if last is not None and at < last:
             message = f"{record.at} is before the record above it"
             yield item.problem(("spec", "records", index, "at"), message, "records in the order of their times")

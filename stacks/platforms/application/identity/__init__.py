@@ -9,7 +9,10 @@ TYPE = CapabilityType(
     engines=("keycloak",),
     licence="Apache-2.0",
     program=f"{__name__}.program:Identity",
-    ports=(Port("https", 8443, "https", ui=True), Port("management", 9000, "https", metrics=True)),
+    ports=(
+        Port("https", 8443, "https", ui=True),
+        Port("management", 9000, "https", metrics=True, metrics_path="/auth/metrics"),
+    ),
     images=("identity",),
     pods=(Pods(cpu="500m", memory="768Mi"),),
     binding=Binding(
@@ -22,8 +25,8 @@ TYPE = CapabilityType(
     uses=(CapabilityUse("postgresql", "db", UseLimits(connections=20)),),
     versions=("26.7.3",),
     architectures=("amd64",),
-    admin_password_fixed=True,
     health="a client of the server's own gets a token and reads what the token opens",
     probe=f"{__name__}.health:PROBE",
+    rotation=f"{__name__}.rotation:ROTATE",
     tls=True,
 )

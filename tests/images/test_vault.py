@@ -1,0 +1,235 @@
+"""The vault's image: started as its user over a read-only root, with a store and a role for each app."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stacks.platforms.operations.vault.access import MAX_REQUEST, MAX_VERSIONS, PROVISION
+from stacks.platforms.operations.vault.deprovision import DELETE, DEPROVISION, INVENTORY
+from stacks.platforms.operations.vault.guard import script as guard_script
+from stacks.platforms.operations.vault.health import PROBE
+from stacks.platforms.operations.vault.program import settings
+from stacks.platforms.operations.vault.rotation import ROTATE
+from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
+
+pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
+
+ONE, TWO = "health.code.keys", "transport.bus.keys"
+
+
+@dataclass
+class Vault:
+    """A vault on a port of the loopback interface, in a directory that outlives its servers."""
+
+    image: RootFilesystem
+    place: Path
+    port: int = field(default_factory=free_port)
+    password: str = "first-password"
+
+    def prepare(self) -> None:
+        (self.place / "data").mkdir()
+        (self.place / "key").write_text(secrets.token_hex(32))
+        text = settings("vault", "platform-operations", self.port, is_tls=False)
+        inside = f"/tmp{self.place}"
+        text = text.replace('"/data"', f'"{inside}/data"').replace("/etc/seal/key", f"{inside}/key")
+        # Another server may be tested on this machine.
+        text = text.replace("127.0.0.1:8201", f"127.0.0.1:{free_port()}").replace("[::]:", "127.0.0.1:")
+        (self.place / "vault.hcl").write_text(text)
+        for path in (self.place / "data", self.place / "key", self.place / "vault.hcl"):
+            os.chown(path, 65532, 65532)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        arguments = ("/usr/local/bin/bao", "server", f"-config=/tmp{self.place}/vault.hcl")
+        with self.image.running(*arguments, shared=[self.place], ADMIN_PASSWORD=self.password) as server:
+            wait_for("the vault", lambda: self.call("GET", "sys/health")[0] == 200 or None, server)
+            yield
+
+    def run(self, script: str, **values: str) -> str:
+        """What a script prints that runs as Jobs run it."""
+        values = {"HOST": "127.0.0.1", "PORT": str(self.port), "ADMIN_PASSWORD": self.password, **values}
+        done = self.image.run("/bin/sh", "-c", script, **values)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def provision(self, account: str, secret: str, limit: int = 2**30) -> None:
+        owner = account.replace(".", "/")
+        self.run(PROVISION, APP_ROLE=account, APP_SECRET_ID=secret, OWNER=owner, STORAGE=str(limit))
+
+    def call(self, method: str, path: str, body: Any = None, token: str = "") -> tuple[int, Any]:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/v1/{path}", json.dumps(body).encode() if body is not None else None
+        )
+        request.method = method
+        request.add_header("X-Vault-Token", token)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                content = answer.read()
+                return answer.status, json.loads(content) if content else None
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, None
+
+    def sign_in(self, account: str, secret: str) -> str:
+        """A token; empty for who is not let in."""
+        status, answer = self.call("POST", "auth/approle/login", {"role_id": account, "secret_id": secret})
+        return str(answer["auth"]["client_token"]) if status == 200 else ""
+
+
+@pytest.fixture(scope="module")
+def vault(unpacked: Callable[[str], RootFilesystem], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
+    place = tmp_path_factory.mktemp("vault")
+    for parent in (place, *place.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    found = Vault(unpacked("vault"), place)
+    found.prepare()
+    with found.running():
+        found.provision(ONE, "secret-of-one")
+        found.provision(TWO, "secret-of-two")
+        yield found
+
+
+def test_the_probe_passes_and_leaves_nothing(vault: Vault) -> None:
+    assert "written, read and deleted" in vault.run(PROBE)
+    assert "probe/" not in vault.run(f"{INVENTORY}cat stores")
+
+
+def test_an_app_has_its_store_and_nothing_else(vault: Vault) -> None:
+    token, other = vault.sign_in(ONE, "secret-of-one"), vault.sign_in(TWO, "secret-of-two")
+    assert vault.call("POST", f"apps/{ONE}/data/a/b", {"data": {"k": "健康"}}, token)[0] == 200
+    status, answer = vault.call("GET", f"apps/{ONE}/data/a/b", token=token)
+    assert (status, answer["data"]["data"]) == (200, {"k": "健康"})
+    assert vault.call("GET", f"apps/{ONE}/metadata/?list=true", token=token)[1]["data"]["keys"] == ["a/"]
+    refused = {
+        "another's entry": vault.call("GET", f"apps/{ONE}/data/a/b", token=other),
+        "another's list": vault.call("GET", f"apps/{ONE}/metadata/?list=true", token=other),
+        "another's entry, written": vault.call("POST", f"apps/{ONE}/data/a/b", {"data": {}}, other),
+        "the stores": vault.call("GET", "sys/mounts", token=token),
+        "a store more": vault.call("POST", "sys/mounts/apps/mine", {"type": "kv"}, token),
+        "its policy": vault.call("POST", f"sys/policies/acl/{ONE}", {"policy": ""}, token),
+        "its role": vault.call("POST", f"auth/approle/role/{ONE}", {"token_ttl": "0"}, token),
+        "versions of its store": vault.call("POST", f"apps/{ONE}/config", {"max_versions": 0}, token),
+        "versions of an entry": vault.call("POST", f"apps/{ONE}/metadata/a/b", {"max_versions": 0}, token),
+        "what the server measures": vault.call("GET", "sys/metrics?format=prometheus", token=token),
+        "all that is stored": vault.call("GET", "sys/storage/raft/snapshot", token=token),
+        "a token of its own": vault.call("POST", "auth/token/create", {}, token),
+        "nobody": vault.call("GET", f"apps/{ONE}/data/a/b"),
+    }
+    assert {name: status for name, (status, _) in refused.items()} == dict.fromkeys(refused, 403)
+    assert vault.sign_in(ONE, "secret-of-two") == ""
+    large = {"data": {"k": "x" * MAX_REQUEST}}
+    assert vault.call("POST", f"apps/{ONE}/data/large", large, token)[0] in (400, 413)
+
+
+def test_the_administrator_sees_no_entry(vault: Vault) -> None:
+    status, answer = vault.call("POST", "auth/userpass/login/admin", {"password": vault.password})
+    token = answer["auth"]["client_token"]
+    assert status == 200
+    assert vault.call("GET", f"apps/{ONE}/data/a/b", token=token)[0] == 403
+
+
+def test_provisioning_again_keeps_what_is_there_and_replaces_the_secret(vault: Vault) -> None:
+    vault.provision(TWO, "secret-of-two")
+    token = vault.sign_in(TWO, "secret-of-two")
+    assert vault.call("POST", f"apps/{TWO}/data/kept", {"data": {"k": "v"}}, token)[0] == 200
+    vault.provision(TWO, "another-secret")
+    assert vault.sign_in(TWO, "secret-of-two") == ""
+    token = vault.sign_in(TWO, "another-secret")
+    assert vault.call("GET", f"apps/{TWO}/data/kept", token=token)[1]["data"]["data"] == {"k": "v"}
+    vault.provision(TWO, "secret-of-two")
+
+
+def test_an_ended_use_is_locked_listed_opened_again_and_deleted(vault: Vault) -> None:
+    account = "leaving.app.keys"
+    vault.provision(account, "secret")
+    token = vault.sign_in(account, "secret")
+    assert vault.call("POST", f"apps/{account}/data/kept", {"data": {"k": "v"}}, token)[0] == 200
+    # Of another owner: left alone.
+    vault.run(DEPROVISION, ACCOUNTS=f"{account} somebody/else/keys")
+    assert vault.call("GET", f"apps/{account}/data/kept", token=token)[0] == 200
+    vault.run(DEPROVISION, ACCOUNTS=f"{account} leaving/app/keys")
+    assert vault.call("GET", f"apps/{account}/data/kept", token=token)[0] == 403
+    assert vault.sign_in(account, "secret") == ""
+    first = _listed(vault, account)
+    assert (first[3], first[5]) == ("leaving/app/keys", "locked")
+    vault.run(DEPROVISION, ACCOUNTS=f"{account} -")
+    assert _listed(vault, account)[6] == first[6]
+    assert abs(int(first[6]) - time.time()) < 60
+    vault.provision(account, "secret")
+    token = vault.sign_in(account, "secret")
+    assert vault.call("GET", f"apps/{account}/data/kept", token=token)[1]["data"]["data"] == {"k": "v"}
+    assert _listed(vault, account)[5:] == ["open", "-"]
+    vault.run(DELETE, ACCOUNTS=f"{account} leaving/app/keys")
+    assert account not in vault.run(INVENTORY)
+    assert vault.sign_in(ONE, "secret-of-one") != ""
+
+
+def _listed(vault: Vault, account: str) -> list[str]:
+    (found,) = [line.split() for line in vault.run(INVENTORY).splitlines() if line.split()[1] == account]
+    return ["", *found]
+
+
+def test_a_store_that_has_reached_its_limit_is_read_only_until_there_is_room(vault: Vault) -> None:
+    account = "filling.app.keys"
+    vault.provision(account, "secret", limit=4 * MAX_REQUEST * MAX_VERSIONS)
+    server = f"http://127.0.0.1:{vault.port}"
+    with vault.image.running("/bin/sh", "-c", guard_script(), SERVER=server, ADMIN_PASSWORD=vault.password) as guard:
+        token = vault.sign_in(account, "secret")
+        for number in range(5):
+            assert vault.call("POST", f"apps/{account}/data/{number}", {"data": {"k": "v"}}, token)[0] == 200
+
+        def answer() -> int:
+            return vault.call("POST", f"apps/{account}/data/0", {"data": {"k": "w"}}, token)[0]
+
+        wait_for("the limit", lambda: answer() == 403 or None, guard)
+        assert vault.call("GET", f"apps/{account}/data/1", token=token)[0] == 200
+        one = vault.sign_in(ONE, "secret-of-one")
+        assert vault.call("POST", f"apps/{ONE}/data/x", {"data": {}}, one)[0] == 200
+        for number in range(1, 4):
+            assert vault.call("DELETE", f"apps/{account}/metadata/{number}", token=token)[0] == 204
+        wait_for("room", lambda: answer() == 200 or None, guard)
+
+
+def test_the_administrator_gets_a_new_password(vault: Vault) -> None:
+    old = vault.password
+    vault.password = "second-password"
+    for _ in range(2):
+        vault.run(ROTATE, PREVIOUS_PASSWORDS=f"{old}\noldest")
+    assert vault.call("POST", "auth/userpass/login/admin", {"password": old})[0] == 400
+    assert "written, read and deleted" in vault.run(PROBE)
+
+
+def test_it_opens_by_itself_after_a_restart_and_not_with_another_key(
+    unpacked: Callable[[str], RootFilesystem], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    place = tmp_path_factory.mktemp("vault-restarted")
+    place.chmod(0o755)
+    found = Vault(unpacked("vault"), place)
+    found.prepare()
+    with found.running():
+        found.provision(ONE, "secret-of-one")
+        token = found.sign_in(ONE, "secret-of-one")
+        assert found.call("POST", f"apps/{ONE}/data/a", {"data": {"k": "v"}}, token)[0] == 200
+    with found.running():
+        token = found.sign_in(ONE, "secret-of-one")
+        assert found.call("GET", f"apps/{ONE}/data/a", token=token)[1]["data"]["data"] == {"k": "v"}
+    (place / "key").write_text(secrets.token_hex(32))
+    done = found.image.run(
+        "/bin/sh", "-c", f"timeout 10 /usr/local/bin/bao server -config=/tmp{place}/vault.hcl",
+        shared=[place], ADMIN_PASSWORD="x",
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert found.call("GET", "sys/health")[0] != 200
