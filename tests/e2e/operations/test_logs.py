@@ -177,9 +177,7 @@ def test_restarts_of_shipper_and_store_lose_and_double_nothing(city: CityFiles, 
     ]
 
 
-def test_jobs_of_the_platform_are_stored_and_status_and_evidence_say_so(
-    home: Machine, city: CityFiles, cluster: Cluster
-) -> None:
+def test_status_and_evidence_say_what_the_running_store_says(home: Machine, city: CityFiles, cluster: Cluster) -> None:
     def holds() -> dict[str, Any]:
         [told] = home.run("status", city, "-o", "json").json()["servers"]
         assert told["state"] == "holds", told
@@ -198,8 +196,6 @@ def test_jobs_of_the_platform_are_stored_and_status_and_evidence_say_so(
 
 def test_a_use_that_ends_is_locked_out(home: Machine, city: CityFiles, cluster: Cluster) -> None:
     """Last, as it takes the use away."""
-    memory = cluster.kubectl("exec", "-n", PLATFORM, "logs-0", "--", "cat", "/sys/fs/cgroup/memory.peak", code=None)
-    print("peak memory of the store:", memory)
     pair = [inside(cluster, "roads", "cat", f"/bindings/logs/{name}") for name in ("username", "password")]
     city.one("App", "roads-app")["spec"]["uses"] = []
     home.run("up", city.save(), "--yes")
