@@ -152,7 +152,7 @@ def narrowed(inputs: StackInputs) -> StackInputs:
 
 def without_workloads(inputs: StackInputs) -> StackInputs:
     """Reduce the inputs to what the programs of the base and of the platforms need: of an app's components and
-    manifests only names and ports, which routes and uses lead to, and when components run.
+    manifests only names and ports, which routes and uses lead to, where metrics are, and when components run.
 
     A change to an app's containers then changes no stack that other tenants share, so runs for several tenants do not
     have to wait for each other.
@@ -162,7 +162,7 @@ def without_workloads(inputs: StackInputs) -> StackInputs:
             app,
             manifests=led_to(app),
             components=tuple(
-                Component(item.name, "", ports=item.ports, schedule=item.schedule, run=item.run)
+                Component(item.name, "", ports=item.ports, schedule=item.schedule, run=item.run, metrics=item.metrics)
                 for item in app.components
                 if item.canary is None
             ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 import pulumi
@@ -10,15 +10,16 @@ import pulumi
 from stacks import network_policies, observers, pods
 from stacks.node_affinity import capability_affinity
 from stacks.objects import KubernetesObject, Manifest, Scope, secret_value
-from stacks.platforms import probes, rotation
+from stacks.platforms import backups, probes, rotation
 from stacks.platforms.stateful import provisioning_policies
 from stacks.provisioning import Binding, bind, provision
 from stacks.stack_references import KnownEndpoint
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
+from wecityctl.model.backups import BACKUP_IMAGE
 from wecityctl.model.catalogue import CapabilityType, Workload
 from wecityctl.model.city import Capability, Use
-from wecityctl.model.observing import account_name
+from wecityctl.model.observing import OBSERVER, account_name, scrapers
 from wecityctl.model.outputs import Endpoint
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import speaks_tls
@@ -73,7 +74,7 @@ class CapabilityScope:
 
         A Service of the capability selects none of them, because their component is another one.
         """
-        return {**self.selector, naming.COMPONENT_LABEL: "observer"}
+        return {**self.selector, naming.COMPONENT_LABEL: OBSERVER}
 
     @property
     def observer_account(self) -> str:
@@ -170,6 +171,7 @@ class CapabilityComponent(pulumi.ComponentResource):
         self.endpoint = self._across(context, self.build(self._bound(context)))
         self._admit_jobs(context)
         self._rotated(context)
+        self._backed_up(context)
         self._probed(context)
         self.register_outputs({"endpoint": asdict(self.endpoint)})
 
@@ -188,6 +190,7 @@ class CapabilityComponent(pulumi.ComponentResource):
                 before.append(there.add(_arrives(context, user, item)))
             before.append(self.scope.add(_leaves(context, item)))
             bindings[item.use.alias] = bind(self.scope, user, item.use, context.namespace, item.endpoint)
+        before += self.scope.add_all([*_scraped(context)])
         if context.type.observes is not None:
             reaching = observers.to_api_servers(self.scope.inputs, context.capability, context.observer_selector)
             before += self.scope.add_all([observers.account(context.capability), reaching])
@@ -236,6 +239,15 @@ class CapabilityComponent(pulumi.ComponentResource):
         after = self.scope.after(previous, *(resource for _, resource in made))
         after.add(manifest, name=rotation.logical_name(self.endpoint))
 
+    def _backed_up(self, context: CapabilityScope) -> None:
+        """Register what takes the backups of a capability that keeps data, if the city takes backups."""
+        inputs = self.scope.inputs
+        if inputs.city.compliance.backup.is_taken and context.type.backup:
+            image = inputs.images[BACKUP_IMAGE]
+            secret, policy, cron_job = backups.objects(context, self.endpoint, image)
+            before = self.scope.add_all([secret, policy])
+            self.scope.after(*before).add(cron_job)
+
     def _probed(self, context: CapabilityScope) -> None:
         """Register the Job that runs the type's probe, if it has one, after everything else of the capability.
 
@@ -277,6 +289,17 @@ def _arrives(context: CapabilityScope, user: Consumer, item: Used) -> Manifest:
     return network_policies.policy(
         known.namespace, user.object_name("from", item.use), known.pod_labels, ingress=[arrives]
     )
+
+
+def _scraped(context: CapabilityScope) -> Iterator[Manifest]:
+    """Yield the network policy by which what scrapes metrics reaches the capability's ports for them."""
+    inputs = context.scope.inputs
+    ports = [port.number for port in context.type.ports if port.metrics]
+    found = scrapers(inputs.city, inputs.catalogue, inputs.placement, inputs.stack.cloud) if ports else ()
+    rules = [network_policies.from_peer(network_policies.pods_of(*peer), ports) for peer in found]
+    if rules:
+        name = naming.fit(f"{context.capability.name}-metrics")
+        yield network_policies.policy(context.namespace, name, context.selector, ingress=rules)
 
 
 def _labels(context: CapabilityScope, inputs: StackInputs) -> dict[str, str]:

@@ -30,6 +30,7 @@ from wecityctl.model.city import App, AppUse, Component, Strategy, Use
 from wecityctl.model.entries import entry_of
 from wecityctl.model.manifests import ports_of, workloads
 from wecityctl.model.naming import COMPONENT_LABEL, DATA_CLASS_LABEL, NAME_LABEL, PART_OF_LABEL
+from wecityctl.model.observing import scrapers
 from wecityctl.model.outputs import CanaryTarget, ProvidedAddress, RouteTarget, UsedAddress
 from wecityctl.model.registries import resolve_image
 from wecityctl.model.requirements import Consumer
@@ -73,7 +74,7 @@ class Application(pulumi.ComponentResource):
         # immutable.
         home = self.scope.within(self, {**app.labels, **self.scope.labels}, namespace)
         account = home.add(pods.service_account(self.namespace, app.name))
-        flows = home.add_all([*self._inner_flows(), *self._flows(), *self._calls(), *self._callers()])
+        flows = home.add_all([*self._inner_flows(), *self._flows(), *self._calls(), *self._callers(), *self._scraped()])
         bindings = [bind(home, Consumer.of(app), use, self.namespace, self._endpoints[use.alias]) for use in app.uses]
         bindings += [bind_app(home, app, use, target, *self._address(use, target)) for use, target in self._called]
         ready = home.after(*guardrails, account, *flows, *(binding.secret for binding in bindings), *self._rooms)
@@ -253,6 +254,20 @@ class Application(pulumi.ComponentResource):
                 {**self.pod_labels, **target.served.labels},
                 ingress=rules[name],
             )
+
+    def _scraped(self) -> Iterator[Manifest]:
+        """Yield a network policy for each component with metrics: from the pods that scrape on this cloud."""
+        inputs = self.scope.inputs
+        peers = [
+            network_policies.pods_of(*peer)
+            for peer in scrapers(inputs.city, inputs.catalogue, inputs.placement, inputs.stack.cloud)
+        ]
+        for component in self.app.components:
+            port = component.metrics_port
+            if peers and port is not None:
+                name = naming.fit(f"{self.app.name}-{component.name}-metrics")
+                rules = [network_policies.from_peer(peer, [port]) for peer in peers]
+                yield network_policies.policy(self.namespace, name, self._component_labels(component), ingress=rules)
 
     def _address(self, use: AppUse, target: provided.ProvidedPort) -> tuple[pulumi.Input[str], int]:
         """Host and port of another app: its Service or, on another cloud, its node port there."""

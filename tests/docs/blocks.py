@@ -1,8 +1,9 @@
 """The documentation's fenced blocks, and what the comment before a fence says about each.
 
 `<!-- needs: cluster -->` or `<!-- needs: node -->`: the block runs under that marker; `<!-- needs: components -->`: on
-the city of `tests/e2e/county`. `<!-- file: PATH -->`: the block is written to PATH where the commands run.
-`<!-- not run: WHY -->`: the block is only read. A block without a comment runs everywhere, if it is
+the city of `tests/e2e/county`; `<!-- needs: operations -->`: on that of `tests/e2e/operations`. `<!-- file: PATH -->`:
+the block is written to PATH where the commands run. `<!-- not run: WHY -->`: the block is only read. A block without a
+comment runs everywhere, if it is
 `console` (commands after `$ `, then what they print) or `bash` (a script).
 """
 
@@ -22,7 +23,7 @@ _COMMENT = re.compile(r"^ *<!-- (?P<key>needs|file|not run): (?P<value>.+?) -->$
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block. `need` is empty, `cluster`, `node` or `components`.
+    """One fenced block. `need` is empty, `cluster`, `node`, `components` or `operations`.
 
     `file` and `not_run` are empty where not given.
     """

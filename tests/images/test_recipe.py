@@ -81,7 +81,13 @@ def test_part_of_an_image_has_the_version_of_the_part() -> None:
 
 def test_valid_recipe(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path, GOOD))
-    assert (recipe.name, recipe.go and recipe.go.output, recipe.stop_signal) == ("web", "/web", "SIGTERM")
+    assert (recipe.name, [item.output for item in recipe.go], recipe.stop_signal) == ("web", ["/web"], "SIGTERM")
+
+
+def test_a_recipe_may_build_several_programs(tmp_path: Path) -> None:
+    several = "go:\n  - {package: ./one, output: /one}\n  - {package: example.org/two/cmd, output: /two}"
+    recipe = load_recipe(write(tmp_path, GOOD.replace("go: {output: /web}", several)))
+    assert [(item.package, item.output) for item in recipe.go] == [("./one", "/one"), ("example.org/two/cmd", "/two")]
 
 
 @pytest.mark.parametrize(

@@ -161,10 +161,11 @@ def test_versions_and_architectures_are_those_of_the_recipe(name: str) -> None:
     assert _is_of(built, recipe.version) or _is_of(recipe.version, built)
     software = [recipe.version] if recipe.go or recipe.maven or recipe.npm or recipe.python else wanted
     assert any(_is_of(built, item) for item in software), (built, software)
-    if recipe.go and recipe.go.package != ".":
+    module_of = next((item.package for item in recipe.go if "." in item.package.partition("/")[0][1:]), "")
+    if module_of:
         text = (folder / "image" / "go" / "go.mod").read_text(encoding="utf-8")
-        required = dict(re.findall(r"(?m)^(?:require )?\s*(\S+) (v[0-9]\S*)$", text))
-        own = [version for module, version in required.items() if recipe.go.package.startswith(f"{module}/")]
+        required = dict(re.findall(r"(?m)^(?:require )?\s*(\S+) (v[0-9]\S*)(?: // indirect)?$", text))
+        own = [version for module, version in required.items() if module_of.startswith(f"{module}/")]
         assert own == [f"v{recipe.version}"]
     if recipe.upstream:
         tag = recipe.upstream.rpartition(":")[2]

@@ -11,6 +11,7 @@ from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, 
 from wecityctl.model.times import in_utc
 
 if TYPE_CHECKING:
+    from wecityctl.operations.alerts import Alerts
     from wecityctl.operations.probes import ProbeStatus
     from wecityctl.operations.status.values import AppAddress, BalancerStatus, StackStatus, WorkloadStatus
 
@@ -40,10 +41,11 @@ def status(
     Workloads on simulated nodes say so: their pods run nowhere but in the books. Ends with 0 when everything is as the
     last run left it, with 6 when nothing was made yet or all was taken down, and with 4 when something failed, was
     interrupted, is missing, was changed, was declared by nobody, is not ready, did not pass its probe, does not
-    do what the files ask of it or cannot be looked at. Where no cloud
+    do what the files ask of it, has an alert or cannot be looked at. Where no cloud
     answers, it ends with the code of that error.
     """
     from wecityctl.operations import status as operation
+    from wecityctl.operations.alerts import unknown_texts
     from wecityctl.operations.rollouts.planning import open_current
 
     session = open_current(path)
@@ -62,6 +64,8 @@ def status(
                 "unreachable": {**away.stopped, **away.unreachable},
                 "forbidden": dict(away.forbidden),
                 "notes": list(found.notes),
+                "alerts": [asdict(item) for item in found.alerts.firing],
+                "alerts_unknown": dict(found.alerts.unknown),
                 # Only where there is one, as most cities have none.
                 **({"rollouts": [asdict(item) for item in found.rollouts]} if found.rollouts else {}),
                 **({"servers": [asdict(item) for item in found.told]} if found.told else {}),
@@ -70,6 +74,7 @@ def status(
     else:
         _print(stacks, found.workloads)
         _print_probes(found.probes)
+        _print_alerts(found.alerts)
         for told in found.told:
             say(f"capability {told.capability} on cloud {told.cloud}: {'; '.join(told.facts) or told.state}")
             for problem in told.problems:
@@ -83,7 +88,7 @@ def status(
             note(reason)
         for cloud, reason in {**away.unreachable, **away.forbidden}.items():
             note(f"cloud {cloud}: {reason}")
-        for text in found.notes:
+        for text in (*found.notes, *unknown_texts(found.alerts)):
             note(text)
     raise typer.Exit(found.exit_code)
 
@@ -143,6 +148,14 @@ def _print_probes(probes: tuple[ProbeStatus, ...]) -> None:
         )
     console().print()
     print_table(console(), table)
+
+
+def _print_alerts(alerts: Alerts) -> None:
+    from wecityctl.cli.alerts import print_alerts
+
+    if alerts.firing:
+        console().print()
+        print_alerts(alerts.firing)
 
 
 def _print_addresses(addresses: tuple[AppAddress, ...]) -> None:

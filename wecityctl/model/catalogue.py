@@ -41,7 +41,7 @@ class Port:
     """A TCP port of the capability's Service and pods. The first port of a type is the one that apps connect to.
 
     `protocol` is what is spoken on it: `http`, `https` and `grpc`, or `tcp` for anything else. `ui`: people use it in a
-    browser; `metrics`: it serves metrics in the Prometheus format.
+    browser; `metrics`: it serves metrics in the Prometheus format, at `metrics_path`.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Port:
     protocol: Protocol = "tcp"
     ui: bool = False
     metrics: bool = False
+    metrics_path: str = "/metrics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +153,30 @@ class Observer:
 
     `inside` holds in each of the city's namespaces on that cloud, and nowhere else. `cluster` is for resources that
     are in no namespace, such as nodes. Everything is bound by `stacks.observers`; the pods may reach the API server.
+    `scrapes`: they also read metrics, so that whatever serves some lets them in.
     """
 
     inside: tuple[Right, ...] = ()
     cluster: tuple[Right, ...] = ()
+    scrapes: bool = False
+
+
+Severity = Literal["critical", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRule:
+    """A rule for an alert about an instance of a capability, in the query language of the metrics platform.
+
+    `expression` has `$capability` in the place of the instance's name; it holds for `seconds` before the alert fires.
+    `summary` says what is wrong, and may have `{{ $value }}` and `{{ $labels.NAME }}`.
+    """
+
+    name: str
+    expression: str
+    summary: str
+    seconds: int = 60
+    severity: Severity = "warning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +215,11 @@ class CapabilityType:
     certificate of the city's CA, and then refuses plain connections. `sm`: it offers SM2, SM3 and SM4 for what it
     stores and sends. `limits` apply to a use that states none. `connections` is the total for all users of an instance,
     by size (empty: not counted). `observes`: what its pods may see of the city's namespaces. `secrets` names further
-    generated values of an instance, which are never replaced (`naming.instance_key`). `tells` is the `module:attribute`
-    of a `Teller` (`stacks.platforms.telling`), for a server that says whether it does what the files ask of it.
+    generated values of an instance, which are never replaced (`naming.instance_key`). `alerts` are rules beside those
+    for every capability. `tells_alerts`: its first port tells which alerts there are, as Prometheus does at
+    `/api/v1/alerts`. `backup` is the `module:attribute` of the `BackupScripts` (`stacks.platforms.backups`) of a type
+    that keeps data; without them its data is in no backup of its own. `tells` is the `module:attribute` of a `Teller`
+    (`stacks.platforms.telling`), for a server that says whether it does what the files ask of it.
     """
 
     name: str
@@ -216,12 +240,15 @@ class CapabilityType:
     health: str = ""
     probe: str = ""
     rotation: str = ""
+    backup: str = ""
     encrypted: bool = False
     tls: bool = False
     sm: bool = False
     limits: UseLimits = UseLimits()
     connections: Mapping[Size, int] = field(default_factory=dict)
     observes: Observer | None = None
+    alerts: tuple[AlertRule, ...] = ()
+    tells_alerts: bool = False
     tells: str = ""
     secrets: tuple[str, ...] = ()
 

@@ -47,11 +47,56 @@ class DataRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """How many backups of each account stay: the last of so many days, weeks and months."""
+
+    daily: int = 7
+    weekly: int = 5
+    monthly: int = 12
+
+
+@dataclass(frozen=True, slots=True)
 class Backup:
-    """The target of backups: a URL and its region. Empty: there is none."""
+    """The target of backups: a URL and its region. Empty: there is none.
+
+    `endpoint` is the URL of the S3 server of the target; without it the target is only declared, and nothing takes
+    backups. `addresses` are the ranges (CIDR) in which the server answers. `credentials`, `password` and `authority`
+    name secrets of the city: ACCESS-KEY:SECRET-KEY, the password of the encryption, and certificates (PEM) with which
+    the server is verified instead of the public ones. `schedule` is a cron expression in `time_zone`.
+    """
 
     target: str = ""
     region: str = ""
+    endpoint: str = ""
+    addresses: tuple[str, ...] = ()
+    credentials: str = ""
+    password: str = ""
+    authority: str = ""
+    schedule: str = "30 2 * * *"
+    time_zone: str = "Etc/UTC"
+    keep: Keep = Keep()
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the city takes backups: the files say all that is needed to reach the target."""
+        return bool(self.endpoint)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The names of the secrets that backups need."""
+        return tuple(name for name in (self.credentials, self.password, self.authority) if name)
+
+    @property
+    def host_and_port(self) -> tuple[str, int]:
+        """Host and port of the endpoint."""
+        scheme, _, rest = self.endpoint.partition("://")
+        host, _, port = rest.partition(":")
+        return host, int(port or (443 if scheme == "https" else 80))
+
+    @property
+    def bucket(self) -> str:
+        """Bucket and prefix of the target."""
+        return self.target.removeprefix("s3://").strip("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,6 +444,13 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class Alerts:
+    """Where alerts are sent: a webhook's URL."""
+
+    webhook: str
+
+
+@dataclass(frozen=True, slots=True)
 class Moved:
     """An app's renaming, from its old name to its new one."""
 
@@ -418,6 +470,7 @@ class Tenant:
     labels: Mapping[str, str] = field(default_factory=dict)
     deployers: tuple[str, ...] = ()
     moved: tuple[Moved, ...] = ()
+    alerts: Alerts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -502,6 +555,14 @@ class Canary:
 
 
 @dataclass(frozen=True, slots=True)
+class Metrics:
+    """Where a component serves metrics in the Prometheus format. `port` is a name (empty: its main port)."""
+
+    port: str = ""
+    path: str = "/metrics"
+
+
+@dataclass(frozen=True, slots=True)
 class Component:
     """A container that an app runs, always, at set times, or before each new version.
 
@@ -540,6 +601,7 @@ class Component:
     timeout: str = "1h"
     volumes: tuple[Volume, ...] = ()
     strategy: Strategy | None = None
+    metrics: Metrics | None = None
     canary: Canary | None = None
     declared: Component | None = None
 
@@ -547,6 +609,13 @@ class Component:
     def port(self) -> int | None:
         """The main port; `None` for a component that serves none."""
         return next(iter(self.ports.values()), None)
+
+    @property
+    def metrics_port(self) -> int | None:
+        """The port on which it serves metrics; `None` if it serves none."""
+        if self.metrics is None:
+            return None
+        return self.ports.get(self.metrics.port) if self.metrics.port else self.port
 
     @property
     def is_job(self) -> bool:
@@ -732,6 +801,7 @@ class City:
     labels: Mapping[str, str] = field(default_factory=dict)
     entry: Entry = field(default_factory=Entry)
     environment: str = PRODUCTION
+    alerts: Alerts | None = None
     lifecycles: tuple[Lifecycle, ...] = ()
 
     def cloud(self, name: str) -> Cloud:

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import Capability, City
+from wecityctl.model.entries import entry_points
+
+# The component of pods that observe, by which they are told from the capability's others.
+OBSERVER = "observer"
+
+
+class Placed(Protocol):
+    """Which cloud carries what, as `wecityctl.placement` says it: capabilities by name, apps by tenant and name."""
+
+    @property
+    def capabilities(self) -> Mapping[str, str]: ...
+
+    @property
+    def apps(self) -> Mapping[tuple[str, str], str]: ...
 
 
 def observers(city: City, catalogue: Catalogue, clouds: Mapping[str, str], cloud: str) -> tuple[Capability, ...]:
@@ -31,3 +46,36 @@ def role_name(city: str, capability: str) -> str:
 def cluster_role_name(city: str, capability: str) -> str:
     """The ClusterRole of what an observer may see of resources that are in no namespace, and its binding."""
     return naming.fit(f"{city}-{capability}-cluster-observer")
+
+
+def namespaces(city: City, placement: Placed, cloud: str) -> Mapping[str, Mapping[str, str]]:
+    """The city's namespaces on `cloud`, each with the label that says whose it is: `tenant` or `platform`.
+
+    A tenant without apps has a namespace in which nothing runs; it is left out.
+    """
+    found: dict[str, Mapping[str, str]] = {}
+    for capability in city.capabilities:
+        if placement.capabilities.get(capability.name) == cloud:
+            name = naming.platform_namespace(capability.platform, capability.zone)
+            found[name] = {"platform": capability.platform}
+            if capability.is_entry:
+                for entry in entry_points(city):
+                    other = entry.gateway
+                    found[naming.platform_namespace(other.platform, other.zone)] = {"platform": other.platform}
+    for app in city.apps:
+        if app.runs and placement.apps.get((app.tenant, app.name)) == cloud:
+            found[naming.tenant_namespace(app.tenant, app.zone)] = {"tenant": app.tenant}
+    return found
+
+
+def scrapers(city: City, catalogue: Catalogue, placement: Placed, cloud: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield namespace and labels of the pods that scrape metrics on `cloud`, which what serves metrics lets in."""
+    for item in observers(city, catalogue, placement.capabilities, cloud):
+        observer = catalogue[item.type].observes
+        if observer is not None and observer.scrapes:
+            labels = {
+                naming.NAME_LABEL: item.name,
+                naming.COMPONENT_LABEL: OBSERVER,
+                naming.PART_OF_LABEL: item.platform,
+            }
+            yield naming.platform_namespace(item.platform, item.zone), labels

@@ -107,11 +107,9 @@ def _add_debian(tree: Tree, recipe: Recipe, from_what: Ingredients) -> None:
 
 
 def _add_program(tree: Tree, recipe: Recipe, from_what: Ingredients) -> None:
-    if recipe.go:
-        program = programs.build(
-            recipe.go, recipe.directory, from_what.architecture, from_what.scratch, from_what.environment
-        )
-        tree.add(recipe.go.output, regular(program, 0o755))
+    for go in recipe.go:
+        program = programs.build(go, recipe.directory, from_what.architecture, from_what.scratch, from_what.environment)
+        tree.add(go.output, regular(program, 0o755))
     if recipe.part:
         tree.add(recipe.part.output, regular(programs.part(recipe.part, from_what.architecture), 0o755))
 

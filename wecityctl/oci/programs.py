@@ -22,7 +22,7 @@ def build(go: Go, directory: Path, architecture: str, scratch: Path, environment
     program = find("go", (*search, *GO_PLACES))
     if program is None:
         raise ImageBuildError("Go is not installed", resolution="install Go, or put it on PATH")
-    target = scratch / "program"
+    target = scratch / Path(go.output).name
     done = cancellation.run(
         [
             str(program),

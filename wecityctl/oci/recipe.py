@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from wecityctl.errors import ConfigurationError
 from wecityctl.guesses import nearest
@@ -202,6 +202,11 @@ class Go(_Strict):
     output: AbsolutePath
 
 
+def _several(value: object) -> object:
+    """One program is written without a list."""
+    return (value,) if isinstance(value, dict) else value
+
+
 class Part(_Strict):
     """A program of a toolchain part, so that it is built once for the machine and the image."""
 
@@ -247,7 +252,7 @@ class Recipe(_Strict):
     npm: Npm | None = None
     certificates: Certificates | None = None
     run: Run | None = None
-    go: Go | None = None
+    go: Annotated[tuple[Go, ...], BeforeValidator(_several)] = ()
     part: Part | None = None
     user: User | None = None
     directories: tuple[Directory, ...] = ()

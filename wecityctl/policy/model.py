@@ -89,8 +89,9 @@ class Rule:
     describes in sentences what the rule has found to hold. If `enforced` is `nobody`, only the files are checked and
     all findings are advisory. `of_objects`: the rule checks Kubernetes objects, so it also applies to live objects.
     `applies` tells whether a city has anything that the rule checks; if not, the absence of findings is no evidence.
-    `of_files`: the rule also checks the files alone, and is evaluated even for a city that cannot be placed.
-    `enforced_by` is the capability type whose instances enforce the rule, each on its cloud; what they say of
+    `observed` tells of a rule that is not enforced here whether the city has what does what the files say, so that its
+    work is observed. `of_files`: the rule also checks the files alone, and is evaluated even for a city that cannot be
+    placed. `enforced_by` is the capability type whose instances enforce the rule, each on its cloud; what they say of
     themselves is evidence.
     """
 
@@ -105,6 +106,7 @@ class Rule:
     admission: Admission | None = None
     evidence: Evidence | None = None
     applies: Callable[[City], bool] | None = None
+    observed: Callable[[City], bool] | None = None
     of_files: bool = False
     enforced: Enforcement = "here"
     of_objects: bool = False

@@ -10,6 +10,7 @@ from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.city import City, Cloud
 from wecityctl.model.findings import Finding
+from wecityctl.operations.compliance.backups import backup_measures
 from wecityctl.operations.compliance.live import judge_live, wanted_on
 from wecityctl.operations.compliance.reading import Look, Tried, look
 from wecityctl.operations.told_servers import ToldServer, told_servers
@@ -59,6 +60,7 @@ def collect(
     live = judge_live(policy_input, seen, now.astimezone().date(), rules)
     looks = tuple(_cloud_look(cloud, clusters.found.get(cloud.name), answers.get(cloud.name)) for cloud in city.clouds)
     measures = [*_of_rules(policy_input, rules, policy_report, live), *_of_settings(city)]
+    measures += backup_measures(session, clusters, looks, now)
     told = told_servers(session, clusters.found) if any(rule.enforced_by for rule in rules) else ()
     measures += _of_servers(policy_input, rules, told, looks)
     for item in enforcement_points(policy_input, rules):
@@ -97,8 +99,10 @@ def _of_rules(
             f"waived by {item.waiver}: {item.finding.message}" if item.waiver else item.finding.message
             for item in findings
         )
-        outcome: Outcome = "no-finding" if rule.enforced_in(policy_input) == "here" else "declared"
-        if rule.applies is not None and not rule.applies(policy_input.city):
+        city = policy_input.city
+        is_here = rule.enforced_in(policy_input) == "here" or (rule.observed is not None and rule.observed(city))
+        outcome: Outcome = "no-finding" if is_here else "declared"
+        if rule.applies is not None and not rule.applies(city):
             outcome = "nothing-to-judge"
         if findings:
             outcome = "waived" if all(item.waiver for item in findings) else "advisory"

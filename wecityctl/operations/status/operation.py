@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from wecityctl.errors import ExitCode, WecityError
+from wecityctl.operations.alerts import Alerts, alerts_of
 from wecityctl.operations.probes import ProbeStatus, is_alarming, last_probes, run_probes
 from wecityctl.operations.status.addresses import app_addresses
 from wecityctl.operations.status.examination import balancer_statuses, examine_clouds, find_lacking
@@ -37,6 +38,7 @@ class CityStatus:
     probes: tuple[ProbeStatus, ...] = ()
     addresses: tuple[AppAddress, ...] = ()
     rollouts: tuple[RolloutStatus, ...] = ()
+    alerts: Alerts = field(default_factory=lambda: Alerts((), {}))
     told: tuple[ToldServer, ...] = ()
 
 
@@ -71,6 +73,9 @@ def status(session: Session, emit: Emit, *, probe: bool = False) -> CityStatus:
         any(is_alarming(item) for item in probes) or any(item.state == "problems" for item in told)
     ):
         code = ExitCode.DEPLOYMENT
+    alerts = alerts_of(session.city, session.catalogue, backend, reached)
+    if code == ExitCode.OK and (alerts.firing or alerts.failed):
+        code = ExitCode.DEPLOYMENT
     return CityStatus(
         stacks,
         read.found,
@@ -81,6 +86,7 @@ def status(session: Session, emit: Emit, *, probe: bool = False) -> CityStatus:
         probes,
         app_addresses(session.plan, backend),
         rollout_statuses(session, backend),
+        alerts,
         told,
     )
 

@@ -24,6 +24,7 @@ _SERVING = {
     "ports": "requests are served by components that run all the time",
     "health": "what ends by itself is not asked",
     "probes": "what ends by itself is not asked",
+    "metrics": "what ends by itself is not asked",
     "autoscale": "one run has one pod",
     "replicas": "one run has one pod",
     "strategy": "each run is of one version",
@@ -66,6 +67,21 @@ def _probe(app: Sourced[App], path: _Path, part: Component, probe: Probe) -> Ite
     if probe.timeout > probe.every:
         message = f"an answer may take {probe.timeout} s, longer than until the next check after {probe.every} s"
         yield app.problem((*path, "timeout"), message, f"at most {probe.every}, or a larger `every`")
+
+
+def metrics(parsed_city: ParsedCity) -> Iterator[Problem]:
+    """Metrics are served on a port of the component."""
+    for app, path, part in parsed_city.components():
+        if part.metrics is None or part.is_job:
+            continue
+        here = (*path, "metrics")
+        if not part.ports:
+            message = "metrics are read from the component's port, and it has none"
+            yield app.problem(here, message, "a port", on_key=True)
+        elif part.metrics.port and part.metrics.port not in part.ports:
+            guess = nearest(part.metrics.port, tuple(part.ports))
+            message = f"the component has no port {part.metrics.port!r}"
+            yield app.problem((*here, "port"), message, one_of(tuple(part.ports)), guess)
 
 
 def jobs(parsed_city: ParsedCity) -> Iterator[Problem]:
@@ -209,5 +225,5 @@ def _within(path: str, directory: str) -> bool:
     return path == directory or path.startswith(f"{directory}/")
 
 
-CHECKS: tuple[Check, ...] = (ports, probes, jobs, routes, volumes, strategies)
+CHECKS: tuple[Check, ...] = (ports, probes, metrics, jobs, routes, volumes, strategies)
 REFERENCE_CHECKS: tuple[Check, ...] = (binding_values,)

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, ConfigDict
 from wecityctl.model import city as model
 from wecityctl.model.lifecycle import Stage
 from wecityctl.model.vendors import Architecture
-from wecityctl.spec.schema import amounts, names, schedules
+from wecityctl.spec.schema import amounts, names, schedules, watching
 from wecityctl.spec.schema.base import Schema, options
 
 
@@ -166,6 +166,7 @@ class TenantSpec(Schema):
     )
     budget: Budget | None = options("What it may spend.", default=None)
     type: model.TenantType = options("A government department 委办局 or a partner.", default="department")
+    alerts: watching.Alerts | None = options("Where alerts about its apps are sent; by default nowhere.", default=None)
     moved: list[Moved] = options(
         "Apps that were renamed, oldest first; without it, an app of a new name begins without data.",
         [{"from": "app/health-card", "to": "app/health-code"}],
@@ -278,6 +279,7 @@ class Component(Schema):
     limits: Limits | None = options("Limits beside that of memory; by default none.", default=None)
     health: Health | None = options("How to find out that a replica works.", default=None)
     probes: Probes | None = options("The same in place of `health`, check by check.", default=None)
+    metrics: watching.Metrics | None = options("Where it serves metrics; by default nowhere.", default=None)
     autoscale: Autoscale | None = options("Bounds of automatic scaling.", default=None)
     env: dict[names.EnvName, names.EnvValue] = options(
         "Environment variables. ${ALIAS.KEY} is an entry of a binding, ${environment} the environment's name; nothing "

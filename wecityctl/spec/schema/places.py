@@ -1,9 +1,14 @@
-"""Checks of where states are and what encrypts their secrets. Which place a URL opens is the business of `objects`."""
+"""Checks of where states are, what encrypts their secrets, and where alerts go.
+
+Which place a URL opens is the business of `objects`.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
 from wecityctl.model.fileurl import SCHEME, FileUrlError, file_path
 from wecityctl.spec.nodes import shorten
@@ -44,3 +49,33 @@ def check_secrets_provider(text: str) -> str:
         return text
     expected = "passphrase, or a URL of awskms://, azurekeyvault://, gcpkms:// or hashivault://"
     raise refuse(f"{shorten(text)!r} is not a secrets provider", expected)
+
+
+def check_webhook(text: str) -> str:
+    """The URL of a webhook as it is written. Raises the error of `refuse`.
+
+    Alerts say what is wrong with a city, so that they travel over the internet in https alone. Addresses of the sender
+    itself and of its surroundings, such as a vendor's metadata service, are nobody's webhook.
+    """
+    expected = "an address such as https://oncall.example/hooks/city"
+    shown = repr(shorten(text))
+    if len(text) > 500 or not re.fullmatch(r"https?://[!-~]+", text):
+        raise refuse(f"{shown} is not the URL of a webhook", expected)
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise refuse(f"{shown} is not the URL of a webhook", expected) from None
+    if not host or port == 0 or "@" in parts.netloc or parts.fragment:
+        raise refuse(f"{shown} is not the URL of a webhook", f"{expected}, without a user and a fragment")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        address = None
+    if address is None and (host == "localhost" or host.endswith((".localhost", ".cluster.local", ".svc"))):
+        raise refuse(f"{shown} is inside the cluster", "an address outside the city's clusters")
+    if address is not None and (address.is_loopback or address.is_link_local or address.is_unspecified):
+        raise refuse(f"{shown} is a loopback or link-local address", "an address outside the city's clusters")
+    if parts.scheme == "http" and (address is None or not address.is_private):
+        raise refuse(f"{shown} is not encrypted", "https, or http at a private address", f"https{text[4:]}")
+    return text

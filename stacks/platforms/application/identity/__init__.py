@@ -9,7 +9,10 @@ TYPE = CapabilityType(
     engines=("keycloak",),
     licence="Apache-2.0",
     program=f"{__name__}.program:Identity",
-    ports=(Port("https", 8443, "https", ui=True), Port("management", 9000, "https", metrics=True)),
+    ports=(
+        Port("https", 8443, "https", ui=True),
+        Port("management", 9000, "https", metrics=True, metrics_path="/auth/metrics"),
+    ),
     images=("identity",),
     pods=(Pods(cpu="500m", memory="768Mi"),),
     binding=Binding(

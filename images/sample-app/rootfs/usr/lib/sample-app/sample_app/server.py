@@ -115,6 +115,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(address, Handler)
         self.app = app
         self.busy = 0
+        # Answers by status, without those to probes and to who reads metrics.
+        self.answered: dict[int, int] = {}
         self._change = threading.Condition()
         self._tls: ssl.SSLContext | None = None
         if app.settings.tls:
@@ -130,6 +132,18 @@ class Server(ThreadingHTTPServer):
     def began(self) -> None:
         with self._change:
             self.busy += 1
+
+    def count(self, status: int) -> None:
+        with self._change:
+            self.answered[status] = self.answered.get(status, 0) + 1
+
+    def metrics(self) -> str:
+        """What is counted, in the Prometheus format."""
+        with self._change:
+            answered, busy = dict(self.answered), self.busy
+        lines = [f'sample_app_requests_total{{code="{code}"}} {count}' for code, count in sorted(answered.items())]
+        head = "# TYPE sample_app_requests_total counter"
+        return "\n".join((head, *lines, "# TYPE sample_app_busy gauge", f"sample_app_busy {busy}", ""))
 
     def ended(self) -> None:
         with self._change:
@@ -173,6 +187,8 @@ class Handler(BaseHTTPRequestHandler):
             path = path[len(prefix) :] or "/"
         if path == "/healthz":
             self._send(HTTPStatus.OK, "text/plain; charset=utf-8", "ok\n")
+        elif path == "/metrics":
+            self._send(HTTPStatus.OK, "text/plain; version=0.0.4; charset=utf-8", self.server.metrics())
         elif path == "/readyz":
             problems = app.problems()
             self._send_json(HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK, {"problems": problems})
@@ -205,8 +221,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_request(self, code: Any = "-", size: Any = "-") -> None:
         """One JSON line per request; probes are left out, or they would be all there is to read."""
-        if urlsplit(self.path).path not in ("/healthz", "/readyz"):
+        if urlsplit(self.path).path not in ("/healthz", "/readyz", "/metrics"):
             status = code.value if isinstance(code, HTTPStatus) else code
+            if isinstance(status, int):
+                self.server.count(status)
             say("request", method=self.command, path=self.path, status=status)
 
     def log_message(self, format: str, *args: Any) -> None:

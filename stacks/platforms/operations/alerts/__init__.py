@@ -1,0 +1,22 @@
+"""Alerts of a city: rules that are evaluated over its metrics, and the people who are told."""
+
+from wecityctl.model.catalogue import CapabilityType, CapabilityUse, Pods, Port, Sidecar, UseLimits
+
+TYPE = CapabilityType(
+    name="alerts",
+    platform="operations",
+    title="alerts 告警",
+    engines=("alertmanager",),
+    licence="Apache-2.0",
+    program=f"{__name__}.program:Alerts",
+    ports=(Port("alerts", 8880, "http"),),
+    images=("alerts",),
+    pods=(Pods(cpu="20m", memory="64Mi", sidecars=(Sidecar("alertmanager", "10m", "64Mi"),)),),
+    uses=(CapabilityUse("metrics", "metrics", UseLimits(connections=16)),),
+    versions=("0.31.1",),
+    architectures=("amd64",),
+    health="all rules are evaluated without an error on 8880",
+    probe=f"{__name__}.health:PROBE",
+    tls=True,
+    tells_alerts=True,
+)

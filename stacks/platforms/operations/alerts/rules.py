@@ -1,0 +1,159 @@
+"""The rules of alerts: those for every app and capability, and those that capability types bring. Pure functions.
+
+An alert has the labels of whose it is: tenant, app and component, or platform, capability and component.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from wecityctl.inputs import StackInputs
+from wecityctl.model.catalogue import AlertRule
+from wecityctl.model.city import Capability
+
+# Seconds between two evaluations. With what a fault takes to be scraped (5), to last (10) and to be sent (a few), an
+# alert about something that is down arrives within half a minute.
+EVERY = 5
+
+_DOWN = (
+    "(kube_deployment_status_replicas_available == 0 and kube_deployment_spec_replicas > 0)"
+    " or (kube_statefulset_status_replicas_ready == 0 and kube_statefulset_replicas > 0)"
+)
+_FEWER = (
+    "(kube_deployment_status_replicas_available < kube_deployment_spec_replicas)"
+    " or (kube_statefulset_status_replicas_ready < kube_statefulset_replicas)"
+)
+_WHOSE = "{{ or $labels.app $labels.capability }} {{ $labels.component }}"
+
+DEFAULT = (
+    AlertRule("Down", _DOWN, f"{_WHOSE} is down: no pod of it is ready", 10, "critical"),
+    AlertRule("Degraded", _FEWER, f"{_WHOSE} has {{{{ $value }}}} ready pods, fewer than it should", 300),
+    AlertRule(
+        "Restarting",
+        "increase(kube_pod_container_status_restarts_total[10m]) > 2",
+        f"container {{{{ $labels.container }}}} of {_WHOSE} has restarted {{{{ $value }}}} times in 10 minutes",
+        0,
+    ),
+    AlertRule(
+        "CannotStart",
+        'kube_pod_container_status_waiting_reason{reason!~"ContainerCreating|PodInitializing"} == 1',
+        f"a pod of {_WHOSE} cannot start: {{{{ $labels.reason }}}}",
+        120,
+    ),
+    AlertRule("JobFailed", "kube_job_failed == 1", f"job {{{{ $labels.job_name }}}} of {_WHOSE} has failed", 0),
+    AlertRule(
+        "JobLate",
+        "kube_cronjob_status_last_schedule_time > (kube_cronjob_status_last_successful_time or"
+        " kube_cronjob_status_last_schedule_time * 0) and time() - kube_cronjob_status_last_schedule_time > 3600"
+        " and kube_cronjob_spec_suspend == 0",
+        f"the last run of {{{{ $labels.cronjob }}}} of {_WHOSE} has not succeeded within an hour",
+        0,
+    ),
+    AlertRule(
+        "QuotaNear",
+        'kube_resourcequota{type="used",tenant!=""} / ignoring (type) (kube_resourcequota{type="hard",tenant!=""} > 0)'
+        " > 0.9",
+        "{{ $value | humanizePercentage }} of the quota for {{ $labels.resource }} in {{ $labels.namespace }} is used",
+    ),
+    AlertRule(
+        "NoMetrics",
+        'up{job!="state",job!="victoria-metrics"} == 0',
+        f"pod {{{{ $labels.pod }}}} of {_WHOSE} does not serve its metrics, or too many",
+    ),
+    AlertRule(
+        "VolumePending",
+        'kube_persistentvolumeclaim_status_phase{phase!="Bound"} == 1',
+        "volume {{ $labels.persistentvolumeclaim }} in {{ $labels.namespace }} is {{ $labels.phase }}",
+        300,
+    ),
+    AlertRule(
+        "NodeNotReady",
+        'kube_node_status_condition{condition="Ready"} == 0',
+        "node {{ $labels.node }} is not ready",
+        30,
+        "critical",
+    ),
+    AlertRule(
+        "NodeUnderPressure",
+        'kube_node_status_condition{condition=~".*Pressure"} == 1',
+        "node {{ $labels.node }} has {{ $labels.condition }}",
+        30,
+    ),
+    AlertRule(
+        "NotObserved",
+        'absent(up{job="state"} == 1)',
+        "nothing is known of the city's objects: the observer of metrics is silent",
+        30,
+        "critical",
+    ),
+)
+
+
+def groups(inputs: StackInputs) -> dict[str, Any]:
+    """The rules of a city as vmalert reads them: the general ones, and those of the capabilities on this cloud."""
+    city, cloud = inputs.city, inputs.stack.cloud
+    here = [item for item in city.capabilities if inputs.placement.capabilities[item.name] == cloud]
+    own = [_rule(rule, item) for item in here for rule in inputs.catalogue[item.type].alerts]
+    found = [_group("city", [_rule(rule) for rule in DEFAULT])]
+    return {"groups": [*found, *([_group("capabilities", own)] if own else [])]}
+
+
+def _group(name: str, rules: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return {"name": name, "interval": f"{EVERY}s", "rules": list(rules)}
+
+
+def _rule(rule: AlertRule, capability: Capability | None = None) -> dict[str, Any]:
+    labels: dict[str, str] = {"severity": rule.severity}
+    expression, summary = rule.expression, rule.summary
+    if capability is not None:
+        labels |= {"platform": capability.platform, "capability": capability.name}
+        expression = expression.replace("$capability", capability.name)
+        summary = summary.replace("$capability", capability.name)
+    return {
+        "alert": rule.name,
+        "expr": expression,
+        "for": f"{rule.seconds}s",
+        "labels": labels,
+        "annotations": {"summary": summary},
+    }
+
+
+def receivers(inputs: StackInputs) -> Iterator[tuple[str, str, str]]:
+    """Yield who is told: the receiver's name, the tenant whose alerts it gets (empty: all alerts), and the webhook."""
+    for tenant in inputs.city.tenants:
+        if tenant.alerts is not None:
+            yield f"tenant/{tenant.name}", tenant.name, tenant.alerts.webhook
+    if inputs.city.alerts is not None:
+        yield "city", "", inputs.city.alerts.webhook
+
+
+def routing(inputs: StackInputs) -> dict[str, Any]:
+    """Alertmanager's configuration: each tenant is told its own alerts, and the city all."""
+    told = list(receivers(inputs))
+    routes: list[dict[str, Any]] = [
+        {"receiver": name, "continue": True, **({"matchers": [f'tenant="{tenant}"']} if tenant else {})}
+        for name, tenant, _ in told
+    ]
+    return {
+        "route": {
+            "receiver": "nobody",
+            "group_by": ["tenant", "app", "platform", "capability", "alertname"],
+            "group_wait": "1s",
+            "group_interval": "10s",
+            "repeat_interval": "4h",
+            "routes": routes,
+        },
+        "receivers": [{"name": "nobody"}, *(_webhook(name, url) for name, _, url in told)],
+    }
+
+
+def _webhook(name: str, url: str) -> dict[str, Any]:
+    settings = {
+        "url": url,
+        "send_resolved": True,
+        "max_alerts": 100,
+        "timeout": "10s",
+        "http_config": {"follow_redirects": False, "tls_config": {"min_version": "TLS12"}},
+    }
+    return {"name": name, "webhook_configs": [settings]}

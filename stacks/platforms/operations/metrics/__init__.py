@@ -1,0 +1,67 @@
+"""Metrics of a city: a store that scrapes apps and capabilities, in which each tenant reads its own series."""
+
+from wecityctl.model.catalogue import (
+    AlertRule,
+    Binding,
+    CapabilityType,
+    Observer,
+    Pods,
+    Port,
+    Right,
+    Sidecar,
+    UseLimits,
+)
+
+TYPE = CapabilityType(
+    name="metrics",
+    platform="operations",
+    title="metrics 监控指标",
+    engines=("victoriametrics",),
+    licence="Apache-2.0",
+    program=f"{__name__}.program:Metrics",
+    # Accounts are made on a port of their own, which no use opens.
+    ports=(Port("query", 8428, "http"), Port("admin", 8429, "http")),
+    images=("metrics",),
+    pods=(
+        Pods(cpu="100m", memory="160Mi", storage="10Gi", sidecars=(Sidecar("access", "10m", "32Mi"),)),
+        Pods("observer", cpu="50m", memory="64Mi", sidecars=(Sidecar("state", "20m", "48Mi"),)),
+    ),
+    binding=Binding(
+        "prometheus",
+        keys=("url", "username", "password"),
+        credentials=("password",),
+        provisioner=f"{__name__}.provision:PROVISIONER",
+    ),
+    versions=("1.151.0",),
+    architectures=("amd64",),
+    health="a series is written on 8428, read and deleted, and accounts are listed on 8429",
+    probe=f"{__name__}.health:PROBE",
+    tls=True,
+    # Queries of one account that run at a time.
+    limits=UseLimits(connections=4),
+    # `nodes/metrics` and `nodes/proxy` are not among them: the latter runs commands in pods.
+    observes=Observer(
+        inside=(
+            Right("", ("pods", "resourcequotas", "persistentvolumeclaims")),
+            Right("apps", ("deployments", "statefulsets")),
+            Right("batch", ("jobs", "cronjobs")),
+            Right("metrics.k8s.io", ("pods",)),
+        ),
+        cluster=(Right("", ("nodes",)),),
+        scrapes=True,
+    ),
+    alerts=(
+        AlertRule(
+            "StoreNearFull",
+            'vm_free_disk_space_bytes{job="victoria-metrics"} / on () (vm_free_disk_space_bytes{job="victoria-metrics"}'
+            ' + on () sum(vm_data_size_bytes{job="victoria-metrics"})) < 0.1',
+            "the metrics store has {{ $value | humanizePercentage }} of its volume left",
+        ),
+        AlertRule(
+            "StoreReadOnly",
+            'vm_storage_is_read_only{job="victoria-metrics"} == 1',
+            "the metrics store takes nothing more, as its volume is full",
+            severity="critical",
+        ),
+    ),
+)

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+)
+
+func TestQuantities(t *testing.T) {
+	for text, wanted := range map[string]float64{
+		`"100m"`: 0.1, `"2"`: 2, `"1Gi"`: 1 << 30, `"12345n"`: 12345e-9, `"1e3"`: 1000, `"5k"`: 5000, `3`: 3,
+	} {
+		var found quantity
+		if err := json.Unmarshal([]byte(text), &found); err != nil || math.Abs(float64(found)-wanted) > 1e-9 {
+			t.Errorf("%s is %v, not %v", text, found, wanted)
+		}
+	}
+	var found quantity
+	if err := json.Unmarshal([]byte(`"much"`), &found); err != nil || !math.IsNaN(float64(found)) {
+		t.Errorf("%v %v", found, err)
+	}
+}
+
+func TestTheNamespaceSaysWhoseAnObjectIs(t *testing.T) {
+	known := newStore()
+	put := func(of kind, namespace, text string) {
+		var item object
+		if err := json.Unmarshal([]byte(text), &item); err != nil {
+			t.Fatal(err)
+		}
+		known.replace(of, namespace, nil)
+		known.change(of, namespace, "ADDED", item)
+	}
+	put(namespaced[3], "health-internet", `{"metadata": {"name": "code-web", "labels": {"app.kubernetes.io/name": "code",
+		"app.kubernetes.io/component": "web", "wecity.dev/tenant": "transport"}},
+		"spec": {"replicas": 2}, "status": {"availableReplicas": 1}}`)
+	put(namespaced[0], "platform-data", `{"metadata": {"name": "db-0", "labels": {"app.kubernetes.io/name": "db"}},
+		"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+		"containerStatuses": [{"name": "a\"b", "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}}`)
+	put(usage, "platform-data", `{"metadata": {"name": "db-0"}, "containers": [{"name": "c", "usage": {"cpu": "250m"}}]}`)
+	owners := map[string]map[string]string{
+		"health-internet": {"tenant": "health"}, "platform-data": {"platform": "data"},
+	}
+	text := string(render(known, owners))
+	whose := `namespace="health-internet",tenant="health",app="code",component="web"`
+	for _, line := range []string{
+		`kube_deployment_spec_replicas{deployment="code-web",` + whose + `} 2`,
+		`kube_deployment_status_replicas_available{deployment="code-web",` + whose + `} 1`,
+		`kube_pod_container_status_restarts_total{pod="db-0",container="a\"b",` +
+			`namespace="platform-data",platform="data",capability="db"} 3`,
+		`kube_pod_status_ready{pod="db-0",namespace="platform-data",platform="data",capability="db"} 1`,
+		`wecity_container_usage{pod="db-0",container="c",resource="cpu",namespace="platform-data",` +
+			`platform="data",capability="db"} 0.25`,
+		"# TYPE kube_pod_container_status_restarts_total counter",
+	} {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("%s\nis not in\n%s", line, text)
+		}
+	}
+	known.change(namespaced[3], "health-internet", "DELETED", known.objects["deployments"]["health-internet"]["code-web"])
+	if text = string(render(known, owners)); strings.Contains(text, "health") {
+		t.Error(text)
+	}
+}

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	account = "/var/run/secrets/kubernetes.io/serviceaccount/"
+	again   = 5 * time.Second
+	// How often what containers use is asked for; the cluster's own source is no faster.
+	pollEvery = 15 * time.Second
+)
+
+// kind is a resource of the API.
+type kind struct{ group, resource string }
+
+var (
+	namespaced = []kind{
+		{"api/v1", "pods"}, {"api/v1", "resourcequotas"}, {"api/v1", "persistentvolumeclaims"},
+		{"apis/apps/v1", "deployments"}, {"apis/apps/v1", "statefulsets"},
+		{"apis/batch/v1", "jobs"}, {"apis/batch/v1", "cronjobs"},
+	}
+	nodes = kind{"api/v1", "nodes"}
+	usage = kind{"apis/metrics.k8s.io/v1beta1", "pods"}
+)
+
+// store has the objects by resource, namespace and name.
+type store struct {
+	mutex   sync.Mutex
+	objects map[string]map[string]map[string]object
+}
+
+func newStore() *store { return &store{objects: map[string]map[string]map[string]object{}} }
+
+func (s *store) replace(of kind, namespace string, items []object) {
+	found := make(map[string]object, len(items))
+	for _, item := range items {
+		found[item.Metadata.Name] = item
+	}
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	key := of.key()
+	if s.objects[key] == nil {
+		s.objects[key] = map[string]map[string]object{}
+	}
+	s.objects[key][namespace] = found
+}
+
+func (s *store) change(of kind, namespace, event string, item object) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if event == "DELETED" {
+		delete(s.objects[of.key()][namespace], item.Metadata.Name)
+	} else {
+		s.objects[of.key()][namespace][item.Metadata.Name] = item
+	}
+}
+
+func (k kind) key() string {
+	if k == usage {
+		return "usage"
+	}
+	return k.resource
+}
+
+func (k kind) path(namespace string) string {
+	if namespace == "" {
+		return "/" + k.group + "/" + k.resource
+	}
+	return "/" + k.group + "/namespaces/" + namespace + "/" + k.resource
+}
+
+// api is the API server as the pod's service account.
+type api struct {
+	base   string
+	client *http.Client
+}
+
+func inCluster() (*api, error) {
+	host, port := os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT")
+	if host == "" {
+		return nil, errors.New("KUBERNETES_SERVICE_HOST is not set: this is no pod of a cluster")
+	}
+	text, err := os.ReadFile(account + "ca.crt")
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, errors.New(account + "ca.crt has no certificate")
+	}
+	transport := &http.Transport{
+		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2:     true,
+		ResponseHeaderTimeout: 30 * time.Second,
+		IdleConnTimeout:       time.Minute,
+		DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+	}
+	return &api{"https://" + net.JoinHostPort(host, port), &http.Client{Transport: transport}}, nil
+}
+
+func (a *api) get(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.base+path+"?"+query.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	// It is renewed in place.
+	token, err := os.ReadFile(account + "token")
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	request.Header.Set("Accept", "application/json")
+	answer, err := a.client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode != http.StatusOK {
+		defer answer.Body.Close()
+		told, _ := io.ReadAll(io.LimitReader(answer.Body, 300))
+		return nil, fmt.Errorf("%s: %s: %s", path, answer.Status, told)
+	}
+	return answer.Body, nil
+}
+
+func (a *api) list(ctx context.Context, of kind, namespace string) (list, error) {
+	var found list
+	next := ""
+	for {
+		query := url.Values{"limit": {"500"}}
+		if next != "" {
+			query.Set("continue", next)
+		}
+		body, err := a.get(ctx, of.path(namespace), query)
+		if err != nil {
+			return list{}, err
+		}
+		var page list
+		err = json.NewDecoder(body).Decode(&page)
+		body.Close()
+		if err != nil {
+			return list{}, err
+		}
+		found.Items = append(found.Items, page.Items...)
+		found.Metadata = page.Metadata
+		if next = page.Metadata.Continue; next == "" {
+			return found, nil
+		}
+	}
+}
+
+// follow keeps the objects of a kind in the store. A namespace that is not there yet, or may not be read yet, is asked
+// for again; what was known of it is forgotten, so that nothing old is told.
+func (a *api) follow(ctx context.Context, known *store, of kind, namespace string) {
+	told := ""
+	for ctx.Err() == nil {
+		found, err := a.list(ctx, of, namespace)
+		if err == nil {
+			told = ""
+			known.replace(of, namespace, found.Items)
+			err = a.watch(ctx, known, of, namespace, found.Metadata.ResourceVersion)
+		} else {
+			known.replace(of, namespace, nil)
+		}
+		if err != nil && ctx.Err() == nil {
+			if text := err.Error(); text != told {
+				log.Print(text)
+				told = text
+			}
+			wait(ctx, again)
+		}
+	}
+}
+
+// watch takes over changes until the server ends the watch or tells an error: the caller lists again.
+func (a *api) watch(ctx context.Context, known *store, of kind, namespace, version string) error {
+	query := url.Values{"watch": {"1"}, "resourceVersion": {version}, "timeoutSeconds": {"300"}}
+	body, err := a.get(ctx, of.path(namespace), query)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	decoder := json.NewDecoder(body)
+	for {
+		var event struct {
+			Type   string
+			Object object
+		}
+		switch err := decoder.Decode(&event); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case event.Type == "ERROR":
+			return nil
+		}
+		known.change(of, namespace, event.Type, event.Object)
+	}
+}
+
+// poll asks what the containers of a namespace use. Clusters without a source of that are asked less often.
+func (a *api) poll(ctx context.Context, known *store, namespace string) {
+	pause := pollEvery
+	for ctx.Err() == nil {
+		found, err := a.list(ctx, usage, namespace)
+		if err != nil {
+			known.replace(usage, namespace, nil)
+			pause = min(pause*2, 5*time.Minute)
+		} else {
+			known.replace(usage, namespace, found.Items)
+			pause = pollEvery
+		}
+		wait(ctx, pause)
+	}
+}
+
+func wait(ctx context.Context, about time.Duration) {
+	timer := time.NewTimer(about*3/4 + rand.N(about/2))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

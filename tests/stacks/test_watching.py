@@ -1,0 +1,176 @@
+"""Metrics and alerts as objects: who scrapes what, whose series are whose, and who is told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.stacks.cities import WEB, app, application, city, objects, one, record_city
+from wecityctl.model.city import Alerts, Capability, City, Metrics, Platform, Use
+from wecityctl.resource_graph import RecordedResource, Recording
+
+PLACE = "platform-operations"
+SERVING = replace(WEB, metrics=Metrics())
+OTHER = replace(WEB, name="api", ports={"http": 8080, "admin": 9100}, metrics=Metrics("admin", "/numbers"))
+
+
+def watched(**changes: Any) -> City:
+    """Two tenants, of which one is told alerts, and a capability that serves metrics."""
+    found = city(
+        app("code", components=(SERVING, OTHER), uses=(Use("metrics", "metrics"),)),
+        app("bus", tenant="transport", components=(SERVING,)),
+        app("quiet", tenant="transport"),
+        app("off", tenant="transport", stage="suspended", components=(SERVING,)),
+        platforms=(
+            application(Capability("application", "identity", "identity")),
+            Platform(
+                "operations",
+                (Capability("operations", "metrics", "metrics"), Capability("operations", "alerts", "alerts")),
+            ),
+        ),
+        alerts=Alerts("https://192.0.2.8:8443/city"),
+        **changes,
+    )
+    health, transport = found.tenants
+    return replace(found, tenants=(replace(health, alerts=Alerts("https://oncall.example/health")), transport))
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict[str, Recording]:
+    return record_city(watched())
+
+
+def _scraped(recorded: dict[str, Recording]) -> dict[str, Any]:
+    files = one(recorded, "ConfigMap", f"{PLACE}/metrics-scraping").inputs["data"]
+    return {item["job_name"]: item for item in json.loads(files["scrape.yaml"])["scrape_configs"]}
+
+
+def _policy(recorded: dict[str, Recording], name: str) -> dict[str, Any]:
+    found: RecordedResource = one(recorded, "NetworkPolicy", name)
+    return dict(found.inputs["spec"])
+
+
+def test_what_is_scraped_follows_from_the_files(recorded: dict[str, Recording]) -> None:
+    jobs = _scraped(recorded)
+    assert set(jobs) == {
+        "state",
+        "application/identity/9000",
+        "health/code/web/8080",
+        "health/code/api/9100",
+        "transport/bus/web/8080",
+    }
+    api = jobs["health/code/api/9100"]
+    assert api["metrics_path"] == "/numbers"
+    assert api["kubernetes_sd_configs"][0]["namespaces"] == {"names": ["health-internet"]}
+    # What a pod says of itself does not count: these labels take the place of its own.
+    assert "honor_labels" not in api
+    labels = {
+        item["target_label"]: item.get("replacement") for item in api["relabel_configs"] if "target_label" in item
+    }
+    assert labels.items() >= {"tenant": "health", "app": "code", "component": "api"}.items()
+    assert min(api[key] for key in ("sample_limit", "series_limit", "label_limit")) > 0
+    assert api["follow_redirects"] is False
+    identity = jobs["application/identity/9000"]
+    assert identity["metrics_path"] == "/auth/metrics"
+    assert identity["tls_config"]["server_name"] == "identity.platform-application.svc"
+
+
+def test_the_observer_knows_whose_each_namespace_is(recorded: dict[str, Recording]) -> None:
+    files = one(recorded, "ConfigMap", f"{PLACE}/metrics-scraping").inputs["data"]
+    assert json.loads(files["namespaces.json"]) == {
+        "health-internet": {"tenant": "health"},
+        "transport-internet": {"tenant": "transport"},
+        "platform-application": {"platform": "application"},
+        PLACE: {"platform": "operations"},
+    }
+
+
+def test_both_ends_of_a_scrape_are_opened_and_nothing_else(recorded: dict[str, Recording]) -> None:
+    observer = {
+        "app.kubernetes.io/name": "metrics",
+        "app.kubernetes.io/component": "observer",
+        "app.kubernetes.io/part-of": "operations",
+    }
+    api = _policy(recorded, "health-internet/code-api-metrics")
+    assert api["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "api"
+    assert api["ingress"] == [
+        {
+            "from": [
+                {
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": PLACE}},
+                    "podSelector": {"matchLabels": observer},
+                }
+            ],
+            "ports": [{"protocol": "TCP", "port": 9100}],
+        }
+    ]
+    out = _policy(recorded, f"{PLACE}/metrics-observes")
+    assert out["podSelector"]["matchLabels"] == observer
+    to = {
+        (
+            rule["to"][0]
+            .get("namespaceSelector", {"matchLabels": {}})["matchLabels"]
+            .get("kubernetes.io/metadata.name"),
+            rule["ports"][0]["port"],
+        )
+        for rule in out["egress"]
+    }
+    assert to == {
+        (None, 8428),
+        ("platform-application", 9000),
+        ("health-internet", 8080),
+        ("health-internet", 9100),
+        ("transport-internet", 8080),
+    }
+    assert _policy(recorded, "platform-application/identity-metrics")["ingress"][0]["ports"][0]["port"] == 9000
+    names = [item.name for item in objects(recorded, "NetworkPolicy") if item.name.endswith("-metrics")]
+    assert "transport-internet/quiet-web-metrics" not in names
+
+
+def test_a_city_without_metrics_opens_nothing_for_them() -> None:
+    found = record_city(replace(watched(), platforms=(application(),), apps=(app("code", components=(SERVING,)),)))
+    assert not [item.name for item in objects(found) if "metrics" in item.name]
+
+
+def test_only_the_observer_has_a_token(recorded: dict[str, Recording]) -> None:
+    store = one(recorded, "StatefulSet", f"{PLACE}/metrics").inputs["spec"]["template"]["spec"]
+    observer = one(recorded, "Deployment", f"{PLACE}/metrics-observer").inputs["spec"]["template"]["spec"]
+    assert (store["automountServiceAccountToken"], "serviceAccountName" in store) == (False, False)
+    assert (observer["automountServiceAccountToken"], observer["serviceAccountName"]) == (True, "metrics-observer")
+    rules = one(recorded, "ClusterRole", "xc-metrics-cluster-observer").inputs["rules"]
+    assert [(rule["resources"], rule["verbs"]) for rule in rules] == [(["nodes"], ["get", "list", "watch"])]
+
+
+def test_each_tenant_is_told_its_own_alerts_and_the_city_all(recorded: dict[str, Recording]) -> None:
+    files = one(recorded, "Secret", f"{PLACE}/alerts-files").inputs["stringData"]
+    told = json.loads(files["alertmanager.yaml"])
+    assert [(item["receiver"], item.get("matchers"), item["continue"]) for item in told["route"]["routes"]] == [
+        ("tenant/health", ['tenant="health"'], True),
+        ("city", None, True),
+    ]
+    urls = {item["name"]: item["webhook_configs"][0]["url"] for item in told["receivers"] if "webhook_configs" in item}
+    assert urls == {"tenant/health": "https://oncall.example/health", "city": "https://192.0.2.8:8443/city"}
+    out = _policy(recorded, f"{PLACE}/alerts-to-webhooks")["egress"]
+    assert [(rule["to"][0]["ipBlock"]["cidr"], rule["ports"][0]["port"]) for rule in out] == [
+        ("192.0.2.8/32", 8443),
+        ("0.0.0.0/0", 443),
+    ]
+
+
+def test_rules_of_capability_types_are_about_the_instance(recorded: dict[str, Recording]) -> None:
+    files = one(recorded, "Secret", f"{PLACE}/alerts-files").inputs["stringData"]
+    general, own = json.loads(files["rules.yaml"])["groups"]
+    assert {"Down", "Restarting", "QuotaNear", "JobFailed", "NotObserved"} <= {
+        item["alert"] for item in general["rules"]
+    }
+    assert {item["alert"]: item["labels"]["capability"] for item in own["rules"]} == {
+        "StoreNearFull": "metrics",
+        "StoreReadOnly": "metrics",
+    }
+    # Half a minute from the fault to the message is what the longest of these has to leave room for.
+    down = next(item for item in general["rules"] if item["alert"] == "Down")
+    assert down["for"] == "10s"
+    assert general["interval"] == "5s"
