@@ -62,9 +62,10 @@ async def stored_lines(
             return
         begin, seen = "", 0
         while True:
-            # From the time of the last line on, without those that were read with it.
+            # From the time of the last line on, without those that were read with it. Lines that are alike in all by
+            # which they are sorted change places from one answer to the next.
             rest = f"{chosen} _time:>={begin}" if begin else chosen
-            page = f"{rest} | sort by (_time, pod, container) offset {seen} limit {_PAGE}"
+            page = f"{rest} | sort by (_time, pod, container, _msg) offset {seen} limit {_PAGE}"
             lines = list(_lines(await server.ask(_QUERY, {"query": page})))
             for line in lines:
                 yield line

@@ -17,10 +17,10 @@ from stacks.base.kubernetes import priority_class
 from stacks.objects import Manifest, secret_value
 from stacks.platforms import tls
 from stacks.platforms.component import CapabilityScope
-from stacks.platforms.operations.logs.namespaces import namespaces
 from stacks.platforms.stateful import stateful_set, volume_lock
 from stacks.platforms.store import StoreComponent
 from wecityctl.model import naming
+from wecityctl.model.observing import namespaces
 from wecityctl.model.outputs import Endpoint
 from wecityctl.model.quantity import parse_quantity
 
@@ -45,7 +45,10 @@ class Logs(StoreComponent):
         shippers = {"podSelector": {"matchLabels": context.observer_selector}}
         store = {"podSelector": {"matchLabels": context.selector}}
         leaves, arrives = network_policies.to_peer(store, port), network_policies.from_peer(shippers, port)
-        content = json.dumps(namespaces(self.scope.inputs), indent=1)
+        # Whose a line is follows from this list alone: neither a pod nor what it writes can say otherwise.
+        inputs = self.scope.inputs
+        found = namespaces(inputs.city, inputs.placement, inputs.stack.cloud)
+        content = json.dumps([{"name": key, **owner} for key, owner in sorted(found.items())], indent=1)
         before = self.scope.add_all(
             [
                 network_policies.policy(
