@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wecityctl.errors import Problem
+from wecityctl.model.city import City, Tenant
 from wecityctl.spec.checks.check import Check
 from wecityctl.spec.fields import one_of
-from wecityctl.spec.parsed_city import ParsedCity
+from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
 
 def tellers(parsed_city: ParsedCity) -> Iterator[Problem]:
@@ -16,7 +17,8 @@ def tellers(parsed_city: ParsedCity) -> Iterator[Problem]:
     if not parsed_city.knows_all("Platform") or any(item.type in kinds for _, _, item in parsed_city.capabilities()):
         return
     expected = f"a capability of type {one_of(kinds)}, or no alerts" if kinds else "no alerts"
-    for source in (*parsed_city.cities, *parsed_city.tenants):
+    sources: tuple[Sourced[City] | Sourced[Tenant], ...] = (*parsed_city.cities, *parsed_city.tenants)
+    for source in sources:
         if source.value.alerts is not None:
             message = "the city has no capability that tells alerts"
             yield source.problem(("spec", "alerts"), message, expected, on_key=True)
