@@ -21,7 +21,7 @@ import base64, json, pathlib, ssl, sys, urllib.error, urllib.parse, urllib.reque
 at = pathlib.Path("/bindings/metrics")
 entry = lambda name: (at / name).read_text()
 account = base64.b64encode(f"{entry('username')}:{entry('password')}".encode()).decode()
-url = entry("url") + sys.argv[1] + "?" + urllib.parse.urlencode([item.split("=", 1) for item in sys.argv[2:]])
+url = entry("url") + sys.argv[1] + "?" + urllib.parse.urlencode([tuple(item.split("=", 1)) for item in sys.argv[2:]])
 request = urllib.request.Request(url, headers={"Authorization": "Basic " + account})
 try:
     context = ssl.create_default_context(cafile=at / "ca.crt")

@@ -21,6 +21,7 @@ func main() {
 	log.SetFlags(0)
 	listen := flag.String("listen", "127.0.0.1:8481", "address that serves /metrics")
 	file := flag.String("namespaces", "", "file with the labels of each namespace, as JSON")
+	account := flag.String("account", "/var/run/secrets/kubernetes.io/serviceaccount", "directory of the service account")
 	flag.Parse()
 	text, err := os.ReadFile(*file)
 	if err != nil {
@@ -30,7 +31,7 @@ func main() {
 	if err := json.Unmarshal(text, &owners); err != nil {
 		log.Fatalf("%s: %v", *file, err)
 	}
-	server, err := inCluster()
+	server, err := inCluster(*account)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -20,8 +20,7 @@ import (
 )
 
 const (
-	account = "/var/run/secrets/kubernetes.io/serviceaccount/"
-	again   = 5 * time.Second
+	again = 5 * time.Second
 	// How often what containers use is asked for; the cluster's own source is no faster.
 	pollEvery = 15 * time.Second
 )
@@ -87,22 +86,23 @@ func (k kind) path(namespace string) string {
 
 // api is the API server as the pod's service account.
 type api struct {
-	base   string
-	client *http.Client
+	base    string
+	account string
+	client  *http.Client
 }
 
-func inCluster() (*api, error) {
+func inCluster(account string) (*api, error) {
 	host, port := os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT")
 	if host == "" {
 		return nil, errors.New("KUBERNETES_SERVICE_HOST is not set: this is no pod of a cluster")
 	}
-	text, err := os.ReadFile(account + "ca.crt")
+	text, err := os.ReadFile(account + "/ca.crt")
 	if err != nil {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, errors.New(account + "ca.crt has no certificate")
+		return nil, errors.New(account + "/ca.crt has no certificate")
 	}
 	transport := &http.Transport{
 		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
@@ -111,7 +111,7 @@ func inCluster() (*api, error) {
 		IdleConnTimeout:       time.Minute,
 		DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 	}
-	return &api{"https://" + net.JoinHostPort(host, port), &http.Client{Transport: transport}}, nil
+	return &api{"https://" + net.JoinHostPort(host, port), account, &http.Client{Transport: transport}}, nil
 }
 
 func (a *api) get(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
@@ -120,7 +120,7 @@ func (a *api) get(ctx context.Context, path string, query url.Values) (io.ReadCl
 		return nil, err
 	}
 	// It is renewed in place.
-	token, err := os.ReadFile(account + "token")
+	token, err := os.ReadFile(a.account + "/token")
 	if err != nil {
 		return nil, err
 	}
