@@ -7,13 +7,19 @@ import (
 	"time"
 )
 
+type metadata struct {
+	Name   string
+	Labels map[string]string
+}
+
+type template struct{ Metadata metadata }
+
 // What is read of an object, of any kind: the rest is not kept.
 type object struct {
-	Metadata struct {
-		Name   string
-		Labels map[string]string
-	}
-	Spec struct {
+	Metadata metadata
+	Spec     struct {
+		Template    template
+		JobTemplate struct{ Spec struct{ Template template } }
 		Replicas   *float64
 		Suspend    bool
 		Containers []struct {
@@ -48,6 +54,17 @@ type containerStatus struct {
 type list struct {
 	Metadata struct{ ResourceVersion, Continue string }
 	Items    []object
+}
+
+// labels are those of the object's pods, where it has some: an app's workloads are labelled as the app, their pods as the
+// component.
+func (o object) labels() map[string]string {
+	for _, found := range []template{o.Spec.Template, o.Spec.JobTemplate.Spec.Template} {
+		if len(found.Metadata.Labels) != 0 {
+			return found.Metadata.Labels
+		}
+	}
+	return o.Metadata.Labels
 }
 
 func (o object) condition(name string) bool {

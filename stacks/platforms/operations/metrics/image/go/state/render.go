@@ -64,7 +64,8 @@ func of(item object, namespace string, owner map[string]string) []string {
 	if owner["platform"] != "" {
 		name = "capability"
 	}
-	return append(found, name, item.Metadata.Labels[nameLabel], "component", item.Metadata.Labels[componentLabel])
+	labels := item.labels()
+	return append(found, name, labels[nameLabel], "component", labels[componentLabel])
 }
 
 func render(known *store, owners map[string]map[string]string) []byte {

@@ -33,8 +33,9 @@ func TestTheNamespaceSaysWhoseAnObjectIs(t *testing.T) {
 		known.change(of, namespace, "ADDED", item)
 	}
 	put(namespaced[3], "health-internet", `{"metadata": {"name": "code-web", "labels": {"app.kubernetes.io/name": "code",
-		"app.kubernetes.io/component": "web", "wecity.dev/tenant": "transport"}},
-		"spec": {"replicas": 2}, "status": {"availableReplicas": 1}}`)
+		"app.kubernetes.io/component": "app", "wecity.dev/tenant": "transport"}},
+		"spec": {"replicas": 2, "template": {"metadata": {"labels": {"app.kubernetes.io/name": "code",
+		"app.kubernetes.io/component": "web"}}}}, "status": {"availableReplicas": 1}}`)
 	put(namespaced[0], "platform-data", `{"metadata": {"name": "db-0", "labels": {"app.kubernetes.io/name": "db"}},
 		"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
 		"containerStatuses": [{"name": "a\"b", "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}}`)
