@@ -11,7 +11,7 @@ TYPE = CapabilityType(
     program=f"{__name__}.program:Logs",
     ports=(Port("logs", 9428, "http"),),
     images=("logs",),
-    pods=(Pods(cpu="100m", memory="192Mi", storage="10Gi"), Pods("shipper", cpu="30m", memory="64Mi")),
+    pods=(Pods(cpu="100m", memory="128Mi", storage="10Gi"), Pods("shipper", cpu="30m", memory="48Mi")),
     binding=Binding(
         "logs",
         keys=("uri", "username", "password"),
