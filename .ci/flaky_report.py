@@ -1,7 +1,8 @@
 """What a test run of CI leaves for the next: failed tests, seconds by file; and which failures did not come back.
 
 A pytest plug-in for `.ci/run`; as a program, what is to be run again, or why it is not. What fails is printed at once,
-with the minute, and so is how far the run has come: a run that is ended from outside prints no summary.
+with the minute, and so is how far the run has come: a run that is ended from outside prints no summary. A run that is
+not ended prints which files took the most CPU time, which is what the cores of CI are short of.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import sys
 import time
 import tomllib
 from collections import defaultdict
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cpu_meter import Meter
 
 LIST = Path(__file__).with_name("flaky.toml")
 # A run of CI may take this long; a second run is begun only if it will have ended by then.
@@ -23,6 +26,8 @@ END_SECONDS = 79 * 60
 # A file by itself makes what it shared with others anew: clusters, images.
 LONGER, AGAIN_SECONDS = 1.5, 90
 PROGRESS_SECONDS = 300
+DEAREST = 20
+_METER = pytest.StashKey[Meter]()
 
 
 class Report:
@@ -34,6 +39,7 @@ class Report:
         self.seconds: dict[str, float] = defaultdict(float)
         # Of these, what is not in the tests themselves: what their file makes for them, and takes away.
         self.around: dict[str, float] = defaultdict(float)
+        self.cpu: dict[str, float] = defaultdict(float)
         self.failed_seconds: dict[str, float] = {}
         self.outcomes: dict[str, str] = {}
         self.not_collected: list[str] = []
@@ -44,6 +50,7 @@ class Report:
         test = name if name and (group == "node" or group.startswith("tests/")) else report.nodeid
         file = test.partition("::")[0]
         self.seconds[file] += report.duration
+        self.cpu[file] += getattr(report, "cpu", 0.0)
         if report.when != "call":
             self.around[file] += report.duration
         if report.failed:
@@ -72,6 +79,7 @@ class Report:
             "failed": self.failed_seconds,
             "seconds": self.seconds,
             "around": self.around,
+            "cpu": self.cpu,
             "not_collected": self.not_collected,
         }
         place = Path(os.environ["CI_REPORT"])
@@ -82,11 +90,42 @@ class Report:
             terminalreporter.section("failed at first")
             for line in told(before, self.outcomes, known(LIST.read_text())):
                 terminalreporter.line(line)
+        terminalreporter.section("CPU time")
+        for line in dearest(self.cpu, self.seconds):
+            terminalreporter.line(line)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Report(config), "ci-flaky-report")
+    # A controller of workers runs no test.
+    if not config.getoption("numprocesses", None):
+        config.stash[_METER] = Meter()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if (meter := config.stash.get(_METER, None)) is not None:
+        meter.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the CPU seconds since the last report, which an xdist worker hands on with the report."""
+    report = yield
+    meter = item.config.stash[_METER]
+    report.cpu = meter.lap()
+    # One worker runs all tests on real nodes, so that nobody else counts these pods.
+    if item.get_closest_marker("node"):
+        report.cpu += meter.lap_of_pods()
+    return report
+
+
+def dearest(cpu: dict[str, float], seconds: dict[str, float]) -> list[str]:
+    """The CPU seconds of the whole run, then a line for each of the files that took the most."""
+    lines = [f"{sum(cpu.values()):8.1f} s by {len(cpu)} files; the dearest, and how long each ran:"]
+    for file in sorted(cpu, key=lambda file: -cpu[file])[:DEAREST]:
+        lines.append(f"{cpu[file]:8.1f} s {file} ({seconds[file]:.0f} s)")
+    return lines
 
 
 def known(text: str) -> dict[str, str]:

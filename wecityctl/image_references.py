@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from wecityctl.model.backups import BACKUP_IMAGE
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
 from wecityctl.model.manifests import catalogue_images, owners
@@ -30,4 +31,6 @@ def image_references(city: City, catalogue: Catalogue) -> Mapping[str, str]:
 def image_names(city: City, catalogue: Catalogue) -> set[str]:
     """Return the names of the catalogue images that this city needs."""
     named = {image for item in city.capabilities for image in catalogue[item.type].images}
+    if city.compliance.backup.is_taken and any(catalogue[item.type].backup for item in city.capabilities):
+        named.add(BACKUP_IMAGE)
     return named | {name for owner in owners(city) for name in catalogue_images(owner)}

@@ -21,9 +21,9 @@ from wecityctl.model.requirements import Consumer, uses_of
 from wecityctl.placement import Placement
 from wecityctl.placement.interconnect import (
     app_use_flow,
-    crossings,
     is_apart,
     is_closed,
+    needed_flows,
     route_flow,
     route_is_encrypted,
     serves_entry,
@@ -187,7 +187,7 @@ def _uses(city: City, catalogue: Catalogue, placement: Placement, refused: list[
             capability, target = capabilities[use.capability], placement.capabilities[use.capability]
             if source == target:
                 continue
-            needed = crossings(city, catalogue, user, capability)
+            needed = needed_flows(city, catalogue, user, capability)
             told = f"{who} on cloud {source} uses {capability.name} on cloud {target}"
             shut = [
                 _closed(item.target) if is_closed(city, item.target) else _needed(item.source, item.target, item.port)

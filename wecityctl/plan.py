@@ -198,6 +198,7 @@ def _platform_stacks(
                     ),
                     *certificates,
                     *_registry_keys(city),
+                    *_backup_keys(city, here, catalogue),
                     *chain.from_iterable(_credentials(city, catalogue, item, use) for item, use in uses),
                 ),
                 tuple(sorted({item.name for item in used} - {item.name for item in here})),
@@ -334,6 +335,14 @@ def _entry_stack(
 def _registry_keys(city: City) -> tuple[str, ...]:
     """Return the keys in the secret store of the credentials of private registries."""
     return tuple(naming.registry_key(name) for name in sorted(set(city.images.credentials.values())))
+
+
+def _backup_keys(city: City, here: Iterable[Capability], catalogue: Catalogue) -> tuple[str, ...]:
+    """Return the keys in the secret store of what backups need, if something `here` is backed up."""
+    backup = city.compliance.backup
+    if not backup.is_taken or not any(catalogue[item.type].backup for item in here):
+        return ()
+    return tuple(naming.backup_key(name) for name in backup.secrets)
 
 
 def _credentials(city: City, catalogue: Catalogue, user: App | Capability, use: Use) -> tuple[str, ...]:

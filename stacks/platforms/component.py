@@ -10,12 +10,13 @@ import pulumi
 from stacks import network_policies, observers, pods
 from stacks.node_affinity import capability_affinity
 from stacks.objects import KubernetesObject, Manifest, Scope, secret_value
-from stacks.platforms import probes, rotation
+from stacks.platforms import backups, probes, rotation
 from stacks.platforms.stateful import provisioning_policies
 from stacks.provisioning import Binding, bind, provision
 from stacks.stack_references import KnownEndpoint
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
+from wecityctl.model.backups import BACKUP_IMAGE
 from wecityctl.model.catalogue import CapabilityType, Workload
 from wecityctl.model.city import Capability, Use
 from wecityctl.model.observing import OBSERVER, account_name, scrapers
@@ -170,6 +171,7 @@ class CapabilityComponent(pulumi.ComponentResource):
         self.endpoint = self._across(context, self.build(self._bound(context)))
         self._admit_jobs(context)
         self._rotated(context)
+        self._backed_up(context)
         self._probed(context)
         self.register_outputs({"endpoint": asdict(self.endpoint)})
 
@@ -236,6 +238,15 @@ class CapabilityComponent(pulumi.ComponentResource):
         )
         after = self.scope.after(previous, *(resource for _, resource in made))
         after.add(manifest, name=rotation.logical_name(self.endpoint))
+
+    def _backed_up(self, context: CapabilityScope) -> None:
+        """Register what takes the backups of a capability that keeps data, if the city takes backups."""
+        inputs = self.scope.inputs
+        if inputs.city.compliance.backup.is_taken and context.type.backup:
+            image = inputs.images[BACKUP_IMAGE]
+            secret, policy, cron_job = backups.objects(context, self.endpoint, image)
+            before = self.scope.add_all([secret, policy])
+            self.scope.after(*before).add(cron_job)
 
     def _probed(self, context: CapabilityScope) -> None:
         """Register the Job that runs the type's probe, if it has one, after everything else of the capability.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import pulumi
 
@@ -12,6 +13,7 @@ from stacks.platforms import tls
 from wecityctl.inputs import Cluster
 
 USER = 999
+REQUESTS: Mapping[str, str] = MappingProxyType({"cpu": "20m", "memory": "64Mi"})
 
 
 def job_pod(
@@ -27,26 +29,33 @@ def job_pod(
     restart: str,
     terminates_with: str = "",
     grace_seconds: int | None = None,
+    requests: Mapping[str, str] = REQUESTS,
+    limits: Mapping[str, str] | None = None,
+    init: Sequence[Manifest] = (),
+    mounts: Sequence[Manifest] = (),
+    volumes: Sequence[Manifest] = (),
 ) -> Manifest:
     """Return the pod's spec: one container `name` that runs `command` in the capability's `image`.
 
     It finds the city's authority where the capability speaks TLS. `terminates_with` is the container's
-    `terminationMessagePolicy`, empty for the default.
+    `terminationMessagePolicy`, empty for the default. `mounts` are of the pod's own `volumes`.
     """
     runner = pods.container(
         name,
         image,
         command=list(command),
         env=list(environment),
-        mounts=[tls.MOUNT] if is_tls else [],
-        requests={"cpu": "20m", "memory": "64Mi"},
+        mounts=[*([tls.MOUNT] if is_tls else []), *mounts],
+        requests=requests,
+        limits=limits,
     )
     if terminates_with:
         runner["terminationMessagePolicy"] = terminates_with
     return pods.pod(
         [runner],
         cluster=cluster,
-        volumes=[tls.authority_volume(capability)] if is_tls else [],
+        init=init,
+        volumes=[*([tls.authority_volume(capability)] if is_tls else []), *volumes],
         user=USER,
         architectures=architectures,
         restart=restart,

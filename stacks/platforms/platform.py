@@ -16,6 +16,7 @@ from stacks.objects import Scope, open_scope
 from stacks.platforms.component import CapabilityComponent, CapabilityScope, Used
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
+from wecityctl.model.backups import BACKUP_IMAGE
 from wecityctl.model.city import Capability, Platform
 from wecityctl.model.entries import entry_points
 from wecityctl.model.manifests import COMPONENT, host_of, images_of
@@ -118,6 +119,8 @@ def _open_namespace(scope: Scope, platform: str, zone: str, *, retain: bool) -> 
     inputs = scope.inputs
     whole = next(item for item in inputs.city.platforms if item.name == platform)
     images = {inputs.images[image] for item in whole.capabilities for image in inputs.catalogue[item.type].images}
+    if BACKUP_IMAGE in inputs.images:
+        images.add(inputs.images[BACKUP_IMAGE])
     images |= {resolve_image(image, inputs.images, inputs.city.images.registry) for image in images_of(whole)}
     # A retained namespace keeps its network policies too.
     return inside.after(

@@ -1,7 +1,10 @@
-"""The server that the other tests here run the command line with."""
+"""The server that the other tests here run the command line with, and the zygotes of its runs."""
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +12,51 @@ from tests.cli.program import ROOT
 from tests.support.forks import Forks
 
 pytestmark = pytest.mark.program
+# In a process without threads, as a fork of the command line is when it begins. The zygote gets a module that tells on
+# its standard error what it sees, with settings that are made after the fork of the seed.
+SEED = """
+import os, socket, sys, tempfile
+from pathlib import Path
+from tests.support import zygotes
+from wecityctl.engine.workers import pool
+
+seed, unused = zygotes.Seed(), zygotes.Seed()
+pool.start_zygote = seed.start
+place = Path(sys.argv[1])
+(place / "told_by_zygote.py").write_text(
+    "import os, sys\\nprint(os.environ['AFTER'], os.getcwd(), 'typer' in sys.modules, file=sys.stderr, flush=True)\\n"
+    "os.fchmod(os.open('made', os.O_CREAT), 0o666 & ~os.umask(0))"
+)
+os.environ["AFTER"] = "the fork"
+sys.path.append(str(place))
+os.chdir(place)
+running = pool.Pool(["told_by_zygote"], place / "log")
+assert running.pid == seed.pid
+connection = running.spawn("told_by_worker")
+try:
+    connection.recv()
+except EOFError:
+    pass
+running.close()
+unused.close()
+print(seed.wait(), unused.wait())
+second = pool.Pool([], place / "second")
+assert second.pid != seed.pid
+second.close()
+"""
+
+
+def test_a_seed_becomes_the_zygote_of_one_run_with_the_settings_of_that_moment(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SEED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+    )
+    log = (tmp_path / "log").read_text()
+    assert done.returncode == 0, done.stderr + log
+    assert done.stdout == "0 0\n"
+    # It has not loaded the command line, and what cannot be imported in a worker is told as by any other zygote.
+    assert log.startswith(f"the fork {tmp_path} False\n"), log
+    assert "ModuleNotFoundError: No module named 'told_by_worker'" in log
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_server_that_was_killed_is_started_again() -> None:

@@ -27,7 +27,7 @@ from wecityctl import paths
 from wecityctl.toolchain import locate
 
 PROGRAM = Path(sys.executable).with_name("wecityctl")
-MARK = "WECITY_E2E"
+MARK = forks.MARK
 NOT_OURS = ("KUBECONFIG", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE", "XDG_RUNTIME_DIR", "NO_COLOR")
 TIMEOUT = 240.0
 
@@ -169,9 +169,12 @@ class Machine:
         found, clouds = {}, set()
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if f"{MARK}={self.mark}\0".encode() not in (entry / "environ").read_bytes():
+                forked = (entry / "comm").read_text().strip() == self.mark[: forks.NAME_LENGTH]
+                if not forked and f"{MARK}={self.mark}\0".encode() not in (entry / "environ").read_bytes():
                     continue
                 words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if forked and not words:
+                    continue  # It has ended, and nobody has waited for it yet.
                 found[int(entry.name)] = words
                 if "wecityctl.local." in words:
                     clouds.add(int(entry.name))

@@ -145,7 +145,7 @@ def test_a_good_one_passes_its_steps_with_their_shares(home: Machine, city: City
     assert answers(home, city, 20) == {"two": 20}
     found = state(home, city)
     assert (found["rollout"], found["serving"]) == (None, 2)
-    assert found["releases"][0]["image_digest"].startswith("sha256:")
+    assert found["releases"][0]["parts"][0]["image_digest"].startswith("sha256:")
     home.run("preview", city, "--detailed-exitcode")
 
 
@@ -179,7 +179,11 @@ def test_the_release_before_comes_back(home: Machine, city: CityFiles) -> None:
 
 
 def test_after_another_strategy_nothing_older_is_taken_for_what_serves(home: Machine, city: CityFiles) -> None:
-    release(city, "five")
+    release(city, "five", pause="10m")
+    with home.running("up", city, "--yes") as up:
+        eventually(lambda: at_step(home, city, 1), 90)
+        up.send_signal(signal.SIGINT)
+        assert up.wait(30) == 8
     del city.component("trees")["strategy"]
     city.save()
     home.run("up", city, "--yes")

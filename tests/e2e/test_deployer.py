@@ -125,10 +125,19 @@ def test_a_deployer_changes_an_app_and_makes_one(quay: Quay) -> None:
     assert done.stack("base.main")["outcome"] == "skipped"
     again = quay.desks["parks"].run("up", quay.of("parks"), "--only", "parks", "--yes")
     assert "nothing to change" in again.out
+    theirs = quay.backend / ".wecity" / "releases" / NAME / "library.json"
     own = {"update Deployment parks-internet/parks-app-web"}
     for decision in ("undo", "retry"):
         done = quay.desks["parks"].run("rollout", decision, quay.of("parks"), "parks-app", "--yes", "-o", "json")
         assert done.changes() == own
+    # What it may not undo is not left to the operator's next run either.
+    (before,) = json.loads(theirs.read_text())["apps"]
+    foreign = quay.of("parks")
+    foreign.component("library-app")["env"] = {"SEASON": "winter"}
+    refused = quay.desks["parks"].run("rollout", "undo", foreign.save(), "library-app", "--yes", code=3)
+    assert f"manage cities.wecity.dev/{NAME}" in refused.err
+    (after,) = json.loads(theirs.read_text())["apps"]
+    assert after == before | {"generation": before["generation"] + 2}
     # Nothing was asked that is not a deployer's and then let go of.
     assert "Unclosed" not in done.err + again.err
 

@@ -212,9 +212,10 @@ async def test_service_waits_for_a_ready_pod(client: KubeClient, namespace: str)
     said: list[str] = []
     made = await client.apply(service(namespace), field_manager="t")
     waiter = asyncio.create_task(wait_ready(client, made, timeout=30, report=said.append))
-    await asyncio.sleep(2)
-    assert not waiter.done()
-    assert "no pod matches its selector app=web" in said
+    async with asyncio.timeout(10):
+        while "no pod matches its selector app=web" not in said:
+            assert not waiter.done()
+            await asyncio.sleep(0.1)
     await client.apply(deployment(namespace), field_manager="t")
     live = await waiter
     assert live["spec"]["clusterIP"]

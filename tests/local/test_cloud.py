@@ -247,6 +247,39 @@ def test_a_deployment_becomes_available(shared: RunningCloud) -> None:
     eventually(lambda: api("shared").get(path)["status"].get("availableReplicas") == 3)
 
 
+def test_an_admission_policy_holds_and_nobody_spends_time_on_its_types(shared: RunningCloud) -> None:
+    access, group = api("shared"), "admissionregistration.k8s.io/v1"
+    of_config_maps = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
+    # It has a field that no ConfigMap has, behind what is true only of those named in it.
+    refusing = "object.metadata.name != 'refused' || object.nothing == 1"
+    rules = {"matchConstraints": {"resourceRules": [of_config_maps]}, "validations": [{"expression": refusing}]}
+    policy = f"/apis/{group}/validatingadmissionpolicies/refusing"
+    for kind, path, body in (
+        ("ValidatingAdmissionPolicy", policy, rules),
+        (
+            "ValidatingAdmissionPolicyBinding",
+            f"/apis/{group}/validatingadmissionpolicybindings/refusing",
+            {"policyName": "refusing", "validationActions": ["Deny"]},
+        ),
+    ):
+        access.apply(path, {"apiVersion": group, "kind": kind, "metadata": {"name": "refusing"}, "spec": body})
+
+    def is_refused() -> bool:
+        path, body = config_map("refused", "x")
+        try:
+            access.apply(path, body)
+        except ApiError as error:
+            assert "refusing" in str(error)
+            return True
+        access.delete(path)
+        return False
+
+    eventually(is_refused)
+    assert "typeChecking" not in access.get(policy).get("status", {})
+    for path in (policy, policy.replace("policies", "policybindings")):
+        access.delete(path)
+
+
 def test_a_volume_is_bound(shared: RunningCloud) -> None:
     access = api("shared")
     claim = {

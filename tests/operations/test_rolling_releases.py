@@ -13,10 +13,10 @@ from wecityctl.engine.state import releases
 from wecityctl.engine.state.backend import Backend
 from wecityctl.errors import ConfigurationError
 from wecityctl.model.city import App, Route, Volume
-from wecityctl.model.releases import AppReleases
+from wecityctl.model.releases import AppReleases, Held
 from wecityctl.model.rollouts import with_shares
 from wecityctl.operations.rollouts.commands import decide, rollout_state
-from wecityctl.operations.rollouts.moves import Now, held_now, next_move
+from wecityctl.operations.rollouts.moves import Now, held_now, next_move, said_version
 from wecityctl.operations.rollouts.planning import open_current, planned_moves, shares_of
 from wecityctl.operations.rollouts.recording import released
 from wecityctl.operations.status.rollouts import rollout_statuses
@@ -111,6 +111,25 @@ def test_the_release_before_comes_back_and_stays_until_the_files_change(backend:
     assert ([item.number for item in third.releases], third.held) == ([1, 2, 3, 4], None)
 
 
+def test_a_record_that_is_written_again_keeps_all_its_releases(backend: Backend, tmp_path: Path) -> None:
+    written = releases.write(backend, rolling(tmp_path, 1, 2, 3))
+    (first,) = planned_moves(session_of(tmp_path, 4), backend, "up")
+    assert first.first is not None
+    assert [item.number for item in first.first.releases] == [1, 2, 3, 4]
+    current = written.releases[-1]
+    stale = Held(version_of_files(tmp_path, 4), "i", "undone", "", NOW.at)
+    lacking = replace(current, parts=(replace(current.parts[0], component=replace(WEB, name="other")),))
+    releases.write(backend, replace(written, releases=(*written.releases[:-1], lacking), held=stale))
+    (move,) = planned_moves(session_of(tmp_path, 4, ""), backend, "up")
+    assert move.claimed is not None
+    assert ([item.number for item in move.claimed.releases], move.claimed.held) == ([1, 2, 3], None)
+
+
+def version_of_files(directory: Path, number: int) -> str:
+    session = session_of(directory, number, "")
+    return said_version(session.said.apps[0], session.images)
+
+
 def test_a_version_that_failed_is_undone_to_the_last_release(backend: Backend, tmp_path: Path) -> None:
     record = releases.write(backend, rolling(tmp_path, 1, 2))
     session = session_of(tmp_path, 3, "")
@@ -146,8 +165,6 @@ def test_what_does_not_fit_the_files_is_not_brought_back() -> None:
 
 def decide_of(record: AppReleases) -> AppReleases:
     """The record with its last release undone."""
-    from wecityctl.model.releases import Held
-
     assert record.current is not None
     back = replace(record.releases[0], of=1)
     held = Held(record.current.version, record.current.images, "undone", "", NOW.at)

@@ -43,7 +43,7 @@ def test_choices_and_default() -> None:
         (
             "tenant.spec.zzz",
             "'zzz' is not a field of tenant.spec",
-            "one of: title, area, quota, admins, deployers, budget, type, moved",
+            "one of: title, area, quota, admins, deployers, budget, type, alerts, moved",
         ),
     ],
 )

@@ -81,7 +81,7 @@ def with_canary(weight: int, part: Component = WEB) -> City:
     stable = replace(part, strategy=Strategy("canary", steps=(10, 50)))
     parts = (stable, replace(MIGRATE, env={}))
     files = city(app("code", components=(replace(new, strategy=stable.strategy), *parts[1:])))
-    return with_shares(files, {("health", "code"): Share("web", stable, new, weight)})
+    return with_shares(files, {("health", "code"): (Share("web", stable, new, weight),)})
 
 
 def test_a_canary_has_objects_of_its_own_and_its_share_at_the_gateway() -> None:

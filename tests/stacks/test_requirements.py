@@ -17,6 +17,7 @@ from stacks.platforms.account_jobs import script_of
 from tests.stacks.cities import IMAGES, app, city, objects, one, record_city
 from tests.stacks.partner import write_partner
 from wecityctl import oci
+from wecityctl.engine.context.ending_accounts import Account, is_own, planned_accounts
 from wecityctl.engine.run.partial_failure import still_served, urns_of_apps
 from wecityctl.errors import ConfigurationError
 from wecityctl.inputs import Cluster
@@ -359,12 +360,16 @@ def test_what_a_capability_uses_across_clouds_is_made_in_a_stack_between_the_two
     assert crossing.secrets == ("binding/capability/board/db",)
     assert (crossing.builds_on, user.builds_on) == (("postgresql",), ("postgresql",))
     assert {crossing.name, "xc.platform.application.south"} <= set(user.depends_on)
+    # Its account is the stack's own, so that it is locked when the use ends.
+    account = Account("south", "postgresql", "capability/board/db")
+    assert account in planned_accounts(plan, load_catalogue())
+    assert is_own(crossing.name, account)
     names = [stack.name for stack in plan.stacks]
     assert names.index("xc.platform.application.south") < names.index(crossing.name) < names.index(user.name)
     # Both stacks wait for PostgreSQL if it is broken; an app that uses it on its own cloud waits for nothing else.
     broken = {f"urn:pulumi:{names[0]}::{names[0]}::wecity:application:PostgreSQL$x::postgresql"}
     served = still_served(plan, load_catalogue(), plan.stack("xc.platform.application.south"), broken)
-    assert served.isdisjoint({crossing.name, user.name})
+    assert not served.keys() & {crossing.name, user.name}
 
 
 def test_a_use_across_clouds_is_open_to_exactly_that_cloud_and_that_port() -> None:

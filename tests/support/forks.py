@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
@@ -31,6 +32,11 @@ _LIBRARIES = ("ortools.sat.python.cp_model", "pulumi_kubernetes", "rich.console"
 # Other people's programs and programs of images; what reads the environment when it is imported.
 _NOT_OURS = ("wecityctl.toolchain.modules",)
 _READS_THE_ENVIRONMENT = "typer.rich_utils"
+# A variable whose value the kernel has as the name of a fork, and of what it forks: /proc/PID/environ, where one would
+# look for it, has what the server was started with.
+MARK = "WECITY_E2E"
+NAME_LENGTH = 15
+_PR_SET_NAME = 15
 
 
 @cache
@@ -128,8 +134,10 @@ class Forks:
 def serve(connection: socket.socket) -> None:
     """Load the command line, then answer calls until the other side closes."""
     import wecityctl
+    from wecityctl.engine.workers.engine import PRELOADED
 
-    for name in (*_LIBRARIES, *_modules_below(wecityctl.__path__, "wecityctl.")):
+    programs = {name.removesuffix(".*") for name in PRELOADED}
+    for name in (*_LIBRARIES, *_modules_below(wecityctl.__path__, "wecityctl."), *programs):
         importlib.import_module(name)
     assert _READS_THE_ENVIRONMENT not in sys.modules
     # What is loaded is never collected, so forks go on sharing its memory.
@@ -160,7 +168,11 @@ def _modules_below(places: Sequence[str], prefix: str) -> Iterator[str]:
 
 def _run(arguments: list[str], cwd: str, env: dict[str, str], given: int, out: int, err: int) -> None:
     """Be a new process of the program; does not return."""
+    from tests.support import zygotes
+    from wecityctl.engine.workers import pool
+
     code: object = 70
+    seed = None
     try:
         for source, target in ((given, 0), (out, 1), (err, 2)):
             os.dup2(source, target)
@@ -168,6 +180,11 @@ def _run(arguments: list[str], cwd: str, env: dict[str, str], given: int, out: i
         os.environ.clear()
         os.environ.update(env)
         os.chdir(cwd)
+        if mark := env.get(MARK):
+            ctypes.CDLL(None).prctl(_PR_SET_NAME, mark[:NAME_LENGTH].encode(), 0, 0, 0)
+        if zygotes.COMMANDS & set(arguments[:1]):
+            seed = zygotes.Seed()
+            pool.start_zygote = seed.start
         sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
         for number, name in ((1, "stdout"), (2, "stderr")):
             errors = "backslashreplace" if number == 2 else "strict"
@@ -184,6 +201,9 @@ def _run(arguments: list[str], cwd: str, env: dict[str, str], given: int, out: i
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            if seed is not None:
+                seed.close()
         # As the interpreter ends, without the server's own cleaning up.
         os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 

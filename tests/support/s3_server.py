@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests.support.control_plane import free_ports
+from tests.support.pki import Pair
 from tests.support.processes import ENDING_WITH_PARENT
 from wecityctl import filelock, paths
 from wecityctl.engine.state.layout import written_by
@@ -33,12 +34,14 @@ REGION = "us-east-1"
 
 @dataclass(frozen=True)
 class S3Server:
-    """A running server: its port on loopback, the keys of its only user, and the directory with its buckets."""
+    """A running server: its port, the keys of its only user, and the directory with its buckets; on loopback unless
+    `address` says otherwise."""
 
     port: int
     access: str
     secret: str
     buckets: Path
+    address: str = "127.0.0.1"
 
     def url(self, bucket: str, prefix: str = "", port: int | None = None) -> str:
         """The state's URL for a bucket, as Pulumi takes it; through another `port` where that is given."""
@@ -125,18 +128,30 @@ def _build(target: Path) -> None:
 
 
 @contextlib.contextmanager
-def s3_server(directory: Path, *buckets: str, iam: bool = False) -> Iterator[S3Server]:
+def s3_server(
+    directory: Path, *buckets: str, iam: bool = False, node: tuple[int, str] | None = None, tls: Pair | None = None
+) -> Iterator[S3Server]:
     """A server over `directory` with empty `buckets`, and other users than its root with `iam`. The file system needs
-    extended attributes."""
+    extended attributes.
+
+    `node` is the first process of an embedded cloud's node and the node's address, where the server then is: pods reach
+    it as something outside the cluster. With `tls` it speaks HTTPS.
+    """
     (port,) = free_ports(1)
-    server = S3Server(port, "testaccesskey", "testsecretkey0123", directory / "buckets")
+    pid, address = node or (0, "127.0.0.1")
+    server = S3Server(port, "testaccesskey", "testsecretkey0123", directory / "buckets", address)
     server.buckets.mkdir(parents=True)
     for name in () if iam else buckets:
         (server.buckets / name).mkdir()
-    command = [str(program()), "--port", f"127.0.0.1:{port}", "--region", REGION, "--quiet", "--keep-alive"]
+    command = ["nsenter", f"--net=/proc/{pid}/ns/net", "--"] if pid else []
+    command += [str(program()), "--port", f"{address}:{port}", "--region", REGION, "--quiet", "--keep-alive"]
     if iam:
         (directory / "iam").mkdir()
         command += ["--iam-dir", str(directory / "iam")]
+    if tls is not None:
+        for name, content in (("server.crt", tls.cert), ("server.key", tls.key)):
+            (directory / name).write_bytes(content)
+        command += ["--cert", str(directory / "server.crt"), "--key", str(directory / "server.key")]
     env = {**os.environ, "ROOT_ACCESS_KEY": server.access, "ROOT_SECRET_KEY": server.secret}
     log = directory / "versitygw.log"
     with log.open("wb") as output:
@@ -145,7 +160,7 @@ def s3_server(directory: Path, *buckets: str, iam: bool = False) -> Iterator[S3S
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, cwd=directory,
         )  # fmt: skip
     try:
-        wait_for_port(port, process, log)
+        wait_for_port(port, process, log, address=address)
         for name in buckets if iam else ():
             server.make_bucket(name)
         yield server
@@ -154,11 +169,16 @@ def s3_server(directory: Path, *buckets: str, iam: bool = False) -> Iterator[S3S
         process.wait()
 
 
-def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 60.0) -> None:
-    """Wait until somebody listens on the loopback port; raises with the log where the process ends before."""
+def wait_for_port(
+    port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 60.0, *, address: str = "127.0.0.1"
+) -> None:
+    """Wait until somebody listens on the port, of loopback unless an address is given.
+
+    Raises with the log where the process ends before.
+    """
     deadline = time.monotonic() + seconds
     while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        with contextlib.suppress(OSError), socket.create_connection((address, port), 1):
             return
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"nothing listens on port {port}: {log.read_text(errors='replace')[-2000:]}")

@@ -50,6 +50,8 @@ def logs(
 ) -> None:
     """Show the logs of an app's pods, each line led by its pod's name; of a job, those of its last run.
 
+    With --since they come from the city's log store, if it has one, with those of pods that are gone.
+
     On a terminal control characters are shown as escapes: what an app prints commands it otherwise.
     """
     from wecityctl.errors import ConfigurationError
@@ -67,6 +69,11 @@ def logs(
                     sys.stdout.flush()
             case operation.LogUnread():
                 note(f"{event.pod}: {event.error.message}")
+            case operation.LogSource(error=None):
+                note(f"read from log store {event.store}")
+            case operation.LogSource():
+                why = ": ".join(filter(None, (event.error.message, event.error.details))) if event.error else ""
+                note(f"log store {event.store} cannot be read, so these are the logs of pods that are there: {why}")
             case operation.LogEmpty():
                 note(f"{event.pod}: no lines" + (" in that time" if since is not None else ""))
 

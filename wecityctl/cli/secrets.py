@@ -32,7 +32,7 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="TENANT/NAME",
-        help="The secret, as its tenant's apps name it; or NAME alone, of a credential under `images` of the City.",
+        help="The secret, as its tenant's apps name it; or NAME alone, of one that the City names.",
         show_default=False,
         autocompletion=complete_secret,
     ),

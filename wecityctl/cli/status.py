@@ -40,8 +40,8 @@ def status(
 
     Workloads on simulated nodes say so: their pods run nowhere but in the books. Ends with 0 when everything is as the
     last run left it, with 6 when nothing was made yet or all was taken down, and with 4 when something failed, was
-    interrupted, is missing, was changed, was declared by nobody, is not ready, did not pass its probe, has an
-    alert or cannot be looked at. Where no cloud
+    interrupted, is missing, was changed, was declared by nobody, is not ready, did not pass its probe, does not
+    do what the files ask of it, has an alert or cannot be looked at. Where no cloud
     answers, it ends with the code of that error.
     """
     from wecityctl.operations import status as operation
@@ -68,12 +68,17 @@ def status(
                 "alerts_unknown": dict(found.alerts.unknown),
                 # Only where there is one, as most cities have none.
                 **({"rollouts": [asdict(item) for item in found.rollouts]} if found.rollouts else {}),
+                **({"servers": [asdict(item) for item in found.told]} if found.told else {}),
             }
         )
     else:
         _print(stacks, found.workloads)
         _print_probes(found.probes)
         _print_alerts(found.alerts)
+        for told in found.told:
+            say(f"capability {told.capability} on cloud {told.cloud}: {'; '.join(told.facts) or told.state}")
+            for problem in told.problems:
+                note(f"capability {told.capability}: {problem}")
         _print_addresses(found.addresses)
         _print_balancers(found.balancers)
         for rollout in found.rollouts:

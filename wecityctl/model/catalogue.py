@@ -217,7 +217,9 @@ class CapabilityType:
     by size (empty: not counted). `observes`: what its pods may see of the city's namespaces. `secrets` names further
     generated values of an instance, which are never replaced (`naming.instance_key`). `alerts` are rules beside those
     for every capability. `tells_alerts`: its first port tells which alerts there are, as Prometheus does at
-    `/api/v1/alerts`.
+    `/api/v1/alerts`. `backup` is the `module:attribute` of the `BackupScripts` (`stacks.platforms.backups`) of a type
+    that keeps data; without them its data is in no backup of its own. `tells` is the `module:attribute` of a `Teller`
+    (`stacks.platforms.telling`), for a server that says whether it does what the files ask of it.
     """
 
     name: str
@@ -238,6 +240,7 @@ class CapabilityType:
     health: str = ""
     probe: str = ""
     rotation: str = ""
+    backup: str = ""
     encrypted: bool = False
     tls: bool = False
     sm: bool = False
@@ -246,6 +249,7 @@ class CapabilityType:
     observes: Observer | None = None
     alerts: tuple[AlertRule, ...] = ()
     tells_alerts: bool = False
+    tells: str = ""
     secrets: tuple[str, ...] = ()
 
     @property

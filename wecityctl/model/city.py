@@ -47,11 +47,56 @@ class DataRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """How many backups of each account stay: the last of so many days, weeks and months."""
+
+    daily: int = 7
+    weekly: int = 5
+    monthly: int = 12
+
+
+@dataclass(frozen=True, slots=True)
 class Backup:
-    """The target of backups: a URL and its region. Empty: there is none."""
+    """The target of backups: a URL and its region. Empty: there is none.
+
+    `endpoint` is the URL of the S3 server of the target; without it the target is only declared, and nothing takes
+    backups. `addresses` are the ranges (CIDR) in which the server answers. `credentials`, `password` and `authority`
+    name secrets of the city: ACCESS-KEY:SECRET-KEY, the password of the encryption, and certificates (PEM) with which
+    the server is verified instead of the public ones. `schedule` is a cron expression in `time_zone`.
+    """
 
     target: str = ""
     region: str = ""
+    endpoint: str = ""
+    addresses: tuple[str, ...] = ()
+    credentials: str = ""
+    password: str = ""
+    authority: str = ""
+    schedule: str = "30 2 * * *"
+    time_zone: str = "Etc/UTC"
+    keep: Keep = Keep()
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the city takes backups: the files say all that is needed to reach the target."""
+        return bool(self.endpoint)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The names of the secrets that backups need."""
+        return tuple(name for name in (self.credentials, self.password, self.authority) if name)
+
+    @property
+    def host_and_port(self) -> tuple[str, int]:
+        """Host and port of the endpoint."""
+        scheme, _, rest = self.endpoint.partition("://")
+        host, _, port = rest.partition(":")
+        return host, int(port or (443 if scheme == "https" else 80))
+
+    @property
+    def bucket(self) -> str:
+        """Bucket and prefix of the target."""
+        return self.target.removeprefix("s3://").strip("/")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ DATA_CLASS_LABEL = f"{LABEL_PREFIX}/data-class"
 POOL_LABEL = f"{LABEL_PREFIX}/pool"
 # On Jobs of end-to-end probes and their pods: the capability.
 PROBES_LABEL = f"{LABEL_PREFIX}/probes"
+# On the pods of backups and restores: the capability.
+BACKS_UP_LABEL = f"{LABEL_PREFIX}/backs-up"
 DOMESTIC_LABEL = f"{LABEL_PREFIX}/domestic"
 # On nodes, "true" or "false"; also the key of the taint of simulated nodes.
 SIMULATED_LABEL = f"{LABEL_PREFIX}/simulated"
@@ -44,9 +46,11 @@ WHO = "wecity.who"
 # Secret store key of the generated value that keys digests of user-chosen secrets, so that they cannot be guessed.
 DIGEST_KEY = "city/digest-key"
 # Prefixes of secret store keys by owner: the city, people of tenants, certificates of entry points, certificates of
-# services, credentials of image registries.
+# services, credentials of image registries, what backups need.
 CITY_KEYS, TENANT_KEYS, ENTRY_KEYS, SERVICE_KEYS = "city/", "tenant/", "entry/", "service/"
-REGISTRY_KEYS = "registry/"
+REGISTRY_KEYS, BACKUP_KEYS = "registry/", "backup/"
+# Prefixes of the values that people set.
+GIVEN_KEYS = (TENANT_KEYS, REGISTRY_KEYS, BACKUP_KEYS)
 
 _LABEL_VALUE = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")
 
@@ -175,9 +179,14 @@ def registry_key(name: str) -> str:
     return f"{REGISTRY_KEYS}{name}"
 
 
+def backup_key(name: str) -> str:
+    """The secret store key of a secret for backups that the City names."""
+    return f"{BACKUP_KEYS}{name}"
+
+
 def given_name(key: str) -> str:
-    """How users name a value that they set: `TENANT/NAME`, or `NAME` for the credential of a registry."""
-    return key.removeprefix(TENANT_KEYS) if key.startswith(TENANT_KEYS) else key.removeprefix(REGISTRY_KEYS)
+    """How users name a value that they set: `TENANT/NAME`, or `NAME` for one of the city's own."""
+    return key.removeprefix(next((prefix for prefix in GIVEN_KEYS if key.startswith(prefix)), ""))
 
 
 def label_value(text: str) -> str:

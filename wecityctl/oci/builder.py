@@ -257,7 +257,7 @@ class Builder:
             config = layout.configuration(recipe, self.architecture, layers, inputs)
             digest = layout.write_archive(archive, reference, config, layers)
             shutil.rmtree(work)
-            locked = lock == self.catalogue.lock(recipe) and (base is None or base.locked)
+            locked = lock.inputs() == self.catalogue.lock(recipe).inputs() and (base is None or base.locked)
             image = BuiltImage(recipe.name, reference, digest, archive, archive.stat().st_size, locked)
             return self.store.place(scratch, self.catalogue.tag(recipe), image, lock)
         finally:

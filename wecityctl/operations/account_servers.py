@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wecityctl.engine.context.ending_accounts import Account, accounts_in
+from wecityctl.model.backups import cron_job_name
 from wecityctl.model.catalogue import Binding, CapabilityType, Catalogue
 from wecityctl.model.naming import account_name
 from wecityctl.model.outputs import Endpoint
@@ -29,13 +30,15 @@ _SECONDS, _MOST = 180.0, 250
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A capability that is up, on a cloud: its type, and whether it speaks TLS. `stack` is its platform's."""
+    """A capability that is up, on a cloud: its type, whether it speaks TLS, and whether backups are taken of it.
+    `stack` is its platform's."""
 
     cloud: str
     stack: str
     endpoint: Endpoint
     type: CapabilityType
     is_tls: bool
+    is_backed_up: bool = False
 
     @property
     def binding(self) -> Binding:
@@ -102,4 +105,5 @@ def _servers(state: StackState, catalogue: Catalogue) -> Iterator[Server]:
         if kind is None or kind.binding is None or not kind.binding.provisioner:
             continue
         if platform.has(endpoint, endpoint.admin_secret):
-            yield Server(platform.cloud, state.stack, endpoint, kind, platform.is_tls(endpoint))
+            is_backed_up = bool(kind.backup) and platform.has(endpoint, cron_job_name(endpoint.capability))
+            yield Server(platform.cloud, state.stack, endpoint, kind, platform.is_tls(endpoint), is_backed_up)

@@ -1,4 +1,4 @@
-"""`logs`: reads the logs of an app's pods from its cluster, those of jobs too."""
+"""`logs`: reads the logs of an app's pods from its cluster, those of jobs too, or from the city's log store."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from wecityctl.operations.app_targets import (
     needing,
     nothing_deployed,
 )
+from wecityctl.operations.stored_logs import log_store, stored_lines
 
 if TYPE_CHECKING:
     from wecityctl.inputs import Cluster
     from wecityctl.kube.client import KubeClient
+    from wecityctl.operations.capability_servers import CapabilityServer
     from wecityctl.session import Session
 
 _RETURN = "\r"
@@ -77,11 +79,22 @@ class LogEmpty:
     pod: str
 
 
-LogEvent = LogLine | LogUnread | LogEmpty
+@dataclass(frozen=True, slots=True)
+class LogSource:
+    """Where the lines come from: the log store called `store`, or the cluster if that cannot be read (`error`)."""
+
+    store: str
+    error: WecityError | None = None
+
+
+LogEvent = LogLine | LogUnread | LogEmpty | LogSource
 
 
 def logs(session: Session, options: LogsOptions, emit: Callable[[LogEvent], None]) -> None:
     """Emit the lines of all pods of an app; with `follow`, until they have ended or the caller interrupts.
+
+    With `since`, and of an app without pods, they are read from the log store of the app's cloud, if the city has one,
+    which has those of pods that are gone. A store that cannot be read is told of, and the cluster is read instead.
 
     Raises `ConfigurationError` for an unknown app or component and for simulated nodes, `NoSuchStackError` if nothing
     runs or has ended before, `AuthenticationError` without the right, the error of a cluster that cannot be reached,
@@ -98,6 +111,9 @@ async def _read(
     session: Session, cluster: Cluster, target: Target, options: LogsOptions, emit: Callable[[LogEvent], None]
 ) -> None:
     async with client_of(cluster) as client:
+        store = log_store(session, cluster.cloud) if not options.follow and not options.previous else None
+        if store is not None and options.since is not None and await _stored(client, store, target, options, emit):
+            return
         with needing("list pods", target, cluster):
             pods = await client.list(
                 await client.resource("v1", "Pod"),
@@ -106,12 +122,45 @@ async def _read(
             )
         containers = _containers(target, pods, previous=options.previous)
         if not containers:
+            if store is not None and options.since is None and await _stored(client, store, target, options, emit):
+                return
             raise _nothing(session, target, options, pods)
         read = _follow if options.follow else _print
         with needing("get pods/log", target, cluster):
             errors = await read(client, containers, options, emit)
     if len(errors) == len(containers):
         raise errors[0]
+
+
+async def _stored(
+    client: KubeClient,
+    store: CapabilityServer,
+    target: Target,
+    options: LogsOptions,
+    emit: Callable[[LogEvent], None],
+) -> bool:
+    """Emit the lines that the log store has; return false if it cannot be read, after telling so.
+
+    Once lines have been emitted, its error is raised.
+    """
+    names, begun = _names(target, options), False
+    try:
+        async for line in stored_lines(client, store, target, names, tail=options.lines, since=options.since):
+            if not begun:
+                emit(LogSource(store.name))
+            begun = True
+            emit(LogLine(line.pod, line.text))
+    except WecityError as error:
+        if begun:
+            raise
+        emit(LogSource(store.name, error))
+        return False
+    if not begun:
+        if options.since is None:
+            return False
+        emit(LogSource(store.name))
+        emit(LogEmpty(target.title))
+    return True
 
 
 def _names(target: Target, options: LogsOptions) -> set[str]:

@@ -309,8 +309,8 @@ class _Relay:
         reader, writer = await asyncio.open_connection(sock=connection)
         try:
             async with self._client.port_forward(self._namespace, self._pod, self._port) as remote:
-                sending = asyncio.create_task(_send(reader, remote))
-                receiving = asyncio.create_task(_receive(remote, writer))
+                sending = asyncio.create_task(send_to_pod(reader, remote))
+                receiving = asyncio.create_task(receive_from_pod(remote, writer))
                 try:
                     await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
                     if not receiving.done():
@@ -331,12 +331,14 @@ class _Relay:
             writer.close()
 
 
-async def _send(reader: asyncio.StreamReader, remote: ForwardedConnection) -> None:
+async def send_to_pod(reader: asyncio.StreamReader, remote: ForwardedConnection) -> None:
+    """Send what a client writes, until it ends."""
     while data := await reader.read(_PIECE):
         await remote.write(data)
 
 
-async def _receive(remote: ForwardedConnection, writer: asyncio.StreamWriter) -> None:
+async def receive_from_pod(remote: ForwardedConnection, writer: asyncio.StreamWriter) -> None:
+    """Write what the pod sends, until it ends."""
     async for data in remote.output():
         writer.write(data)
         await writer.drain()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.naming import CITY_KEYS, REGISTRY_KEYS, TENANT_KEYS, given_name
+from wecityctl.model.naming import BACKUP_KEYS, CITY_KEYS, GIVEN_KEYS, REGISTRY_KEYS, TENANT_KEYS, given_name
 from wecityctl.model.registries import is_credential
 
 if TYPE_CHECKING:
     from wecityctl.model.city import City
     from wecityctl.session import Session
 
+_SHORTEST_PASSWORD = 12
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -36,14 +38,15 @@ class SecretSet:
 
 
 def secret_key(session: Session, name: str) -> str:
-    """Return the store's key for `tenant/name`, or for the `name` of a credential of image registries.
+    """Return the store's key for `tenant/name`, or for the `name` of a secret of the city's own.
 
     Raises `ConfigurationError` if the city has no such tenant.
     """
     tenants = {item.name for item in session.city.tenants}
-    bare = name.removeprefix(REGISTRY_KEYS) if REGISTRY_KEYS.rstrip("/") not in tenants else name
-    if _NAME.fullmatch(bare) and (bare != name or bare in session.city.images.credentials.values()):
-        return f"{REGISTRY_KEYS}{bare}"
+    for prefix, used in _own_names(session.city).items():
+        bare = name.removeprefix(prefix) if prefix.rstrip("/") not in tenants else name
+        if _NAME.fullmatch(bare) and (bare != name or bare in used):
+            return f"{prefix}{bare}"
     tenant, _, short = name.removeprefix(TENANT_KEYS).partition("/")
     from wecityctl.guesses import nearest
 
@@ -63,10 +66,15 @@ def secret_key(session: Session, name: str) -> str:
     return f"{TENANT_KEYS}{tenant}/{short}"
 
 
+def _own_names(city: City) -> dict[str, tuple[str, ...]]:
+    """Return the names of the secrets of the city's own, by the prefix of their keys."""
+    return {REGISTRY_KEYS: tuple(city.images.credentials.values()), BACKUP_KEYS: city.compliance.backup.secrets}
+
+
 def secrets_of(city: City) -> list[str]:
-    """Return every secret that the city uses: `TENANT/NAME`, or `NAME` for a credential of image registries."""
+    """Return every secret that the city uses: `TENANT/NAME`, or `NAME` for one of the city's own."""
     named = {f"{app.tenant}/{name}" for app in city.apps for part in app.components for name in part.secrets}
-    return sorted({*named, *city.entry.tls.certificates.values(), *city.images.credentials.values()})
+    return sorted({*named, *city.entry.tls.certificates.values(), *chain.from_iterable(_own_names(city).values())})
 
 
 def list_secrets(session: Session) -> SecretNames:
@@ -77,7 +85,7 @@ def list_secrets(session: Session) -> SecretNames:
     kept = SecretStore(open_backend(session.city)).names()
     # What begins so is the city's own: what stacks are given is made with it.
     wanted = (*needed(session.plan), *(name for name in kept if name.startswith(CITY_KEYS)))
-    missing = tuple(name for name in wanted if name.startswith((TENANT_KEYS, REGISTRY_KEYS)) and name not in kept)
+    missing = tuple(name for name in wanted if name.startswith(GIVEN_KEYS) and name not in kept)
     return SecretNames(tuple(kept), tuple(name for name in kept if name not in wanted), missing)
 
 
@@ -95,6 +103,8 @@ def set_secret(session: Session, key: str, value: str) -> SecretSet:
             "the value is not USER:PASSWORD in one line",
             resolution="give the name and password of an account that may pull, with a colon between them",
         )
+    if key.startswith(BACKUP_KEYS):
+        _check_of_backups(session.city, given_name(key), value)
     edit_secrets.set_secret(open_backend(session.city), key, value)
     name, used = given_name(key), secrets_of(session.city)
     if name in used:
@@ -102,6 +112,26 @@ def set_secret(session: Session, key: str, value: str) -> SecretSet:
     tenant = name.partition("/")[0]
     near = nearest(name, [other for other in used if other.startswith(f"{tenant}/")] or used)
     return SecretSet(name, is_used=False, nearest=near or "")
+
+
+def _check_of_backups(city: City, name: str, value: str) -> None:
+    """Raise `ConfigurationError` for a value that backups cannot use."""
+    backup = city.compliance.backup
+    if name == backup.credentials and not is_credential(value):
+        raise ConfigurationError(
+            "the value is not ACCESS-KEY:SECRET-KEY in one line",
+            resolution="give the keys of an account that may read and write the target, with a colon between them",
+        )
+    if name == backup.password and not (len(value) >= _SHORTEST_PASSWORD and value.isprintable()):
+        raise ConfigurationError(
+            f"the value is not a password of one line and at least {_SHORTEST_PASSWORD} characters",
+            resolution="whoever has a copy of the backups can try passwords: take a random one, and keep it elsewhere",
+        )
+    if name == backup.authority and "-----BEGIN CERTIFICATE-----" not in value:
+        raise ConfigurationError(
+            "the value has no certificate in PEM",
+            resolution="give the certificates that the target's server is known by",
+        )
 
 
 def remove_secret(session: Session, name: str) -> None:

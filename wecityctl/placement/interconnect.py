@@ -17,7 +17,7 @@ from wecityctl.model.service_tls import speaks_tls
 
 
 @dataclass(frozen=True, slots=True)
-class Crossing:
+class NeededFlow:
     """What a use of a capability needs to cross clouds: a flow between two zones with the port, and the first one
     declared, if any."""
 
@@ -27,7 +27,9 @@ class Crossing:
     flow: Flow | None
 
 
-def crossings(city: City, catalogue: Catalogue, user: App | Capability, capability: Capability) -> tuple[Crossing, ...]:
+def needed_flows(
+    city: City, catalogue: Catalogue, user: App | Capability, capability: Capability
+) -> tuple[NeededFlow, ...]:
     """What the use of `capability` needs to cross clouds: a flow from each zone of its user to the capability's zone.
 
     A capability without a zone is in that of its user: the flow then leads from a zone to itself. A user that is a
@@ -38,7 +40,7 @@ def crossings(city: City, catalogue: Catalogue, user: App | Capability, capabili
     found = []
     for zone in (user.zone,) if user.zone else _zones_of_users(city, catalogue, user.name):
         target = capability.zone or zone
-        found.append(Crossing(zone, target, port, _flow(city, zone, target, port)))
+        found.append(NeededFlow(zone, target, port, _flow(city, zone, target, port)))
     return tuple(found)
 
 

@@ -12,11 +12,11 @@ from wecityctl.model.entries import gateway_of
 from wecityctl.model.requirements import uses_of
 from wecityctl.placement.demand import Item
 from wecityctl.placement.interconnect import (
-    Crossing,
+    NeededFlow,
     app_use_flow,
-    crossings,
     is_closed,
     is_private,
+    needed_flows,
     reaches,
     reaches_encrypted,
     route_flow,
@@ -139,10 +139,10 @@ class _Colocations:
     ) -> Colocation:
         """The colocation of an app or capability with a capability that it uses."""
         item, capability = self._items[number], self._capabilities[used]
-        needed = crossings(self._city, self._catalogue, user, capability)
+        needed = needed_flows(self._city, self._catalogue, user, capability)
         private = is_private(user, capability, item.data_class, encrypted=use_is_encrypted(capability, self._catalogue))
         shut = [each for each in needed if each.flow is None or is_closed(self._city, each.target)]
-        told: Crossing = (shut or needed)[0]
+        told: NeededFlow = (shut or needed)[0]
         why = self._shut(told.source, told.target, told.port, open_=told.flow is not None, private=private)
         constraint = Constraint(kind, (item.subject, f"capability {used}"), f"{text} {why}", source)
         open_reach = self._encrypted if private else self._forward

@@ -18,7 +18,7 @@ DISCLAIMER = (
 State = Literal[
     "observed", "partial", "altered", "undeclared", "inactive", "crossed", "missing", "unreachable", "not-looked-at"
 ]
-Kind = Literal["rule", "admission", "network-policy", "pod-security", "role", "landing-zone", "setting"]
+Kind = Literal["rule", "admission", "network-policy", "pod-security", "role", "landing-zone", "setting", "capability"]
 Outcome = Literal["", "nothing-to-judge", "no-finding", "declared", "advisory", "waived", "broken"]
 # The status of a control. `enforced`: everything that enforces it was observed to work on every cloud.
 ControlStatus = Literal["enforced", "partly", "broken", "not-looked-at", "declared", "nothing"]

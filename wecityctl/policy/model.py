@@ -59,6 +59,20 @@ class Finding:
     unsaid: bool = False
 
 
+def clouds_with_apps(policy_input: PolicyInput) -> tuple[str, ...]:
+    """The clouds on which apps run, in order; all clouds of a city that cannot be placed."""
+    city, placed = policy_input.city, policy_input.placement.apps
+    running = {placed[app.tenant, app.name] for app in city.apps if app.runs and (app.tenant, app.name) in placed}
+    return tuple(item.name for item in city.clouds if item.name in running or not placed)
+
+
+def lacking(policy_input: PolicyInput, kind: str) -> tuple[str, ...]:
+    """The clouds that run apps and have no instance of the capability type `kind`."""
+    placed = policy_input.placement.capabilities
+    having = {placed.get(item.name) for item in policy_input.city.capabilities if item.type == kind}
+    return tuple(cloud for cloud in clouds_with_apps(policy_input) if cloud not in having)
+
+
 Check = Callable[[PolicyInput], Iterable[Finding]]
 # The second argument maps catalogue image names to references.
 Admission = Callable[[City, Mapping[str, str]], Iterable[Manifest]]
@@ -75,7 +89,10 @@ class Rule:
     describes in sentences what the rule has found to hold. If `enforced` is `nobody`, only the files are checked and
     all findings are advisory. `of_objects`: the rule checks Kubernetes objects, so it also applies to live objects.
     `applies` tells whether a city has anything that the rule checks; if not, the absence of findings is no evidence.
-    `of_files`: the rule also checks the files alone, and is evaluated even for a city that cannot be placed.
+    `observed` tells of a rule that is not enforced here whether the city has what does what the files say, so that its
+    work is observed. `of_files`: the rule also checks the files alone, and is evaluated even for a city that cannot be
+    placed. `enforced_by` is the capability type whose instances enforce the rule, each on its cloud; what they say of
+    themselves is evidence.
     """
 
     name: str
@@ -89,9 +106,19 @@ class Rule:
     admission: Admission | None = None
     evidence: Evidence | None = None
     applies: Callable[[City], bool] | None = None
+    observed: Callable[[City], bool] | None = None
     of_files: bool = False
     enforced: Enforcement = "here"
     of_objects: bool = False
+    enforced_by: str = ""
+
+    def enforced_in(self, policy_input: PolicyInput) -> Enforcement:
+        """Who enforces the rule in this city: nobody, if it needs a capability that a cloud with running apps lacks."""
+        return "nobody" if self.lacking(policy_input) else self.enforced
+
+    def lacking(self, policy_input: PolicyInput) -> tuple[str, ...]:
+        """The clouds that run apps and have no instance of the capability type that enforces the rule."""
+        return lacking(policy_input, self.enforced_by) if self.enforced_by else ()
 
     def level_for(self, city: City) -> Level:
         """The rule's level in `city`."""

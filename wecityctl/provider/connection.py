@@ -67,6 +67,15 @@ class Connections:
     def __init__(self, pool: HttpPool) -> None:
         self._pool = pool
         self._open: dict[Access, tuple[Connection, int]] = {}
+        self._made_namespaces: dict[tuple[str, bytes | None], set[str]] = {}
+
+    def made_namespaces(self, access: Access) -> set[str]:
+        """The namespaces that the run has created on that API server, for all of its stacks."""
+        return self._made_namespaces.setdefault((access.server, access.ca_data), set())
+
+    def forget_made(self) -> None:
+        """Forget them: another run begins."""
+        self._made_namespaces.clear()
 
     def take(self, access: Access) -> Connection:
         """The connection for that access. Return it with `release`."""

@@ -50,7 +50,8 @@ class Memory:
     dry_runs: dict[str, tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=dict)
     # The uids of objects that this run has created: an older state of their resource is not about them.
     made: set[str] = field(default_factory=set)
-    # The namespaces that this run has created: every object in one is newer than the run's start.
+    # The namespaces that this run has created: every object in one is newer than the run's start. All stacks of the run
+    # share it, since tenants put objects into the namespaces of platforms.
     made_namespaces: set[str] = field(default_factory=set)
 
 
@@ -64,11 +65,12 @@ class Instance:
         cancellation: Cancellation,
         connection: Connection | None,
         failure: WecityError | None,
+        made_namespaces: set[str] | None = None,
     ) -> None:
         self.settings = settings
         self.log = log
         self.cancellation = cancellation
-        self.memory = Memory()
+        self.memory = Memory(made_namespaces=set() if made_namespaces is None else made_namespaces)
         self._connection = connection
         self._failure = failure
 

@@ -43,6 +43,7 @@ class ProviderServer:
         self._pool: HttpPool | None = None
         self._connections: Connections | None = None
         self._ports: dict[int, tuple[grpc.aio.Server, PortServicer]] = {}
+        self._opened: set[str] = set()
 
     async def __aenter__(self) -> Self:
         _allow_deep_messages()
@@ -75,6 +76,11 @@ class ProviderServer:
         """
         if self._connections is None:
             raise RuntimeError("the server has not been entered")
+        if name in self._opened:
+            # A run opens each stack once.
+            self._opened.clear()
+            self._connections.forget_made()
+        self._opened.add(name)
         allowed = {REPLACE_DATA: replace_data, TAKE_OVER: take_over}
         environ = {**self._environ, **{name: "true" for name, is_on in allowed.items() if is_on}}
         servicer = PortServicer(name, self._connections, environ, kubeconfigs)

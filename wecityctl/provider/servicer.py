@@ -104,14 +104,15 @@ class PortServicer(provider_pb2_grpc.ResourceProviderServicer):
         """Take a provider resource's settings. An unusable cluster is reported by the operations that need it."""
         found = config.read_settings(decode(request.args), request.variables, self._environ)
         await self._forget(context.peer())
-        connection, failure = None, None
+        connection, failure, made = None, None, None
         try:
             config.require_given(found, self._kubeconfigs)
             connection = self._connections.take(access_for(found, self._environ))
             self._taken[context.peer()] = connection
+            made = self._connections.made_namespaces(connection.access)
         except WecityError as error:
             failure = error
-        self._instances[context.peer()] = Instance(found, self._log, Cancellation(), connection, failure)
+        self._instances[context.peer()] = Instance(found, self._log, Cancellation(), connection, failure, made)
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,15 @@ import pytest
 from tests.e2e.files import CityFiles, app, document, hamlet
 from tests.e2e.machine import Cluster, Machine, machine
 from tests.e2e.operations.webhook import Webhook, webhook
+from tests.support.pki import Authority
 from tests.support.real_node import require_real_node
+from tests.support.s3_server import S3Server, s3_server
 from wecityctl.local.node.layout import Held
 from wecityctl.local.node.network import Block
 
 NAME = "anhe"
+DATABASE = {"capability": "postgresql", "as": "db"}
+LOGS = {"capability": "logs", "as": "logs"}
 REAL = {
     "provider": "local",
     "region": "cn-hunan",
@@ -38,14 +43,13 @@ def bare(home: Machine) -> CityFiles:
     """The city's files, of two tenants, and its cloud with a node that is up."""
     require_real_node()
     city = hamlet(home.root / NAME, NAME, REAL, tenants=())
-    city.files["city.yaml"][-1]["spec"] = {"capabilities": [{"name": "gateway"}]}
-    city.add(
-        "city.yaml", document("Platform", "operations", {"capabilities": [{"name": "metrics"}, {"name": "alerts"}]})
-    )
+    city.one("Platform", "application")["spec"]["capabilities"][1:] = [{"name": "postgresql", "storage": "1Gi"}]
+    operations = [{"name": name} for name in ("metrics", "alerts", "vault")] + [{"name": "logs", "storage": "1Gi"}]
+    city.add("city.yaml", document("Platform", "operations", {"capabilities": operations}))
     quota = {"cpu": "2", "memory": "4Gi", "storage": "10Gi"}
     for tenant in ("parks", "roads"):
         title = {"title": tenant, "area": "digital-government", "quota": quota}
-        watched = app(f"{tenant}-app", tenant, uses=("metrics",))
+        watched = app(f"{tenant}-app", tenant, uses=(DATABASE, "metrics", "vault", LOGS))
         # All pods end before new ones start, so that a broken version is down.
         watched["spec"]["components"][0] |= {"metrics": {}, "strategy": {"type": "recreate"}}
         city.files[f"{tenant}.yaml"] = [document("Tenant", tenant, title), watched]
@@ -54,21 +58,71 @@ def bare(home: Machine) -> CityFiles:
     return city
 
 
+@dataclass(frozen=True)
+class Node:
+    """The node as a place for servers outside of the cluster: the process that holds its namespaces, its address."""
+
+    pid: int
+    address: str
+
+
 @pytest.fixture(scope="package")
-def sink(home: Machine, bare: CityFiles, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webhook]:
-    """Where alerts are sent: those of the tenant `parks` to `/parks`, all to `/city`."""
+def node(home: Machine, bare: CityFiles) -> Node:
     spec = json.loads((home.state / "clouds" / f"{NAME}-main" / "node" / "hold.json").read_text())
     held = Held.load(Path(spec["run"]) / "node.json")
     assert held is not None
-    with webhook(tmp_path_factory.mktemp("webhook"), held.pid, Block.parse(spec["block"]).node_ip) as server:
+    return Node(held.pid, Block.parse(spec["block"]).node_ip)
+
+
+@pytest.fixture(scope="package")
+def sink(bare: CityFiles, node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webhook]:
+    """Where alerts are sent: those of the tenant `parks` to `/parks`, all to `/city`."""
+    with webhook(tmp_path_factory.mktemp("webhook"), node.pid, node.address) as server:
         bare.one("Tenant", "parks")["spec"]["alerts"] = {"webhook": f"{server.url}/parks"}
         next(bare.documents("City"))["spec"]["alerts"] = {"webhook": f"{server.url}/city"}
         bare.save()
         yield server
 
 
+@dataclass(frozen=True)
+class Target:
+    """Where backups go, and the certificate of its authority."""
+
+    server: S3Server
+    authority: str
+
+    def give_secrets(self, home: Machine, city: CityFiles) -> None:
+        """Set the secrets that the City names for backups."""
+        keys = f"{self.server.access}:{self.server.secret}"
+        values = {"backup-keys": keys, "backup-password": "a password of the tests", "backup-authority": self.authority}
+        for name, value in values.items():
+            home.run("secrets", "set", city, name, stdin=value)
+
+
 @pytest.fixture(scope="package")
-def city(home: Machine, bare: CityFiles, sink: Webhook) -> CityFiles:
+def target(home: Machine, bare: CityFiles, node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """An S3 server that stands for the other region: on the node, which is outside the cluster for pods."""
+    authority = Authority()
+    pair = authority.server(addresses=(node.address,))
+    with s3_server(tmp_path_factory.mktemp("region"), "backups", node=(node.pid, node.address), tls=pair) as server:
+        backup = {
+            "target": "s3://backups/hunan",
+            "region": "cn-hubei",
+            "endpoint": f"https://{node.address}:{server.port}",
+            "addresses": [f"{node.address}/32"],
+            "credentials": "backup-keys",
+            "password": "backup-password",
+            "authority": "backup-authority",
+        }
+        next(bare.documents("City"))["spec"]["compliance"] = {"backup": backup}
+        bare.save()
+        found = Target(server, authority.cert.decode())
+        found.give_secrets(home, bare)
+        yield found
+
+
+@pytest.fixture(scope="package")
+def city(home: Machine, bare: CityFiles, sink: Webhook, target: Target) -> CityFiles:
     """The city, brought up."""
     home.run("up", bare, "--yes", timeout=900)
     return bare

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.engine.drive import go, make_city, plan_of
+from tests.engine.drive import go, make_city, plan_of, session_of
 from tests.engine.run.test_execution import outcomes
 from tests.engine.test_cluster import of, up
 from tests.support.control_plane import ControlPlane
 from wecityctl.engine.removal.preview import preview_destroy
 from wecityctl.engine.state.backend import open_backend
+from wecityctl.errors import ConfigurationError, DeploymentError
 from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.city import City
 from wecityctl.model.events import Event, RunResult
+from wecityctl.model.quantity import parse_quantity
+from wecityctl.operations import leftovers
+from wecityctl.operations.left_volumes import delete_volumes, find_volumes
+from wecityctl.operations.leftovers import delete_leftovers
 from wecityctl.operations.status.examination import examine_clouds
 from wecityctl.operations.status.judging import stack_statuses
 from wecityctl.operations.status.values import Away
@@ -74,6 +80,35 @@ def test_a_preview_of_destroy_says_what_the_run_then_deletes_and_keeps(
     done = go(city, "destroy", {"main": main_cluster}, program="objects", delete_data=True)
     assert (done.exit_code, gone_and_kept(done)[0]) == (0, removed)
     assert cluster.kubectl("get", "namespace", space, "--ignore-not-found", "-o", "name") == ""
+
+
+def test_a_volume_that_was_kept_is_left_over_and_deleted_by_name(
+    home: Path, name: str, main_cluster: Cluster, cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    city, space = make_city(name, ("health",), claim="health"), f"{name}-tenant-health-main"
+    up(city, main_cluster)
+    session, backend, clusters = session_of(city), open_backend(city), Clusters({"main": main_cluster})
+    assert find_volumes(session, clusters, backend, {}).items == (), "a state has it"
+    assert go(city, "destroy", {"main": main_cluster}, program="objects").exit_code == 0
+    [found] = find_volumes(session, clusters, backend, {}).items
+    live = json.loads(cluster.kubectl("get", "pvc", "data", "-n", space, "-o", "json"))
+    assert (found.name, found.uid) == (f"volume:main/{space}/data", live["metadata"]["uid"])
+    assert found.created == live["metadata"]["creationTimestamp"] <= found.since
+    assert found.bytes == parse_quantity(live["spec"]["resources"]["requests"]["storage"])
+    assert (found.planned, found.stack) == (False, f"{name}.tenant.health.main")
+
+    def delete(*names: str) -> None:
+        delete_leftovers(session, names, lambda event: None)
+
+    monkeypatch.setattr(leftovers, "_open", lambda *_: (backend, clusters))
+    with pytest.raises(ConfigurationError, match="nothing that is left over has the name 'volume:main/other/data'"):
+        delete(found.name, "volume:main/other/data")
+    with pytest.raises(DeploymentError, match="is another volume now"):
+        delete_volumes(clusters, [replace(found, uid="another")])
+    assert cluster.kubectl("get", "pvc", "data", "-n", space, "-o", "jsonpath={.metadata.uid}") == found.uid
+    delete(found.name)
+    assert cluster.kubectl("get", "pvc", "data", "-n", space, "--ignore-not-found", "-o", "name") == ""
+    assert find_volumes(session, clusters, backend, {}).items == ()
 
 
 OPENED = {

@@ -24,7 +24,7 @@ from wecityctl.engine.state import layout
 from wecityctl.engine.state.abandoned_locks import break_dead
 from wecityctl.engine.state.engine_lock import LockedError, locks_on, take
 from wecityctl.engine.state.store_file import FileStore
-from wecityctl.engine.state_service import updates
+from wecityctl.engine.state_service import service_protocol, updates
 from wecityctl.engine.state_service.service import StateService
 from wecityctl.engine.state_service.updates import About, OpenStack, Running
 from wecityctl.errors import DeploymentError, WecityError
@@ -129,6 +129,21 @@ def served() -> Iterator[Served]:
 def urns(store: FileStore) -> list[str]:
     deployment, _ = store.read(STACK)
     return [item["urn"].rpartition("::")[2] for item in (deployment or {}).get("resources") or ()]
+
+
+def test_events_of_steps_are_not_parsed(files: FileStore, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, update = served.open(files).begin()
+    parsed: list[bytes] = []
+    parse = service_protocol._parsed
+    monkeypatch.setattr(service_protocol, "_parsed", lambda data: parsed.append(data) or parse(data))
+    step = {"events": [{"resourcePreEvent": {"metadata": {"op": "create"}}}]}
+    assert update.ask("POST", f"{path}/events/batch", step) == (200, {})
+    assert parsed == []
+    end = {"events": [{"summaryEvent": {"resourceChanges": {"create": 1}}}]}
+    assert update.ask("POST", f"{path}/events/batch", end) == (200, {})
+    assert len(parsed) == 1
+    update.ask("POST", f"{path}/complete", {"status": "succeeded"})
+    assert files.history(STACK)[0]["resourceChanges"] == {"create": 1}
 
 
 def test_a_run_leaves_a_state_a_history_and_nothing_else(files: FileStore, served: Served) -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from wecityctl.engine.cluster.query import ask
+from wecityctl.engine.state.engine_lock import LockedError
 from wecityctl.errors import DeploymentError, TimedOutError
 from wecityctl.inputs import Cluster
 from wecityctl.model.naming import FIELD_MANAGER
 
 if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
+    from wecityctl.kube.resource import ResourceType
 
 # Seconds.
-_LOOK, _REMOVAL = 0.5, 60.0
+_LOOK, _TOLD, _REMOVAL = 0.5, 3.0, 60.0
 
 
 class JobFailedError(DeploymentError):
@@ -27,28 +30,54 @@ class JobFailedError(DeploymentError):
         self.printed = printed
 
 
-def run_job(cluster: Cluster, manifest: Mapping[str, Any], seconds: float) -> str:
+def run_job(
+    cluster: Cluster,
+    manifest: Mapping[str, Any],
+    seconds: float,
+    *,
+    alone: str = "",
+    told: Callable[[str], None] | None = None,
+) -> str:
     """What the Job's pod prints, within `seconds`. One of that name that an earlier run has left is removed first.
 
+    With `alone`, a label selector of pods, nothing is removed that goes on: the Job is refused while such a pod runs,
+    or a Job of its name. `told` gets what is printed every few seconds, all of it each time.
+
     On simulated nodes no program runs, and nothing is printed. Raises `JobFailedError` where the Job fails, with the
-    last lines of its pod, `TimedOutError`, and the Kubernetes client's errors.
+    last lines of its pod, `LockedError` for what goes on, `TimedOutError`, and the Kubernetes client's errors.
     """
-    return ask(cluster, lambda client: _run(client, dict(manifest), seconds, simulated=cluster.simulated))
+    return ask(cluster, lambda client: _run(client, dict(manifest), seconds, alone, told, simulated=cluster.simulated))
 
 
-async def _run(client: KubeClient, manifest: dict[str, Any], seconds: float, *, simulated: bool) -> str:
+async def _run(
+    client: KubeClient,
+    manifest: dict[str, Any],
+    seconds: float,
+    alone: str,
+    told: Callable[[str], None] | None,
+    *,
+    simulated: bool,
+) -> str:
     served = await client.resource("batch/v1", "Job")
     name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
+    if alone:
+        await _require_alone(client, name, namespace, alone)
     await _remove(client, name, namespace)
-    await client.apply(manifest, field_manager=FIELD_MANAGER, force=True)
+    if alone:
+        await _create(client, served, manifest)
+    else:
+        await client.apply(manifest, field_manager=FIELD_MANAGER, force=True)
     try:
-        until = time.monotonic() + seconds
+        until, looked = time.monotonic() + seconds, time.monotonic()
         while not (ended := _ended(await client.get(served, name, namespace))):
             if time.monotonic() > until:
                 raise TimedOutError(
                     f"job {namespace}/{name} has not ended in {seconds:.0f} s", resolution="look at its pod's events"
                 )
             await asyncio.sleep(_LOOK)
+            if told is not None and time.monotonic() - looked > _TOLD:
+                looked = time.monotonic()
+                told(await _printed(client, name, namespace, whole=False))
         text = "" if simulated else await _printed(client, name, namespace)
         if ended == "Failed":
             raise JobFailedError(f"job {namespace}/{name} has failed", text)
@@ -65,8 +94,36 @@ def _ended(job: Mapping[str, Any]) -> str:
     )
 
 
-async def _printed(client: KubeClient, job: str, namespace: str) -> str:
-    """The log of the Job's last pod; empty where it has none any more."""
+async def _require_alone(client: KubeClient, name: str, namespace: str, selector: str) -> None:
+    """Raise `LockedError` while a pod of the selector runs, or a Job of the name has not ended."""
+    from wecityctl.kube.errors import NotFound
+
+    found = await client.list(await client.resource("v1", "Pod"), namespace, label_selector=selector)
+    for pod in found:
+        if (pod.get("status") or {}).get("phase") in ("Pending", "Running"):
+            raise _under_way(str((pod["metadata"].get("labels") or {}).get("job-name") or pod["metadata"]["name"]))
+    with suppress(NotFound):
+        if not _ended(await client.get(await client.resource("batch/v1", "Job"), name, namespace)):
+            raise _under_way(name)
+
+
+async def _create(client: KubeClient, served: ResourceType, manifest: dict[str, Any]) -> None:
+    from wecityctl.kube.errors import AlreadyExists
+
+    try:
+        await client.create(served, manifest["metadata"]["namespace"], manifest, field_manager=FIELD_MANAGER)
+    except AlreadyExists:
+        raise _under_way(manifest["metadata"]["name"]) from None
+
+
+def _under_way(job: str) -> LockedError:
+    return LockedError(
+        f"another one is under way: job {job}", resolution="run it again when that job has ended; it goes on by itself"
+    )
+
+
+async def _printed(client: KubeClient, job: str, namespace: str, *, whole: bool = True) -> str:
+    """The log of the Job's last pod; empty where it has none any more. Unless `whole`, what there is of it so far."""
     served = await client.resource("v1", "Pod")
     found = await client.list(served, namespace, label_selector=f"job-name={job}")
     if not found:
@@ -76,7 +133,7 @@ async def _printed(client: KubeClient, job: str, namespace: str) -> str:
         return await client.logs(namespace, str(last["metadata"]["name"]))
     except DeploymentError:
         # Why a pod has failed is told as well as can be; what it was to list must be there.
-        if (last.get("status") or {}).get("phase") == "Succeeded":
+        if whole and (last.get("status") or {}).get("phase") == "Succeeded":
             raise
         return ""
 

@@ -13,11 +13,16 @@ from shlex import quote
 from wecityctl.engine.secrets.certificate_names import ISSUED_PREFIXES
 from wecityctl.engine.state.backend import Backend
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.naming import REGISTRY_KEYS, TENANT_KEYS, given_name, stack_name
+from wecityctl.model.naming import BACKUP_KEYS, GIVEN_KEYS, REGISTRY_KEYS, TENANT_KEYS, given_name, stack_name
 from wecityctl.model.words import counted
 from wecityctl.plan import Plan
 
-GIVEN_PREFIXES = (TENANT_KEYS, REGISTRY_KEYS)
+# Who names values of each kind, in words for people.
+_NAMED_BY = {
+    TENANT_KEYS: "the apps name",
+    REGISTRY_KEYS: "images.credentials names",
+    BACKUP_KEYS: "compliance.backup names",
+}
 BYTES = 32
 
 
@@ -57,10 +62,10 @@ def require_given(names: Iterable[str], have: Mapping[str, str], files: str) -> 
     """Raise `ConfigurationError` if a value that only a user can supply is missing; `files` is how the user names the
     city.
     """
-    missing = [name for name in names if name.startswith(GIVEN_PREFIXES) and name not in have]
+    missing = [name for name in names if name.startswith(GIVEN_KEYS) and name not in have]
     if missing:
-        who = {name.startswith(TENANT_KEYS) for name in missing}
-        whose = "the apps name" if who == {True} else "images.credentials names" if who == {False} else "the files name"
+        who = {words for prefix, words in _NAMED_BY.items() for name in missing if name.startswith(prefix)}
+        whose = who.pop() if len(who) == 1 else "the files name"
         raise ConfigurationError(
             f"secrets are missing that {whose}: " + ", ".join(missing),
             resolution="set each of them: "
@@ -76,7 +81,7 @@ def require_not_lost(
     `names` are the needed values, `noted` those of the last `up`, `stack` is the secret store's stack, and `confirm` is
     the command that creates new ones. New values would differ from those that databases and pods already use.
     """
-    lost = [name for name in names if name in noted and name not in have and not name.startswith(GIVEN_PREFIXES)]
+    lost = [name for name in names if name in noted and name not in have and not name.startswith(GIVEN_KEYS)]
     if lost:
         raise ConfigurationError(
             f"the secret store has lost {counted(len(lost), 'value')} that what is running was given",

@@ -17,6 +17,7 @@ from wecityctl.engine.secrets.crypto import SECRET, SIGNATURE, PassphraseCrypter
 _PROVIDER = "secrets_providers"
 _IN_ENTRY = "secretsProvider"
 _SERVICE = "service"
+_CONTAINERS = (dict, list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Seal:
 
     def kept(self, entry: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a journal entry of that engine in the form to store."""
-        done: dict[str, Any] = _with_ciphertexts(entry, _unpacked)
+        done: dict[str, Any] = dict(_with_ciphertexts(entry, _unpacked))
         if done.get(_IN_ENTRY):
             done[_IN_ENTRY] = self._provider
         whole = done.get("newSnapshot")
@@ -69,9 +70,22 @@ def _unpacked(text: str) -> str:
 
 
 def _with_ciphertexts(value: Any, change: Callable[[str], str]) -> Any:
-    """Return the value with `change` applied to every ciphertext in it."""
-    if isinstance(value, Mapping):
+    """Return the parsed JSON value with `change` applied to every ciphertext in it; parts without any are shared.
+
+    Every journal entry passes through here, and few have a ciphertext, so that copying them all would take longer than
+    parsing them.
+    """
+    kind = type(value)
+    if kind is dict:
         if value.get(SIGNATURE) == SECRET and isinstance(value.get("ciphertext"), str):
             return {**value, "ciphertext": change(value["ciphertext"])}
-        return {key: _with_ciphertexts(item, change) for key, item in value.items()}
-    return [_with_ciphertexts(item, change) for item in value] if isinstance(value, list) else value
+        changed = {}
+        for key, item in value.items():
+            if type(item) in _CONTAINERS and (done := _with_ciphertexts(item, change)) is not item:
+                changed[key] = done
+        return {**value, **changed} if changed else value
+    if kind is list:
+        items = [_with_ciphertexts(item, change) if type(item) in _CONTAINERS else item for item in value]
+        is_same = all(done is item for done, item in zip(items, value, strict=True))
+        return value if is_same else items
+    return value

@@ -38,6 +38,8 @@ _AT_ONCE: Final = 1 << 20
 # The minimum rate of a body in bytes per second at the server for teams, after a grace period.
 PACE: Final = 32 << 10
 GRACE_SECONDS: Final = 10.0
+_EVENTS: Final = "/events/batch"
+_SUMMARY: Final = b'"summaryEvent"'
 # After a failure of one of these requests, the update accepts no more of them.
 _KEPT: Final = ("/journalentries", "/checkpoint")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -123,6 +125,9 @@ async def read_body(request: web.Request, limit: int, pace: int = 0) -> dict[str
             data += await request.content.readany()
         if len(data) > limit:
             raise web.HTTPRequestEntityTooLarge(limit, len(data), text=f"the body is larger than {limit:,} bytes")
+    if not pace and request.path.endswith(_EVENTS) and _SUMMARY not in data:
+        # From the run's own engine. Each step is in one of these bodies, in full, and nothing of it is stored.
+        return {}
     try:
         # Parsing a large body here would delay all other requests.
         found = await asyncio.to_thread(_parsed, bytes(data)) if len(data) > _AT_ONCE else _parsed(bytes(data))
@@ -318,5 +323,5 @@ JOURNAL_ROUTE: Final = web.patch(UPDATE_PATH + "/{id}/journalentries", append)
 # Routes of both services that use the token of an update.
 UPDATE_ROUTES: Final = (
     web.patch(UPDATE_PATH + "/{id}/checkpoint", checkpoint),
-    web.post(UPDATE_PATH + "/{id}/events/batch", events),
+    web.post(UPDATE_PATH + "/{id}" + _EVENTS, events),
 )

@@ -11,12 +11,41 @@ from collections.abc import Sequence
 from functools import cached_property
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
 from wecityctl.engine.process.ipc import pair
 from wecityctl.errors import WecityError
 
 END_SECONDS = 5.0
 START_SECONDS = 60.0
+UMASK = 0o077
+
+
+class ZygoteProcess(Protocol):
+    """What is needed of the started zygote; a `subprocess.Popen` has it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def kill(self) -> None: ...
+
+
+def start_zygote(preload: Sequence[str], control: socket.socket, errors: BinaryIO) -> ZygoteProcess:
+    """Start a zygote that loads the modules `preload`, gets its requests from `control` and writes to `errors`."""
+    environment = dict(os.environ)
+    # The new process must import the same modules as this one: from a wheel, a checkout, or a test's directory.
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "wecityctl.engine.workers.zygote", str(control.fileno()), *preload],
+        pass_fds=[control.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=errors,
+        stderr=errors,
+        env=environment,
+        umask=UMASK,
+    )
 
 
 class Pool:
@@ -26,20 +55,8 @@ class Pool:
         self._log = log
         self._control, theirs = socket.socketpair()
         self._control.settimeout(START_SECONDS)
-        environment = dict(os.environ)
-        # The new process must import the same modules as this one: from a wheel, a checkout, or a test's directory.
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        with log.open("wb") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "wecityctl.engine.workers.zygote", str(theirs.fileno()), *preload],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
-                stderr=errors,
-                env=environment,
-                umask=0o077,
-            )
-        theirs.close()
+        with theirs, log.open("wb") as errors:
+            self._process = start_zygote(preload, theirs, errors)
 
     def spawn(self, module: str) -> Connection:
         """Start a process that runs `module.main(descriptor)`; return the connection to it."""

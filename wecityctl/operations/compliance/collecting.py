@@ -10,8 +10,10 @@ from wecityctl.errors import WecityError
 from wecityctl.inputs import Cluster, Clusters
 from wecityctl.model.city import City, Cloud
 from wecityctl.model.findings import Finding
+from wecityctl.operations.compliance.backups import backup_measures
 from wecityctl.operations.compliance.live import judge_live, wanted_on
 from wecityctl.operations.compliance.reading import Look, Tried, look
+from wecityctl.operations.told_servers import ToldServer, told_servers
 from wecityctl.policy.check import PolicyReport, judge
 from wecityctl.policy.controls import ELSEWHERE, controls_for, number_at
 from wecityctl.policy.enforcement_points import EnforcementPoint, enforcement_points, observe
@@ -26,7 +28,7 @@ from wecityctl.policy.evidence import (
     WaiverEvidence,
     status_of,
 )
-from wecityctl.policy.model import PolicyInput, Rule
+from wecityctl.policy.model import PolicyInput, Rule, clouds_with_apps
 from wecityctl.resource_graph import Recording
 from wecityctl.session import Session
 
@@ -57,7 +59,10 @@ def collect(
     seen = {cloud: found for cloud, found in read.items() if isinstance(found, Look)}
     live = judge_live(policy_input, seen, now.astimezone().date(), rules)
     looks = tuple(_cloud_look(cloud, clusters.found.get(cloud.name), answers.get(cloud.name)) for cloud in city.clouds)
-    measures = [*_of_rules(city, rules, policy_report, live), *_of_settings(city)]
+    measures = [*_of_rules(policy_input, rules, policy_report, live), *_of_settings(city)]
+    measures += backup_measures(session, clusters, looks, now)
+    told = told_servers(session, clusters.found) if any(rule.enforced_by for rule in rules) else ()
+    measures += _of_servers(policy_input, rules, told, looks)
     for item in enforcement_points(policy_input, rules):
         measures.append((item.controls, _measure(item, looks, answers)))
     return ComplianceReport(
@@ -82,7 +87,10 @@ def _by_control(city: City, measures: Sequence[tuple[tuple[str, ...], Measure]])
 
 
 def _of_rules(
-    city: City, rules: Sequence[Rule], policy_report: PolicyReport, live: Mapping[str, tuple[Observation, ...]]
+    policy_input: PolicyInput,
+    rules: Sequence[Rule],
+    policy_report: PolicyReport,
+    live: Mapping[str, tuple[Observation, ...]],
 ) -> Iterator[tuple[tuple[str, ...], Measure]]:
     for rule in rules:
         notes = tuple(item.text for item in policy_report.evidence if item.rule == rule.name)
@@ -91,15 +99,51 @@ def _of_rules(
             f"waived by {item.waiver}: {item.finding.message}" if item.waiver else item.finding.message
             for item in findings
         )
-        outcome: Outcome = "no-finding" if rule.enforced == "here" else "declared"
+        city = policy_input.city
+        is_here = rule.enforced_in(policy_input) == "here" or (rule.observed is not None and rule.observed(city))
+        outcome: Outcome = "no-finding" if is_here else "declared"
         if rule.applies is not None and not rule.applies(city):
             outcome = "nothing-to-judge"
         if findings:
             outcome = "waived" if all(item.waiver for item in findings) else "advisory"
         if any(item.stops for item in findings):
             outcome = "broken"
-        numbers = tuple(text.split(" ")[0] for text in rule.controls)
-        yield numbers, Measure("rule", rule.name, rule.title, outcome, notes, live.get(rule.name, ()))
+        yield _numbers(rule), Measure("rule", rule.name, rule.title, outcome, notes, live.get(rule.name, ()))
+
+
+def _numbers(rule: Rule) -> tuple[str, ...]:
+    return tuple(text.split(" ")[0] for text in rule.controls)
+
+
+def _of_servers(
+    policy_input: PolicyInput, rules: Sequence[Rule], told: Sequence[ToldServer], looks: Sequence[CloudLook]
+) -> Iterator[tuple[tuple[str, ...], Measure]]:
+    """Yield what the servers of capabilities that enforce rules say of themselves, on each cloud that runs apps."""
+    for rule in rules:
+        kind = rule.enforced_by
+        if not kind or not any(item.type == kind for item in policy_input.city.capabilities):
+            continue
+        missing, states = rule.lacking(policy_input), {item.cloud: item for item in looks}
+        seen: list[Observation] = []
+        for cloud in clouds_with_apps(policy_input):
+            own = [item for item in told if item.cloud == cloud and item.type == kind]
+            if cloud in missing:
+                seen.append(Observation(cloud, "missing", detail=f"no capability of type {kind} is there"))
+            elif own:
+                seen += (_of_server(item) for item in own)
+            else:
+                seen.append(Observation(cloud, states[cloud].state, detail=states[cloud].reason))
+        title = policy_input.catalogue[kind].title
+        yield _numbers(rule), Measure("capability", kind, title, observations=tuple(seen))
+
+
+def _of_server(told: ToldServer) -> Observation:
+    """What the server of a capability says, as an observation."""
+    if told.state == "simulated":
+        return Observation(told.cloud, "not-looked-at", detail="its nodes are simulated: nothing runs there")
+    states: dict[str, State] = {"holds": "observed", "problems": "partial"}
+    detail = "; ".join((*told.problems, *told.facts))
+    return Observation(told.cloud, states.get(told.state, "not-looked-at"), detail=f"{told.capability}: {detail}")
 
 
 def _of_settings(city: City) -> Iterator[tuple[tuple[str, ...], Measure]]:

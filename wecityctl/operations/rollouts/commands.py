@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from wecityctl.errors import ConfigurationError, NoSuchStackError
+from wecityctl.errors import AuthenticationError, ConfigurationError, NoSuchStackError, PolicyError
 from wecityctl.model.registries import resolve_image
 from wecityctl.model.releases import AppReleases, Held, Part, Release, released_parts, version_of, version_of_all
 from wecityctl.model.rollouts import canary_part
@@ -106,26 +107,34 @@ def decide(session: Session, name: str, action: RolloutAction, *, to: int = 0) -
 def carry_out(session: Session, change: Change, emit: Emit, *, timeouts: Timeouts) -> RunResult:
     """Write the change and run what follows from it.
 
-    Raises `ReleasesChangedError` if another run has changed the record meanwhile, and what an `up` raises.
+    Raises `ReleasesChangedError` if another run has changed the record meanwhile, and what an `up` raises. After an
+    `AuthenticationError` or a `PolicyError` the record is as before.
     """
     from wecityctl.engine.state import releases
     from wecityctl.engine.state.backend import open_backend
+    from wecityctl.engine.state.releases import ReleasesChangedError
     from wecityctl.operations.rollouts.driving import run_rollouts
     from wecityctl.operations.stack_operation import begin
 
-    releases.write(open_backend(session.city), change.after)
+    backend = open_backend(session.city)
+    written = releases.write(backend, change.after)
     key = (change.app.tenant, change.app.name)
     tenant = (stacks_of(session, change.app).tenant,)
-    chosen = session.only(tenant)
     options = run_options("up", UpOptions(timeouts=timeouts))
-    with begin(chosen, options, emit, check_policies=True, rollouts_of=frozenset({key})) as work:
-        work.find_moves()
-        work.open_clusters()
-        work.exclude_namespace_conflicts()
-        work.find_given_stacks(tenant)
-        work.require_a_cloud()
-        work.require_rights()
-        return run_rollouts(work, only=frozenset({key}))
+    try:
+        with begin(session.only(tenant), options, emit, check_policies=True, rollouts_of=frozenset({key})) as work:
+            work.find_moves()
+            work.open_clusters()
+            work.exclude_namespace_conflicts()
+            work.find_given_stacks(tenant)
+            work.require_a_cloud()
+            work.require_rights()
+            return run_rollouts(work, only=frozenset({key}))
+    except (AuthenticationError, PolicyError):
+        # Nothing was done, and what may not be done must not be left to the next run.
+        with suppress(ReleasesChangedError):
+            releases.write(backend, replace(change.before, generation=written.generation))
+        raise
 
 
 def _record(session: Session, name: str) -> tuple[App, AppReleases]:

@@ -124,7 +124,7 @@ class _Driver:
         backend = self.work.backend
         current = releases.read_all(backend, heads=True)
         for move in moves:
-            if current.get(move.key) != move.record:
+            if _generation(current.get(move.key)) != _generation(move.record):
                 raise ReleasesChangedError(f"another run has changed the releases of {'/'.join(move.key)}")
         claimed = [move.claimed for move in moves if move.claimed is not None]
         written = releases.write_all(backend, claimed) if claimed else ()
@@ -264,3 +264,7 @@ class _Driver:
 
     def _stacks(self, move: Move) -> StackNames:
         return stacks_of(self._session, self._app(move))
+
+
+def _generation(record: AppReleases | None) -> int:
+    return record.generation if record is not None else 0

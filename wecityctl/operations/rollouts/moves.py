@@ -63,6 +63,11 @@ class Move:
         return (self.share, *self.held) if self.share is not None else self.held
 
     @property
+    def writes(self) -> bool:
+        """Whether a record is written that is made of `record`."""
+        return self.claimed is not None or self.first is not None
+
+    @property
     def acts(self) -> bool:
         """Whether it is a step of a rollout, which changes what runs."""
         return self.kind in _ACTING

@@ -81,7 +81,11 @@ def planned_moves(
         if advances and (only is None or key in only):
             if part is not None:
                 releases.required(backend)
-            move = next_move(app, record, session.images, now(patient=operation == "up"))
+            at = now(patient=operation == "up")
+            move = next_move(app, record, session.images, at)
+            if move is not None and move.writes and record is not None:
+                # Of what is written, all releases are needed.
+                move = next_move(app, releases.read(backend, *key), session.images, at)
         else:
             move = _as_it_is(session, app, record)
         if move is not None:

@@ -16,9 +16,10 @@ from wecityctl.operations.status.judging import exit_code, stack_statuses
 from wecityctl.operations.status.rollouts import RolloutStatus, rollout_statuses
 from wecityctl.operations.status.values import AppAddress, Away, BalancerStatus, StackStatus, WorkloadStatus
 from wecityctl.operations.status.workloads import workload_statuses
+from wecityctl.operations.told_servers import ToldServer, told_servers
 
 if TYPE_CHECKING:
-    from wecityctl.inputs import Clusters
+    from wecityctl.inputs import Cluster, Clusters
     from wecityctl.model.events import Emit
     from wecityctl.resource_graph import Recording
     from wecityctl.session import Session
@@ -38,6 +39,7 @@ class CityStatus:
     addresses: tuple[AppAddress, ...] = ()
     rollouts: tuple[RolloutStatus, ...] = ()
     alerts: Alerts = field(default_factory=lambda: Alerts((), {}))
+    told: tuple[ToldServer, ...] = ()
 
 
 def status(session: Session, emit: Emit, *, probe: bool = False) -> CityStatus:
@@ -65,11 +67,14 @@ def status(session: Session, emit: Emit, *, probe: bool = False) -> CityStatus:
         probes = run_probes(session.city, backend, session.catalogue, reached)
     else:
         probes = last_probes(backend, session.catalogue, reached)
+    told = _told(session, reached, stacks)
     code = _exit_code(session, stacks, read.found, failed)
-    if code == ExitCode.OK and any(is_alarming(item) for item in probes):
+    if code == ExitCode.OK and (
+        any(is_alarming(item) for item in probes) or any(item.state == "problems" for item in told)
+    ):
         code = ExitCode.DEPLOYMENT
-    told = alerts_of(session.city, session.catalogue, backend, reached)
-    if code == ExitCode.OK and (told.firing or told.failed):
+    alerts = alerts_of(session.city, session.catalogue, backend, reached)
+    if code == ExitCode.OK and (alerts.firing or alerts.failed):
         code = ExitCode.DEPLOYMENT
     return CityStatus(
         stacks,
@@ -81,8 +86,15 @@ def status(session: Session, emit: Emit, *, probe: bool = False) -> CityStatus:
         probes,
         app_addresses(session.plan, backend),
         rollout_statuses(session, backend),
+        alerts,
         told,
     )
+
+
+def _told(session: Session, clusters: Mapping[str, Cluster], stacks: Sequence[StackStatus]) -> tuple[ToldServer, ...]:
+    """What the servers say of themselves on clouds where platforms are up."""
+    up = {item.cloud for item in stacks if item.layer == "platform" and item.resources}
+    return told_servers(session, {name: item for name, item in clusters.items() if name in up})
 
 
 def _exit_code(

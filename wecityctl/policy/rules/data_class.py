@@ -149,8 +149,8 @@ def _backup(policy_input: PolicyInput) -> Iterator[Finding]:
                 resolution="name a backup target in an allowed region",
                 document=("City", city.name),
                 path=("spec", "compliance", "backup", "region"),
-                # Nothing takes backups yet, so there is no copy in a wrong place.
-                unsaid=True,
+                # Where nothing takes backups, there is no copy in a wrong place.
+                unsaid=not backup.is_taken,
             )
 
 

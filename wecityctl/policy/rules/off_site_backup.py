@@ -12,7 +12,8 @@ A backup beside the data burns, floods and is encrypted by the same intruder tog
 22239 asks for a backup at another place 异地备份. The files should name a backup target, in another region than every
 cloud on which running apps keep data. A cloud whose region is not said could be the very same place, so it should be
 said. Where the data may go at all is the business of its class: the target's region is held against the city's
-residency too. All of this is advice: nothing takes backups yet, so what the files say is declared and not enforced."""
+residency too. All of this is advice. With `endpoint` the city takes backups, and the compliance report looks at the
+target for the newest complete one of each account; without it, what the files say is declared and not enforced."""
 
 
 def check(policy_input: PolicyInput) -> Iterator[Finding]:
@@ -45,8 +46,10 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
 def evidence(policy_input: PolicyInput) -> Iterator[str]:
     """The target that the files name."""
     backup = policy_input.city.compliance.backup
-    if backup.target:
-        yield f"backups are to go to {backup.target} in region {backup.region}; nothing takes them yet"
+    if backup.is_taken:
+        yield f"backups go to {backup.target} in region {backup.region} by the schedule {backup.schedule!r}"
+    elif backup.target:
+        yield f"backups are to go to {backup.target} in region {backup.region}; nothing takes them"
 
 
 RULE = Rule(
@@ -57,5 +60,6 @@ RULE = Rule(
     mlps=3,
     controls=("8.1.4.9 数据备份恢复",),
     evidence=evidence,
+    observed=lambda city: city.compliance.backup.is_taken,
     enforced="nobody",
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from wecityctl.model import city as model
 from wecityctl.model.environments import PRODUCTION
 from wecityctl.model.vendors import Architecture
-from wecityctl.spec.schema import amounts, names, vendors, watching
+from wecityctl.spec.schema import amounts, names, schedules, vendors, watching
 from wecityctl.spec.schema.base import Labels, Schema, options
 
 
@@ -26,11 +26,45 @@ class DataRule(Schema):
     dedicated: bool = options("Whether its stores must be dedicated to the tenant.", default=False)
 
 
-class Backup(Schema):
-    """Where backups go."""
+class Keep(Schema):
+    """How many backups of each app's data stay."""
 
-    target: names.Backend = options("URL of an object store.", "s3://backup")
+    daily: amounts.KeptBackups = options("The last of so many days.", 7, default=7)
+    weekly: amounts.KeptBackups = options("The last of so many weeks.", 5, default=5)
+    monthly: amounts.KeptBackups = options("The last of so many months.", 12, default=12)
+
+
+class Backup(Schema):
+    """Where backups go, and when. With `endpoint` they are taken; without it the target is only declared."""
+
+    target: names.Backend = options("URL of an object store: bucket and prefix.", "s3://backup")
     region: names.Word = options("The region it lies in.", "cn-hunan")
+    endpoint: names.Endpoint | None = options(
+        "URL of the target's S3 server; from then on backups are taken.", "https://s3.hunan.example", default=None
+    )
+    addresses: list[names.Source] = options(
+        "Ranges in which that server answers; backups alone may connect to them.",
+        ["203.0.113.0/28"],
+        default_factory=list,
+    )
+    credentials: names.CredentialName | None = options(
+        "Secret of the city with ACCESS-KEY:SECRET-KEY of the target.", "backup-keys", default=None
+    )
+    password: names.CredentialName | None = options(
+        "Secret of the city with the password that encrypts backups; whoever loses it has no backups.",
+        "backup-password",
+        default=None,
+    )
+    authority: names.CredentialName | None = options(
+        "Secret of the city with certificates that verify the server, in PEM; without it the public ones do.",
+        "backup-authority",
+        default=None,
+    )
+    schedule: schedules.Schedule = options(
+        "When backups are taken, as minute, hour, day, month and weekday.", "30 2 * * *", default="30 2 * * *"
+    )
+    time_zone: schedules.TimeZone = options("The time zone of `schedule`.", "Asia/Shanghai", default="Etc/UTC")
+    keep: Keep = options("How many backups of each app's data stay.", default_factory=Keep)
 
 
 class Administrators(Schema):

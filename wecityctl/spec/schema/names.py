@@ -431,6 +431,17 @@ def _caller(text: str) -> str:
     return text
 
 
+def _endpoint(text: str) -> str:
+    expected = "http:// or https://, a host and perhaps a port, such as https://s3.hunan.example"
+    match = re.fullmatch(
+        rf"https?://(?P<host>{_HOST_PART}(?:\.{_HOST_PART})*)(?::(?P<port>[0-9]{{1,5}}))?(?P<rest>/?.*)", text
+    )
+    if match is None or len(text) > 255 or match["rest"] or not 0 < int(match["port"] or 1) < 65536:
+        guess = text.removesuffix(match["rest"]) if match is not None and match["rest"].startswith("/") else ""
+        raise refuse(f"{shorten(text)!r} is not the URL of a server", expected, guess)
+    return text
+
+
 def _address(text: str) -> str:
     expected = "an IPv4 address such as 10.8.0.9"
     try:
@@ -515,6 +526,7 @@ Cidr = checked(_cidr, pattern=r"^[0-9.]+/[0-9]+$")
 Source = checked(_source, pattern=r"^[0-9.]+/[0-9]+$")
 Caller = checked(_caller, pattern=r"^[0-9.]+/[0-9]+$")
 Address = checked(_address, pattern=r"^([0-9.]+)?$")
+Endpoint = checked(_endpoint, pattern=r"^https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?$", maxLength=255)
 Digest = checked(_digest, pattern="^sha256:[0-9a-f]{64}$")
 Date = checked(_date, format="date")
 Timestamp = checked(_timestamp, format="date-time")

@@ -23,6 +23,7 @@ TYPE = CapabilityType(
     architectures=("amd64", "arm64"),
     health="a value is written, read and removed on 6379 as the administrator, and the access list is saved",
     probe=f"{__name__}.health:PROBE",
+    backup=f"{__name__}.backup:SCRIPTS",
     tls=True,
     limits=UseLimits(connections=100, memory="32Mi"),
 )

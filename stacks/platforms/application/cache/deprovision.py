@@ -15,7 +15,7 @@ LEFT_KEY = "wecity.left"
 # As a regular expression of `sed`.
 _LIMITS, _LEFT = (key.replace(".", "[.]") for key in (LIMITS_KEY, LEFT_KEY))
 
-_BEGIN = r"""set -euf
+BEGIN = r"""set -euf
 export REDISCLI_AUTH="$ADMIN_PASSWORD" LC_ALL=C
 cli() { valkey-cli --no-auth-warning -e ${TLS-} -h "$HOST" -p "$PORT" --user admin "$@" < /dev/null; }
 tries=0
@@ -35,7 +35,7 @@ done > /tmp/listed
 """
 
 # A repetition keeps the time of the first lock.
-_LOCK = rf"""{_BEGIN}{_LISTED}
+_LOCK = rf"""{BEGIN}{_LISTED}
 while read -r account state; do
   [ "$state" = off ] || cli ACL SETUSER "$account" off resetpass "%R~{LEFT_KEY}:$(date +%s)"
   cli CLIENT KILL USER "$account"
@@ -46,7 +46,7 @@ cli ACL SAVE
 DEPROVISION = _LOCK
 
 # ARGV: database, cursor, user. Answers the next cursor.
-_TAKE_ALL = """
+TAKE_ALL = """
 redis.call('SELECT', ARGV[1])
 local step = redis.call('SCAN', ARGV[2], 'COUNT', 1000)
 local prefix = ARGV[3] .. ':'
@@ -63,7 +63,7 @@ while read -r account state; do
   for database in $(databases); do
     cursor=0
     while :; do
-      cursor=$(cli EVAL "{_TAKE_ALL}" 0 "$database" "$cursor" "$account")
+      cursor=$(cli EVAL "{TAKE_ALL}" 0 "$database" "$cursor" "$account")
       [ "$cursor" != 0 ] || break
     done
   done
@@ -74,7 +74,7 @@ cli ACL SAVE
 """
 
 # Prints what `stacks.platforms.provisioner` says; the bytes are an estimate from samples, as the guard's.
-INVENTORY = rf"""{_BEGIN}
+INVENTORY = rf"""{BEGIN}
 cli ACL LIST > /tmp/users
 : > /tmp/usage
 for database in $(databases); do

@@ -24,6 +24,7 @@ TYPE = CapabilityType(
     architectures=("amd64", "arm64"),
     health="a table is made and a row committed on 5432, read in another session, and the table dropped",
     probe=f"{__name__}.health:PROBE",
+    backup=f"{__name__}.backup:SCRIPTS",
     tls=True,
     limits=UseLimits(connections=20, storage="2Gi", statement_seconds=600),
     # Each connection in use takes several megabytes of the server's memory.

@@ -23,7 +23,7 @@ _OPTIONS = " ".join(
     )
 )
 
-_BEGIN = f"""set -eu
+BEGIN = f"""set -eu
 export PGPASSWORD="$ADMIN_PASSWORD" PGUSER=postgres PGHOST="$HOST" PGPORT="$PORT" PGCONNECT_TIMEOUT=5
 # What an app may have set for all sessions in its database, so that what runs there does not, or not as administrator.
 export PGOPTIONS='{_OPTIONS}'
@@ -35,7 +35,7 @@ sql() {{ {BINARIES}/psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 "$@"; }}
 """
 
 # Not a part of `TABLE`: the guard's pod has that in its template, and a server is not restarted for a column.
-_TABLE = f"""
+TABLE_WITH_TIMES = f"""
 SET client_min_messages = warning;
 SELECT pg_advisory_lock({LOCK}) \\g /dev/null
 SET lock_timeout = '5s';
@@ -74,7 +74,7 @@ _END = """
 # rejected first, by a file that nobody can hold, and sessions are ended until all is changed: the role, who is a member
 # of it, and who may use the database. Others that are involved are let in again then. The last rounds end sessions that
 # were let in before and are seen only later. `left_at` is the time of the first lock, not of its repetition.
-_LOCK = rf"""{_TABLE}{_LISTED}
+_LOCK = rf"""{TABLE_WITH_TIMES}{_LISTED}
 DO $lock$
 DECLARE
   item record;
@@ -134,13 +134,13 @@ END
 $lock$;
 """  # noqa: S608 - what goes in are constants of these modules
 
-DEPROVISION = f"""{_BEGIN}sql --dbname=postgres <<'SQL'
+DEPROVISION = f"""{BEGIN}sql --dbname=postgres <<'SQL'
 {_LOCK}SQL
 """
 
 # A role cannot be dropped while other databases have something of it, which their apps may have granted. The record
 # goes last: what was killed in between is listed, and dropped by the next try.
-DELETE = f"""{_BEGIN}roles=$(sql --dbname=postgres --tuples-only --no-align <<'SQL'
+DELETE = f"""{BEGIN}roles=$(sql --dbname=postgres --tuples-only --no-align <<'SQL'
 {_LOCK}SELECT role FROM listed ORDER BY role;
 SQL
 )
@@ -178,8 +178,8 @@ done
 """  # noqa: S608
 
 # Prints what `stacks.platforms.provisioner` says.
-INVENTORY = f"""{_BEGIN}sql --dbname=postgres --tuples-only --no-align <<'SQL'
-{_TABLE}
+INVENTORY = f"""{BEGIN}sql --dbname=postgres --tuples-only --no-align <<'SQL'
+{TABLE_WITH_TIMES}
 SELECT concat_ws(' ', 'account', l.role, coalesce(l.owner, '-'), coalesce(pg_database_size(d.oid), 0),
   CASE WHEN r.rolcanlogin THEN 'open' ELSE 'locked' END,
   CASE WHEN r.rolcanlogin THEN '-' ELSE coalesce(extract(epoch FROM l.left_at)::bigint::text, '-') END)

@@ -24,6 +24,7 @@ TYPE = CapabilityType(
     architectures=("amd64",),
     health="a bucket is made on 7070, an object written, read and deleted in it, and users are listed on 7071",
     probe=f"{__name__}.health:PROBE",
+    backup=f"{__name__}.backup:SCRIPTS",
     tls=True,
     limits=UseLimits(storage="2Gi"),
 )

@@ -11,7 +11,7 @@ TYPE = CapabilityType(
     program=f"{__name__}.program:Alerts",
     ports=(Port("alerts", 8880, "http"),),
     images=("alerts",),
-    pods=(Pods(cpu="20m", memory="64Mi", sidecars=(Sidecar("alertmanager", "10m", "64Mi"),)),),
+    pods=(Pods(cpu="20m", memory="40Mi", sidecars=(Sidecar("alertmanager", "10m", "40Mi"),)),),
     uses=(CapabilityUse("metrics", "metrics", UseLimits(connections=16)),),
     versions=("0.31.1",),
     architectures=("amd64",),

@@ -11,7 +11,7 @@ TYPE = CapabilityType(
     program=f"{__name__}.program:Vault",
     ports=(Port("api", 8200, "http"),),
     images=("vault",),
-    pods=(Pods(memory="256Mi", storage="2Gi"),),
+    pods=(Pods(memory="200Mi", storage="2Gi"),),
     binding=Binding(
         "vault",
         keys=("uri", "path", "authentication-method", "role-id", "secret-id"),

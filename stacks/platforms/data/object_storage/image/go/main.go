@@ -1,10 +1,12 @@
 // Object-storage serves the directory of one volume by the S3 protocol: the Versity S3 gateway as a library, with the
 // options of the capability's program, behind the checks of the package confined. The administrator's keys are in
-// ROOT_ACCESS_KEY and ROOT_SECRET_KEY. SIGHUP has it read its certificate again.
+// ROOT_ACCESS_KEY and ROOT_SECRET_KEY. SIGHUP has it read its certificate again. `object-storage dump` and
+// `object-storage restore` are clients of such a server, for backups.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -20,15 +22,54 @@ import (
 	"github.com/versity/versitygw/embedgw"
 
 	"wecity.dev/object-storage/confined"
+	"wecity.dev/object-storage/copying"
 )
 
 const module = "github.com/versity/versitygw"
 
+// The exit code of a restore that has found objects where it was not to replace any.
+const occupied = 3
+
 func main() {
 	log.SetFlags(0)
-	if err := run(); err != nil {
+	do := run
+	if len(os.Args) > 1 && (os.Args[1] == "dump" || os.Args[1] == "restore") {
+		do = copied
+	}
+	err := do()
+	if errors.Is(err, copying.ErrOccupied) {
+		log.Print("object-storage: ", err)
+		os.Exit(occupied)
+	}
+	if err != nil {
 		log.Fatal("object-storage: ", err)
 	}
+}
+
+// copied writes the objects of the bucket ACCOUNT to standard output, or makes those of standard input its objects. The
+// server is at HOST and PORT, its administrator's password in ADMIN_PASSWORD, and AUTHORITY is the file with the
+// certificates by which it is known. REPLACE=yes lets it replace objects.
+func copied() error {
+	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
+	region := flags.String("region", "us-east-1", "region that signatures name")
+	access := flags.String("access", "admin", "the administrator's access key")
+	if err := flags.Parse(os.Args[2:]); err != nil {
+		return err
+	}
+	client, err := copying.Client(copying.Server{
+		Host: os.Getenv("HOST"), Port: os.Getenv("PORT"), Region: *region, Access: *access,
+		Secret: os.Getenv("ADMIN_PASSWORD"), Authority: os.Getenv("AUTHORITY"),
+	})
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	bucket := os.Getenv("ACCOUNT")
+	if os.Args[1] == "dump" {
+		return copying.Dump(ctx, client, bucket, os.Stdout)
+	}
+	return copying.Restore(ctx, client, bucket, os.Stdin, os.Getenv("REPLACE") == "yes")
 }
 
 func run() error {

@@ -1,0 +1,30 @@
+"""Logs of a city: a store of what its pods write, and a shipper on each node. Each tenant reads its own."""
+
+from wecityctl.model.catalogue import Binding, CapabilityType, Observer, Pods, Port, Right, UseLimits
+
+TYPE = CapabilityType(
+    name="logs",
+    platform="operations",
+    title="logs 日志",
+    engines=("victorialogs",),
+    licence="Apache-2.0",
+    program=f"{__name__}.program:Logs",
+    ports=(Port("logs", 9428, "http"),),
+    images=("logs",),
+    pods=(Pods(cpu="100m", memory="128Mi", storage="10Gi"), Pods("shipper", cpu="30m", memory="48Mi")),
+    binding=Binding(
+        "logs",
+        keys=("uri", "username", "password"),
+        credentials=("password",),
+        provisioner=f"{__name__}.provision:PROVISIONER",
+    ),
+    versions=("1.52.1",),
+    architectures=("amd64",),
+    health="a line is sent to 9428 as a shipper sends it, and a query finds it",
+    probe=f"{__name__}.health:PROBE",
+    tls=True,
+    # Requests of one account that are answered at a time.
+    limits=UseLimits(connections=4),
+    tells=f"{__name__}.telling:TELLER",
+    observes=Observer(inside=(Right("", ("pods",)), Right("", ("pods/log",), ("get",)))),
+)

@@ -1,0 +1,108 @@
+"""Backups on a real node, to a real S3 server: taken, listed, and restored in place, after a loss and elsewhere."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.e2e.files import CityFiles
+from tests.e2e.machine import Cluster, Machine, eventually
+from tests.e2e.operations.conftest import Target
+from tests.e2e.pages import follow
+
+pytestmark = [pytest.mark.node, pytest.mark.timeout(1500)]
+
+ROWS = "SELECT string_agg(name, ' ' ORDER BY name) FROM kept"
+
+
+def query(cluster: Cluster, tenant: str, statement: str) -> Any:
+    """The first value that an app's own database answers with, by the app's own binding."""
+    words = ("exec", "-n", f"{tenant}-internet", f"deploy/{tenant}-app-web", "--")
+    check = ("python3", "-m", "sample_app.check", "postgresql", statement)
+    answer = json.loads(cluster.kubectl(*words, *check))
+    assert answer["ok"], answer
+    return answer["rows"][0][0] if answer["rows"] else None
+
+
+def write(cluster: Cluster, tenant: str, *names: str) -> None:
+    query(cluster, tenant, "CREATE TABLE IF NOT EXISTS kept (name text)")
+    query(cluster, tenant, "DELETE FROM kept")
+    for name in names:
+        query(cluster, tenant, f"INSERT INTO kept VALUES ('{name}')")
+
+
+def snapshots(home: Machine, city: CityFiles) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = home.run("backup", "list", city, "-o", "json").json()["snapshots"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def saved(home: Machine, city: CityFiles, cluster: Cluster) -> dict[str, Any]:
+    """The first backup of the city, with rows of both tenants."""
+    write(cluster, "parks", "oak", "elm")
+    write(cluster, "roads", "ring")
+    return dict(home.run("backup", "run", city, "-o", "json", timeout=600).json())
+
+
+def test_each_account_is_a_snapshot_of_its_own(home: Machine, city: CityFiles, saved: dict[str, Any]) -> None:
+    assert not saved["failed"]
+    found = {(item["capability"], item["owner"]) for item in saved["saved"]}
+    assert {("postgresql", "parks/parks-app/db"), ("postgresql", "roads/roads-app/db")} <= found
+    assert {item["id"][:8] for item in snapshots(home, city)} == {item["snapshot"][:8] for item in saved["saved"]}
+    assert "sound" in home.run("backup", "verify", city, "--read", "100%").err
+
+
+def test_data_is_replaced_only_with_leave(
+    home: Machine, city: CityFiles, cluster: Cluster, saved: dict[str, Any]
+) -> None:
+    write(cluster, "parks", "younger")
+    write(cluster, "roads", "younger")
+    shown = home.run("restore", city, "parks", "--preview")
+    assert "parks_parks_app_db" in shown.out and "roads" not in shown.out
+    refused = home.run("restore", city, "parks/parks-app", code=None)
+    assert refused.code == 2 and "--confirm=anhe" in refused.err
+    assert query(cluster, "parks", ROWS) == "younger"
+    home.run("restore", city, "parks", "--confirm", city.name)
+    # The app's own credentials still open it, and only the tenant's data was touched.
+    assert eventually(lambda: query(cluster, "parks", ROWS)) == "elm oak"
+    assert query(cluster, "roads", ROWS) == "younger"
+
+
+def test_a_scheduled_backup_works_and_no_other_runs_meanwhile(
+    home: Machine, city: CityFiles, cluster: Cluster, saved: dict[str, Any]
+) -> None:
+    before = len(snapshots(home, city))
+    place = ("-n", "platform-application")
+    cluster.kubectl("create", "job", "by-schedule", "--from=cronjob/postgresql-backup", *place)
+    refused = home.run("backup", "run", city, code=1)
+    assert "another one is under way: job by-schedule" in refused.err
+    cluster.kubectl("wait", "--for=condition=complete", "job/by-schedule", "--timeout=80s", *place)
+    assert len(snapshots(home, city)) > before - 1
+    cluster.kubectl("delete", "job", "by-schedule", *place)
+
+
+def test_backups_alone_reach_the_target(
+    cluster: Cluster, city: CityFiles, target: Target, saved: dict[str, Any]
+) -> None:
+    server = target.server
+    words = ("exec", "-n", "parks-internet", "deploy/parks-app-web", "--", "python3", "-m", "sample_app.check")
+    answer = json.loads(cluster.kubectl(*words, "tcp", server.address, str(server.port), code=None).splitlines()[0])
+    assert not answer["ok"], answer
+
+
+def test_the_report_tells_what_the_target_has(home: Machine, city: CityFiles, saved: dict[str, Any]) -> None:
+    report = home.run("policy", "report", city, "-o", "json").json()
+    control = next(item for item in report["controls"] if "备份" in item["title"])
+    (measure,) = [item for item in control["measures"] if item["name"] == "backups"]
+    (observed,) = measure["observations"]
+    # The city also has capabilities of which no backups are taken, and the report does not pass over them.
+    assert (observed["cloud"], observed["present"]) == ("main", 2), observed
+    assert "postgresql: newest complete 20" in observed["detail"] and "2 accounts" in observed["detail"], observed
+    assert observed["state"] == ("observed" if observed["wanted"] == 2 else "partial"), observed
+    assert any(note.startswith("restoring postgresql: ") for note in measure["notes"])
+
+
+def test_the_page_about_it_is_true(home: Machine, city: CityFiles, saved: dict[str, Any]) -> None:
+    assert follow(home, city, "back-up-and-restore.md", "operations") == 6

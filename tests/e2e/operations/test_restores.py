@@ -1,0 +1,86 @@
+"""The proof that data comes back: written, backed up, destroyed with its city, restored elsewhere, and read by its app.
+
+It takes minutes, so it runs only if something of a type has changed since it passed, and then writes the records of
+such types (`stacks/platforms/restores.json`), which belong into the commit. `tests/stacks/test_restores.py` fails
+without.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+
+from stacks.platforms import restores
+from tests.e2e.county.test_object_storage import CLIENT
+from tests.e2e.files import CityFiles, document
+from tests.e2e.machine import Cluster, Machine, eventually
+from tests.e2e.operations.conftest import Target
+
+pytestmark = [pytest.mark.node, pytest.mark.timeout(1800)]
+
+# The platform of each type, and the alias under which the app has it.
+TYPES = {"postgresql": ("application", "db"), "cache": ("application", "store"), "object-storage": ("data", "files")}
+STALE = [name for name in TYPES if restores.proof_of(name) is None]
+HOW = "into an empty instance in another namespace, after its city was destroyed with all data"
+
+
+def ask(cluster: Cluster, *words: str) -> Any:
+    """What a command in the app's container prints, as JSON."""
+    return json.loads(cluster.kubectl("exec", "-n", "parks-internet", "deploy/parks-app-web", "--", *words))
+
+
+def sql(cluster: Cluster, statement: str) -> Any:
+    return ask(cluster, "python3", "-m", "sample_app.check", "postgresql", statement)["rows"]
+
+
+def cache(cluster: Cluster, *words: str) -> Any:
+    return ask(cluster, "python3", "-m", "sample_app.check", "cache", *words)["answer"]
+
+
+def files(cluster: Cluster, *requests: str) -> Any:
+    return ask(cluster, "python3", "-c", CLIENT, *requests)
+
+
+def prefix(cluster: Cluster) -> str:
+    """The beginning of the app's keys."""
+    read = "import os, json; print(json.dumps(open(os.environ['SERVICE_BINDING_ROOT'] + '/store/prefix').read()))"
+    return str(ask(cluster, "python3", "-c", read))
+
+
+@pytest.mark.skipif(not STALE, reason="nothing has changed since restoring each type was proved")
+def test_data_comes_back_elsewhere_after_everything_was_lost(
+    home: Machine, city: CityFiles, cluster: Cluster, target: Target
+) -> None:
+    city.one("Platform", "application")["spec"]["capabilities"].append({"name": "cache", "storage": "1Gi"})
+    objects = {"name": "object-storage", "storage": "1Gi"}
+    city.add("city.yaml", document("Platform", "data", {"capabilities": [objects]}))
+    app = city.one("App", "parks-app")["spec"]
+    app["uses"] = [{"capability": name, "as": alias} for name, (_, alias) in TYPES.items()]
+    home.run("up", city.save(), "--yes", timeout=900)
+    sql(cluster, "CREATE TABLE IF NOT EXISTS lost (name text)")
+    sql(cluster, "INSERT INTO lost VALUES ('橡树')")
+    assert cache(cluster, "SET", f"{prefix(cluster)}lost", "elm")
+    assert files(cluster, "PUT:lost:12345") == [[200, 0]]
+    home.run("backup", "run", city, timeout=900)
+
+    home.run("destroy", city, f"--confirm={city.name}", "--delete-data", timeout=600)
+    for name, (platform, _) in TYPES.items():
+        capability = {"name": f"{name}-new", "type": name, "storage": "1Gi", "zone": "internet"}
+        city.one("Platform", platform)["spec"]["capabilities"].append(capability)
+    city.save()
+    target.give_secrets(home, city)
+    home.run("up", city, "--yes", timeout=900)
+    # Without --confirm: nothing is replaced.
+    for name in TYPES:
+        home.run("restore", city, name, "--to", f"{name}-new", timeout=600)
+    app["uses"] = [{"capability": f"{name}-new", "as": alias} for name, (_, alias) in TYPES.items()]
+    home.run("up", city.save(), "--yes", timeout=600)
+
+    assert eventually(lambda: sql(cluster, "SELECT name FROM lost")) == [["橡树"]]
+    assert cache(cluster, "GET", f"{prefix(cluster)}lost") == "elm"
+    assert files(cluster, "GET:lost:0") == [[200, 12345]]
+    for name in STALE:
+        restores.record(name, str(date.today()), HOW)

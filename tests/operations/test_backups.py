@@ -1,0 +1,74 @@
+"""What is refused to be restored, and backup Jobs' words for people."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from stacks.catalogue import load_catalogue
+from tests.model.test_backups import ONE
+from wecityctl.engine.cluster.account_jobs import JobFailedError
+from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError
+from wecityctl.model.backups import FORMAT
+from wecityctl.operations.backups import failure
+from wecityctl.operations.restore import check_version, own_snapshots
+
+KIND = load_catalogue()["postgresql"]
+
+
+def test_backups_of_another_city_are_refused() -> None:
+    foreign = replace(ONE, city="other")
+    assert own_snapshots([ONE, foreign], "qinghe", "postgresql", "there") == (ONE,)
+    assert own_snapshots([], "qinghe", "postgresql", "there") == ()
+    for found in (foreign, replace(ONE, capability="records")):
+        with pytest.raises(ConfigurationError, match="in there are not of postgresql of qinghe"):
+            own_snapshots([found], "qinghe", "postgresql", "there")
+
+
+@pytest.mark.parametrize(
+    ("newer", "message"),
+    [
+        ({"format": FORMAT + 1}, "was made by a newer wecityctl"),
+        ({"version": "16.1"}, "is of version 16.1, and postgresql of version 15"),
+        ({"type": "cache"}, "is of type cache, and postgresql of type postgresql"),
+    ],
+)
+def test_backups_of_what_is_newer_or_another_type_are_refused(newer: dict[str, object], message: str) -> None:
+    check_version(ONE, KIND, "postgresql")
+    check_version(replace(ONE, version="14.3"), KIND, "postgresql")
+    with pytest.raises(ConfigurationError, match=message):
+        check_version(replace(ONE, **newer), KIND, "postgresql")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("printed", "kind", "message", "resolution"),
+    [
+        ("wecity problem the password does not open the backups", AuthenticationError, "the password", "secrets set"),
+        (
+            "Load(<config/>) failed: Access Denied.\nwecity problem the target cannot be read",
+            AuthenticationError,
+            "the target refuses the credentials",
+            "secrets set",
+        ),
+        (
+            "dial tcp 203.0.113.7:443: i/o timeout\nwecity problem the target cannot be read",
+            DeploymentError,
+            "the target cannot be read",
+            "addresses",
+        ),
+        (
+            "pg_dump: error: no space\nwecity saved a x/a/db 1 2\nwecity failed b x/b/db",
+            DeploymentError,
+            "not backed up: b",
+            "complete",
+        ),
+        ("", DeploymentError, "job failed", "nothing of it counts"),
+    ],
+)
+def test_a_failed_job_is_told_in_words(printed: str, kind: type[Exception], message: str, resolution: str) -> None:
+    error = failure("postgresql", JobFailedError("job failed", printed))
+    assert type(error) is kind
+    assert message in error.message and error.message.startswith("postgresql: ")
+    assert resolution in error.resolution
+    assert "wecity " not in error.details

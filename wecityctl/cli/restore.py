@@ -1,0 +1,135 @@
+"""`wecityctl restore`: brings data back from backups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wecityctl.cli import _options as o
+from wecityctl.cli._arguments import PathBeforeName
+from wecityctl.cli._common import EPILOG, HERE, CityPath, console, note
+from wecityctl.errors import ConfigurationError, ExitCode
+
+if TYPE_CHECKING:
+    from wecityctl.operations.restore import Restore, Restored
+
+SUMMARY = "Bring data back from backups."
+ORDER = 197
+app = typer.Typer()
+
+
+@app.command(
+    cls=PathBeforeName,
+    epilog=EPILOG.format(
+        "wecityctl restore examples/xingcheng health-commission --preview",
+        "wecityctl restore examples/xingcheng postgresql --at 2026-11-27T02:30:00Z --confirm=xingcheng",
+        "wecityctl restore examples/xingcheng postgresql --to postgresql-new",
+    ),
+)
+def restore(
+    path: CityPath = HERE,
+    *,
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="A capability, a tenant, or an app as TENANT/APP.", show_default=False),
+    ],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", metavar="CAPABILITY", help="Restore into this instance of the type, in whatever namespace or cloud."
+        ),
+    ] = "",
+    at: Annotated[
+        str,
+        typer.Option("--at", metavar="TIME", help="As it was at this time (RFC 3339), not from the newest backup."),
+    ] = "",
+    confirm: o.Confirm = "",
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Only show what would be restored, and from which backup.")
+    ] = False,
+) -> None:
+    """Restore the data of a capability, a tenant or an app from the newest complete backups.
+
+    Data that is there is replaced only with --confirm. Apps keep the credentials that they have now; their sessions
+    end. Ends with 4 if something could not be restored: what it had before is then as it was.
+    """
+    from wecityctl.cli._options import StreamFormat
+    from wecityctl.cli._run import check_confirmation, open_reporter
+    from wecityctl.model.backups import parse_time
+    from wecityctl.operations.current_placement import current_placement
+    from wecityctl.operations.restore import carry_out, plan_restore
+    from wecityctl.session import open_session
+
+    try:
+        time = parse_time(at.replace("Z", "+00:00")) if at else None
+    except ValueError:
+        raise ConfigurationError(
+            f"--at={at} is no time with a time zone", resolution="write it as 2026-11-27T02:30:00Z"
+        ) from None
+    session = open_session(path, current_placement)
+    check_confirmation(session, confirm)
+    with open_reporter(StreamFormat.TEXT) as emit:
+        plan = plan_restore(session, name, emit, to=to, at=time)
+        if preview:
+            done: list[Restored] = []
+        else:
+            done = list(carry_out(plan, emit, replace=bool(confirm)))
+    for text in plan.notes:
+        note(text)
+    if preview:
+        _print_plan(plan.items)
+        note("nothing was restored")
+        return
+    _print_done(done)
+    failed = [item for item in done if item.error is not None]
+    for item in failed:
+        assert item.error is not None
+        note(f"error: {item.error.message}")
+        for line in item.error.details.splitlines():
+            note(f"  {line}")
+        if item.error.resolution:
+            note(f"  {item.error.resolution}")
+    if failed:
+        codes = {item.error.exit_code for item in failed if item.error is not None}
+        raise typer.Exit(codes.pop() if len(codes) == 1 else ExitCode.DEPLOYMENT)
+    note(f"restored in {sum(item.seconds for item in done):.0f} s")
+
+
+def _print_plan(items: tuple[Restore, ...]) -> None:
+    from wecityctl.model.backups import when
+    from wecityctl.report.clouds import size
+    from wecityctl.report.tables import new_table, print_table
+
+    table = new_table(("INTO", "ACCOUNT", "OWNER", "FROM", "SIZE", "SNAPSHOT"), right=("SIZE",))
+    for item in items:
+        found = item.snapshot
+        table.add_row(
+            f"{item.capability} on {item.cloud}",
+            found.account,
+            item.owner,
+            when(found.at),
+            size(found.bytes),
+            found.id[:8],
+        )
+    print_table(console(), table)
+
+
+def _print_done(items: list[Restored]) -> None:
+    from wecityctl.model.backups import when
+    from wecityctl.report.clouds import size
+    from wecityctl.report.tables import new_table, print_table
+
+    table = new_table(("INTO", "ACCOUNT", "FROM", "SIZE", "SECONDS", "RESULT"), right=("SIZE", "SECONDS"))
+    for item in items:
+        found = item.restore.snapshot
+        result = "restored" if item.error is None else "not restored"
+        table.add_row(
+            f"{item.restore.capability} on {item.restore.cloud}",
+            found.account,
+            when(found.at),
+            size(found.bytes),
+            f"{item.seconds:.1f}",
+            result,
+        )
+    print_table(console(), table)

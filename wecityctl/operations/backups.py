@@ -1,0 +1,278 @@
+"""`backup run`, `list` and `verify`: backups of the capabilities that are up, taken, listed and read back.
+
+Jobs beside the capabilities do it, since they alone may reach the target; nothing of a backup passes through here.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from wecityctl.engine.cluster.account_jobs import JobFailedError
+from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError, WecityError
+from wecityctl.guesses import nearest
+from wecityctl.model.backups import BACKUP_IMAGE, Snapshot, parse_snapshots
+from wecityctl.model.events import Progress
+from wecityctl.operations.account_servers import ProvisionedAccounts, Server, provisioned_accounts
+
+if TYPE_CHECKING:
+    from stacks.platforms.backups import Task
+    from wecityctl.engine.state.backend import Backend
+    from wecityctl.inputs import Clusters
+    from wecityctl.model.events import Emit
+    from wecityctl.session import Session
+
+# Seconds for what only looks, and for what reads or writes all data.
+LOOKING, WORKING = 600.0, 6 * 3600.0
+_REFUSED = re.compile(
+    r"access ?denied|access key id|invalidaccesskeyid|signature we calculated|signaturedoesnotmatch|forbidden",
+    re.IGNORECASE,
+)
+_UNREACHABLE = re.compile(r"dial tcp|no such host|connection refused|i/o timeout|has not answered", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What came of the backup of one account: the snapshot's id, empty if there is none, and the bytes read."""
+
+    cloud: str
+    capability: str
+    account: str
+    owner: str
+    snapshot: str = ""
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRun:
+    """The accounts that were backed up, those that were not among them, and why capabilities failed, by name."""
+
+    saved: tuple[Saved, ...]
+    failed: Mapping[str, WecityError]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A city whose backups are worked on: its capabilities that are up and backed up, and the clusters that answer."""
+
+    session: Session
+    backend: Backend
+    clusters: Clusters
+    accounts: ProvisionedAccounts
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """The capabilities that backups are taken of."""
+        return tuple(item for _, item in sorted(self.accounts.servers.items()) if item.is_backed_up)
+
+    def chosen(self, names: Collection[str]) -> tuple[Server, ...]:
+        """Those of these names, or all. Raises `ConfigurationError` for a name of none, and if there are none."""
+        known = {item.endpoint.capability: item for item in self.servers}
+        for name in names:
+            if name not in known:
+                near = nearest(name, known)
+                raise ConfigurationError(
+                    f"no backups are taken of {name!r}",
+                    details="they are taken of: " + (", ".join(known) or "nothing that is up"),
+                    resolution=f"did you mean {near!r}?" if near else "name one of these",
+                )
+        found = tuple(item for item in self.servers if not names or item.endpoint.capability in names)
+        if not found:
+            raise ConfigurationError(
+                "nothing is up of which backups are taken",
+                resolution="run `wecityctl up` first; a capability that keeps data is then backed up by schedule",
+            )
+        return found
+
+    def run(
+        self,
+        server: Server,
+        task: Task,
+        values: Mapping[str, str] = {},
+        told: Callable[[str], None] | None = None,
+    ) -> str:
+        """Run a task's Job beside a capability and return what it prints. Raises what `run_job` does."""
+        from stacks.platforms.backups import job, writers
+        from wecityctl.engine.cluster.account_jobs import run_job
+
+        cluster = self.clusters.found.get(server.cloud)
+        if cluster is None:
+            raise self.clusters.failed.get(server.cloud) or DeploymentError(f"cloud {server.cloud} does not answer")
+        if cluster.simulated:
+            raise DeploymentError(
+                f"the nodes of cloud {server.cloud} are simulated: nothing runs there that could be backed up",
+                resolution="backups need real nodes: spec.local.nodes: real in its Cloud",
+            )
+        image = self.session.images[BACKUP_IMAGE]
+        endpoint, city = server.endpoint, self.session.city
+        made = job(city, server.type, cluster, endpoint, image, task, values, is_tls=server.is_tls)
+        looks = task in ("list", "verify")
+        alone = "" if looks else writers(endpoint.capability)
+        try:
+            return run_job(cluster, made, LOOKING if task == "list" else WORKING, alone=alone, told=told)
+        except JobFailedError as error:
+            raise failure(endpoint.capability, error) from error
+
+
+def open_backups(session: Session, emit: Emit) -> Opened:
+    """Open the state and the clouds of a city that takes backups. Raises `ConfigurationError` if it takes none."""
+    from wecityctl.clusters import open_clusters
+    from wecityctl.engine.state.backend import open_backend
+
+    backup = session.city.compliance.backup
+    if not backup.is_taken:
+        raise ConfigurationError(
+            f"{session.city.name} takes no backups",
+            details=f"compliance.backup names the target {backup.target}, and no server" if backup.target else "",
+            resolution="name the target's server, its addresses and the secrets under compliance.backup of the City",
+        )
+    backend = open_backend(session.city)
+    clusters = open_clusters(session.city, session.catalogue, emit, start=False, backend=backend)
+    return Opened(session, backend, clusters, provisioned_accounts(backend, session.catalogue))
+
+
+def run_backups(session: Session, names: Collection[str], emit: Emit) -> BackupRun:
+    """Back up these capabilities now, or all that backups are taken of.
+
+    One that fails keeps no other from its backup. Raises `ConfigurationError` for a name of none.
+    """
+    opened = open_backups(session, emit)
+    began, saved, failed = time.monotonic(), list[Saved](), dict[str, WecityError]()
+    for server in opened.chosen(names):
+        name = server.endpoint.capability
+        started = time.monotonic()
+
+        def told(text: str, name: str = name) -> None:
+            done = sum(line.startswith("wecity saved ") for line in text.splitlines())
+            emit(Progress(name, "backing up", f"{done} done"))
+
+        emit(Progress(name, "backing up"))
+        try:
+            saved += parse_saved(opened.run(server, "backup", told=told), server)
+        except WecityError as error:
+            cause = error.__cause__
+            if isinstance(cause, JobFailedError):
+                saved += parse_saved(cause.printed, server)
+            failed[name] = error
+        emit(Progress(name, "backing up", done=True, seconds=time.monotonic() - started))
+    return BackupRun(tuple(saved), failed, time.monotonic() - began)
+
+
+def parse_saved(text: str, server: Server) -> Iterator[Saved]:
+    """What a backup's Job says of each account."""
+    cloud, capability = server.cloud, server.endpoint.capability
+    for line in text.splitlines():
+        match line.split():
+            case ["wecity", "saved", account, owner, snapshot, size] if size.isdecimal():
+                yield Saved(cloud, capability, account, owner, snapshot, int(size))
+            case ["wecity", "failed", account, owner]:
+                yield Saved(cloud, capability, account, owner)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The snapshots of a city, oldest first, those that are not its own, and why capabilities could not be asked."""
+
+    snapshots: tuple[Snapshot, ...]
+    foreign: tuple[Snapshot, ...]
+    failed: Mapping[str, WecityError]
+    at: datetime
+
+
+def list_backups(session: Session, names: Collection[str], emit: Emit) -> Listed:
+    """The snapshots in the target, as the capabilities' own repositories have them."""
+    opened = open_backups(session, emit)
+    return listed(opened, opened.chosen(names))
+
+
+def listed(opened: Opened, servers: Collection[Server]) -> Listed:
+    """The snapshots of these capabilities."""
+    found, failed = list[Snapshot](), dict[str, WecityError]()
+    for server in servers:
+        try:
+            found += snapshots_of(opened, server)
+        except WecityError as error:
+            failed[server.endpoint.capability] = error
+    own, city = sorted(found, key=lambda item: item.at), opened.session.city.name
+    return Listed(
+        tuple(item for item in own if item.city == city),
+        tuple(item for item in own if item.city != city),
+        failed,
+        datetime.now(UTC),
+    )
+
+
+def snapshots_of(opened: Opened, server: Server, repository: str = "") -> tuple[Snapshot, ...]:
+    """The snapshots in a capability's repository, or in another `repository` that its Job is to read."""
+    text = opened.run(server, "list", {"RESTIC_REPOSITORY": repository} if repository else {})
+    line = next((item for item in text.splitlines() if item.startswith("wecity snapshots ")), "")
+    try:
+        return parse_snapshots(line.removeprefix("wecity snapshots "))
+    except ValueError as error:
+        raise DeploymentError(
+            f"the list of {server.endpoint.capability}'s backups cannot be read", details=f"{text[-300:]}\n{error}"
+        ) from error
+
+
+def verify_backups(
+    session: Session, names: Collection[str], share: str, emit: Emit
+) -> Mapping[str, WecityError | None]:
+    """Check the repositories of these capabilities, or of all, and read a `share` of their data back, such as `10%`.
+
+    Returns what is wrong, by capability; `None` for one that is sound.
+    """
+    opened = open_backups(session, emit)
+    found: dict[str, WecityError | None] = {}
+    for server in opened.chosen(names):
+        name, started = server.endpoint.capability, time.monotonic()
+        emit(Progress(name, "reading back"))
+        try:
+            opened.run(server, "verify", {"SUBSET": share})
+            found[name] = None
+        except WecityError as error:
+            found[name] = error
+        emit(Progress(name, "reading back", done=True, seconds=time.monotonic() - started))
+    return found
+
+
+def failure(capability: str, error: JobFailedError) -> WecityError:
+    """The error of a backup Job in words for people, by what its pod has printed."""
+    lines = [line for line in error.printed.splitlines() if line.strip()]
+    problem = next((line.removeprefix("wecity problem ") for line in lines if line.startswith("wecity problem ")), "")
+    failed = [line.split()[2] for line in lines if line.startswith("wecity failed ")]
+    details = "\n".join(line for line in lines if not line.startswith("wecity "))[-1500:]
+    if problem == "the password does not open the backups":
+        return AuthenticationError(
+            f"{capability}: {problem}",
+            details="the repository in the target was made with another password, or is another city's",
+            resolution="set the password that it was made with: `wecityctl secrets set`, and then `wecityctl up`",
+        )
+    if _REFUSED.search(details) and problem:
+        return AuthenticationError(
+            f"{capability}: the target refuses the credentials",
+            details=details,
+            resolution="give keys that may read and write the bucket: `wecityctl secrets set`, and then `wecityctl up`",
+        )
+    if problem:
+        hint = ""
+        if _UNREACHABLE.search(f"{problem}\n{details}"):
+            hint = (
+                "look whether the target is up, and whether `endpoint` and `addresses` under compliance.backup are its"
+            )
+        return DeploymentError(f"{capability}: {problem}", details=details, resolution=hint)
+    if failed:
+        return DeploymentError(
+            f"{capability}: not backed up: {', '.join(failed)}",
+            details=details,
+            resolution="what was backed up of the others is complete; mend the cause and run it again",
+        )
+    return DeploymentError(
+        f"{capability}: {error.message}",
+        details=details or "its pod was ended before it could say why",
+        resolution="nothing of it counts as a backup; run it again",
+    )
