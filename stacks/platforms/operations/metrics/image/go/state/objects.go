@@ -20,9 +20,9 @@ type object struct {
 	Spec     struct {
 		Template    template
 		JobTemplate struct{ Spec struct{ Template template } }
-		Replicas   *float64
-		Suspend    bool
-		Containers []struct {
+		Replicas    *float64
+		Suspend     bool
+		Containers  []struct {
 			Name      string
 			Resources struct{ Requests, Limits map[string]quantity }
 		}
