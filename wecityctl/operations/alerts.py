@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,8 +12,8 @@ from wecityctl.event_loops import run_async
 from wecityctl.guesses import nearest
 from wecityctl.model.stacknames import StackName
 from wecityctl.operations.app_targets import client_of, find_app
+from wecityctl.operations.capability_servers import CapabilityServer, conversation
 from wecityctl.operations.platform_endpoints import endpoints_in
-from wecityctl.operations.pod_requests import PodServer, ask
 
 if TYPE_CHECKING:
     from wecityctl.engine.state.backend import Backend
@@ -175,36 +173,15 @@ async def _ask_all(asked: Mapping[str, tuple[Cluster, Endpoint, bool]]) -> dict[
 
 async def _ask(client: KubeClient, cloud: str, endpoint: Endpoint, is_tls: bool) -> tuple[Alert, ...]:
     selector = ",".join(f"{key}={value}" for key, value in endpoint.pod_labels.items())
-    pods = await client.list(await client.resource("v1", "Pod"), endpoint.namespace, label_selector=selector)
-    ready = [pod for pod in pods if _is_ready(pod)]
-    if not ready:
-        raise DeploymentError(f"no pod of capability {endpoint.capability} is ready")
-    admin = await _secret(client, endpoint.namespace, endpoint.admin_secret)
-    certificate = await _secret(client, endpoint.namespace, f"{endpoint.capability}-tls") if is_tls else {}
-    server = PodServer(
-        endpoint.namespace,
-        ready[0]["metadata"]["name"],
-        endpoint.port,
-        endpoint.host,
-        certificate.get("ca.crt", ""),
-        admin.get("username", ""),
-        admin.get("password", ""),
+    server = CapabilityServer(
+        endpoint.capability, endpoint.namespace, selector, endpoint.port, (endpoint.host,), is_tls
     )
+    async with conversation(client, server) as asking:
+        told = await asking.status(_PATH)
     try:
-        told = json.loads(await ask(client, server, _PATH))
         return tuple(_alert(cloud, item) for item in told["data"]["alerts"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DeploymentError(f"{endpoint.host} answers with something else than alerts", details=str(error)) from error
-
-
-def _is_ready(pod: Mapping[str, Any]) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
-
-
-async def _secret(client: KubeClient, namespace: str, name: str) -> Mapping[str, str]:
-    found = await client.get(await client.resource("v1", "Secret"), name, namespace)
-    return {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
 
 
 def _alert(cloud: str, told: Mapping[str, Any]) -> Alert:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # Seconds for one answer.
 _PATIENCE = 45.0
+# Bytes of one answer.
+_LONGEST = 64 * 2**20
 _ADMIN = "admin"
 
 
@@ -100,11 +102,14 @@ class Conversation:
         try:
             self._connection.request("GET", path, headers={"Authorization": self._authorization})
             response = self._connection.getresponse()
-            text = response.read().decode(errors="replace")
+            content = response.read(_LONGEST + 1)
         except (OSError, http.client.HTTPException) as error:
             raise DeploymentError(
                 f"{self._name} does not answer", details=str(error) or type(error).__name__
             ) from error
+        if len(content) > _LONGEST:
+            raise DeploymentError(f"{self._name} answers with more than {_LONGEST // 2**20} MiB")
+        text = content.decode(errors="replace")
         if response.status != http.client.OK:
             raise DeploymentError(f"{self._name} answers with {response.status}", details=text.strip()[:300])
         return text
