@@ -182,7 +182,7 @@ def test_status_and_evidence_say_what_the_running_store_says(home: Machine, city
     def holds() -> dict[str, Any]:
         servers = home.run("status", city, "-o", "json", code=None).json()["servers"]
         [told] = [item for item in servers if item["type"] == "logs"]
-        assert told["state"] == "holds", told
+        assert told["state"] == "holds", told["problems"]
         return dict(told)
 
     told = eventually(holds, 60)

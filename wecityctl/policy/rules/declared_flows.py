@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import permutations
 
+from wecityctl.model import naming
 from wecityctl.model.city import City
 from wecityctl.model.words import some
 from wecityctl.policy.data import store_users, zones_of
 from wecityctl.policy.model import Finding, PolicyInput, Rule
-from wecityctl.policy.objects import source_of
+from wecityctl.policy.objects import namespace_of, source_of
 from wecityctl.policy.rules.through_exchange import joins
 from wecityctl.policy.traffic import UNNUMBERED, Allowance, allowances
 
@@ -19,7 +20,8 @@ departments' systems. Traffic from one to another is allowed only as a flow that
 approved it and why. This rule works out from the NetworkPolicies that the stacks would register which zones they join,
 and on which ports, and holds every one of them against the declared flows. So a policy that an app, a capability of a
 partner or a mistake of ours brings along cannot open a way that nobody approved, and neither can a way out to the
-world, which only a zone with egress may have. A store that names no zone counts as in the zones of all apps that use
+world, which only a zone with egress may have; the target of backups, which the City declares with its addresses, is
+for backup jobs alone. A store that names no zone counts as in the zones of all apps that use
 it: where these are several, each needs a flow to the others with the store's port."""
 
 
@@ -39,10 +41,23 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
         if item.direction == "egress" and item.zone not in egress:
             if item.wide:
                 yield _leads_out(policy_input, item)
-            elif item.ranges and item.zone not in leaving:
+            elif item.ranges and item.zone not in leaving and not _reaches_backups(policy_input.city, item):
                 yield _crosses(policy_input, item)
     yield from _both_open(policy_input, found, flows)
     yield from _shared_stores(policy_input, flows)
+
+
+def _reaches_backups(city: City, item: Allowance) -> bool:
+    """Whether it leads backup jobs of a platform, and no other pods, to the target of backups that the City names."""
+    backup, spec = city.compliance.backup, item.policy.inputs.get("spec") or {}
+    namespaces = {naming.platform_namespace(each.name, item.zone) for each in city.platforms}
+    return (
+        backup.is_taken
+        and namespace_of(item.policy) in namespaces
+        and set((spec.get("podSelector") or {}).get("matchLabels") or {}) == {naming.BACKS_UP_LABEL}
+        and set(item.ranges) <= set(backup.addresses)
+        and item.ports == frozenset([backup.host_and_port[1]])
+    )
 
 
 def _declared(city: City) -> dict[tuple[str, str], frozenset[int]]:
