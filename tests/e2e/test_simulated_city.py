@@ -480,11 +480,16 @@ def test_the_volume_of_a_capability_that_left_is_listed_and_deleted(
 
     # One that a pod uses stays: it would be gone for the pod, too, when that ends.
     claimed = {"name": "data", "persistentVolumeClaim": {"claimName": "cache-data"}}
-    spec = {"containers": [{"name": "main", "image": "none"}], "volumes": [claimed]}
+    security = {"runAsNonRoot": True, "runAsUser": 1234, "seccompProfile": {"type": "RuntimeDefault"}}
+    own = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    gateway = cluster.get("deployment", "gateway", "-n", APPLICATION)["spec"]["template"]["spec"]["containers"][0]
+    container = {"name": "main", "image": gateway["image"], "securityContext": own}
+    spec: dict[str, Any] = {"containers": [container], "volumes": [claimed], "securityContext": security}
+    spec["automountServiceAccountToken"] = False
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reader", "namespace": APPLICATION}, "spec": spec}
     cluster.apply(pod)
     used = home.run("leftovers", "delete", city, name, f"--confirm={NAME}", code=4)
-    assert f"1 pod use {name}: reader" in used.err
+    assert f"{name} is in use by 1 pod: reader" in used.err
     cluster.kubectl("delete", "pod", "reader", "-n", APPLICATION, "--now")
     assert "deleted" in home.run("leftovers", "delete", city, name, f"--confirm={NAME}").err
     assert "NotFound" in cluster.kubectl("get", *claim, code=1)

@@ -197,7 +197,7 @@ async def _delete(client: KubeClient, item: LeftVolume) -> None:
 
     if users := await _pods(client, item):
         raise DeploymentError(
-            f"{counted(len(users), 'pod')} use {item.name}: {', '.join(users[:3])}",
+            f"{item.name} is in use by {counted(len(users), 'pod')}: {', '.join(users[:3])}",
             resolution="find out who made them, and remove them first",
         )
     served = await client.resource("v1", "PersistentVolumeClaim")

@@ -257,7 +257,7 @@ func (f *follower) send(ctx context.Context, batch *batch, ending bool) error {
 		f.stored(batch)
 		return nil
 	}
-	for pause := f.shipper.settings.pause; ; pause = min(2*pause, 30*time.Second) {
+	for pause := f.shipper.settings.pause; ; pause = min(2*pause, 10*time.Second) {
 		err := f.shipper.store.insert(ctx, f.instance, batch.body.Bytes())
 		if err == nil {
 			f.problem.Store("")

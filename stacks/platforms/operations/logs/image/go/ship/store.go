@@ -51,7 +51,7 @@ func newStore(address, authority, password string) (*store, error) {
 	if password == "" {
 		return nil, errors.New("SHIPPER_PASSWORD is needed")
 	}
-	client, err := newClient(authority, 60*time.Second)
+	client, err := newClient(authority, 15*time.Second)
 	if err != nil {
 		return nil, err
 	}
