@@ -518,7 +518,8 @@ def test_destroy_takes_the_city_down_and_keeps_its_volumes(home: Machine, city: 
     assert names[f"{NAME}.platform.application.main"]["state"] == "kept"
     again = home.run("destroy", city, "--preview", "--delete-data")
     assert f"- PersistentVolumeClaim {APPLICATION}/postgresql-data" in again.out
-    assert f"kept: Namespace {APPLICATION}: holds the volume claim postgresql-data" in home.run("destroy", city, "--preview").out
+    shown = home.run("destroy", city, "--preview")
+    assert f"kept: Namespace {APPLICATION}: holds the volume claim postgresql-data" in shown.out
     told = home.run("status", city, code=6)
     assert f"kept: PersistentVolumeClaim {APPLICATION}/postgresql-data: a volume" in told.out
     assert "--delete-data" in told.err
