@@ -15,9 +15,6 @@ SAVED = [name for name, item in registered().items() if item.type.backup]
 ELSEWHERE = {"identity"}
 # No backups are taken of these yet, and the compliance report says so.
 WITHOUT = {"metrics", "logs", "vault"}
-# The proof on a real node has not been run of these yet: `tests/images/test_backup.py` alone has restored their data.
-# Once it has, their records are in `restores.json`, and they are taken out of here.
-UNPROVED = {"cache", "object-storage", "postgresql"}
 
 
 def test_what_keeps_data_is_backed_up() -> None:
@@ -27,18 +24,12 @@ def test_what_keeps_data_is_backed_up() -> None:
 
 @pytest.mark.parametrize("name", SAVED)
 def test_a_restore_was_proved_of_what_is_here(name: str) -> None:
-    if name in UNPROVED:
-        pytest.skip("its proof has not been run on a real node yet")
     scripts = scripts_of(registered()[name].type)
     assert scripts is not None and scripts.dump and scripts.restore
     assert restores.proof_of(name) is not None, (
         f"backing up {name} has changed since its restore was proved: run tests/e2e/operations/test_restores.py as "
         f"root, and commit {restores.RECORDS}"
     )
-
-
-def test_what_is_not_proved_has_no_record() -> None:
-    assert not UNPROVED & restores.proofs().keys()
 
 
 def test_a_record_is_of_one_digest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
