@@ -25,6 +25,7 @@ from tests.e2e.machine import Cluster, Done, Machine, eventually
 from tests.stacks.partner import write_partner
 from tests.support.real_node import require_real_node
 from wecityctl.local.store import run_path
+from wecityctl.model.variables import BINDING_ROOT
 
 pytestmark = pytest.mark.node
 
@@ -213,7 +214,7 @@ def test_the_binding_is_an_address_and_the_administrators_secret_stays(two: TwoC
 
 
 def test_a_capability_keeps_its_rows_in_a_database_on_the_other_cloud(two: TwoClouds) -> None:
-    uri = "$(cat $SERVICE_BINDING_ROOT/db/uri)"
+    uri = f"$(cat {BINDING_ROOT}/db/uri)"
     query = "SELECT current_database(), ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
     words = ("exec", "-n", "platform-application-internet", "deploy/notices", "--", "/bin/sh", "-c")
     said = two.north.kubectl(*words, f"{PSQL} \"{uri}\" -Atc '{query}'")
