@@ -45,6 +45,11 @@ def files(inputs: StackInputs, key: str) -> dict[str, pulumi.Output[str]]:
     }
 
 
+def connecting(is_tls: bool) -> dict[str, str]:
+    """The variables by which scripts of Jobs verify the server: AUTHORITY, or nothing for a plain connection."""
+    return {"AUTHORITY": AUTHORITY} if is_tls else {}
+
+
 def volume(context: CapabilityScope) -> Manifest:
     """The volume for a server's pod, to be mounted as `MOUNT`."""
     return volume_of(secret_name(context.capability.name))

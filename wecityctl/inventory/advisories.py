@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from wecityctl.errors import ConfigurationError
 from wecityctl.inventory.contents import Package
@@ -31,7 +31,6 @@ _SUFFIXES = (".json", ".jsonl", ".zip")
 _FORMAT = "give files of the OSV format: .json, .jsonl, or a .zip of .json files as osv.dev publishes them"
 
 Match = Literal["affected", "unknown"]
-MATCHES: tuple[Match, ...] = get_args(Match)
 
 
 @dataclass(frozen=True, slots=True)

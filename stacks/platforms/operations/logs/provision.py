@@ -29,10 +29,6 @@ def _settings(capability: Capability, use: Use, limits: UseLimits) -> Mapping[st
     return {"CONNECTIONS": str(limits.connections or UNBOUNDED)}
 
 
-def _connecting(is_tls: bool) -> Mapping[str, str]:
-    return {"AUTHORITY": tls.AUTHORITY} if is_tls else {}
-
-
 # The program is `image/go/ask`, which reads its variables itself; the shell says which are missing. Whose logs an
 # account reads is the first part of OWNER. Deleting an account deletes no logs: they are the city's, and are kept for
 # as long as it says.
@@ -46,7 +42,7 @@ PROVISIONER = Provisioner(
     PROVISION,
     _values,
     _settings,
-    _connecting,
+    tls.connecting,
     f"{_CHANGE} lock\n",
     f"{_CHANGE} delete\n",
     f"{_SERVER}\nexec logs account list\n",

@@ -30,8 +30,4 @@ def _settings(capability: Capability, use: Use, limits: UseLimits) -> Mapping[st
     return {"CONNECTIONS": str(limits.connections)}
 
 
-def _connecting(is_tls: bool) -> Mapping[str, str]:
-    return {"AUTHORITY": tls.AUTHORITY} if is_tls else {}
-
-
-PROVISIONER = Provisioner(PROVISION, _values, _settings, _connecting, DEPROVISION, DELETE, INVENTORY)
+PROVISIONER = Provisioner(PROVISION, _values, _settings, tls.connecting, DEPROVISION, DELETE, INVENTORY)

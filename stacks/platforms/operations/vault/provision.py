@@ -34,8 +34,4 @@ def _settings(capability: Capability, use: Use, limits: UseLimits) -> Mapping[st
     return {"STORAGE": as_bytes(limits.storage)}
 
 
-def _connecting(is_tls: bool) -> Mapping[str, str]:
-    return {"AUTHORITY": tls.AUTHORITY} if is_tls else {}
-
-
-PROVISIONER = Provisioner(PROVISION, _values, _settings, _connecting, DEPROVISION, DELETE, INVENTORY)
+PROVISIONER = Provisioner(PROVISION, _values, _settings, tls.connecting, DEPROVISION, DELETE, INVENTORY)
