@@ -14,7 +14,7 @@ from wecityctl.model import naming
 
 pytestmark = pytest.mark.cluster
 
-CITY = "inventory"
+CITY, ACCOUNT = "inventory", "runner"
 IMAGE, DIGEST = "registry.example/web:1", "sha256:" + "a" * 64
 
 
@@ -25,8 +25,13 @@ def pod(name: str, namespace: str, image: str, app: str = "code") -> dict[str, o
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "namespace": namespace, "labels": labels},
-        "spec": {"automountServiceAccountToken": False, "containers": [container]},
+        "spec": {"serviceAccountName": ACCOUNT, "automountServiceAccountToken": False, "containers": [container]},
     }
+
+
+def account(namespace: str) -> dict[str, object]:
+    """A service account of the test's own: the cluster makes a namespace's `default` some time later."""
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": namespace}}
 
 
 def namespace(name: str, city: str) -> dict[str, object]:
@@ -39,6 +44,7 @@ def cluster(api_server: ControlPlane) -> Cluster:
     objects = [
         namespace("inventory-a", CITY),
         namespace("inventory-b", "another"),
+        *(account(name) for name in ("inventory-a", "inventory-b")),
         *(pod(name, "inventory-a", IMAGE) for name in ("one", "two", "ended")),
         pod("waiting", "inventory-a", "registry.example/job:1", "report"),
         pod("foreign", "inventory-b", "registry.example/foreign:1"),
