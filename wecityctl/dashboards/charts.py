@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING
 
+from wecityctl.model.words import printable
+
 if TYPE_CHECKING:
     from wecityctl.dashboards.lines import Chart, Line, Span
     from wecityctl.model.catalogue import Unit
@@ -18,6 +20,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 10, 10, 22
 MOST = 12
 # A limit is drawn if the axis need not be so much longer for it that nothing of the values could be seen.
 _REACH = 4.0
+_THOUSANDS = ("M", "G", "T", "P")
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -43,7 +46,7 @@ def svg(chart: Chart, span: Span) -> str:
         return HEIGHT - _BOTTOM - min(max(value / top, 0.0), 1.0) * (HEIGHT - _TOP - _BOTTOM)
 
     def curve(line: Line, kind: str, title: str) -> Iterator[str]:
-        yield f'<g class="{kind}"><title>{escape(title)}</title>'
+        yield f'<g class="{kind}"><title>{safe(title)}</title>'
         for piece in line.pieces(span.step):
             if len(piece) == 1:
                 yield f'<circle cx="{x(piece[0][0]):.1f}" cy="{y(piece[0][1]):.1f}" r="1.5"/>'
@@ -53,7 +56,7 @@ def svg(chart: Chart, span: Span) -> str:
         yield "</g>"
 
     def parts() -> Iterator[str]:
-        title = escape(chart.panel.title)
+        title = safe(chart.panel.title)
         yield f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">'
         for index in range(round(top / step) + 1):
             value = index * step
@@ -81,10 +84,17 @@ def text(value: float, unit: Unit) -> str:
     return _number(value) + {"per second": "/s", "seconds": " s"}.get(unit, "")
 
 
+def safe(text: str) -> str:
+    """Text as a part of HTML: without characters that control or reorder, and escaped."""
+    return escape(printable(text))
+
+
 def _number(value: float) -> str:
-    if abs(value) >= 1e6:
-        return f"{value:.3g}"
-    return f"{value:.4g}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.1g}"
+    size = abs(value)
+    if size >= 1e6:
+        power = min(int(math.log10(size) // 3), len(_THOUSANDS) + 1)
+        return f"{value / 1000**power:.3g} {_THOUSANDS[power - 2]}"
+    return f"{value:,.0f}" if size >= 1000 else f"{value:.3g}" if size >= 0.001 else f"{value:.1g}"
 
 
 def _axis(most: float, unit: Unit) -> tuple[float, float]:
@@ -97,7 +107,7 @@ def _axis(most: float, unit: Unit) -> tuple[float, float]:
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
     if unit == "count" and step < 1:
         step = 1.0
-    return math.ceil(most / base / step - 1e-9) * step * base, step * base
+    return max(1, math.ceil(most / base / step - 1e-9)) * step * base, step * base
 
 
 def _times(span: Span) -> Iterator[float]:

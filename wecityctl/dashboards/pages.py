@@ -14,7 +14,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from wecityctl.dashboards import charts
-from wecityctl.model.words import counted, printable
+from wecityctl.dashboards.charts import safe
+from wecityctl.model.words import counted
 
 if TYPE_CHECKING:
     from wecityctl.dashboards.boards import Dashboard
@@ -88,11 +89,11 @@ def _page(filled: Filled, span: Span, boards: Sequence[Dashboard], names: Mappin
         yield '<meta name="referrer" content="no-referrer"><meta name="viewport" content="width=device-width">'
         if refresh:
             yield f'<meta http-equiv="refresh" content="{refresh}">'
-        yield f"<title>{_safe(heading)}</title><style>{_STYLE}</style></head>\n<body><header>"
-        yield f"<h1>{_safe(heading)}{' · ' + _safe(board.title) if board.title else ''}</h1>"
+        yield f"<title>{safe(heading)}</title><style>{_STYLE}</style></head>\n<body><header>"
+        yield f"<h1>{safe(heading)}{' · ' + safe(board.title) if board.title else ''}</h1>"
         yield f"<p>{_time(span.start)} to {_time(span.end)} UTC, a value every {span.step} s"
-        yield f"; on {_safe(', '.join(board.clouds))}</p>"
-        yield from (f'<p class="problem">{_safe(note)}</p>' for note in filled.notes)
+        yield f"; on {safe(', '.join(board.clouds))}</p>"
+        yield from (f'<p class="problem">{safe(note)}</p>' for note in filled.notes)
         yield from _links(board, boards, names)
         yield "</header>\n<main>"
         for chart in filled.charts:
@@ -109,7 +110,7 @@ def _links(shown: Dashboard, boards: Sequence[Dashboard], names: Mapping[str, st
     for kind in dict.fromkeys(item.kind for item in boards):
         yield f"<div>{kind}: "
         for board in (item for item in boards if item.kind == kind):
-            name = _safe(board.name)
+            name = safe(board.name)
             file = escape(names[board.file])
             yield f"<b>{name}</b> " if board == shown else f'<a href="{file}">{name}</a> '
         yield "</div>"
@@ -117,8 +118,8 @@ def _links(shown: Dashboard, boards: Sequence[Dashboard], names: Mapping[str, st
 
 
 def _section(chart: Chart, span: Span) -> Iterator[str]:
-    yield f"<section><h2>{_safe(chart.panel.title)}</h2>"
-    yield from (f'<p class="problem">{_safe(item)}</p>' for item in chart.problems)
+    yield f"<section><h2>{safe(chart.panel.title)}</h2>"
+    yield from (f'<p class="problem">{safe(item)}</p>' for item in chart.problems)
     if chart.lines:
         yield charts.svg(chart, span)
         yield from _legend(chart, span)
@@ -134,7 +135,7 @@ def _legend(chart: Chart, span: Span) -> Iterator[str]:
     for index, line in enumerate(lines):
         # Of a line that has ended, such as that of a deleted app, the last value is none of now.
         last = charts.text(line.last, unit) if line.points[-1][0] >= span.end - 2 * span.step else "–"
-        cells = [_safe(line.name or "all"), last, charts.text(line.most, unit)]
+        cells = [safe(line.name or "all"), last, charts.text(line.most, unit)]
         if limited:
             cells.append(_limit(chart, line))
         yield f'<tr class="c{index}">{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
@@ -146,10 +147,6 @@ def _legend(chart: Chart, span: Span) -> Iterator[str]:
 def _limit(chart: Chart, line: Line) -> str:
     limit = chart.limit_of(line)
     return charts.text(limit.last, chart.panel.unit) if limit is not None else "–"
-
-
-def _safe(text: str) -> str:
-    return escape(printable(text))
 
 
 def _time(seconds: float) -> str:
