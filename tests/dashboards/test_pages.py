@@ -42,9 +42,7 @@ class Page(HTMLParser):
         self.shown += data
 
     def count(self, tag: str, kind: str = "") -> int:
-        return sum(
-            name == tag and kind in (found.get("class") or "").split(" ") + [""] for name, found in self.elements
-        )
+        return sum(name == tag and kind in ("", *(found.get("class") or "").split()) for name, found in self.elements)
 
 
 def line(name: str, *values: float, every: int = 5) -> Line:

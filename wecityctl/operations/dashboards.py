@@ -128,14 +128,14 @@ def write_dashboards(
     if not answers:
         raise next(iter(failures.values()), ConfigurationError("nothing is measured", details=_joined(unknown)))
     unknown |= {cloud: ": ".join(filter(None, (error.message, error.details))) for cloud, error in failures.items()}
-    filled = [_filled(board, answers, _silent(session) | unknown) for board in found]
-    files = pages.files(filled, span, refresh=refresh)
+    shown = [filled(board, answers, _silent(session) | unknown) for board in found]
+    files = pages.files(shown, span, refresh=refresh)
     try:
         for file, text in files.items():
             write_private(directory / file, text.encode())
     except OSError as error:
         raise ConfigurationError(f"{directory} cannot be written to", details=str(error)) from error
-    problems = {problem for item in filled for chart in item.charts for problem in chart.problems}
+    problems = {problem for item in shown for chart in item.charts for problem in chart.problems}
     return Written(tuple(directory / file for file in files), unknown, (*sorted(failures), *sorted(problems)))
 
 
@@ -228,7 +228,8 @@ async def _answer(talk: Conversation, board: Dashboard, panel: Panel, span: Span
         return Answer(problem=": ".join(filter(None, (error.message, error.details))))
 
 
-def _filled(board: Dashboard, answers: Mapping[str, Answers], unknown: Mapping[str, str]) -> pages.Filled:
+def filled(board: Dashboard, answers: Mapping[str, Answers], unknown: Mapping[str, str] = {}) -> pages.Filled:
+    """A dashboard with what the stores answer, by cloud, and what is not known of a cloud."""
     charts = []
     for index, panel in enumerate(board.panels):
         each = {cloud: answers[cloud][board.file, index] for cloud in board.clouds if cloud in answers}
