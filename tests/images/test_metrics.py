@@ -226,7 +226,7 @@ def test_a_page_of_a_tenant_has_its_series_alone(store: Store, session: Session,
 def test_a_query_that_is_refused_leaves_the_others(store: Store, span: Span, tmp_path: Path) -> None:
     board = Dashboard("city", "x", "", ("main",), {}, (Panel("bad", "sum("), Panel("good", "sum(vm_rows)")))
     (shown,) = written(store, (board,), span, tmp_path)
-    assert "answers with 422" in shown.charts[0].problems[0] and shown.charts[1].lines
+    assert "answers with 400" in shown.charts[0].problems[0] and shown.charts[1].lines
 
 
 def test_a_name_that_an_app_makes_up_stays_text_in_a_browser(store: Store, span: Span, tmp_path: Path) -> None:

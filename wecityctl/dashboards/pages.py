@@ -42,7 +42,7 @@ _STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 1.2rem auto; max-width: 72rem; padding: 0 1rem }
 h1 { font-size: 1.4rem; margin: .6rem 0 } h2 { font-size: 1rem; margin: 0 0 .4rem }
 header p, footer, .nothing { color: var(--faint) } .problem { color: #b22 }
-nav { line-height: 1.8 } nav b { font-weight: 600 } nav a { margin-right: .8rem }
+nav { line-height: 1.8; margin-bottom: 1rem } nav b { font-weight: 600 } nav a { margin-right: .8rem }
 main { display: grid; grid-template-columns: repeat(auto-fill, minmax(26rem, 1fr)); gap: 1rem }
 section { border: 1px solid var(--line); border-radius: 6px; padding: .8rem }
 svg { display: block; width: 100%; height: auto; font-size: 11px } svg text { fill: var(--faint) }

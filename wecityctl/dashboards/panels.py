@@ -19,14 +19,14 @@ def _pods(*by: str) -> tuple[Panel, ...]:
         return f'{each} (kube_pod_container_resource_limits{{resource="{resource}"}})'
 
     return (
-        Panel("Pods ready, of those wanted", f"{each} ({_READY})", by=by, limit=f"{each} ({_WANTED})"),
+        Panel("Pods ready and wanted", f"{each} ({_READY})", by=by, limit=f"{each} ({_WANTED})"),
         Panel(
-            "Restarts of containers within 10 minutes",
+            "Restarts within 10 minutes",
             f"{each} (increase(kube_pod_container_status_restarts_total[10m]))",
             by=by,
         ),
-        Panel("CPU, and its limit", used("cpu"), "cores", by, limit("cpu")),
-        Panel("Memory, and its limit", used("memory"), "bytes", by, limit("memory")),
+        Panel("CPU cores and limit", used("cpu"), "cores", by, limit("cpu")),
+        Panel("Memory and limit", used("memory"), "bytes", by, limit("memory")),
     )
 
 
@@ -50,37 +50,40 @@ CITY = (
         limit='count(kube_node_status_condition{condition="Ready"})',
     ),
     Panel(
-        "CPU that pods request, of what nodes have",
+        "CPU cores requested and there",
         'sum(kube_pod_container_resource_requests{resource="cpu"})',
         "cores",
         limit='sum(kube_node_status_allocatable{resource="cpu"})',
     ),
     Panel(
-        "Memory that pods request, of what nodes have",
+        "Memory requested and there",
         'sum(kube_pod_container_resource_requests{resource="memory"})',
         "bytes",
         limit='sum(kube_node_status_allocatable{resource="memory"})',
     ),
     _firing("severity"),
-    Panel("Pods ready, by tenant", 'sum by (tenant) (kube_pod_status_ready{tenant!=""})', by=("tenant",)),
+    Panel("Pods ready by tenant", 'sum by (tenant) (kube_pod_status_ready{tenant!=""})', by=("tenant",)),
     Panel(
-        "CPU, by tenant", 'sum by (tenant) (wecity_container_usage{resource="cpu",tenant!=""})', "cores", ("tenant",)
+        "CPU cores by tenant",
+        'sum by (tenant) (wecity_container_usage{resource="cpu",tenant!=""})',
+        "cores",
+        ("tenant",),
     ),
     Panel(
-        "Memory, by tenant",
+        "Memory by tenant",
         'sum by (tenant) (wecity_container_usage{resource="memory",tenant!=""})',
         "bytes",
         ("tenant",),
     ),
     _quota("tenant"),
     Panel(
-        "CPU, by capability",
+        "CPU cores by capability",
         'sum by (capability) (wecity_container_usage{resource="cpu",capability!=""})',
         "cores",
         ("capability",),
     ),
     Panel(
-        "Memory, by capability",
+        "Memory by capability",
         'sum by (capability) (wecity_container_usage{resource="memory",capability!=""})',
         "bytes",
         ("capability",),
