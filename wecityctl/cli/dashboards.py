@@ -17,7 +17,7 @@ from wecityctl.model.words import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wecityctl.dashboards.boards import Dashboard
+    from wecityctl.operations.dashboards import Dashboard
 
 SUMMARY = "Write dashboards of the city, its apps and its capabilities."
 ORDER = 66

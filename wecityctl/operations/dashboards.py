@@ -23,7 +23,6 @@ from wecityctl.operations.capability_servers import RefusedRequestError, convers
 from wecityctl.paths import write_private
 
 if TYPE_CHECKING:
-    from wecityctl.dashboards.boards import Dashboard
     from wecityctl.inputs import Cluster
     from wecityctl.model.catalogue import Panel
     from wecityctl.operations.capability_servers import CapabilityServer, Conversation
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 
 # The capability type of a store of metrics.
 METRICS = "metrics"
+# What commands know of the pages.
+Dashboard = boards.Dashboard
 FIRST = pages.FIRST
 _QUERY = "/api/v1/query_range"
 
