@@ -161,7 +161,7 @@ def _answers(
     for cloud in sorted(clouds - unknown.keys()):
         cluster = clusters.found.get(cloud)
         if cluster is None:
-            failures[cloud] = clusters.failed.get(cloud) or DeploymentError(f"cloud {cloud} is not running")
+            failures[cloud] = clusters.failed.get(cloud) or _away(cloud)
         elif cluster.simulated:
             unknown[cloud] = "its nodes are simulated: nothing runs there that could measure"
         else:
@@ -171,6 +171,12 @@ def _answers(
     answers = {cloud: item for cloud, item in results.items() if not isinstance(item, WecityError)}
     failures |= {cloud: item for cloud, item in results.items() if isinstance(item, WecityError)}
     return answers, unknown, failures
+
+
+def _away(cloud: str) -> DeploymentError:
+    return DeploymentError(
+        f"cloud {cloud} is not running", resolution="start it: `wecityctl local start`, or `wecityctl up`"
+    )
 
 
 def _joined(unknown: Mapping[str, str]) -> str:
