@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from wecityctl.dashboards import pages
-from wecityctl.dashboards.boards import Dashboard
+from wecityctl.dashboards.boards import Dashboard, of_capability
 from wecityctl.dashboards.charts import MOST, text
 from wecityctl.dashboards.lines import Chart, Line, Span, lines_in
+from wecityctl.dashboards.panels import CAPABILITY
 from wecityctl.errors import ConfigurationError, DeploymentError
 from wecityctl.model.catalogue import Panel, Unit
 from wecityctl.operations.dashboards import check_directory, dashboards, unwatched
@@ -82,6 +83,22 @@ def test_a_tenant_has_its_own_alone(session: Session) -> None:
     assert not any(panel.whole_store for item in found for panel in item.panels)
     assert [item.labels for item in dashboards(session, "trees")] == [{"tenant": "parks-bureau", "app": "trees"}]
     assert [item.labels for item in dashboards(session, "vault")] == [{"capability": "vault"}]
+
+
+def test_a_type_adds_panels_to_its_instances(session: Session) -> None:
+    own = Panel("Leases", "sum(leases)", "count")
+    kind = replace(session.catalogue["vault"], dashboard=(own,))
+    place = session.plan.placement
+    found = of_capability(session.city, {**session.catalogue, "vault": kind}, place, "vault")
+    assert found.panels == (*CAPABILITY, own)
+    # Stacks do not run anew for a panel.
+    assert repr(kind) == repr(session.catalogue["vault"])
+
+
+def test_no_two_panels_of_a_dashboard_have_one_title(session: Session) -> None:
+    for board in dashboards(session):
+        titles = [panel.title for panel in board.panels]
+        assert len(titles) == len(set(titles)), board.name
 
 
 def test_a_wrong_name_is_answered_with_a_guess(session: Session) -> None:
