@@ -15,7 +15,7 @@ PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reor
 # The tests start hundreds of programs; without stored byte code each would compile the whole project anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Pages are looked at in it. A machine that cannot have it skips those tests, and says so.
+# Pages are looked at in it, with a font that has Chinese. A machine that cannot have it skips those tests, and says so.
 BROWSER := chromium-headless-shell
 
 .PHONY: help browser install up down test lint unit local e2e bench kills schema docs clean
@@ -46,7 +46,7 @@ down: $(STAMP) ## Take the example city and its embedded cloud down again; volum
 browser: # As root on Debian, install a browser without windows
 	@command -v $(BROWSER) chromium > /dev/null || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && \
 	  echo "installing $(BROWSER)" && apt-get update -q > /dev/null && \
-	  apt-get install -y -q --no-install-recommends $(BROWSER) > /dev/null; } || \
+	  apt-get install -y -q --no-install-recommends $(BROWSER) fonts-droid-fallback > /dev/null; } || \
 	  echo "there is no browser here: tests of pages in one are skipped"
 
 test: $(STAMP) lint browser ## Set everything up and run every test, three at a time (JOBS=1 for one)
