@@ -50,13 +50,13 @@ CITY = (
         limit='count(kube_node_status_condition{condition="Ready"})',
     ),
     Panel(
-        "CPU cores requested and there",
+        "CPU cores requested and allocatable",
         'sum(kube_pod_container_resource_requests{resource="cpu"})',
         "cores",
         limit='sum(kube_node_status_allocatable{resource="cpu"})',
     ),
     Panel(
-        "Memory requested and there",
+        "Memory requested and allocatable",
         'sum(kube_pod_container_resource_requests{resource="memory"})',
         "bytes",
         limit='sum(kube_node_status_allocatable{resource="memory"})',
