@@ -85,7 +85,8 @@ class Loop:
             self._start_ready()
             if not self._running and not self._following:
                 return self._results
-            service = self._engine.state_service
+            # Once all states are closed, what is left needs no state service.
+            service = self._engine.state_service if self._running else None
             watched = [*self._running, *self._following, *([service] if service else [])]
             for ready in wait([*watched, self._interrupts.fileno()]):
                 if ready is service:
