@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from wecityctl.local.service import Service
-from wecityctl.local.supervisor.core import Supervisor, check_services
+from wecityctl.local.supervisor.core import Event, Supervisor, check_services
 
 # Increase it when a request or response changes; a supervisor with another version is stopped and replaced.
 PROTOCOL = 2
@@ -106,9 +106,7 @@ class Control:
                 if left <= 0 or self._stopping.is_set():
                     break
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(left, 1.0)):
-                        event = await events.get()
-                    await _send(writer, event)
+                    await _pass_on(events, writer, min(left, 1.0))
             while not events.empty():
                 await _send(writer, events.get_nowait())
             await _send(writer, {"event": "end", "result": result or "timeout"})
@@ -118,12 +116,17 @@ class Control:
             stop = asyncio.create_task(self._supervisor.stop())
             while not (stop.done() and events.empty()):
                 with contextlib.suppress(TimeoutError, ConnectionError):
-                    async with asyncio.timeout(0.1):
-                        event = await events.get()
-                    await _send(writer, event)
+                    await _pass_on(events, writer, 0.1)
             await stop
         self._stopping.set()
         await _send(writer, {"event": "end", "result": "stopped"})
+
+
+async def _pass_on(events: asyncio.Queue[Event], writer: asyncio.StreamWriter, seconds: float) -> None:
+    """Send the next event. Raises TimeoutError if there is none in `seconds`."""
+    async with asyncio.timeout(seconds):
+        event = await events.get()
+    await _send(writer, event)
 
 
 async def _send(writer: asyncio.StreamWriter, value: dict[str, Any]) -> None:
