@@ -6,19 +6,19 @@ is said in `tests.support.forks`.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import selectors
+import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 from functools import cache
 from pathlib import Path
 
 from tests.support import forks
-from tests.support.processes import ENDING_WITH_PARENT
 
 # Says what to run, passes its streams on, and ends as what it has started has ended.
 PROGRAM = """#!{python} -IS
@@ -39,20 +39,14 @@ sys.exit(code)
 def directory() -> Path:
     """A directory with the program. Its server ends with this process, and so does everything that it runs."""
     found = Path(tempfile.mkdtemp(prefix="wf-"))
+    atexit.register(shutil.rmtree, found, ignore_errors=True)
     address, program = found / "socket", found / "wecityctl"
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with listener:
         listener.bind(str(address))
         # Who calls before everything is loaded waits.
         listener.listen(16)
-        alone = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        subprocess.Popen(
-            [*ENDING_WITH_PARENT, sys.executable, "-m", "tests.support.fork_program", str(listener.fileno())],
-            pass_fds=(listener.fileno(),),
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **alone},
-            cwd=Path(__file__).parents[2],
-        )
+        forks.start("tests.support.fork_program", listener)
     program.write_text(PROGRAM.format(python=sys.executable, address=str(address)))
     program.chmod(0o755)
     return found
@@ -92,10 +86,13 @@ def _begin(selector: selectors.BaseSelector, listener: socket.socket) -> None:
 
 def _go_on(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
     pid, connection = key.data
-    selector.unregister(key.fileobj)
     if key.fileobj is connection:
-        os.kill(pid, signal.SIGTERM)
+        # Closed if its process has ended at the same time: then there is nobody to end.
+        if connection.fileno() >= 0:
+            selector.unregister(connection)
+            os.kill(pid, signal.SIGTERM)
         return
+    selector.unregister(key.fileobj)
     assert isinstance(key.fileobj, int)
     os.close(key.fileobj)
     _, status = os.waitpid(pid, 0)

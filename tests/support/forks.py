@@ -64,15 +64,7 @@ class Forks:
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            # Libraries for arithmetic start threads when they are imported, and a process with threads is not forked.
-            alone = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-            self._process = subprocess.Popen(
-                [*ENDING_WITH_PARENT, sys.executable, "-m", "tests.support.forks", str(theirs.fileno())],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, **alone},
-                cwd=Path(__file__).parents[2],
-            )
+            self._process = start("tests.support.forks", theirs)
         self._socket = ours
 
     def run(
@@ -129,6 +121,19 @@ class Forks:
         """End the server."""
         self._socket.close()
         self._process.wait(30)
+
+
+def start(module: str, connection: socket.socket) -> subprocess.Popen[bytes]:
+    """Start a server of forks: a module that gets the connection's number, and ends with this process."""
+    # Libraries for arithmetic start threads when they are imported, and a process with threads is not forked.
+    alone = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*ENDING_WITH_PARENT, sys.executable, "-m", module, str(connection.fileno())],
+        pass_fds=(connection.fileno(),),
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **alone},
+        cwd=Path(__file__).parents[2],
+    )
 
 
 def load() -> None:
