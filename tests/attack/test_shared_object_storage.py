@@ -167,7 +167,7 @@ def test_a_bucket_beyond_its_limit_is_read_only_until_there_is_room(served: Serv
         return code(client.put_object, Bucket=bucket, Key="more", Body=b"m")
 
     wait_until(lambda: write() == "AccessDenied")
-    assert served.logged(f"guard: bucket {EVE} is read-only with ")
+    wait_until(lambda: served.logged(f"guard: bucket {EVE} is read-only with "))
     assert code(eve.upload_part, Bucket=EVE, Key="parts", UploadId=upload, PartNumber=3, Body=b"p") == "AccessDenied"
     assert eve.get_object(Bucket=EVE, Key="large")["ContentLength"] == len(MEGABYTE) * 3
     assert write(bob, BOB) == ""
@@ -177,7 +177,7 @@ def test_a_bucket_beyond_its_limit_is_read_only_until_there_is_room(served: Serv
     eve.abort_multipart_upload(Bucket=EVE, Key="parts", UploadId=upload)
     eve.delete_object(Bucket=EVE, Key="large")
     wait_until(lambda: write() == "")
-    assert served.logged(f"guard: bucket {EVE} is open with ")
+    wait_until(lambda: served.logged(f"guard: bucket {EVE} is open with "))
 
 
 def test_a_larger_limit_opens_the_bucket(served: Served, connect: Connect) -> None:
@@ -199,7 +199,7 @@ def test_a_renewed_certificate_is_taken_over(served: Served, connect: Connect) -
     served.certify()
     wait_until(lambda: served.certificate() != before)
     assert connect(EVE).get_object(Bucket=EVE, Key="first")["Body"].read() == b"1"
-    assert served.logged("the server takes over its renewed certificate")
+    wait_until(lambda: served.logged("the server takes over its renewed certificate"))
 
 
 def test_jobs_refuse_a_server_of_another_authority(served: Served, connect: Connect) -> None:

@@ -9,7 +9,8 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,15 +52,20 @@ def building(settings: Settings, go_environment: dict[str, str]) -> Settings:
     return dataclasses.replace(settings, environment=go_environment, search_path=places)
 
 
-def start(settings: Settings, environment: dict[str, str]) -> subprocess.Popen[str]:
-    """`ensure` in a process of its own, telling its progress on stdout."""
+@contextmanager
+def start(settings: Settings, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """`ensure` in a process of its own, telling its progress on stdout; it is killed at the block's end."""
     given = {"root": str(settings.root), "toolchain": str(settings.toolchain), "environment": environment}
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", CHILD, json.dumps(given)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def of_module(settings: Settings) -> list[Identity]:

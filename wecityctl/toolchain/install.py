@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from wecityctl import cancellation
 from wecityctl.model.words import counted
@@ -32,6 +34,7 @@ from wecityctl.toolchain.source_protocol import NotOfferedError, Progress, Provi
 from wecityctl.toolchain.store import Store
 from wecityctl.toolchain.versions import VersionUnknownError, version_of
 
+T = TypeVar("T")
 WORKERS = 4
 POLL_SECONDS = 0.5
 REPEAT_SECONDS = 1.0
@@ -99,14 +102,15 @@ class _Run:
         placed = [part for part in parts if isinstance(part, Part)]
         packaged = [part for part in parts if isinstance(part, SystemPart)]
         failures: dict[str, str] = {}
+        ended: SimpleQueue[None] = SimpleQueue()
         with ThreadPoolExecutor(WORKERS) as pool:
-            futures = {part.name: pool.submit(cancellation.in_context(self._ensure_placed), part) for part in placed}
+            futures = {part.name: pool.submit(_telling(self._ensure_placed, ended), part) for part in placed}
             if packaged:
                 # apt-get cannot run concurrently.
-                futures["system packages"] = pool.submit(cancellation.in_context(self._ensure_packaged), packaged)
+                futures["system packages"] = pool.submit(_telling(self._ensure_packaged, ended), packaged)
             try:
-                while wait(futures.values(), timeout=POLL_SECONDS).not_done:
-                    cancellation.check()
+                for _ in futures:
+                    _await_one(ended)
             except BaseException:
                 self._cancelled.set()
                 raise
@@ -235,6 +239,31 @@ class _Run:
         told = version_of(path, binary)
         if told != promised:
             raise SourceFailedError(f"{binary.name} says it is {told}, not {promised}")
+
+
+def _telling(function: Callable[[T], None], ended: SimpleQueue[None]) -> Callable[[T], None]:
+    """Return the function with a copy of this context, for another thread; when it has ended, `ended` has one more."""
+
+    def call(given: T) -> None:
+        try:
+            function(given)
+        finally:
+            ended.put(None)
+
+    return cancellation.in_context(call)
+
+
+def _await_one(ended: SimpleQueue[None]) -> None:
+    """Take one from `ended`, as soon as there is one. Raises what ends this context's operation.
+
+    Asking the futures again and again would take their locks. Ctrl-C within that leaves a lock taken, and the thread
+    that has to tell its result waits for it for ever. This queue has no lock that an interrupt leaves taken.
+    """
+    while True:
+        try:
+            return ended.get(timeout=POLL_SECONDS)
+        except Empty:
+            cancellation.check()
 
 
 def _empty(staging: Path) -> None:
