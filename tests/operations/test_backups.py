@@ -64,6 +64,8 @@ def test_backups_of_what_is_newer_or_another_type_are_refused(newer: dict[str, o
             "complete",
         ),
         ("", DeploymentError, "job failed", "nothing of it counts"),
+        # Of the target's own answer.
+        ("<Message>x\nwecity failed \nwecity", DeploymentError, "job failed", "nothing of it counts"),
     ],
 )
 def test_a_failed_job_is_told_in_words(printed: str, kind: type[Exception], message: str, resolution: str) -> None:

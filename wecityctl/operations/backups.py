@@ -244,7 +244,8 @@ def failure(capability: str, error: JobFailedError) -> WecityError:
     """The error of a backup Job in words for people, by what its pod has printed."""
     lines = [line for line in error.printed.splitlines() if line.strip()]
     problem = next((line.removeprefix("wecity problem ") for line in lines if line.startswith("wecity problem ")), "")
-    failed = [line.split()[2] for line in lines if line.startswith("wecity failed ")]
+    # What the target or a server says is printed, too, and may begin as ours does.
+    failed = [words[2] for line in lines if (words := line.split())[:2] == ["wecity", "failed"] and len(words) == 4]
     details = "\n".join(line for line in lines if not line.startswith("wecity "))[-1500:]
     if problem == "the password does not open the backups":
         return AuthenticationError(
