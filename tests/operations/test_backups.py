@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.model.test_backups import ONE
 from wecityctl.engine.cluster.account_jobs import JobFailedError
 from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError
 from wecityctl.model.backups import FORMAT
+from wecityctl.operations import backups
 from wecityctl.operations.backups import failure
 from wecityctl.operations.restore import check_version, own_snapshots
 
@@ -24,6 +26,19 @@ def test_backups_of_another_city_are_refused() -> None:
     for found in (foreign, replace(ONE, capability="records")):
         with pytest.raises(ConfigurationError, match="in there are not of postgresql of qinghe"):
             own_snapshots([found], "qinghe", "postgresql", "there")
+
+
+def test_a_repository_that_was_swapped_for_another_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    # They have one password, so that only what a snapshot says of itself tells them apart.
+    swapped = {"postgresql": replace(ONE, capability="records"), "records": ONE}
+    servers = [SimpleNamespace(endpoint=SimpleNamespace(capability=name)) for name in swapped]
+    opened = SimpleNamespace(session=SimpleNamespace(city=SimpleNamespace(name="qinghe")))
+    monkeypatch.setattr(backups, "snapshots_of", lambda _, server: (swapped[server.endpoint.capability],))
+    found = backups.listed(opened, servers)  # type: ignore[arg-type]
+    assert (found.snapshots, len(found.foreign), found.failed) == ((), 2, {})
+    monkeypatch.setattr(backups, "snapshots_of", lambda *_: (ONE,))
+    found = backups.listed(opened, servers[:1])  # type: ignore[arg-type]
+    assert (found.snapshots, found.foreign) == ((ONE,), ())
 
 
 @pytest.mark.parametrize(

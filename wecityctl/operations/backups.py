@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -191,20 +191,27 @@ def list_backups(session: Session, names: Collection[str], emit: Emit) -> Listed
 
 
 def listed(opened: Opened, servers: Collection[Server]) -> Listed:
-    """The snapshots of these capabilities."""
-    found, failed = list[Snapshot](), dict[str, WecityError]()
+    """The snapshots of these capabilities. What is not of the capability whose repository it is in is foreign."""
+    own, foreign, failed = list[Snapshot](), list[Snapshot](), dict[str, WecityError]()
     for server in servers:
         try:
-            found += snapshots_of(opened, server)
+            found = snapshots_of(opened, server)
         except WecityError as error:
             failed[server.endpoint.capability] = error
-    own, city = sorted(found, key=lambda item: item.at), opened.session.city.name
-    return Listed(
-        tuple(item for item in own if item.city == city),
-        tuple(item for item in own if item.city != city),
-        failed,
-        datetime.now(UTC),
-    )
+            continue
+        mine = are_of(found, opened.session.city.name, server.endpoint.capability)
+        own += mine
+        foreign += (item for item in found if item not in mine)
+
+    def at(item: Snapshot) -> datetime:
+        return item.at
+
+    return Listed(tuple(sorted(own, key=at)), tuple(sorted(foreign, key=at)), failed, datetime.now(UTC))
+
+
+def are_of(found: Iterable[Snapshot], city: str, capability: str) -> tuple[Snapshot, ...]:
+    """Those of a city's capability. All of a city's repositories have one password: a target may give another's."""
+    return tuple(item for item in found if (item.city, item.capability) == (city, capability))
 
 
 def snapshots_of(opened: Opened, server: Server, repository: str = "") -> tuple[Snapshot, ...]:
