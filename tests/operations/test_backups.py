@@ -10,6 +10,7 @@ import pytest
 from stacks.catalogue import load_catalogue
 from tests.model.test_backups import ONE
 from wecityctl.engine.cluster.account_jobs import JobFailedError
+from wecityctl.engine.state.engine_lock import LockedError
 from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError
 from wecityctl.model.backups import FORMAT
 from wecityctl.operations import backups
@@ -79,6 +80,27 @@ def test_backups_of_what_is_newer_or_another_type_are_refused(newer: dict[str, o
             "complete",
         ),
         ("", DeploymentError, "job failed", "nothing of it counts"),
+        # What fails while it reads is no damage.
+        (
+            "unable to create lock in backend: repository is already locked by PID 9 on db-backup by (UID 0, GID 0)\n"
+            "wecity problem the backups are damaged, or were tampered with",
+            LockedError,
+            "its backups are in use",
+            "half an hour",
+        ),
+        (
+            "Load(<data/1>) failed: dial tcp 192.0.2.9:443: i/o timeout\n"
+            "wecity problem the backup is damaged, or was tampered with: nothing was changed",
+            DeploymentError,
+            "the target stopped answering",
+            "whether the target is up",
+        ),
+        (
+            "ciphertext verification failed\nwecity problem the backups are damaged, or were tampered with",
+            DeploymentError,
+            "damaged, or were tampered with",
+            "",
+        ),
         # Of the target's own answer.
         ("<Message>x\nwecity failed \nwecity", DeploymentError, "job failed", "nothing of it counts"),
     ],

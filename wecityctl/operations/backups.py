@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from wecityctl.engine.cluster.account_jobs import JobFailedError
+from wecityctl.engine.state.engine_lock import LockedError
 from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError, WecityError
 from wecityctl.guesses import nearest
 from wecityctl.model.backups import BACKUP_IMAGE, Snapshot, parse_snapshots
@@ -32,7 +33,13 @@ _REFUSED = re.compile(
     r"access ?denied|access key id|invalidaccesskeyid|signature we calculated|signaturedoesnotmatch|forbidden",
     re.IGNORECASE,
 )
-_UNREACHABLE = re.compile(r"dial tcp|no such host|connection refused|i/o timeout|has not answered", re.IGNORECASE)
+_UNREACHABLE = re.compile(
+    r"dial tcp|no such host|connection (?:refused|reset)|i/o timeout|deadline exceeded|has not answered", re.IGNORECASE
+)
+# The words of restic, which takes a lock of somebody who was killed for stale after half an hour.
+_LOCKED = re.compile(r"repository is already locked", re.IGNORECASE)
+# What a script says of any failure of a program that reads backups.
+_DAMAGED = re.compile(r"the backups? (?:is|are) damaged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +273,14 @@ def failure(capability: str, error: JobFailedError) -> WecityError:
             details=details,
             resolution="give keys that may read and write the bucket: `wecityctl secrets set`, and then `wecityctl up`",
         )
+    if problem and _LOCKED.search(details):
+        return LockedError(
+            f"{capability}: its backups are in use",
+            details=details,
+            resolution="another one is under way, or was killed within the last half an hour: run it again after that",
+        )
+    if _DAMAGED.match(problem) and _UNREACHABLE.search(details):
+        problem = "the target stopped answering while backups were read"
     if problem:
         hint = ""
         if _UNREACHABLE.search(f"{problem}\n{details}"):
