@@ -81,8 +81,15 @@ def _replace(path: Path, data: bytes, like: os.stat_result | None = None) -> Non
     """Write `data` beside `path` and rename it; the file gets mode 0600, or owner and permissions of `like`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     # In a directory that others may write to, a link in the temporary file's place must not be followed.
-    mode = os.O_TRUNC if like is None else os.O_EXCL
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | mode, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        descriptor = os.open(temporary, flags, 0o600)
+    except FileExistsError:
+        if like is not None:
+            raise
+        # Such a link, or the file of a process of that number that was killed.
+        temporary.unlink()
+        descriptor = os.open(temporary, flags, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             if like is not None:

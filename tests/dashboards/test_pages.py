@@ -211,11 +211,21 @@ def test_values_that_are_none_are_left_out() -> None:
         {"data": {"resultType": "vector", "result": []}},
         {"data": {"resultType": "matrix", "result": [{"metric": {}, "values": [["a"]]}]}},
         {"data": {"resultType": "matrix", "result": [{"metric": "a", "values": [[1, "2"]]}]}},
+        {"data": {"resultType": "matrix", "result": [{"metric": {}, "values": [[10**400, "2"]]}]}},
     ],
 )
 def test_something_else_than_series_is_an_error(answer: dict[str, Any]) -> None:
     with pytest.raises(DeploymentError, match="something else than series"):
         lines_in(answer, ("a",))
+
+
+@pytest.mark.parametrize("unit", ["count", "bytes", "share", "per second"])
+@pytest.mark.parametrize("value", [5e-324, 1e-310, 1e308, 1.79e308, -1.79e308])
+def test_a_value_at_the_end_of_all_numbers_is_drawn(value: float, unit: Unit) -> None:
+    shown = page(Chart(Panel("a", "a", unit), (line("x", value, value),), (line("x", value),)))
+    assert shown.count("polyline") >= 1
+    numbers = " ".join(text or "" for _, found in shown.elements for text in found.values())
+    assert "nan" not in numbers and "inf" not in numbers
 
 
 @pytest.mark.parametrize(("seconds", "step"), [(60, 5), (3600, 15), (86400, 360), (30 * 86400, 10800)])

@@ -203,6 +203,35 @@ def test_a_store_that_has_reached_its_limit_is_read_only_until_there_is_room(vau
         wait_for("room", lambda: answer() == 200 or None, guard)
 
 
+def test_a_store_that_another_guard_has_closed_is_opened(vault: Vault) -> None:
+    account = "closed.app.keys"
+    vault.provision(account, "secret", limit=2 * MAX_REQUEST * MAX_VERSIONS)
+    token = vault.sign_in(account, "secret")
+    server = f"http://127.0.0.1:{vault.port}"
+
+    def answer() -> int:
+        return vault.call("POST", f"apps/{account}/data/0", {"data": {"k": "w"}}, token)[0]
+
+    for number in range(2):
+        assert vault.call("POST", f"apps/{account}/data/{number}", {"data": {"k": "v"}}, token)[0] == 200
+    # The second knows nothing of what the first has done.
+    guard = f"rm -rf /tmp/states\n{guard_script()}"
+    with vault.image.running("/bin/sh", "-c", guard, SERVER=server, ADMIN_PASSWORD=vault.password) as first:
+        wait_for("the limit", lambda: answer() == 403 or None, first)
+    assert vault.call("DELETE", f"apps/{account}/metadata/1", token=token)[0] == 204
+    with vault.image.running("/bin/sh", "-c", guard, SERVER=server, ADMIN_PASSWORD=vault.password) as second:
+        wait_for("room", lambda: answer() == 200 or None, second)
+
+
+def test_wrong_passwords_lock_nobody_out(vault: Vault) -> None:
+    """Whoever reaches the server may try, and would lock out the administrator and other tenants' apps."""
+    for _ in range(8):
+        assert vault.sign_in(TWO, "wrong") == ""
+        assert vault.call("POST", "auth/userpass/login/admin", {"password": "wrong"})[0] == 400
+    assert vault.sign_in(TWO, "secret-of-two") != ""
+    assert "written, read and deleted" in vault.run(PROBE)
+
+
 def test_the_administrator_gets_a_new_password(vault: Vault) -> None:
     old = vault.password
     vault.password = "second-password"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -113,6 +114,28 @@ def test_a_version_that_cannot_be_compared_is_a_finding_that_says_so(tmp_path: P
     assert [item.match for item in match([file], [odd]).findings] == ["unknown"]
 
 
+def test_an_event_that_says_two_things_says_both(tmp_path: Path) -> None:
+    ranges = [{"type": "ECOSYSTEM", "events": [{"introduced": "0", "fixed": "9"}]}]
+    stated = [{**affected("PyPI", "typing-extensions")[0], "ranges": ranges}]
+    (found,) = match([written(tmp_path / "a.json", advisory(affected=stated))], [TYPING]).findings
+    assert (found.match, found.fixed) == ("affected", ("9",))
+
+
+@pytest.mark.parametrize("text", ["1-" * 5_000 + "1", "1a" * 5_000, "9" * 100_000])
+def test_a_version_without_end_is_not_compared(text: str, tmp_path: Path) -> None:
+    own = Package("Maven", "a:b", "1", "a:b", "1", "x")
+    ranges = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": text}]}]
+    file = written(tmp_path / "a.json", advisory(affected=[{**affected("Maven", "a:b")[0], "ranges": ranges}]))
+    assert [item.match for item in match([file], [own]).findings] == ["unknown"]
+
+
+def test_a_file_that_is_read_as_a_whole_is_bounded(tmp_path: Path) -> None:
+    with (tmp_path / "a.json").open("wb") as stream:
+        stream.truncate(advisories.MAX_FILE + 1)
+    with pytest.raises(ConfigurationError, match="larger than 256 MiB"):
+        match([tmp_path / "a.json"], [GNUTLS])
+
+
 def test_texts_of_advisories_are_printable(tmp_path: Path) -> None:
     (found,) = match([written(tmp_path / "a.json", advisory(summary="a\x1b[2J\nb"))], [GNUTLS]).findings
     assert found.summary == "a [2J b"
@@ -121,6 +144,16 @@ def test_texts_of_advisories_are_printable(tmp_path: Path) -> None:
 def test_a_time_in_the_future_is_not_the_newest(tmp_path: Path) -> None:
     file = written(tmp_path / "a.json", advisory(), advisory("X-2", modified="2999-01-01T00:00:00Z"))
     assert match([file], [GNUTLS]).newest == "2026-01-02T03:04:05Z"
+
+
+def packed(method: int) -> bytes:
+    """An archive of one advisory whose compressed bytes are damaged."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", method) as archive:
+        archive.writestr("0.json", json.dumps(advisory()))
+    content = bytearray(made.getvalue())
+    content[60:80] = bytes(20)
+    return bytes(content)
 
 
 HOSTILE: dict[str, tuple[str, bytes, str]] = {
@@ -137,6 +170,13 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
         b'{"id": "x", "affected": [{"package": {"ecosystem": "Debian", "name": "gnutls28"}, "ranges": [1]}]}',
         "not an advisory of the OSV format",
     ),
+    "an event is empty": (
+        "a.json",
+        b'{"id": "x", "affected": [{"package": {"ecosystem": "Debian", "name": "gnutls28"},'
+        b' "ranges": [{"type": "ECOSYSTEM", "events": [{}]}]}]}',
+        "not an advisory of the OSV format",
+    ),
+    "another compression": ("a.zip", packed(zipfile.ZIP_LZMA), "a.zip:0.json: compressed by a method other than"),
 }
 
 

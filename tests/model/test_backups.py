@@ -31,8 +31,17 @@ def test_a_snapshot_says_what_it_is_of() -> None:
     (found,) = parse_snapshots(json.dumps([foreign, ours]))
     assert replace(found, at=NOW) == ONE
     assert when(found.at) == "2026-11-28T12:00:00Z"
+    # Whoever has the password writes into the repository with programs of their own.
+    for other in (
+        {"message": "no list"},
+        [1],
+        [{**ours, "time": "0001-01-01T00:00:00+14:00"}],
+        [{**ours, "tags": [1]}],
+    ):
+        with pytest.raises(ValueError):
+            parse_snapshots(json.dumps(other))
     with pytest.raises(ValueError):
-        parse_snapshots('{"message": "no list"}')
+        parse_snapshots(json.dumps([{name: value for name, value in ours.items() if name != "id"}]))
     with pytest.raises(ValueError):
         parse_time("2026-11-28T12:00:00")
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from stacks.catalogue import load_catalogue
 from tests.model.test_backups import ONE
 from wecityctl.engine.cluster.account_jobs import JobFailedError
+from wecityctl.engine.state.engine_lock import LockedError
 from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError
 from wecityctl.model.backups import FORMAT
+from wecityctl.operations import backups
 from wecityctl.operations.backups import failure
 from wecityctl.operations.restore import check_version, own_snapshots
 
@@ -24,6 +27,19 @@ def test_backups_of_another_city_are_refused() -> None:
     for found in (foreign, replace(ONE, capability="records")):
         with pytest.raises(ConfigurationError, match="in there are not of postgresql of qinghe"):
             own_snapshots([found], "qinghe", "postgresql", "there")
+
+
+def test_a_repository_that_was_swapped_for_another_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    # They have one password, so that only what a snapshot says of itself tells them apart.
+    swapped = {"postgresql": replace(ONE, capability="records"), "records": ONE}
+    servers = [SimpleNamespace(endpoint=SimpleNamespace(capability=name)) for name in swapped]
+    opened = SimpleNamespace(session=SimpleNamespace(city=SimpleNamespace(name="qinghe")))
+    monkeypatch.setattr(backups, "snapshots_of", lambda _, server: (swapped[server.endpoint.capability],))
+    found = backups.listed(opened, servers)  # type: ignore[arg-type]
+    assert (found.snapshots, len(found.foreign), found.failed) == ((), 2, {})
+    monkeypatch.setattr(backups, "snapshots_of", lambda *_: (ONE,))
+    found = backups.listed(opened, servers[:1])  # type: ignore[arg-type]
+    assert (found.snapshots, found.foreign) == ((ONE,), ())
 
 
 @pytest.mark.parametrize(
@@ -64,6 +80,29 @@ def test_backups_of_what_is_newer_or_another_type_are_refused(newer: dict[str, o
             "complete",
         ),
         ("", DeploymentError, "job failed", "nothing of it counts"),
+        # What fails while it reads is no damage.
+        (
+            "unable to create lock in backend: repository is already locked by PID 9 on db-backup by (UID 0, GID 0)\n"
+            "wecity problem the backups are damaged, or were tampered with",
+            LockedError,
+            "its backups are in use",
+            "half an hour",
+        ),
+        (
+            "Load(<data/1>) failed: dial tcp 192.0.2.9:443: i/o timeout\n"
+            "wecity problem the backup is damaged, or was tampered with: nothing was changed",
+            DeploymentError,
+            "the target stopped answering",
+            "whether the target is up",
+        ),
+        (
+            "ciphertext verification failed\nwecity problem the backups are damaged, or were tampered with",
+            DeploymentError,
+            "damaged, or were tampered with",
+            "",
+        ),
+        # Of the target's own answer.
+        ("<Message>x\nwecity failed \nwecity", DeploymentError, "job failed", "nothing of it counts"),
     ],
 )
 def test_a_failed_job_is_told_in_words(printed: str, kind: type[Exception], message: str, resolution: str) -> None:

@@ -120,9 +120,11 @@ def test_what_is_missing_is_a_problem(changed: dict[str, Any], nodes: list[str],
 
 
 def test_lines_that_were_left_out_are_told() -> None:
-    told = judge(status(shippers=[report(dropped_lines=7)], dropped_too_old=2), FILES, ["one"])
+    told = judge(status(shippers=[report(dropped_lines=7)], dropped_too_old=2, dropped_too_new=3), FILES, ["one"])
     assert "since the shippers began, 7 lines of too many at once were not stored" in told.facts
     assert "2 lines came when they were too old to be kept" in told.facts
+    # The store answers with success to what it does not take.
+    assert any(fact.startswith("3 lines were not stored, as the clock of their node is") for fact in told.facts)
 
 
 def test_a_new_and_empty_store_is_no_problem() -> None:

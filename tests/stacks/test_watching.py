@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.stacks.cities import WEB, app, application, city, objects, one, record_city
+from wecityctl.dashboards.panels import APP, CITY, TENANT
 from wecityctl.model.city import Alerts, Capability, City, Metrics, Platform, Use
 from wecityctl.resource_graph import RecordedResource, Recording
 
@@ -76,6 +78,28 @@ def test_what_is_scraped_follows_from_the_files(recorded: dict[str, Recording]) 
     identity = jobs["application/identity/9000"]
     assert identity["metrics_path"] == "/auth/metrics"
     assert identity["tls_config"]["server_name"] == "identity.platform-application.svc"
+
+
+def test_an_app_cannot_make_up_series_of_the_city(recorded: dict[str, Recording]) -> None:
+    jobs = _scraped(recorded)
+    rename, copy, drop = jobs["health/code/web/8080"]["metric_relabel_configs"]
+    assert rename["source_labels"] == ["__name__"] and rename["target_label"] == "__name__"
+    assert rename["replacement"] == "exported_$1" and rename.get("action", "replace") == "replace"
+    # Nor series of a capability.
+    assert (copy["action"], copy["replacement"], drop["action"]) == ("labelmap", "exported_$1", "labeldrop")
+    assert all(re.fullmatch(step["regex"], name) for step in (copy, drop) for name in ("platform", "capability"))
+    # Alerts and charts of the whole city read these: a node that is down, or thousands of alerts by thousands of `up`.
+    files = one(recorded, "Secret", f"{PLACE}/alerts-files").inputs["stringData"]
+    expressions = [
+        *(rule["expr"] for rule in json.loads(files["rules.yaml"])["groups"][0]["rules"]),
+        *(query for panel in (*APP, *TENANT, *CITY) for query in (panel.query, panel.limit) if query),
+    ]
+    read = {name for text in expressions for name in re.findall(r"\b(?:kube_|wecity_)\w+|\bALERTS\w*|\bup\b", text)}
+    assert {"up", "kube_node_status_condition", "ALERTS"} <= read
+    assert all(re.fullmatch(rename["regex"], name) for name in (*read, "ALERTS_FOR_STATE", "scrape_samples_scraped"))
+    assert not any(re.fullmatch(rename["regex"], name) for name in ("uptime", "http_up", "process_cpu_seconds_total"))
+    assert "metric_relabel_configs" not in jobs["state"]
+    assert "metric_relabel_configs" not in jobs["application/identity/9000"]
 
 
 def test_the_observer_knows_whose_each_namespace_is(recorded: dict[str, Recording]) -> None:

@@ -196,7 +196,7 @@ def _print_listed(found: Listed) -> None:
             table.add_row(item.capability, item.account, when(item.at) + ahead, size(item.bytes), version, item.id[:8])
         print_table(console(), table)
     for item in found.foreign:
-        note(f"not of this city: {item.id[:8]}, {item.capability} of {item.city}, {when(item.at)}")
+        note(f"of something else than the repository: {item.id[:8]}, {item.capability} of {item.city}, {when(item.at)}")
 
 
 def _print_failed(failed: Mapping[str, WecityError]) -> None:

@@ -20,6 +20,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 10, 10, 22
 MOST = 12
 # A limit is drawn if the axis need not be so much longer for it that nothing of the values could be seen.
 _REACH = 4.0
+# The ends of an axis.
+_LEAST, _GREATEST = 1e-9, 1e30
 _THOUSANDS = ("M", "G", "T", "P")
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -90,6 +92,8 @@ def safe(text: str) -> str:
 
 
 def _number(value: float) -> str:
+    # A hundred times the greatest number is infinite.
+    value = min(max(value, -_GREATEST), _GREATEST)
     size = abs(value)
     if size >= 1e6:
         power = min(int(math.log10(size) // 3), len(_THOUSANDS) + 1)
@@ -99,8 +103,8 @@ def _number(value: float) -> str:
 
 def _axis(most: float, unit: Unit) -> tuple[float, float]:
     """The end of the axis of values and the distance of its lines: round numbers, four or five lines."""
-    if most <= 0:
-        most = 1.0
+    # What is beyond these is a made-up value, and has no axis in floating-point numbers. It is drawn at its end.
+    most = min(max(most, _LEAST), _GREATEST) if most > 0 else 1.0
     base = 1024.0 ** max(0, int(math.log(most, 1024))) if unit == "bytes" and most >= 1 else 1.0
     rough = most / base / 4
     power = 10.0 ** math.floor(math.log10(rough))

@@ -93,7 +93,7 @@ def lines_in(answer: Mapping[str, Any], by: Sequence[str], prefix: str = "") -> 
             finite = tuple(point for point in points if math.isfinite(point[0]) and math.isfinite(point[1]))
             if finite:
                 found.append(Line(_name(prefix, *(str(labels.get(key, "")) for key in by)), finite))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DeploymentError("the store answers with something else than series", details=str(error)[:300]) from error
     return tuple(sorted(found, key=lambda line: line.name))
 

@@ -24,8 +24,8 @@ from wecityctl.inventory.versions import Unknown, affects
 from wecityctl.model.severity import Severity
 
 MIB = 1 << 20
-# One advisory; a whole file or archive, unpacked.
-MAX_ENTRY, MAX_TOTAL = 16 * MIB, 4096 * MIB
+# One advisory; a file that is read as a whole; an archive, unpacked.
+MAX_ENTRY, MAX_FILE, MAX_TOTAL = 16 * MIB, 256 * MIB, 4096 * MIB
 MAX_MEMBERS = 1_000_000
 _SUFFIXES = (".json", ".jsonl", ".zip")
 _FORMAT = "give files of the OSV format: .json, .jsonl, or a .zip of .json files as osv.dev publishes them"
@@ -88,7 +88,7 @@ def read(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         elif path.suffix == ".jsonl":
             yield from _lines(path)
         elif path.is_file():
-            yield from _entries(_text(path.read_bytes() if path.stat().st_size <= MAX_TOTAL else None, str(path)), path)
+            yield from _entries(_text(path.read_bytes() if path.stat().st_size <= MAX_FILE else None, str(path)), path)
         else:
             raise ConfigurationError(f"{path}: there is no such file", resolution=_FORMAT)
     except OSError as error:
@@ -104,6 +104,9 @@ def _zipped(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 raise ConfigurationError(f"{path}: more than {MAX_MEMBERS} files", resolution="split the archive")
             for item in members:
                 place = f"{path}:{_printable(item.filename)}"
+                # Other methods have errors of their own, and one takes as much memory as the file says.
+                if item.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise ConfigurationError(f"{place}: compressed by a method other than deflate", resolution=_FORMAT)
                 with archive.open(item) as stream:
                     # The size in the archive's list is not trusted.
                     content = stream.read(MAX_ENTRY + 1)
@@ -133,7 +136,9 @@ def _lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _text(content: bytes | None, place: str) -> str:
     if content is None:
-        raise ConfigurationError(f"{place}: larger than {MAX_TOTAL // MIB} MiB", resolution="split the file")
+        raise ConfigurationError(
+            f"{place}: larger than {MAX_FILE // MIB} MiB", resolution="split it, or give JSON Lines"
+        )
     try:
         return content.decode()
     except UnicodeDecodeError as error:

@@ -64,9 +64,12 @@ def _within(events: Any, ecosystem: str, version: str) -> bool | Unknown:
 
 def _events(events: Any, ecosystem: str) -> Iterator[tuple[str, str, _Comparable | None]]:
     for event in events:
-        ((kind, text),) = event.items()
-        # The beginning of all versions.
-        yield kind, str(text), None if str(text) == "0" else _parsed(ecosystem, str(text))
+        # The schema has one kind in each; some databases write `introduced` and `fixed` together.
+        if not event:
+            raise KeyError("an event says nothing")
+        for kind, text in event.items():
+            # The beginning of all versions.
+            yield kind, str(text), None if str(text) == "0" else _parsed(ecosystem, str(text))
 
 
 class _Least:
@@ -100,6 +103,10 @@ class _Place:
         return not other.version < self.version and self.kind < other.kind
 
 
+# Characters of a version. What is longer is none, and goes deeper than comparisons can recurse.
+_LONGEST = 256
+
+
 @lru_cache(maxsize=65536)
 def _parsed(ecosystem: str, version: str) -> _Comparable | None:
     """A version that can be compared with others of its ecosystem; `None` for text that is none."""
@@ -120,7 +127,7 @@ def _parsed(ecosystem: str, version: str) -> _Comparable | None:
         "Maven": MavenVersion,
     }
     kind = kinds.get(ecosystem.partition(":")[0])
-    if kind is None:
+    if kind is None or len(version) > _LONGEST:
         return None
     # Advisories about Go leave out the v that module versions begin with.
     text = version.removeprefix("v") if kind is GolangVersion else version

@@ -68,10 +68,13 @@ def parse_snapshots(text: str) -> tuple[Snapshot, ...]:
 
     Raises `ValueError` for text that is no such list.
     """
-    found = json.loads(text)
-    if not isinstance(found, list):
-        raise ValueError("no list of snapshots")
-    return tuple(sorted(_snapshots(found), key=lambda item: item.at))
+    try:
+        found = json.loads(text)
+        if not isinstance(found, list):
+            raise ValueError("no list of snapshots")
+        return tuple(sorted(_snapshots(found), key=lambda item: item.at))
+    except (LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"no list of snapshots: {error}") from error
 
 
 def _snapshots(found: Iterable[Any]) -> Iterator[Snapshot]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from wecityctl.engine.cluster.account_jobs import JobFailedError
+from wecityctl.engine.state.engine_lock import LockedError
 from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError, WecityError
 from wecityctl.guesses import nearest
 from wecityctl.model.backups import BACKUP_IMAGE, Snapshot, parse_snapshots
@@ -32,7 +33,13 @@ _REFUSED = re.compile(
     r"access ?denied|access key id|invalidaccesskeyid|signature we calculated|signaturedoesnotmatch|forbidden",
     re.IGNORECASE,
 )
-_UNREACHABLE = re.compile(r"dial tcp|no such host|connection refused|i/o timeout|has not answered", re.IGNORECASE)
+_UNREACHABLE = re.compile(
+    r"dial tcp|no such host|connection (?:refused|reset)|i/o timeout|deadline exceeded|has not answered", re.IGNORECASE
+)
+# The words of restic, which takes a lock of somebody who was killed for stale after half an hour.
+_LOCKED = re.compile(r"repository is already locked", re.IGNORECASE)
+# What a script says of any failure of a program that reads backups.
+_DAMAGED = re.compile(r"the backups? (?:is|are) damaged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,20 +198,27 @@ def list_backups(session: Session, names: Collection[str], emit: Emit) -> Listed
 
 
 def listed(opened: Opened, servers: Collection[Server]) -> Listed:
-    """The snapshots of these capabilities."""
-    found, failed = list[Snapshot](), dict[str, WecityError]()
+    """The snapshots of these capabilities. What is not of the capability whose repository it is in is foreign."""
+    own, foreign, failed = list[Snapshot](), list[Snapshot](), dict[str, WecityError]()
     for server in servers:
         try:
-            found += snapshots_of(opened, server)
+            found = snapshots_of(opened, server)
         except WecityError as error:
             failed[server.endpoint.capability] = error
-    own, city = sorted(found, key=lambda item: item.at), opened.session.city.name
-    return Listed(
-        tuple(item for item in own if item.city == city),
-        tuple(item for item in own if item.city != city),
-        failed,
-        datetime.now(UTC),
-    )
+            continue
+        mine = are_of(found, opened.session.city.name, server.endpoint.capability)
+        own += mine
+        foreign += (item for item in found if item not in mine)
+
+    def at(item: Snapshot) -> datetime:
+        return item.at
+
+    return Listed(tuple(sorted(own, key=at)), tuple(sorted(foreign, key=at)), failed, datetime.now(UTC))
+
+
+def are_of(found: Iterable[Snapshot], city: str, capability: str) -> tuple[Snapshot, ...]:
+    """Those of a city's capability. All of a city's repositories have one password: a target may give another's."""
+    return tuple(item for item in found if (item.city, item.capability) == (city, capability))
 
 
 def snapshots_of(opened: Opened, server: Server, repository: str = "") -> tuple[Snapshot, ...]:
@@ -244,7 +258,8 @@ def failure(capability: str, error: JobFailedError) -> WecityError:
     """The error of a backup Job in words for people, by what its pod has printed."""
     lines = [line for line in error.printed.splitlines() if line.strip()]
     problem = next((line.removeprefix("wecity problem ") for line in lines if line.startswith("wecity problem ")), "")
-    failed = [line.split()[2] for line in lines if line.startswith("wecity failed ")]
+    # What the target or a server says is printed, too, and may begin as ours does.
+    failed = [words[2] for line in lines if (words := line.split())[:2] == ["wecity", "failed"] and len(words) == 4]
     details = "\n".join(line for line in lines if not line.startswith("wecity "))[-1500:]
     if problem == "the password does not open the backups":
         return AuthenticationError(
@@ -258,6 +273,14 @@ def failure(capability: str, error: JobFailedError) -> WecityError:
             details=details,
             resolution="give keys that may read and write the bucket: `wecityctl secrets set`, and then `wecityctl up`",
         )
+    if problem and _LOCKED.search(details):
+        return LockedError(
+            f"{capability}: its backups are in use",
+            details=details,
+            resolution="another one is under way, or was killed within the last half an hour: run it again after that",
+        )
+    if _DAMAGED.match(problem) and _UNREACHABLE.search(details):
+        problem = "the target stopped answering while backups were read"
     if problem:
         hint = ""
         if _UNREACHABLE.search(f"{problem}\n{details}"):

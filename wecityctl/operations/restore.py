@@ -22,7 +22,7 @@ from wecityctl.model.events import Progress
 from wecityctl.model.naming import account_name
 from wecityctl.model.requirements import CAPABILITY
 from wecityctl.operations.account_servers import Server
-from wecityctl.operations.backups import Opened, open_backups, snapshots_of
+from wecityctl.operations.backups import Opened, are_of, open_backups, snapshots_of
 
 if TYPE_CHECKING:
     from wecityctl.model.catalogue import CapabilityType
@@ -172,7 +172,7 @@ def _target(opened: Opened, to: str) -> Server:
 
 def own_snapshots(found: Collection[Snapshot], city: str, capability: str, where: str) -> tuple[Snapshot, ...]:
     """Those of a city's capability. Raises `ConfigurationError` if what is there, at `where`, is all another's."""
-    own = tuple(item for item in found if item.city == city and item.capability == capability)
+    own = are_of(found, city, capability)
     if found and not own:
         others = ", ".join(sorted({f"{item.capability} of {item.city}" for item in found}))
         raise ConfigurationError(

@@ -10,7 +10,7 @@ from wecityctl.inputs import Clusters
 from wecityctl.model.backups import Snapshot, newest, when
 from wecityctl.model.words import counted
 from wecityctl.operations.account_servers import Server, provisioned_accounts
-from wecityctl.operations.backups import Opened, snapshots_of
+from wecityctl.operations.backups import Opened, are_of, snapshots_of
 from wecityctl.policy.evidence import CloudLook, Measure, Observation, State
 from wecityctl.session import Session
 
@@ -90,9 +90,7 @@ def _observe(opened: Opened, servers: Sequence[Server], now: datetime) -> Observ
                 told.append(f"{name}: no backups are taken of it")
             continue
         try:
-            found = newest(
-                (item for item in snapshots_of(opened, server) if item.city == opened.session.city.name), now
-            )
+            found = newest(are_of(snapshots_of(opened, server), opened.session.city.name, name), now)
         except WecityError as error:
             told.append(f"{name}: {error.message}")
             continue

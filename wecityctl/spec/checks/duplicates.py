@@ -154,14 +154,10 @@ def derived_names(parsed_city: ParsedCity) -> Iterator[Problem]:
             if databases.setdefault(name, owner) != owner:
                 message = f"account {name!r} would belong to {owner} and to {databases[name]}"
                 yield platform.problem((*place, "name"), message, "names that differ when joined by '_'")
-    uses = any(
-        parsed_city.catalogue[item.type].uses
-        for _, _, item in parsed_city.capabilities()
-        if item.type in parsed_city.catalogue
-    )
-    for tenant in parsed_city.tenants if uses and len(parsed_city.clouds) > 1 else ():
+    for tenant in parsed_city.tenants:
+        # A capability's account reads what is all tenants', and its stack is named so.
         if tenant.value.name == CAPABILITY:
-            message = f"tenant {CAPABILITY!r} is named as stacks are in which capabilities use each other across clouds"
+            message = f"tenant {CAPABILITY!r} would own the accounts that capabilities have in each other"
             yield tenant.problem(("metadata", "name"), message, "another name")
     workloads: dict[tuple[str, str], str] = {}
     for app in parsed_with_kept_names(parsed_city).apps:

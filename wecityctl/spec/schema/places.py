@@ -18,6 +18,14 @@ _BACKENDS: Final = "file:///directory, s3://bucket, postgres://server/database o
 # Where Pulumi keeps states and we do not, by scheme.
 _UNSUPPORTED: Final = {"azblob": "Azure Blob Storage", "gs": "Google Cloud Storage"}
 
+# The characters of RFC 3986. Alertmanager does not start with a URL that has others, and `{{` begins a template in it.
+_WEBHOOK: Final = re.compile(r"https?://(?:[A-Za-z0-9._~!$&'()*+,;=:@/?#\[\]-]|%[0-9A-Fa-f]{2})+")
+_NAME: Final = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
+# A name that ends so is an address to some resolvers, such as 127.1 and 0x7f000001.
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+# Metadata services at addresses that are not link-local: of Alibaba Cloud, and of AWS for IPv6.
+_METADATA: Final = (ipaddress.ip_address("100.100.100.200"), ipaddress.ip_address("fd00:ec2::254"))
+
 
 def check_backend(text: str) -> str:
     """The URL of a state back end as it is written; empty for the local default. Raises the error of `refuse`."""
@@ -55,15 +63,16 @@ def check_webhook(text: str) -> str:
     """The URL of a webhook as it is written. Raises the error of `refuse`.
 
     Alerts say what is wrong with a city, so that they travel over the internet in https alone. Addresses of the sender
-    itself and of its surroundings, such as a vendor's metadata service, are nobody's webhook.
+    itself and of its surroundings, such as a vendor's metadata service, are nobody's webhook. What the sender cannot
+    read, or takes for a template, would keep it from starting, and everybody from being told.
     """
     expected = "an address such as https://oncall.example/hooks/city"
     shown = repr(shorten(text))
-    if len(text) > 500 or not re.fullmatch(r"https?://[!-~]+", text):
-        raise refuse(f"{shown} is not the URL of a webhook", expected)
+    if len(text) > 500 or not _WEBHOOK.fullmatch(text):
+        raise refuse(f"{shown} is not the URL of a webhook", f"{expected}, with %XX for other characters")
     try:
         parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.port
+        host, port = (parts.hostname or "").removesuffix("."), parts.port
     except ValueError:
         raise refuse(f"{shown} is not the URL of a webhook", expected) from None
     if not host or port == 0 or "@" in parts.netloc or parts.fragment:
@@ -72,10 +81,36 @@ def check_webhook(text: str) -> str:
         address = ipaddress.ip_address(host)
     except ValueError:
         address = None
-    if address is None and (host == "localhost" or host.endswith((".localhost", ".cluster.local", ".svc"))):
+        if not _NAME.fullmatch(host) or _NUMBER.fullmatch(host.rpartition(".")[2]):
+            raise refuse(f"{shown} has neither a name nor an address as its host", expected) from None
+    if address is None and _is_inside(host):
         raise refuse(f"{shown} is inside the cluster", "an address outside the city's clusters")
-    if address is not None and (address.is_loopback or address.is_link_local or address.is_unspecified):
-        raise refuse(f"{shown} is a loopback or link-local address", "an address outside the city's clusters")
+    if address is not None:
+        _check_address(address, shown)
     if parts.scheme == "http" and (address is None or not address.is_private):
         raise refuse(f"{shown} is not encrypted", "https, or http at a private address", f"https{text[4:]}")
     return text
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a pod would find a service of its cluster by this name.
+
+    Resolvers of pods also try a name below the cluster's own domains, as `SERVICE` and `SERVICE.NAMESPACE`. Namespaces
+    of a city have a hyphen, and no top-level domain has one outside its code (RFC 5890).
+    """
+    *before, last = name.split(".")
+    return (
+        not before
+        or last in ("localhost", "svc", "default")
+        or ("-" in last and not last.startswith("xn--"))
+        or name.endswith(".cluster.local")
+    )
+
+
+def _check_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address, shown: str) -> None:
+    if isinstance(address, ipaddress.IPv6Address) and (address.ipv4_mapped is not None or address.scope_id):
+        raise refuse(f"{shown} has an IPv4 address written as IPv6, or a device", "the address alone, as it is routed")
+    if address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast:
+        raise refuse(f"{shown} is a loopback or link-local address", "an address outside the city's clusters")
+    if address in _METADATA:
+        raise refuse(f"{shown} is a vendor's metadata service", "an address outside the city's clusters")

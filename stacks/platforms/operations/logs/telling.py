@@ -39,6 +39,10 @@ def judge(status: Mapping[str, Any], city: City, nodes: Sequence[str]) -> Told:
         facts.append(f"since the shippers began, {counted(dropped, 'line')} of too many at once were not stored")
     if status["dropped_too_old"]:
         facts.append(f"{counted(status['dropped_too_old'], 'line')} came when they were too old to be kept")
+    # A server of before does not say so.
+    if status.get("dropped_too_new"):
+        lines = counted(status["dropped_too_new"], "line")
+        facts.append(f"{lines} were not stored, as the clock of their node is more than two days ahead of the store's")
     return Told(tuple(facts), tuple(_problems(status, city, nodes, heard, reports)))
 
 

@@ -1,7 +1,7 @@
 """What the observer scrapes, as a configuration for the agent: generated from the city's files. Pure functions.
 
 Labels that say whose a series is come from here and never from what a pod says: those of targets replace others of the
-same name, which become `exported_…`.
+same name, which become `exported_…`. So do an app's series that have the name of one of the city's own.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ STATE_PORT = 8481
 STATE_SECONDS, SECONDS = 5, 15
 # Of one target of an app: series at a time, series over a day, labels of each, bytes of an answer.
 SAMPLES, SERIES, LABELS, BYTES = 2_000, 5_000, 25, "2MiB"
+# The names that rules and dashboards take for the city's own: of the agent, of the state of the city's objects, and of
+# alerts. The agent itself renames only those of its own that have no labels.
+RESERVED = "up|scrape_.+|kube_.+|wecity_.+|ALERTS|ALERTS_FOR_STATE"
+# The labels by which series are a capability's.
+OTHERS = "platform|capability"
 
 
 @dataclass(frozen=True)
@@ -139,5 +144,15 @@ def _job(target: Target, authority: str) -> dict[str, Any]:
             "max_scrape_size": BYTES,
             # A redirection would lead the observer to whatever the app names.
             "follow_redirects": False,
+            "metric_relabel_configs": [
+                {
+                    "source_labels": ["__name__"],
+                    "regex": f"({RESERVED})",
+                    "target_label": "__name__",
+                    "replacement": "exported_$1",
+                },
+                {"action": "labelmap", "regex": f"({OTHERS})", "replacement": "exported_$1"},
+                {"action": "labeldrop", "regex": OTHERS},
+            ],
         }
     return found

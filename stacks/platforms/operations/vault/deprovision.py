@@ -32,6 +32,8 @@ while read -r account owner limit since; do
   call DELETE "auth/approle/role/$account" 200 204 < /dev/null
   [ "$since" != - ] || since=$(date +%s)
   jq -n --arg text "$owner $limit $since" '{{description: $text}}' | call POST "sys/mounts/apps/$account/tune" 200 204
+  # The guard may have given it one that had not yet read that the store is locked.
+  call DELETE "sys/policies/acl/$account" 200 204 < /dev/null
 done < listed
 """
 

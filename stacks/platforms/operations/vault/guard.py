@@ -39,24 +39,33 @@ while :; do
   while read -r account owner limit since; do
     # A locked store has no policy.
     [ "$since" = - ] || continue
-    entries=0
+    state=unknown
+    [ ! -f "states/$account" ] || state=$(cat "states/$account")
+    entries=''
     while read -r name count; do
       [ "$name" != "$account" ] || entries=$count
     done < counts
-    used=$((entries * {MAX_REQUEST * MAX_VERSIONS}))
-    state=open
-    [ ! -f "states/$account" ] || state=read-only
+    # A server that has just started has counted nothing yet.
+    [ -n "$entries" ] || [ "$state" != unknown ] || continue
+    used=$((${{entries:-0}} * {MAX_REQUEST * MAX_VERSIONS}))
     if [ "$used" -ge "$limit" ]; then
       wanted=read-only
-    elif [ "$state" = read-only ] && [ "$used" -lt $((limit / 100 * {OPEN})) ]; then
-      wanted=open
-    else
+    elif [ "$state" = open ] || {{ [ "$state" = read-only ] && [ "$used" -ge $((limit / 100 * {OPEN})) ]; }}; then
       continue
+    else
+      # What a guard before this one has closed is opened, too.
+      wanted=open
     fi
     # Provisioning opens a store that is full, too: what is read-only is said again.
     policy "$wanted" "$account" | call POST "sys/policies/acl/$account" 200 204 || continue
-    if [ "$wanted" = open ]; then rm -f "states/$account"; else : > "states/$account"; fi
-    [ "$wanted" = "$state" ] ||
+    echo "$wanted" > "states/$account"
+    # Its use may have ended since it was listed: a locked store has no policy (`deprovision`).
+    if call GET "sys/mounts/apps/$account" 200 < /dev/null &&
+      [ "$(jq -r '.data // . | .description' answer | cut -d ' ' -f 3)" != - ]; then
+      call DELETE "sys/policies/acl/$account" 200 204 < /dev/null
+      continue
+    fi
+    [ "$wanted,$state" = open,unknown ] || [ "$wanted" = "$state" ] ||
       echo "guard: store $account is $wanted with $entries entries of $((limit / {MAX_REQUEST * MAX_VERSIONS}))" >&2
   done < stores
   sleep {PERIOD}

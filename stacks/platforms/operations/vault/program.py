@@ -129,6 +129,9 @@ def settings(name: str, namespace: str, port: int, *, is_tls: bool) -> str:
     """The configuration of the server behind the Service `name`. `initialize` is done once, at the first start.
 
     Tokens of the administrator live for minutes and are stored nowhere: every Job and every guard takes one.
+
+    Nobody is locked out by wrong passwords: those of all accounts are generated, and whoever reaches the server could
+    lock out the administrator, without whom no limit is held, and the apps of others, whose names can be guessed.
     """
     scheme = "https" if is_tls else "http"
     certificate = (
@@ -153,6 +156,9 @@ listener "tcp" {{
 seal "static" {{
   current_key_id = "1"
   current_key = "file://{SEAL}/key"
+}}
+user_lockout "all" {{
+  disable_lockout = "true"
 }}
 telemetry {{
   usage_gauge_period = "10s"

@@ -176,22 +176,15 @@ func (c *cluster) watchOnce(
 	if err != nil {
 		return err
 	}
-	var list struct {
-		Metadata struct {
-			ResourceVersion string `json:"resourceVersion"`
-		} `json:"metadata"`
-		Items []pod `json:"items"`
-	}
-	err = json.NewDecoder(body).Decode(&list)
+	pods, version, err := decodeList(body)
 	body.Close()
 	if err != nil {
 		return err
 	}
-	tell(list.Items, false, true)
+	tell(pods, false, true)
 	query.Set("watch", "true")
 	query.Set("allowWatchBookmarks", "true")
 	query.Set("timeoutSeconds", "300")
-	version := list.Metadata.ResourceVersion
 	for ctx.Err() == nil {
 		query.Set("resourceVersion", version)
 		body, err := c.get(ctx, podsPath(namespace), query)
@@ -205,6 +198,61 @@ func (c *cluster) watchOnce(
 		}
 	}
 	return nil
+}
+
+// decodeList reads a list of pods one by one, and the version to go on from. A decoder holds what it decodes as a
+// whole, and a pod may take a megabyte of which a few names are kept.
+func decodeList(body io.Reader) ([]pod, string, error) {
+	var metadata struct {
+		ResourceVersion string `json:"resourceVersion"`
+	}
+	var pods []pod
+	decoder := json.NewDecoder(body)
+	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
+		return nil, "", errors.Join(errors.New("the answer is no list"), err)
+	}
+	for decoder.More() {
+		key, err := decoder.Token()
+		if err != nil {
+			return nil, "", err
+		}
+		switch key {
+		case "metadata":
+			err = decoder.Decode(&metadata)
+		case "items":
+			pods, err = decodePods(decoder)
+		default:
+			err = decoder.Decode(new(json.RawMessage))
+		}
+		if err != nil {
+			return nil, "", err
+		}
+	}
+	// An answer that is cut has no end.
+	if _, err := decoder.Token(); err != nil {
+		return nil, "", err
+	}
+	return pods, metadata.ResourceVersion, nil
+}
+
+func decodePods(decoder *json.Decoder) ([]pod, error) {
+	start, err := decoder.Token()
+	if err != nil || start == nil {
+		return nil, err
+	}
+	if start != json.Delim('[') {
+		return nil, errors.New("the items of the answer are no list")
+	}
+	var pods []pod
+	for decoder.More() {
+		var item pod
+		if err := decoder.Decode(&item); err != nil {
+			return nil, err
+		}
+		pods = append(pods, item)
+	}
+	_, err = decoder.Token()
+	return pods, err
 }
 
 // events reads a watch to its end, which the API server sets, and returns the version to go on from.

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -414,6 +415,34 @@ func TestWhatEndsALogIsNoLine(t *testing.T) {
 	err := readLines(bytes.NewBufferString(text), func(line) bool { got++; return true })
 	if err == nil || got != 1 {
 		t.Errorf("%d lines, %v", got, err)
+	}
+}
+
+func TestAListOfPodsIsReadOneByOne(t *testing.T) {
+	const count = 64
+	item := `{"metadata": {"name": "a", "annotations": {"x": "` + strings.Repeat("x", 1<<20) + `"}}}`
+	parts := []io.Reader{strings.NewReader(`{"kind": "PodList", "metadata": {"resourceVersion": "7"}, "items": [`)}
+	for i := range count {
+		if i > 0 {
+			parts = append(parts, strings.NewReader(","))
+		}
+		parts = append(parts, strings.NewReader(item))
+	}
+	parts = append(parts, strings.NewReader("]}"))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	pods, version, err := decodeList(io.MultiReader(parts...))
+	runtime.ReadMemStats(&after)
+	if err != nil || version != "7" || len(pods) != count || pods[count-1].Metadata.Name != "a" {
+		t.Fatal(err, version, len(pods))
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 16<<20 {
+		t.Errorf("%d bytes are allocated for one pod of 1 MiB after the other", used)
+	}
+	for _, text := range []string{``, `[]`, `{"items": {}}`, `{"items": [{"metadata": {"name": "a"}}`, `{"items": [1]}`} {
+		if pods, _, err := decodeList(strings.NewReader(text)); err == nil {
+			t.Errorf("%s is read as %v", text, pods)
+		}
 	}
 }
 

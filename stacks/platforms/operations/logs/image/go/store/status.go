@@ -76,6 +76,7 @@ type Status struct {
 	LimitBytes    int64    `json:"limit_bytes"`
 	ReadOnly      bool     `json:"read_only"`
 	TooOld        int64    `json:"dropped_too_old"`
+	TooNew        int64    `json:"dropped_too_new"`
 	Shippers      []Report `json:"shippers"`
 }
 
@@ -93,6 +94,7 @@ func statusOf(settings settings, heard *shippers) Status {
 		LimitBytes:    settings.limit,
 		ReadOnly:      values["vl_storage_is_read_only"] != 0,
 		TooOld:        values[`vl_rows_dropped_total{reason="too_small_timestamp"}`],
+		TooNew:        values[`vl_rows_dropped_total{reason="too_big_timestamp"}`],
 		Shippers:      heard.list(),
 	}
 }

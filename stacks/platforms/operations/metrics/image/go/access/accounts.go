@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
@@ -51,12 +52,23 @@ func (a account) fits(password string) bool {
 	return a.Locked == 0 && known.fits(password)
 }
 
+const (
+	// Of the eight queries that the server runs at a time (`-search.maxConcurrentRequests`), those of all tenants
+	// together. The others are left for alerts, which are evaluated whatever tenants ask.
+	ofTenants = 6
+	// How long a tenant's query waits for those of others.
+	patience = 5 * time.Second
+)
+
 // accounts are kept as one file each, written anew and put in place of the old one.
 type accounts struct {
 	directory string
 	mutex     sync.RWMutex
 	known     map[string]account
 	running   map[string]int
+	// It has an element for each query of a tenant that runs.
+	tenants  chan struct{}
+	patience time.Duration
 }
 
 func openAccounts(directory string) (*accounts, error) {
@@ -67,7 +79,10 @@ func openAccounts(directory string) (*accounts, error) {
 	if err != nil {
 		return nil, err
 	}
-	result := &accounts{directory: directory, known: map[string]account{}, running: map[string]int{}}
+	result := &accounts{
+		directory: directory, known: map[string]account{}, running: map[string]int{},
+		tenants: make(chan struct{}, ofTenants), patience: patience,
+	}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -134,6 +149,23 @@ func (a *accounts) enter(item account) (leave func(), ok bool) {
 			delete(a.running, item.Name)
 		}
 	}, true
+}
+
+// share waits until a query of an account may run beside those of others, until leave is called. It is false when that
+// takes too long, or the context ends.
+func (a *accounts) share(ctx context.Context, item account) (leave func(), ok bool) {
+	if item.Tenant == "" {
+		return func() {}, true
+	}
+	timer := time.NewTimer(a.patience)
+	defer timer.Stop()
+	select {
+	case a.tenants <- struct{}{}:
+		return func() { <-a.tenants }, true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil, false
 }
 
 // lock takes an account's password away. It keeps the time of the first lock.

@@ -131,6 +131,12 @@ func (d *door) read(w http.ResponseWriter, r *http.Request, found account) {
 		return
 	}
 	defer leave()
+	done, ok := d.accounts.share(r.Context(), found)
+	if !ok {
+		refuse(w, http.StatusTooManyRequests, "as many queries of tenants are running as may")
+		return
+	}
+	defer done()
 	d.proxy(func(p *httputil.ProxyRequest) {
 		p.Out.Method = http.MethodPost
 		p.Out.Header.Set("Content-Type", "application/x-www-form-urlencoded")

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 )
 
 const secret = "a-password-of-24-letters"
@@ -120,6 +121,23 @@ func TestAnAccountHasItsShare(t *testing.T) {
 	after, _ := ask(door.queries(), "GET", "/api/v1/query?query=up", "health.code.metrics", secret, "")
 	if code != 429 || other != 200 || after != 200 {
 		t.Errorf("the second query is answered by %d, another account's by %d, a later one by %d", code, other, after)
+	}
+}
+
+func TestTenantsLeaveRoomForAlerts(t *testing.T) {
+	door, _ := opened(t)
+	door.accounts.patience = 10 * time.Millisecond
+	for range ofTenants {
+		if _, ok := door.accounts.share(t.Context(), account{Tenant: "transport"}); !ok {
+			t.Fatal("a query is refused, and fewer run than may")
+		}
+	}
+	tenant, _ := ask(door.queries(), "GET", "/api/v1/query?query=up", "health.code.metrics", secret, "")
+	alerts, _ := ask(door.queries(), "GET", "/api/v1/query?query=up", "capability.alerts.metrics", secret, "")
+	<-door.accounts.tenants
+	after, _ := ask(door.queries(), "GET", "/api/v1/query?query=up", "health.code.metrics", secret, "")
+	if tenant != 429 || alerts != 200 || after != 200 || len(door.accounts.tenants) != ofTenants-1 {
+		t.Errorf("a tenant's query is answered by %d, that of alerts by %d, a later one by %d", tenant, alerts, after)
 	}
 }
 

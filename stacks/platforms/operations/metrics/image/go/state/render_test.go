@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -62,5 +64,47 @@ func TestTheNamespaceSaysWhoseAnObjectIs(t *testing.T) {
 	known.change(namespaced[3], "health-internet", "DELETED", known.objects["deployments"]["health-internet"]["code-web"])
 	if text = string(render(known, owners)); strings.Contains(text, "health") {
 		t.Error(text)
+	}
+}
+
+func TestAListIsReadObjectByObject(t *testing.T) {
+	const count = 64
+	item := `{"metadata": {"name": "a", "annotations": {"x": "` + strings.Repeat("x", 1<<20) +
+		`"}}, "status": {"phase": "Running"}}`
+	parts := []io.Reader{strings.NewReader(
+		`{"kind": "PodList", "metadata": {"resourceVersion": "7", "continue": "c"}, "items": [`,
+	)}
+	for i := range count {
+		if i > 0 {
+			parts = append(parts, strings.NewReader(","))
+		}
+		parts = append(parts, strings.NewReader(item))
+	}
+	parts = append(parts, strings.NewReader("]}"))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	found, err := decodeList(io.MultiReader(parts...))
+	runtime.ReadMemStats(&after)
+	if err != nil || len(found.Items) != count || found.Items[count-1].Status.Phase != "Running" {
+		t.Fatal(err, len(found.Items))
+	}
+	if found.Metadata.ResourceVersion != "7" || found.Metadata.Continue != "c" {
+		t.Error(found.Metadata)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 16<<20 {
+		t.Errorf("%d bytes are allocated for one object of 1 MiB after the other", used)
+	}
+}
+
+func TestAnAnswerThatIsNoListIsAnError(t *testing.T) {
+	for _, text := range []string{``, `[]`, `{"items": {}}`, `{"items": [{"metadata": {"name": "a"}}`, `{"items": [1]}`} {
+		if found, err := decodeList(strings.NewReader(text)); err == nil {
+			t.Errorf("%s is read as %v", text, found)
+		}
+	}
+	for _, text := range []string{`{}`, `{"items": null}`, `{"items": []}`} {
+		if found, err := decodeList(strings.NewReader(text)); err != nil || len(found.Items) != 0 {
+			t.Errorf("%s: %v %v", text, found, err)
+		}
 	}
 }

@@ -150,8 +150,7 @@ func (a *api) list(ctx context.Context, of kind, namespace string) (list, error)
 		if err != nil {
 			return list{}, err
 		}
-		var page list
-		err = json.NewDecoder(body).Decode(&page)
+		page, err := decodeList(body)
 		body.Close()
 		if err != nil {
 			return list{}, err
@@ -162,6 +161,58 @@ func (a *api) list(ctx context.Context, of kind, namespace string) (list, error)
 			return found, nil
 		}
 	}
+}
+
+// decodeList reads a list of the API object by object. A decoder holds what it decodes as a whole, and what is not
+// read of an object, such as its annotations, may take a megabyte in each of hundreds.
+func decodeList(body io.Reader) (list, error) {
+	var found list
+	decoder := json.NewDecoder(body)
+	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
+		return list{}, errors.Join(errors.New("the answer is no list"), err)
+	}
+	for decoder.More() {
+		key, err := decoder.Token()
+		if err != nil {
+			return list{}, err
+		}
+		switch key {
+		case "metadata":
+			err = decoder.Decode(&found.Metadata)
+		case "items":
+			found.Items, err = decodeItems(decoder)
+		default:
+			err = decoder.Decode(new(json.RawMessage))
+		}
+		if err != nil {
+			return list{}, err
+		}
+	}
+	// An answer that is cut has no end.
+	if _, err := decoder.Token(); err != nil {
+		return list{}, err
+	}
+	return found, nil
+}
+
+func decodeItems(decoder *json.Decoder) ([]object, error) {
+	start, err := decoder.Token()
+	if err != nil || start == nil {
+		return nil, err
+	}
+	if start != json.Delim('[') {
+		return nil, errors.New("the items of the answer are no list")
+	}
+	var items []object
+	for decoder.More() {
+		var item object
+		if err := decoder.Decode(&item); err != nil {
+			return nil, err
+		}
+		items = append(items, item)
+	}
+	_, err = decoder.Token()
+	return items, err
 }
 
 // follow keeps the objects of a kind in the store. A namespace that is not there yet, or may not be read yet, is asked
