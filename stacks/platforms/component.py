@@ -264,7 +264,8 @@ class CapabilityComponent(pulumi.ComponentResource):
 
     def also(self, context: CapabilityScope) -> Endpoint:
         """Register another instance of the capability, such as the gateway of another zone; returns its endpoint."""
-        self.scope = context.scope.within(self, _labels(context, context.scope.inputs))
+        scope = context.scope.within(self, _labels(context, context.scope.inputs))
+        self.scope = scope.after(*scope.add_all([*_scraped(context)]))
         return self.build(context)
 
     def build(self, context: CapabilityScope) -> Endpoint:

@@ -57,6 +57,7 @@ def test_what_is_scraped_follows_from_the_files(recorded: dict[str, Recording]) 
     jobs = _scraped(recorded)
     assert set(jobs) == {
         "state",
+        "application/gateway/8081",
         "application/identity/9000",
         "health/code/web/8080",
         "health/code/api/9100",
@@ -120,6 +121,7 @@ def test_both_ends_of_a_scrape_are_opened_and_nothing_else(recorded: dict[str, R
     }
     assert to == {
         (None, 8428),
+        ("platform-application", 8081),
         ("platform-application", 9000),
         ("health-internet", 8080),
         ("health-internet", 9100),
@@ -128,6 +130,24 @@ def test_both_ends_of_a_scrape_are_opened_and_nothing_else(recorded: dict[str, R
     assert _policy(recorded, "platform-application/identity-metrics")["ingress"][0]["ports"][0]["port"] == 9000
     names = [item.name for item in objects(recorded, "NetworkPolicy") if item.name.endswith("-metrics")]
     assert "transport-internet/quiet-web-metrics" not in names
+
+
+def test_each_zones_gateway_is_scraped_where_it_is_and_nobody_else_is_let_in() -> None:
+    plain = watched()
+    recorded = record_city(replace(plain, apps=(*plain.apps, app("inside", zone="extranet"))))
+    jobs = _scraped(recorded)
+    own = jobs["application/gateway-extranet/8081"]
+    assert own["kubernetes_sd_configs"][0]["namespaces"] == {"names": ["platform-application-extranet"]}
+    for place in ("platform-application/gateway", "platform-application-extranet/gateway-extranet"):
+        peers = [
+            (rule["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"], port["port"])
+            for item in objects(recorded, "NetworkPolicy")
+            if item.name.startswith(f"{place}-")
+            for rule in item.inputs["spec"].get("ingress", ())
+            for port in rule["ports"]
+            if port["port"] == 8081
+        ]
+        assert peers == [("observer", 8081)], place
 
 
 def test_a_city_without_metrics_opens_nothing_for_them() -> None:

@@ -9,7 +9,7 @@ TYPE = CapabilityType(
     engines=("nginx",),
     licence="BSD-2-Clause",
     program=f"{__name__}.program:Gateway",
-    ports=(Port("http", 8080, "http"),),
+    ports=(Port("http", 8080, "http"), Port("metrics", 8081, "http", metrics=True)),
     images=("gateway",),
     pods=(Pods(max_replicas=8, sidecars=(Sidecar("loader", "10m", "32Mi"),)),),
     entry=f"{__name__}.routes:INTERFACE",
