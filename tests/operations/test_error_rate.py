@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wecityctl.model.city import AbortAbove
-from wecityctl.operations.rollouts.error_rate import Counted, Samples, Series, Verdict, count, judge, series_of
+from wecityctl.operations.rollouts.error_rate import Counted, Judgement, Samples, Series, count, judge, series_of
 
 BEGIN, NOW = 1000.0, 1060.0
 EVERY = 15
@@ -98,19 +98,19 @@ def test_a_pod_that_has_stopped_counting_is_not_taken_for_one_without_requests()
 
 
 @pytest.mark.parametrize(
-    ("requests", "failed", "verdict"),
+    ("requests", "failed", "judgement"),
     [
-        (0, 0, Verdict("few", "no request in this step, too few to judge by (fewer than 20)")),
-        (1, 1, Verdict("few", "1 request in this step, too few to judge by (fewer than 20)")),
-        (19, 19, Verdict("few", "19 requests in this step, too few to judge by (fewer than 20)")),
-        (20, 1, Verdict("within", "1 of 20 requests in this step failed (5 %)")),
-        (20, 2, Verdict("above", "2 of 20 requests in this step failed (10 %), more than 5 %")),
-        (1000, 51, Verdict("above", "51 of 1000 requests in this step failed (5.1 %), more than 5 %")),
-        (1000, 0, Verdict("within", "0 of 1000 requests in this step failed (0 %)")),
+        (0, 0, Judgement("few", "no request in this step, too few to judge by (fewer than 20)")),
+        (1, 1, Judgement("few", "1 request in this step, too few to judge by (fewer than 20)")),
+        (19, 19, Judgement("few", "19 requests in this step, too few to judge by (fewer than 20)")),
+        (20, 1, Judgement("within", "1 of 20 requests in this step failed (5 %)")),
+        (20, 2, Judgement("above", "2 of 20 requests in this step failed (10 %), more than 5 %")),
+        (1000, 51, Judgement("above", "51 of 1000 requests in this step failed (5.1 %), more than 5 %")),
+        (1000, 0, Judgement("within", "0 of 1000 requests in this step failed (0 %)")),
     ],
 )
-def test_a_share_is_judged_by_the_limits(requests: int, failed: int, verdict: Verdict) -> None:
-    assert judge(Counted(requests, failed), AbortAbove()) == verdict
+def test_a_share_is_judged_by_the_limits(requests: int, failed: int, judgement: Judgement) -> None:
+    assert judge(Counted(requests, failed), AbortAbove()) == judgement
 
 
 def test_series_are_read_from_a_matrix() -> None:

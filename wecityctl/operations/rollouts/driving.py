@@ -17,8 +17,8 @@ from wecityctl.errors import AuthenticationError, CancelledError, ExitCode
 from wecityctl.model.events import Diagnostic, Progress, RunResult
 from wecityctl.model.releases import AppReleases
 from wecityctl.model.rollouts import AppKey
-from wecityctl.operations.rollouts.error_rate import Verdict
-from wecityctl.operations.rollouts.judging import is_judged, verdict_of
+from wecityctl.operations.rollouts.error_rate import Judgement
+from wecityctl.operations.rollouts.judging import is_judged, judgement_of
 from wecityctl.operations.rollouts.moves import Move, taken_back
 from wecityctl.operations.rollouts.outcomes import (
     StackNames,
@@ -92,7 +92,7 @@ class _Driver:
                     raise
                 self._sleep(float("inf"))
                 goes_on = True
-            moves = self._next() if goes_on and self.result is not None else self._plan()
+            moves = self._next(goes_on=goes_on)
             if self.result is not None and (not goes_on or self._is_over(moves)):
                 found = replace(self.result, notes=(*self.result.notes, *self.notes))
                 return with_failure(found) if self.failed else found
@@ -185,12 +185,15 @@ class _Driver:
             moves = planned_moves(session, work.backend, "up", only=self.only)
         return tuple(self._staying(move) if move.key in self.staying else move for move in moves)
 
-    def _next(self) -> tuple[Move, ...]:
+    def _next(self, *, goes_on: bool) -> tuple[Move, ...]:
         """What comes next, once a rollout can go on and its requests have been judged."""
-        while True:
+        if self.result is None:
+            return self._judged(self._plan())
+        while goes_on:
             moves = self._judged(self._wait(self._plan()))
             if not self._is_over(moves) or all(move.kind != "wait" for move in moves):
                 return moves
+        return self._plan()
 
     def _judged(self, moves: Iterable[Move]) -> tuple[Move, ...]:
         """The same moves, where the requests of a canary let it go on; else it is aborted, or stays at its step."""
@@ -200,8 +203,8 @@ class _Driver:
         # Before the first run nobody waits: what has to be mended may be mended by it.
         until = time.monotonic() + (_UNKNOWN if self.result is not None else 0.0)
         while True:
-            verdict = self._verdict(move)
-            if verdict is None or verdict.kind != "unknown" or time.monotonic() >= until:
+            judgement = self._judgement(move)
+            if judgement is None or judgement.kind != "unknown" or time.monotonic() >= until:
                 break
             self._sleep(float("inf"))
             again = self._planned(move)
@@ -209,14 +212,14 @@ class _Driver:
                 # Somebody has decided otherwise meanwhile.
                 return again
             move = again
-        if verdict is None:
+        if judgement is None:
             return move
-        if verdict.kind == "above":
-            self._abort(move, verdict.text)
+        if judgement.kind == "above":
+            self._abort(move, judgement.text)
             return self._planned(move)
-        if verdict.kind == "unknown":
-            return self._unknown(move, verdict.text)
-        self.work.emit(Progress("/".join(move.key), "rollout", verdict.text, done=True))
+        if judgement.kind == "unknown":
+            return self._unknown(move, judgement.text)
+        self.work.emit(Progress("/".join(move.key), "rollout", judgement.text, done=True))
         return move
 
     def _unknown(self, move: Move, why: str) -> Move:
@@ -240,10 +243,10 @@ class _Driver:
         """What comes next for the app of a move, by its record as it is now."""
         return next((item for item in self._plan() if item.key == move.key), replace(move, kind="hold", claimed=None))
 
-    def _verdict(self, move: Move) -> Verdict | None:
+    def _judgement(self, move: Move) -> Judgement | None:
         self.judged[move.key] = time.monotonic()
         with _interruptible():
-            return verdict_of(self._session, self.work.clusters.found, self._app(move), move)
+            return judgement_of(self._session, self.work.clusters.found, self._app(move), move)
 
     def _wait(self, moves: tuple[Move, ...]) -> tuple[Move, ...]:
         """Wait until a rollout can go on, and return what comes next. Canaries that are not ready are aborted."""
@@ -283,9 +286,9 @@ class _Driver:
         """Look at a canary's pods and requests; abort it if they have been unready for too long, or too many fail."""
         self._watch_pods(move)
         if time.monotonic() - self.judged.setdefault(move.key, time.monotonic()) >= _JUDGE:
-            verdict = self._verdict(move)
-            if verdict is not None and verdict.kind == "above":
-                self._abort(move, verdict.text)
+            judgement = self._judgement(move)
+            if judgement is not None and judgement.kind == "above":
+                self._abort(move, judgement.text)
 
     def _watch_pods(self, move: Move) -> None:
         record, app = move.record, self._app(move)

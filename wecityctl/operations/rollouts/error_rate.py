@@ -34,7 +34,7 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Judgement:
     """What is concluded of a step, and the sentence that says it. `few`: too few requests; `unknown`: no figures."""
 
     kind: Literal["above", "within", "few", "unknown"]
@@ -117,18 +117,18 @@ def _increase(series: Series, begin: float, known: float) -> float:
     return total
 
 
-def judge(counted: Counted | str, limits: AbortAbove) -> Verdict:
+def judge(counted: Counted | str, limits: AbortAbove) -> Judgement:
     """Whether a canary of which that is counted goes on."""
     if isinstance(counted, str):
-        return Verdict("unknown", counted)
+        return Judgement("unknown", counted)
     if counted.requests < limits.requests:
         few = _requests(counted.requests) if counted.requests else "no request"
-        return Verdict("few", f"{few} in this step, too few to judge by (fewer than {limits.requests})")
+        return Judgement("few", f"{few} in this step, too few to judge by (fewer than {limits.requests})")
     rate = 100 * counted.failed / counted.requests
     text = f"{counted.failed} of {_requests(counted.requests)} in this step failed ({rate:.3g} %)"
     if rate > limits.error_rate:
-        return Verdict("above", f"{text}, more than {limits.error_rate} %")
-    return Verdict("within", text)
+        return Judgement("above", f"{text}, more than {limits.error_rate} %")
+    return Judgement("within", text)
 
 
 def _requests(number: int) -> str:

@@ -16,7 +16,7 @@ from wecityctl.model.entries import entry_of
 from wecityctl.model.rollouts import canary_part
 from wecityctl.operations.app_targets import client_of
 from wecityctl.operations.capability_servers import CapabilityServer, Conversation, conversation, servers_on
-from wecityctl.operations.rollouts.error_rate import GAP, Counted, Samples, Verdict, count, judge, series_of
+from wecityctl.operations.rollouts.error_rate import GAP, Counted, Judgement, Samples, count, judge, series_of
 
 if TYPE_CHECKING:
     from wecityctl.inputs import Cluster
@@ -44,7 +44,7 @@ def is_judged(move: Move) -> bool:
     )
 
 
-def verdict_of(session: Session, clusters: Mapping[str, Cluster], app: App, move: Move) -> Verdict | None:
+def judgement_of(session: Session, clusters: Mapping[str, Cluster], app: App, move: Move) -> Judgement | None:
     """What the requests of this step say of the canary; `None` where nobody counts requests, or nobody is to ask.
 
     `app` is as the files have it.
@@ -59,7 +59,7 @@ def verdict_of(session: Session, clusters: Mapping[str, Cluster], app: App, move
         return None
     cluster = clusters.get(cloud)
     if cluster is None:
-        return Verdict("unknown", f"cloud {cloud} cannot be reached")
+        return Judgement("unknown", f"cloud {cloud} cannot be reached")
     if cluster.simulated:
         return None
     service = naming.component_workload(app.name, naming.canary_component(part.name))
