@@ -1,4 +1,4 @@
-"""A canary that answers by errors, in a city with metrics: it is taken back, and what is not known lets none go on."""
+"""A canary that answers by errors, in a city with metrics: it is taken back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.files import CityFiles, app
-from tests.e2e.machine import Cluster, Machine, eventually
+from tests.e2e.machine import Machine, eventually
 from tests.e2e.operations.conftest import NAME, Node
 
 pytestmark = [pytest.mark.node, pytest.mark.xdist_group("operations"), pytest.mark.timeout(1500)]
@@ -103,22 +103,3 @@ def test_a_version_that_answers_by_errors_is_taken_back_in_its_pause(
     assert (shown["rollout"], shown["held"]["because"], shown["serving"]) == (None, "aborted", 1)
     assert shown["held"]["why"].endswith("requests in this step failed (100 %), more than 10 %")
     assert ask(home, trees, node, 20) == {("one", 200): 20}
-
-
-def test_one_of_whose_requests_nothing_is_known_stays_at_its_step(
-    home: Machine, trees: CityFiles, node: Node, cluster: Cluster
-) -> None:
-    release(trees, "two", pause="20s")
-    with home.running("up", trees, "--yes", "--only", "parks") as up:
-        eventually(lambda: pausing(home, trees), 120)
-        cluster.kubectl("scale", "statefulset", "metrics", "-n", "platform-operations", "--replicas=0")
-        assert up.wait(150) == 4
-    assert pausing(home, trees)
-    assert set(ask(home, trees, node, 10)) <= {("one", 200), ("two", 200)}
-    # It does not go on before its first run, which brings the store back; and then the errors of another version, which
-    # was taken back minutes ago, are not this one's.
-    done = home.run("up", trees, "--yes", "--only", "parks")
-    assert "the canary stays at its step" in done.text
-    assert "too few to judge by" in done.text
-    assert state(home, trees)["serving"] == 2
-    assert ask(home, trees, node, 20) == {("two", 200): 20}
