@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wecityctl.model.city import AbortAbove
-from wecityctl.operations.rollouts.error_rate import Counted, Judgement, Samples, Series, count, judge, series_of
+from wecityctl.operations.rollouts.error_rate import Counted, Judgement, Samples, Series, Step, count, judge, series_of
 
 BEGIN, NOW = 1000.0, 1060.0
 EVERY = 15
@@ -25,9 +25,15 @@ def counter(code: str, *values: tuple[float, float], pod: str = "a") -> Series:
 
 
 def counted(
-    *counters: Series, ups: tuple[Series, ...] = (), began: tuple[Series, ...] = (), beats: tuple[Series, ...] = ()
+    *counters: Series,
+    ups: tuple[Series, ...] = (),
+    began: tuple[Series, ...] = (),
+    beats: tuple[Series, ...] = (),
+    length: float = 0,
+    now: float = NOW,
 ) -> Counted | str:
-    return count(Samples(ups or (up(),), began or (since(),), beats, counters), begin=BEGIN, now=NOW)
+    found = Samples(ups or (up(),), began or (since(),), beats, counters)
+    return count(found, begin=BEGIN, now=now, length=length)
 
 
 def test_what_was_counted_before_the_step_is_left_out() -> None:
@@ -55,9 +61,75 @@ def test_pods_of_the_gateway_are_added_up() -> None:
     assert found == Counted(12, 2)
 
 
-def test_what_was_counted_while_nobody_scraped_is_found_afterwards() -> None:
-    ups = (up(times=(950, 965, 1058)),)
-    assert counted(counter("2xx", (965, 40), (1058, 90)), ups=ups) == Counted(50, 0)
+def test_what_was_counted_while_a_few_scrapes_failed_is_found_afterwards() -> None:
+    ups = (up(times=(980, 995, 1050, 1058)),)
+    assert counted(counter("2xx", (995, 40), (1050, 90)), ups=ups) == Counted(50, 0)
+
+
+def test_samples_from_before_a_step_do_not_cover_it() -> None:
+    """The store was away as the step began, and is back: its last sample is not old, but of the time before."""
+    before = up(times=(950, 965, 980, 995))
+    bad = counter("5xx", (980, 500), (995, 500))
+    # 5 seconds after its begin: it has not been looked at yet.
+    wanted = "gateway pod a has samples of 0 s of this step without a gap, and its pause is 5 s"
+    assert counted(bad, ups=(before,), length=5, now=1005) == wanted
+    # Nor by one that is within it.
+    assert counted(ups=(up(times=(980, 995, 1004)),), length=5, now=1006) == wanted.replace("of 0 s", "of 4 s")
+    assert counted(bad, ups=(up(times=(980, 995, 1006)),), length=5, now=1007) == Counted(0, 0)
+    # In a pause what is known is looked at all the same.
+    ups = (up(times=(980, 995, 1004)),)
+    assert counted(counter("5xx", (995, 500), (1004, 530)), ups=ups, now=1006) == Counted(30, 30)
+
+
+def test_after_a_gap_a_step_is_covered_once_samples_are_as_long_as_its_pause() -> None:
+    later = tuple(float(when) for when in range(1100, 1200, EVERY))
+    for begins in (980, 995, 1020):
+        times = tuple(when for when in TIMES if when <= begins)
+
+        def judged(until: float, length: float, times: tuple[float, ...] = times) -> Counted | str:
+            ups = (up(times=(*times, *(when for when in later if when <= until))),)
+            bad = [item for item in ((970, 3), (1100, 500), (1145, 504)) if item[0] <= until]
+            return counted(counter("5xx", *bad), ups=ups, length=length, now=until)
+
+        assert judged(1100, 20) == "gateway pod a has samples of 0 s of this step without a gap, and its pause is 20 s"
+        assert isinstance(judged(1115, 20), str)
+        # What came in the gap may be of another version, or not have been counted.
+        assert judged(1130, 20) == Counted(0, 0)
+        assert judged(1145, 20) == Counted(4, 4)
+
+
+@pytest.mark.parametrize(
+    ("pause", "elapsed", "looked_at"),
+    [
+        # In the pause, and right after it.
+        (120, 60, (60, 0)),
+        (120, 120, (120, 120)),
+        # What came after the pause is counted too, and need not be covered.
+        (120, 500, (500, 120)),
+        # Of a long step the last hour.
+        (7200, 7300, (3600, 3500)),
+        (60, 90_000, (3600, 0)),
+        # Clocks differ.
+        (60, -5, (0, 0)),
+    ],
+)
+def test_samples_have_to_cover_the_pause(pause: float, elapsed: float, looked_at: tuple[float, float]) -> None:
+    assert Step(5000.0, pause).looked_at(5000.0 + elapsed) == looked_at
+
+
+def test_each_pod_of_the_gateway_has_to_cover_the_step() -> None:
+    long = tuple(float(when) for when in range(920, 1101, EVERY))
+    early = tuple(when for when in long if when <= 1020)
+
+    def judged(now: float, silent: tuple[float, ...]) -> Counted | str:
+        ups = (up("a", tuple(when for when in long if when <= now)), up("b", silent))
+        return counted(ups=ups, began=(since(), since(pod="b")), length=30, now=now)
+
+    # It may be scraped within the next seconds, and has ended once the other was scraped three times without it.
+    assert judged(1040, early) == "gateway pod b has samples of 10 s of this step without a gap, and its pause is 30 s"
+    assert isinstance(judged(1050, early), str)
+    assert judged(1055, early) == Counted(0, 0)
+    assert judged(1040, (*early, 1033)) == Counted(0, 0)
 
 
 def test_without_a_sample_from_before_the_step_nothing_older_is_taken_for_its_own() -> None:

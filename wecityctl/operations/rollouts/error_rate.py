@@ -7,13 +7,35 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from wecityctl.model.city import AbortAbove
 
-# Seconds without a sample after which nothing is concluded from the counters: some scrapes have failed.
+# Seconds without a sample that are a gap: some scrapes have failed.
 GAP = 60.0
+# Samples of another pod after which a pod without one has ended. All are scraped as often.
+_ROUNDS = 3
+# Seconds that are looked at of a longer step.
+_LONGEST = 3600.0
 _FAILED = "5xx"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a canary: when it began, in seconds since 1970 by the clock of this machine, and its pause in seconds."""
+
+    since: float
+    pause: float
+
+    def looked_at(self, at: float) -> tuple[float, float]:
+        """How many seconds before `at` what is counted begins, and how many of them samples have to cover.
+
+        Within the pause there are none: nothing goes on then, and what is known is enough to abort.
+        """
+        elapsed = max(0.0, at - self.since)
+        over, seconds = elapsed - self.pause, min(elapsed, _LONGEST)
+        return seconds, max(0.0, seconds - over) if over >= 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,49 +91,59 @@ class Samples:
     counters: tuple[Series, ...]
 
 
-def count(samples: Samples, *, begin: float, now: float) -> Counted | str:
-    """The requests from `begin` to `now`, or why that is not known.
+def count(samples: Samples, *, begin: float, now: float, length: float = 0.0) -> Counted | str:
+    """The requests of a step that began at `begin`, or why they are not known.
 
-    What was counted while nobody scraped is in the next sample. Where there is none from before `begin`, what is known
-    begins with the first one.
+    For `length` seconds there have to be samples of each pod of the gateway, without a gap.
+    What is counted begins after the last gap: nobody knows when in it a request came, which may have been before the
+    step and to another version, nor what a pod counted that has ended in it.
     """
-    if not any(now - item.samples[-1][0] <= GAP for item in samples.ups):
+    seen = sorted({when for item in samples.ups for when, _ in item.samples})
+    if not seen or now - seen[-1] > GAP:
         return f"the store has no sample of the gateway's counters from the last {GAP:.0f} s"
+    start = max(
+        (later for earlier, later in pairwise((0.0, *seen)) if later > begin and later - earlier > GAP), default=begin
+    )
     since = {item.pod: item.samples[-1][1] for item in samples.since}
     late = {item.pod for item in samples.counted if item.samples[-1][0] - item.samples[-1][1] > GAP}
-    for item in samples.ups:
-        if problem := _problem(item, since, late, begin, now):
-            return f"gateway pod {item.pod} {problem}"
+    # A pod that is older than its first sample.
     first = {item.pod: item.samples[0][0] for item in samples.ups}
-    known = {pod: when for pod, when in first.items() if when > begin and since.get(pod, 0.0) < when - GAP}
+    starts = {pod: when if when > start and since.get(pod, 0.0) < when - GAP else start for pod, when in first.items()}
+    for item in samples.ups:
+        ended = any(sum(when > item.samples[-1][0] for when, _ in other.samples) >= _ROUNDS for other in samples.ups)
+        if problem := _problem(item, since, late, starts[item.pod], length, ended=ended):
+            return f"gateway pod {item.pod} {problem}"
     found = {True: 0.0, False: 0.0}
     for item in samples.counters:
-        found[item.code == _FAILED] += _increase(item, begin, known.get(item.pod, begin))
+        found[item.code == _FAILED] += _increase(item, starts.get(item.pod, start))
     return Counted(round(found[True] + found[False]), round(found[True]))
 
 
-def _problem(pod: Series, since: Mapping[str, float], late: Container[str], begin: float, now: float) -> str:
-    """Why a pod's counters say nothing of the time since `begin`; empty if they do."""
+def _problem(
+    pod: Series, since: Mapping[str, float], late: Container[str], start: float, length: float, *, ended: bool
+) -> str:
+    """Why a pod's counters do not say what it passed on for `length` seconds from `start` on; empty if they do."""
     when, is_up = pod.samples[-1]
-    if now - when <= GAP and is_up != 1:
-        return "does not serve its counters"
-    if when <= begin:
-        # It ended before the step began.
+    if ended and when <= start:
         return ""
+    if is_up != 1 and not ended:
+        return "does not serve its counters"
     if pod.pod not in since:
         return "counts no requests"
-    return "has stopped counting" if pod.pod in late else ""
+    if pod.pod in late:
+        return "has stopped counting"
+    if when < start + length and not ended:
+        covered = max(0.0, when - start)
+        return f"has samples of {covered:.0f} s of this step without a gap, and its pause is {length:.0f} s"
+    return ""
 
 
-def _increase(series: Series, begin: float, known: float) -> float:
-    """By how much a counter has grown since `begin`; a value at or before `known` is one to begin with.
-
-    One that is lower than before has begun at zero again.
-    """
-    earlier = [value for when, value in series.samples if when <= max(begin, known)]
+def _increase(series: Series, start: float) -> float:
+    """By how much a counter has grown since `start`. One that is lower than before has begun at zero again."""
+    earlier = [value for when, value in series.samples if when <= start]
     last, total = earlier[-1] if earlier else 0.0, 0.0
     for when, value in series.samples:
-        if when > max(begin, known):
+        if when > start:
             total += value - last if value >= last else value
             last = value
     return total

@@ -11,12 +11,13 @@ from stacks.platforms.application.gateway.counting import COUNTED_AT, COUNTING_S
 from wecityctl.errors import WecityError
 from wecityctl.event_loops import run_async
 from wecityctl.model import naming
-from wecityctl.model.city import AbortAbove
+from wecityctl.model.city import AbortAbove, Strategy
 from wecityctl.model.entries import entry_of
+from wecityctl.model.quantity import parse_duration
 from wecityctl.model.rollouts import canary_part
 from wecityctl.operations.app_targets import client_of
 from wecityctl.operations.capability_servers import CapabilityServer, Conversation, conversation, servers_on
-from wecityctl.operations.rollouts.error_rate import GAP, Counted, Judgement, Samples, count, judge, series_of
+from wecityctl.operations.rollouts.error_rate import GAP, Counted, Judgement, Samples, Step, count, judge, series_of
 
 if TYPE_CHECKING:
     from wecityctl.inputs import Cluster
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from wecityctl.operations.rollouts.moves import Move
     from wecityctl.session import Session
 
-# Seconds for all that is asked of the store, and the longest part of a step that is looked at.
-_PATIENCE, _LONGEST = 10.0, 3600.0
+# Seconds for all that is asked of the store.
+_PATIENCE = 10.0
 # Beyond what is looked at: samples before a step's begin, which say what was counted then.
 _BEFORE = GAP + 30.0
 
@@ -65,8 +66,8 @@ def judgement_of(session: Session, clusters: Mapping[str, Cluster], app: App, mo
     service = naming.component_workload(app.name, naming.canary_component(part.name))
     backend = {"service": service, "service_namespace": naming.tenant_namespace(app.tenant, app.zone)}
     gateway = {"platform": entry.gateway.platform, "capability": entry.gateway.name}
-    seconds = min(max(0.0, time.time() - move.record.rollout.since), _LONGEST)
-    return judge(run_async(_asked(cluster, servers[0], gateway, backend, seconds)), limits)
+    step = Step(move.record.rollout.since, parse_duration((part.strategy or Strategy()).pause))
+    return judge(run_async(_asked(cluster, servers[0], gateway, backend, step)), limits)
 
 
 def _stores(session: Session, cloud: str) -> tuple[CapabilityServer, ...]:
@@ -78,17 +79,18 @@ def _stores(session: Session, cloud: str) -> tuple[CapabilityServer, ...]:
 
 
 async def _asked(
-    cluster: Cluster, server: CapabilityServer, gateway: Mapping[str, str], backend: Mapping[str, str], seconds: float
+    cluster: Cluster, server: CapabilityServer, gateway: Mapping[str, str], backend: Mapping[str, str], step: Step
 ) -> Counted | str:
-    window = f"[{seconds + _BEFORE:.0f}s]"
     try:
         async with asyncio.timeout(_PATIENCE), client_of(cluster) as client, conversation(client, server) as talk:
+            seconds, length = step.looked_at(time.time())
             now = float((await _result(talk, "time()"))[0]["value"][1])
+            window = f"[{seconds + _BEFORE:.0f}s]"
             found = [
                 tuple(series_of(await _result(talk, _selector(name, {**gateway, **labels}) + window)))
                 for name, labels in (("up", {}), (COUNTING_SINCE, {}), (COUNTED_AT, {}), (REQUESTS, backend))
             ]
-        return count(Samples(*found), begin=now - seconds, now=now)
+        return count(Samples(*found), begin=now - seconds, now=now, length=length)
     except TimeoutError:
         return f"{server.name} has not answered within {_PATIENCE:.0f} s"
     except WecityError as error:
