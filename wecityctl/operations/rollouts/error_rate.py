@@ -23,7 +23,7 @@ _FAILED = "5xx"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of a canary: when it began, in seconds since 1970 by the clock of this machine, and its pause in seconds."""
+    """A step of a canary: when it began, in seconds since 1970 by this machine's clock, and its pause in seconds."""
 
     since: float
     pause: float
