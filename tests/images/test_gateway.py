@@ -164,7 +164,10 @@ class Entry:
         answer = connection.getresponse()
         text = answer.read().decode()
         assert (answer.status, answer.getheader("content-type")) == (200, "text/plain"), text
-        pattern = rf'^wecity_gateway_requests_total{{service="127.0.0.1:{self.apps[number]}",.*code="(.*)"}} (\d+)$'
+        owner = 'tenant="health",app="app"'
+        pattern = (
+            rf'^wecity_gateway_requests_total{{{owner},service="127.0.0.1:{self.apps[number]}",.*code="(.*)"}} (\d+)$'
+        )
         return {code: int(count) for code, count in re.findall(pattern, text, re.MULTILINE)}
 
     def digest(self) -> str:

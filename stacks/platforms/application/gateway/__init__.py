@@ -1,6 +1,6 @@
 """The capability type `gateway`: the city's single entry point."""
 
-from wecityctl.model.catalogue import CapabilityType, Pods, Port, Sidecar
+from wecityctl.model.catalogue import CapabilityType, Panel, Pods, Port, Sidecar
 
 TYPE = CapabilityType(
     name="gateway",
@@ -17,4 +17,12 @@ TYPE = CapabilityType(
     architectures=("amd64", "arm64"),
     health="GET /-/health on 8080 is answered by `ok`, and a host without a route by 404",
     probe=f"{__name__}.health:PROBE",
+    dashboard=(
+        Panel(
+            "Requests",
+            "sum by (service_namespace, service) (rate(wecity_gateway_requests_total[1m]))",
+            "per second",
+            ("service_namespace", "service"),
+        ),
+    ),
 )

@@ -1,7 +1,7 @@
 """What the observer scrapes, as a configuration for the agent: generated from the city's files. Pure functions.
 
-Labels that say whose a series is come from here and never from what a pod says: those of targets replace others of the
-same name, which become `exported_…`.
+Labels that say whose a series is come from here and never from what an app's pod says: those of targets replace others
+of the same name, which become `exported_…`. The gateway says of which app its counters are.
 """
 
 from __future__ import annotations
