@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from stacks.platforms.operations import metrics
-from stacks.platforms.operations.alerts.rules import DEFAULT
+from stacks.platforms.operations.alerts.rules import DEFAULT, backups_missing
 from stacks.platforms.operations.metrics.access import ADMIN_PORT, DELETE, DEPROVISION, INVENTORY, PROVISION
 from stacks.platforms.operations.metrics.health import PROBE
 from tests.images import city_series
@@ -167,12 +167,20 @@ def quota(used: int, hard: int) -> str:
     return QUOTA.format(type="used", value=used) + QUOTA.format(type="hard", value=hard)
 
 
-def backup(scheduled: int, succeeded: int | None, *, suspended: int = 0) -> str:
-    """A schedule of backups: how many seconds ago the last run began, and the last one succeeded."""
+def certificate(days: float) -> str:
+    """A certificate that ends in so many days."""
+    end = NOW + round(days * 86_400)
+    return f'wecity_certificate_end_time_seconds{{platform="data",capability="db",service="db"}} {end}\n'
+
+
+def backup(scheduled: int | None, succeeded: int | None, *, suspended: int = 0, created: int = 10**7) -> str:
+    """A schedule of backups: how many seconds ago the last run began, the last one succeeded, and it was made."""
     lines = [
         f"kube_cronjob_spec_suspend{{{JOB}}} {suspended}",
-        f"kube_cronjob_status_last_schedule_time{{{JOB}}} {NOW - scheduled}",
+        f"kube_cronjob_created{{{JOB}}} {NOW - created}",
     ]
+    if scheduled is not None:
+        lines.append(f"kube_cronjob_status_last_schedule_time{{{JOB}}} {NOW - scheduled}")
     if succeeded is not None:
         lines.append(f"kube_cronjob_status_last_successful_time{{{JOB}}} {NOW - succeeded}")
     return "\n".join(lines) + "\n"
@@ -190,6 +198,20 @@ def backup(scheduled: int, succeeded: int | None, *, suspended: int = 0) -> str:
         ("JobLate", backup(600, 90_000), False),
         ("JobLate", backup(7200, 7000), False),
         ("JobLate", backup(7200, 90_000, suspended=1), False),
+        ("BackupSuspended", backup(7200, 7000, suspended=1), True),
+        ("BackupSuspended", backup(7200, 7000), False),
+        # Another schedule of a capability, and one of an app.
+        ("BackupSuspended", backup(60, 50, suspended=1).replace("backup", "other"), False),
+        ("BackupSuspended", backup(60, 50, suspended=1).replace("capability", "app"), False),
+        # By a schedule of once a day it never ran, or no more.
+        ("BackupsMissing", backup(None, None, created=100_000), True),
+        ("BackupsMissing", backup(100_000, 99_000), True),
+        ("BackupsMissing", backup(None, None, created=80_000), False),
+        ("BackupsMissing", backup(80_000, None), False),
+        ("BackupsMissing", backup(None, None, created=100_000, suspended=1), False),
+        ("CertificateNearEnd", certificate(29.9), True),
+        ("CertificateNearEnd", certificate(-1), True),
+        ("CertificateNearEnd", certificate(30.1), False),
     ],
 )
 def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
@@ -214,7 +236,7 @@ def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
     while len(ask('{case!=""}')) < text.count("\n") + 1:
         assert time.monotonic() < deadline, "what was written is not found"
         time.sleep(0.5)
-    expression = next(item.expression for item in DEFAULT if item.name == rule)
+    expression = next(item.expression for item in (*DEFAULT, backups_missing("30 2 * * *")) if item.name == rule)
     assert bool(ask(expression)) == fires
 
 
