@@ -33,6 +33,7 @@ from wecityctl.model.naming import COMPONENT_LABEL, NAME_LABEL, PART_OF_LABEL
 from wecityctl.model.registries import pod_template, resolve_image
 
 _ORDER = tuple(KINDS)
+Annotations = Mapping[str, pulumi.Output[str]]
 # A Job's name has a digest, and the name of each of its pods a suffix.
 _MAX_NAME = 41
 
@@ -43,7 +44,8 @@ class Given:
 
     `labels` are those of all its objects, `own` those of all its pods, by which network policies select them. `pod` has
     fields of each pod spec, `affinity` the node affinity of a workload's pods. `certificate` is a digest of the
-    certificate that pods of an app mount; those pods roll when it changes.
+    certificate that pods of an app mount; those pods roll when it changes. `services` has more annotations of Services,
+    by name.
     """
 
     inputs: StackInputs
@@ -54,6 +56,7 @@ class Given:
     pod: Mapping[str, Any]
     affinity: Callable[[KubernetesManifest], Manifest | None] = field(repr=False)
     certificate: pulumi.Output[str] | None = None
+    services: Mapping[str, Annotations] = field(default_factory=dict)
 
     @property
     def is_suspended(self) -> bool:
@@ -67,6 +70,7 @@ def of_app(
     labels: Mapping[str, str],
     own: Mapping[str, str],
     certificate: pulumi.Output[str] | None = None,
+    services: Mapping[str, Annotations] = {},
 ) -> Given:
     """What the manifests of an app are given: its account and nodes, and the priority of tenants' apps."""
 
@@ -77,7 +81,7 @@ def of_app(
 
     pod = {"serviceAccountName": app.name, "priorityClassName": priority_class(inputs.city.name, "tenant")}
     namespace = naming.tenant_namespace(app.tenant, app.zone)
-    return Given(inputs, app, namespace, labels, own, pod, affinity, certificate)
+    return Given(inputs, app, namespace, labels, own, pod, affinity, certificate, services)
 
 
 def of_platform(inputs: StackInputs, platform: Platform, host: Capability, labels: Mapping[str, str]) -> Given:
@@ -145,6 +149,8 @@ def rendered(given: Given, manifest: KubernetesManifest) -> Manifest:
             spec.pop("replicas", None)
     elif manifest.kind == "Service":
         spec["selector"] = {**spec["selector"], **own}
+        if manifest.name in given.services:
+            result["metadata"].setdefault("annotations", {}).update(given.services[manifest.name])
         if given.is_suspended:
             # A Service without pods never becomes ready, and the official plug-in would wait for it.
             result["metadata"].setdefault("annotations", {})["pulumi.com/skipAwait"] = "true"

@@ -130,13 +130,15 @@ def service(
     ports: Mapping[str, int],
     *,
     protocols: Mapping[str, str] = {},
+    annotations: Mapping[str, pulumi.Input[str]] = {},
     **extra: Any,
 ) -> Manifest:
     """A Service with named ports that are the same as the containers'. `protocols` has the `appProtocol` of some."""
+    own = {"annotations": dict(annotations)} if annotations else {}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": name, "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace, **own},
         "spec": {
             "selector": dict(selector),
             "ports": [

@@ -8,7 +8,7 @@ objects replace the gateways' configuration.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ import pulumi
 from stacks import network_policies, pods
 from stacks.objects import Manifest, Scope, open_scope, unknown
 from stacks.pem import certificates_of, key_of
+from stacks.platforms import tls
 from stacks.platforms.entry_interface import EntryInterface, entry_interface
 from stacks.stack_references import KnownEndpoint, entry_endpoint, landing_outputs
 from wecityctl.inputs import StackInputs
@@ -91,7 +92,7 @@ def _serve(scope: Scope, entry: EntryPoint, routes: Sequence[RouteTarget], compl
     authority = _apps_authority(inputs, interface, routes)
     content = pods.content_digest({"routes": text, **authority})
     data: dict[str, Any] = {"routes.conf": text, "digest": content, **authority}
-    before = list(flows)
+    before, ends = list(flows), dict[str, pulumi.Output[str]]()
     if key:
         certificate = _certificate(inputs, key)
         data |= {
@@ -99,13 +100,15 @@ def _serve(scope: Scope, entry: EntryPoint, routes: Sequence[RouteTarget], compl
             "digest": pulumi.Output.concat(content, "-", certificate["digest"]),
         }
         before.append(scope.add(pods.secret(namespace, interface.tls_secret(gateway), certificate)))
+        ends = tls.ends(inputs, key)
     if pulumi.runtime.is_dry_run() and not complete:
         data |= {"routes.conf": unknown(), "digest": unknown()}
     configuration = scope.after(*before).add(
         pods.config_map(namespace, interface.config_map(gateway), data), name="routes" if entry.is_main else ""
     )
     balancer = balancer_of(city, inputs.stack.cloud, entry)
-    service = scope.add(_service(namespace, known, _at_balancer(inputs, balancer, bool(key)) if balancer else {}))
+    balanced = _at_balancer(inputs, balancer, bool(key)) if balancer else {}
+    service = scope.add(_service(namespace, known, balanced, ends))
     scope.after(configuration).add_all([*loading(inputs, entry, known, content, data["digest"])])
     return service.spec.apply(_node_port) if balancer is None else pulumi.Output.from_input(0)
 
@@ -127,15 +130,20 @@ def _certificate(inputs: StackInputs, key: str) -> dict[str, pulumi.Input[str]]:
     return {"tls.crt": pulumi.Output.secret(chain), "tls.key": pulumi.Output.secret(private), "digest": digest}
 
 
-def _service(namespace: str, known: KnownEndpoint, balanced: Manifest) -> Manifest:
+def _service(
+    namespace: str, known: KnownEndpoint, balanced: Manifest, annotations: Mapping[str, pulumi.Output[str]]
+) -> Manifest:
     """The Service for access from outside: a node port, or with `balanced`, what a load balancer needs.
 
     The traffic policy `Local` keeps the client's address, which is logged and passed to apps.
     """
+    metadata = balanced.get("metadata", {})
+    if annotations:
+        metadata = {**metadata, "annotations": {**metadata.get("annotations", {}), **annotations}}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": ENTRY_SERVICE, "namespace": namespace, **balanced.get("metadata", {})},
+        "metadata": {"name": ENTRY_SERVICE, "namespace": namespace, **metadata},
         "spec": {
             "type": "NodePort",
             "externalTrafficPolicy": "Local",

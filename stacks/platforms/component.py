@@ -10,7 +10,7 @@ import pulumi
 from stacks import network_policies, observers, pods
 from stacks.node_affinity import capability_affinity
 from stacks.objects import KubernetesObject, Manifest, Scope, secret_value
-from stacks.platforms import backups, probes, rotation
+from stacks.platforms import backups, probes, rotation, tls
 from stacks.platforms.stateful import provisioning_policies
 from stacks.provisioning import Binding, bind, provision
 from stacks.stack_references import KnownEndpoint
@@ -22,7 +22,7 @@ from wecityctl.model.city import Capability, Use
 from wecityctl.model.observing import OBSERVER, account_name, scrapers
 from wecityctl.model.outputs import Endpoint
 from wecityctl.model.requirements import Consumer
-from wecityctl.model.service_tls import speaks_tls
+from wecityctl.model.service_tls import certificate_key, speaks_tls
 from wecityctl.model.variables import BINDING_ROOT
 
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
@@ -114,7 +114,8 @@ class CapabilityScope:
         protocols = {
             port.name: _APP_PROTOCOLS[port.protocol] for port in self.type.ports if port.protocol in _APP_PROTOCOLS
         }
-        return pods.service(self.namespace, name, self.selector, self.ports, protocols=protocols)
+        ends = tls.ends(self.scope.inputs, certificate_key(self.capability.name)) if self.tls else {}
+        return pods.service(self.namespace, name, self.selector, self.ports, protocols=protocols, annotations=ends)
 
     @property
     def binding_volumes(self) -> list[Manifest]:
@@ -264,7 +265,8 @@ class CapabilityComponent(pulumi.ComponentResource):
 
     def also(self, context: CapabilityScope) -> Endpoint:
         """Register another instance of the capability, such as the gateway of another zone; returns its endpoint."""
-        self.scope = context.scope.within(self, _labels(context, context.scope.inputs))
+        scope = context.scope.within(self, _labels(context, context.scope.inputs))
+        self.scope = scope.after(*scope.add_all([*_scraped(context)]))
         return self.build(context)
 
     def build(self, context: CapabilityScope) -> Endpoint:

@@ -18,7 +18,7 @@ from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.backups import BACKUP_IMAGE
 from wecityctl.model.city import Capability, Platform
-from wecityctl.model.entries import entry_points
+from wecityctl.model.entries import instances
 from wecityctl.model.manifests import COMPONENT, host_of, images_of
 from wecityctl.model.naming import PLATFORM_LABEL, ZONE_LABEL
 from wecityctl.model.outputs import Endpoint, PlatformOutputs, to_json
@@ -100,8 +100,7 @@ def _used(inputs: StackInputs, capability: Capability, made: Mapping[str, Capabi
 
 def _others(inputs: StackInputs, capability: Capability) -> tuple[Capability, ...]:
     """For the entry point, the gateways of zones with an entry point of their own; empty for other capabilities."""
-    entries = entry_points(inputs.city) if capability.is_entry else ()
-    return tuple(entry.gateway for entry in entries if not entry.is_main)
+    return tuple(item for item in instances(inputs.city, capability) if item != capability)
 
 
 def _open_namespace(scope: Scope, platform: str, zone: str, *, retain: bool) -> Scope:

@@ -11,8 +11,9 @@ import pulumi
 
 from stacks import pods
 from stacks.objects import Manifest, secret_value
-from stacks.pem import certificates_of, key_of
+from stacks.pem import certificates_of, end_of, key_of
 from wecityctl.inputs import StackInputs
+from wecityctl.model import naming
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, certificate_key
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ def files(inputs: StackInputs, key: str) -> dict[str, pulumi.Output[str]]:
         "tls.key": value.apply(key_of),
         "ca.crt": secret_value(inputs, SERVICE_AUTHORITY_KEY),
     }
+
+
+def ends(inputs: StackInputs, key: str) -> dict[str, pulumi.Output[str]]:
+    """The annotation of a server's Service that says when its certificate, `key` in the secret store, ends."""
+    return {naming.CERTIFICATE_ENDS: pulumi.Output.unsecret(secret_value(inputs, key).apply(end_of))}
 
 
 def connecting(is_tls: bool) -> dict[str, str]:

@@ -89,11 +89,12 @@ class Application(pulumi.ComponentResource):
     def _add_manifests(self, home: Scope, ready: Scope) -> None:
         """Register the app's own manifests; what has pods, or scales them, depends on all that `ready` has."""
         digest: pulumi.Output[str] | None = None
-        route = self.app.route
+        route, ends = self.app.route, dict[str, manifests.Annotations]()
         if self.app.serves_tls and route is not None and route.service:
             digest, secret = self._certificate(route.service)
             ready = ready.after(home.add(secret))
-        given = manifests.of_app(self.scope.inputs, self.app, home.labels, self.pod_labels, digest)
+            ends[route.service] = tls.ends(self.scope.inputs, app_certificate_key(self.app))
+        given = manifests.of_app(self.scope.inputs, self.app, home.labels, self.pod_labels, digest, ends)
         manifests.register(given, self.app.manifests, home, ready)
         home.add_all([*self._crossing_services()])
 
@@ -354,7 +355,8 @@ class Application(pulumi.ComponentResource):
         if not component.ports:
             return
         labels = self._component_labels(component)
-        services = [pods.service(self.namespace, workload, labels, component.ports)]
+        ends = tls.ends(self.scope.inputs, app_certificate_key(self.app)) if self._serves_tls(component) else {}
+        services = [pods.service(self.namespace, workload, labels, component.ports, annotations=ends)]
         if self._node_port and component is self.app.web_component:
             name, port = naming.fit(f"{workload}-crossing"), self.app.web_port
             assert port is not None

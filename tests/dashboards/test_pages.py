@@ -75,6 +75,14 @@ def test_there_is_one_for_the_city_each_tenant_app_and_capability(session: Sessi
     assert unwatched(session) == {}
 
 
+def test_requests_are_shown_of_what_the_gateway_passes_them_to(session: Session) -> None:
+    found = {item.name: {panel.title for panel in item.panels} for item in dashboards(session)}
+    assert "Requests" in found["gateway"]
+    routed = {f"{app.tenant}/{app.name}" for app in session.city.apps if app.is_routed}
+    shown = {name for name, titles in found.items() if "Requests at the gateway, by code" in titles}
+    assert shown == routed and shown
+
+
 def test_a_tenant_has_its_own_alone(session: Session) -> None:
     found = dashboards(session, "parks-bureau")
     assert [item.name for item in found] == ["parks-bureau", "parks-bureau/trees"]

@@ -52,7 +52,24 @@ def lines(city: City, end: int) -> Iterator[str]:
             if bad and share > BEGIN + 0.01:
                 alert = {**labels, "alertname": "Down", "alertstate": "firing", "severity": "critical"}
                 yield _sample("ALERTS", alert, 1, time)
+        yield from _requests(city, time, share)
         yield from _cluster(city, time, share)
+
+
+def _requests(city: City, time: int, share: float) -> Iterator[str]:
+    """What the gateway has passed on: a few requests a second, which fail while the app that breaks is down."""
+    gateway = next(item for item in city.capabilities if item.is_entry)
+    own = {"platform": gateway.platform, "capability": gateway.name, "pod": "gateway-0"}
+    for number, app in enumerate(item for item in city.apps if item.is_routed):
+        whose = {"tenant": app.tenant, "app": app.name, "service": app.name, "service_namespace": app.tenant}
+        broken = min(max(share, BEGIN), END) - BEGIN if app.name == BROKEN else 0
+        for code, part in (("2xx", share - broken), ("5xx", broken + 0.001 * share)):
+            yield _sample("wecity_gateway_requests_total", {**own, **whose, "code": code}, _each(number, part), time)
+
+
+def _each(number: int, part: float) -> int:
+    """The requests of an app within a part of the time."""
+    return round(SECONDS * part * (2 + number % 5))
 
 
 def _cluster(city: City, time: int, share: float) -> Iterator[str]:

@@ -22,6 +22,7 @@ import pytest
 from stacks.catalogue import load_catalogue
 from stacks.pem import certificates_of, key_of
 from stacks.platforms.application.gateway.claimed_headers import CLAIMED_HEADERS
+from stacks.platforms.application.gateway.counting import METRICS
 from stacks.platforms.application.gateway.health import PROBE
 from stacks.platforms.application.gateway.program import (
     APPS_AUTHORITY,
@@ -83,6 +84,9 @@ class Echo(BaseHTTPRequestHandler):
         if self.path == "/flood":
             self._flood()
             return
+        if self.path.startswith("/lines/broken"):
+            self.send_error(503)
+            return
         headers = {key.lower(): value for key, value in self.headers.items()}
         body = json.dumps({"port": self.connection.getsockname()[1], "headers": headers})
         self.send_response(200)
@@ -117,6 +121,7 @@ class Entry:
     authority: str = ""
     values: dict[str, str] = field(default_factory=dict)
     secure: int = field(default_factory=free_port)
+    metrics: int = field(default_factory=free_port)
 
     def routes(self) -> tuple[RouteTarget, ...]:
         places = (("code", "/login"), ("code", "/"), ("bus", "/lines/"))
@@ -149,7 +154,21 @@ class Entry:
         (secret / "digest").write_text(digest)
 
     def here(self, text: str) -> str:
+        text = text.replace(f"listen {METRICS.number};", f"listen {self.metrics};")
         return text.replace("/etc/gateway", f"/tmp{self.place}/gateway").replace("8080", str(self.port))
+
+    def counted(self, number: int) -> dict[str, int]:
+        """How many requests went to an app, by the class of the answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.metrics, timeout=10)
+        connection.request("GET", METRICS.metrics_path)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        assert (answer.status, answer.getheader("content-type")) == (200, "text/plain"), text
+        owner = 'tenant="health",app="app"'
+        pattern = (
+            rf'^wecity_gateway_requests_total{{{owner},service="127.0.0.1:{self.apps[number]}",.*code="(.*)"}} (\d+)$'
+        )
+        return {code: int(count) for code, count in re.findall(pattern, text, re.MULTILINE)}
 
     def digest(self) -> str:
         return self.ask("check", "/-/routes", tls=False)[1].strip()
@@ -198,7 +217,7 @@ def entry(unpacked: Callable[[str], RootFilesystem], tmp_path_factory: pytest.Te
     scripts = found.here(CONFIGURATION)
     try:
         # One /tmp for the two, as in the pod.
-        both = f"/bin/sh {scripts}/load.sh & exec /bin/sh {scripts}/run.sh"
+        both = f"/bin/bash {scripts}/load.sh & exec /bin/sh {scripts}/run.sh"
         with image.running("/bin/bash", "-c", both, shared=[place]) as process:
             wait_for("nginx", lambda: found.ask("check", "/-/health", tls=False)[0] == 200 or None, process)
             yield found
@@ -308,6 +327,28 @@ def test_the_log_names_the_caller(entry: Entry) -> None:
     (line,) = lines()
     assert (line["client"], line["status"], line["host"]) == ("127.0.0.1", 200, f"code.{DOMAIN}")
     assert line["tls"] == "TLSv1.3"
+
+
+def test_requests_are_counted_by_where_they_go_and_how_they_are_answered(entry: Entry) -> None:
+    before = entry.counted(2)
+    for _ in range(3):
+        assert entry.ask(f"bus.{DOMAIN}", "/lines/1")[0] == 200
+    for path in ("/lines/broken", "/lines/broken/2"):
+        entry.ask(f"bus.{DOMAIN}", path)
+    # What the gateway answers by itself goes nowhere.
+    assert entry.ask(f"bus.{DOMAIN}", "/lines3")[0] == 404
+
+    def added() -> dict[str, int]:
+        return {code: count - before.get(code, 0) for code, count in entry.counted(2).items()}
+
+    wait_until(lambda: added() == {"2xx": 3, "5xx": 2})
+    # A reload of the configuration, with its new processes, loses none.
+    entry.serve("again", tls=False)
+    wait_until(lambda: entry.digest() == "again")
+    assert entry.ask(f"bus.{DOMAIN}", "/lines/1", tls=False)[0] == 200
+    wait_until(lambda: added() == {"2xx": 4, "5xx": 2})
+    entry.serve("first", tls=True)
+    wait_until(lambda: entry.digest() == "first")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from stacks.platforms.operations import metrics
+from stacks.platforms.operations.alerts.rules import DEFAULT, backups_missing
 from stacks.platforms.operations.metrics.access import ADMIN_PORT, DELETE, DEPROVISION, INVENTORY, PROVISION
 from stacks.platforms.operations.metrics.health import PROBE
 from tests.images import city_series
@@ -154,6 +155,89 @@ def test_who_leaves_is_locked_and_then_forgotten(store: Store) -> None:
 def test_the_probe_writes_reads_and_deletes(store: Store) -> None:
     assert "was written, read and deleted" in store.script(PROBE)
     assert store.found("admin", '{__name__=~"wecity_probe.*"}') == set()
+
+
+NOW = int(time.time())
+OWNER = 'tenant="health",namespace="health-internet"'
+QUOTA = "kube_resourcequota{{" + OWNER + ',resource="limits.memory",type="{type}"}} {value}\n'
+JOB = 'platform="application",capability="postgresql",component="backup",cronjob="postgresql-backup"'
+
+
+def quota(used: int, hard: int) -> str:
+    return QUOTA.format(type="used", value=used) + QUOTA.format(type="hard", value=hard)
+
+
+def certificate(days: float) -> str:
+    """A certificate that ends in so many days."""
+    end = NOW + round(days * 86_400)
+    return f'wecity_certificate_end_time_seconds{{platform="data",capability="db",service="db"}} {end}\n'
+
+
+def backup(scheduled: int | None, succeeded: int | None, *, suspended: int = 0, created: int = 10**7) -> str:
+    """A schedule of backups: how many seconds ago the last run began, the last one succeeded, and it was made."""
+    lines = [
+        f"kube_cronjob_spec_suspend{{{JOB}}} {suspended}",
+        f"kube_cronjob_created{{{JOB}}} {NOW - created}",
+    ]
+    if scheduled is not None:
+        lines.append(f"kube_cronjob_status_last_schedule_time{{{JOB}}} {NOW - scheduled}")
+    if succeeded is not None:
+        lines.append(f"kube_cronjob_status_last_successful_time{{{JOB}}} {NOW - succeeded}")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("rule", "series", "fires"),
+    [
+        ("QuotaNear", quota(91, 100), True),
+        ("QuotaNear", quota(90, 100), False),
+        ("QuotaNear", quota(0, 0), False),
+        ("JobLate", backup(7200, 90_000), True),
+        ("JobLate", backup(7200, None), True),
+        # It is running, has succeeded, or is not to run.
+        ("JobLate", backup(600, 90_000), False),
+        ("JobLate", backup(7200, 7000), False),
+        ("JobLate", backup(7200, 90_000, suspended=1), False),
+        ("BackupSuspended", backup(7200, 7000, suspended=1), True),
+        ("BackupSuspended", backup(7200, 7000), False),
+        # Another schedule of a capability, and one of an app.
+        ("BackupSuspended", backup(60, 50, suspended=1).replace("backup", "other"), False),
+        ("BackupSuspended", backup(60, 50, suspended=1).replace("capability", "app"), False),
+        # By a schedule of once a day it never ran, or no more.
+        ("BackupsMissing", backup(None, None, created=100_000), True),
+        ("BackupsMissing", backup(100_000, 99_000), True),
+        ("BackupsMissing", backup(None, None, created=80_000), False),
+        ("BackupsMissing", backup(80_000, None), False),
+        ("BackupsMissing", backup(None, None, created=100_000, suspended=1), False),
+        ("CertificateNearEnd", certificate(29.9), True),
+        ("CertificateNearEnd", certificate(-1), True),
+        ("CertificateNearEnd", certificate(30.1), False),
+    ],
+)
+def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
+    store: Store, rule: str, series: str, fires: bool
+) -> None:
+    """The expression as the store evaluates it, over series of one case alone."""
+    case = f"case{time.monotonic_ns()}"
+    mark = f'wecity_mark{{case="{case}"}} 1\n'
+    text = "".join(
+        f'{line[: line.index("}")]},case="{case}"{line[line.index("}") :]}\n' for line in series.splitlines()
+    )
+    assert store.ask("admin", PASSWORD, "/api/v1/import/prometheus", (text + mark).encode())[0] == 204
+
+    def ask(query: str) -> list[object]:
+        values = {"query": query, "nocache": "1", "extra_label": f"case={case}"}
+        code, told = store.ask("admin", PASSWORD, "/api/v1/query?" + urllib.parse.urlencode(values))
+        assert code == 200, told
+        found: list[object] = json.loads(told)["data"]["result"]
+        return found
+
+    deadline = time.monotonic() + 20
+    while len(ask('{case!=""}')) < text.count("\n") + 1:
+        assert time.monotonic() < deadline, "what was written is not found"
+        time.sleep(0.5)
+    expression = next(item.expression for item in (*DEFAULT, backups_missing("30 2 * * *")) if item.name == rule)
+    assert bool(ask(expression)) == fires
 
 
 @pytest.fixture(scope="module")

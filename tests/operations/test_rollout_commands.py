@@ -14,6 +14,7 @@ from wecityctl.errors import ConfigurationError, NoSuchStackError
 from wecityctl.model.releases import AppReleases, Held, Part, Release, Rollout, fixed, version_of
 from wecityctl.model.rollouts import canary_part
 from wecityctl.operations.rollouts.commands import RolloutAction, decide, rollout_state
+from wecityctl.operations.rollouts.judging import is_judged, judgement_of
 from wecityctl.operations.rollouts.planning import open_current, planned_moves, restart_pauses
 from wecityctl.operations.status.rollouts import rollout_statuses
 from wecityctl.session import Session, open_session
@@ -179,3 +180,47 @@ def test_a_clock_that_was_set_back_prolongs_a_pause_by_itself_at_most(backend: B
     (move,) = moves = planned_moves(session, backend, "up")
     assert move.due <= time.time() + 60
     assert not restart_pauses(backend, moves)
+
+
+OPERATIONS = """---
+apiVersion: wecity.dev/v1alpha1
+kind: Platform
+metadata: {name: operations}
+spec: {capabilities: [{name: metrics}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("platform", "limit", "kind"),
+    [
+        # Nobody can be asked: that is not taken for good.
+        (OPERATIONS, "", "unknown"),
+        (OPERATIONS, ", abortAbove: {errorRate: 1}", "unknown"),
+        (OPERATIONS, ", abortAbove: {errorRate: 100}", ""),
+        ("", "", ""),
+    ],
+)
+def test_a_step_is_judged_where_somebody_counts_requests(
+    backend: Backend, tmp_path: Path, platform: str, limit: str, kind: str
+) -> None:
+    releases.write(backend, record_of(tmp_path, 1, rolling=2))
+    strategy, path = CANARY.replace("50]", f"50]{limit}"), tmp_path / "city.yaml"
+    path.write_text(FILES.format(version=2, strategy=strategy) + platform)
+    session = open_session(path)
+    (move,) = planned_moves(session, backend, "up")
+    assert move.kind == "step" and is_judged(move)
+    found = judgement_of(session, {}, session.said.apps[0], move)
+    assert (found.kind if found is not None else "") == kind
+
+
+def test_a_canary_that_was_promoted_or_is_replaced_is_not_judged(backend: Backend, tmp_path: Path) -> None:
+    releases.write(backend, record_of(tmp_path, 1, rolling=2))
+    session = session_of(tmp_path, 2)
+    releases.write(backend, decide(session, "code", "promote").after)
+    (move,) = planned_moves(session, backend, "up")
+    assert (move.kind, is_judged(move)) == ("finish", False)
+    releases.write(
+        backend, replace(record_of(tmp_path, 1, rolling=2), generation=move.record.generation if move.record else 0)
+    )
+    (move,) = planned_moves(session_of(tmp_path, 3), backend, "up")
+    assert (move.kind, is_judged(move)) == ("step", False)

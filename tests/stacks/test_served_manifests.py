@@ -92,6 +92,8 @@ def test_the_certificate_is_of_the_service_and_pods_roll_with_it() -> None:
     assert "wecity.dev/content" in template["metadata"]["annotations"]
     plain = pod_template(one(record_city(city(bus())), "Deployment", "transport-internet/queue").inputs) or {}
     assert "annotations" not in plain["metadata"]
+    service = one(recorded, "Service", "transport-internet/queue").inputs["metadata"]
+    assert "wecity.dev/certificate-ends" in service["annotations"]
     (route,) = outputs(recorded["xc.tenant.transport.main"]).routes
     assert route.tls
 

@@ -5,13 +5,24 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from tests.stacks.cities import WEB, app, application, city, objects, one, record_city
+from stacks.catalogue import load_catalogue
+from stacks.pem import end_of
+from stacks.platforms.operations.alerts.rules import groups, longest_pause
+from tests.stacks.cities import WEB, app, application, city, full_city, inputs_for, objects, one, record_city
 from wecityctl.dashboards.panels import APP, CITY, TENANT
-from wecityctl.model.city import Alerts, Capability, City, Metrics, Platform, Use
+from wecityctl.engine.sdk.recorder import record
+from wecityctl.engine.secrets.certificate_names import issued
+from wecityctl.engine.secrets.certificates import renewed
+from wecityctl.model.city import Alerts, Backup, Capability, City, Compliance, Metrics, Platform, Route, Use
+from wecityctl.model.entries import AUTHORITY_KEY
+from wecityctl.model.outputs import Outputs
+from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY
+from wecityctl.plan import make_plan
 from wecityctl.resource_graph import RecordedResource, Recording
 
 PLACE = "platform-operations"
@@ -59,6 +70,7 @@ def test_what_is_scraped_follows_from_the_files(recorded: dict[str, Recording]) 
     jobs = _scraped(recorded)
     assert set(jobs) == {
         "state",
+        "application/gateway/8081",
         "application/identity/9000",
         "health/code/web/8080",
         "health/code/api/9100",
@@ -144,6 +156,7 @@ def test_both_ends_of_a_scrape_are_opened_and_nothing_else(recorded: dict[str, R
     }
     assert to == {
         (None, 8428),
+        ("platform-application", 8081),
         ("platform-application", 9000),
         ("health-internet", 8080),
         ("health-internet", 9100),
@@ -152,6 +165,24 @@ def test_both_ends_of_a_scrape_are_opened_and_nothing_else(recorded: dict[str, R
     assert _policy(recorded, "platform-application/identity-metrics")["ingress"][0]["ports"][0]["port"] == 9000
     names = [item.name for item in objects(recorded, "NetworkPolicy") if item.name.endswith("-metrics")]
     assert "transport-internet/quiet-web-metrics" not in names
+
+
+def test_each_zones_gateway_is_scraped_where_it_is_and_nobody_else_is_let_in() -> None:
+    plain = watched()
+    recorded = record_city(replace(plain, apps=(*plain.apps, app("inside", zone="extranet"))))
+    jobs = _scraped(recorded)
+    own = jobs["application/gateway-extranet/8081"]
+    assert own["kubernetes_sd_configs"][0]["namespaces"] == {"names": ["platform-application-extranet"]}
+    for place in ("platform-application/gateway", "platform-application-extranet/gateway-extranet"):
+        peers = [
+            (rule["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"], port["port"])
+            for item in objects(recorded, "NetworkPolicy")
+            if item.name.startswith(f"{place}-")
+            for rule in item.inputs["spec"].get("ingress", ())
+            for port in rule["ports"]
+            if port["port"] == 8081
+        ]
+        assert peers == [("observer", 8081)], place
 
 
 def test_a_city_without_metrics_opens_nothing_for_them() -> None:
@@ -198,3 +229,61 @@ def test_rules_of_capability_types_are_about_the_instance(recorded: dict[str, Re
     down = next(item for item in general["rules"] if item["alert"] == "Down")
     assert down["for"] == "10s"
     assert general["interval"] == "5s"
+
+
+def test_every_certificate_has_its_end_beside_it() -> None:
+    """The observer reads it of Services, and has no right to read Secrets."""
+    whole = full_city()
+    whole = replace(whole, apps=(*whole.apps, app("vault", route=Route("vault", tls=True))))
+    plan = make_plan(whole, load_catalogue())
+    values = renewed(plan, {}, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    outputs: dict[str, Outputs | None] = {}
+    recorded: dict[str, Recording] = {}
+    for stack in plan.stacks:
+        if stack.layer != "secrets":
+            inputs = inputs_for(plan, stack.name, outputs)
+            inputs = replace(inputs, secrets={key: values.get(key, value) for key, value in inputs.secrets.items()})
+            recorded[stack.name] = record(inputs)
+            outputs[stack.name] = recorded[stack.name].outputs
+    ends = {
+        item.name: item.inputs["metadata"]["annotations"]["wecity.dev/certificate-ends"]
+        for item in objects(recorded, "Service")
+        if "wecity.dev/certificate-ends" in item.inputs["metadata"].get("annotations", {})
+    }
+    assert {"platform-application/postgresql", "platform-application/cache", "health-internet/vault-web"} < ends.keys()
+    # 397 days less the hour by which clocks may differ.
+    assert set(ends.values()) == {"2027-02-03T02:04:05Z"}
+    assert len(ends) == len({*issued(plan)} - {AUTHORITY_KEY, SERVICE_AUTHORITY_KEY}) == 5
+    assert (end_of("no certificate"), end_of(values["service/cache/tls"])) == ("", "2027-02-03T02:04:05Z")
+    assert end_of("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n") == ""
+
+
+def test_backups_are_expected_by_their_schedule() -> None:
+    def expressions(whole: City) -> dict[str, str]:
+        plan = make_plan(whole, load_catalogue())
+        general = groups(inputs_for(plan, "xc.platform.operations.main", {}))["groups"][0]
+        return {item["alert"]: item["expr"] for item in general["rules"]}
+
+    assert "BackupsMissing" not in expressions(watched())
+    backup = Backup("s3://backups/xc", endpoint="https://s3.example", schedule="0 3 * * 0")
+    found = expressions(watched(compliance=Compliance(backup=backup)))
+    assert f"> {7 * 86_400 + 7_200} " in found["BackupsMissing"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "hours"),
+    [
+        ("@hourly", 1),
+        ("*/5 * * * *", 1),
+        ("0 */6 * * *", 24),
+        ("30 2 * * *", 24),
+        ("@weekly", 7 * 24),
+        ("30 2 * * 1-5", 7 * 24),
+        ("30 2 1 * 5", 7 * 24),
+        ("30 2 1,15 * *", 31 * 24),
+        ("30 2 * 1 *", 366 * 24),
+        ("@yearly", 366 * 24),
+    ],
+)
+def test_how_long_a_schedule_may_pause(schedule: str, hours: int) -> None:
+    assert longest_pause(schedule) == hours * 3600

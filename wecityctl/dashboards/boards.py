@@ -63,7 +63,8 @@ def of_app(placement: Placement, app: App) -> Dashboard:
     """The dashboard of an app."""
     cloud = placement.apps[app.tenant, app.name]
     labels = {"tenant": app.tenant, "app": app.name}
-    return Dashboard("app", f"{app.tenant}/{app.called}", "", (cloud,), labels, panels.APP)
+    found = (*panels.APP, panels.ROUTED) if app.is_routed else panels.APP
+    return Dashboard("app", f"{app.tenant}/{app.called}", "", (cloud,), labels, found)
 
 
 def of_capability(city: City, catalogue: Catalogue, placement: Placement, name: str) -> Dashboard:

@@ -40,6 +40,13 @@ def _firing(by: str) -> Panel:
     return Panel("Alerts that fire", f'count by ({by}) (ALERTS{{alertstate="firing"}})', by=(by,))
 
 
+# Of an app with a route.
+ROUTED = Panel(
+    "Requests at the gateway, by code",
+    "sum by (code) (rate(wecity_gateway_requests_total[1m]))",
+    "per second",
+    ("code",),
+)
 APP = (*_pods("component"), _firing("alertname"))
 CAPABILITY = (*_pods("component"), _firing("alertname"))
 TENANT = (*_pods("app"), _quota("resource"), _firing("app"))

@@ -277,6 +277,11 @@ class CapabilityType:
     secrets: tuple[str, ...] = ()
 
     @property
+    def scrapes(self) -> bool:
+        """Whether it is a store of metrics: it scrapes what serves some, and answers queries on its first port."""
+        return self.observes is not None and self.observes.scrapes
+
+    @property
     def port(self) -> int:
         """The port that apps connect to."""
         return self.ports[0].number

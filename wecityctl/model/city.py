@@ -528,11 +528,23 @@ class Probes:
 
 
 @dataclass(frozen=True, slots=True)
+class AbortAbove:
+    """Which share of a canary's requests may fail in a step, in percent, and of how many requests that can be said.
+
+    A request fails if it is answered with a status of 500 or more.
+    """
+
+    error_rate: int = 5
+    requests: int = 20
+
+
+@dataclass(frozen=True, slots=True)
 class Strategy:
     """How the pods of a new version replace those of the old one.
 
     `surge` pods may be there more than the replicas and `unavailable` ones be missing meanwhile; `None`: the defaults.
     A canary gets the percentages of the requests in `steps`, one after the other, each for the duration `pause`.
+    `abort_above` is what the files say of it; in a city with metrics, `None` stands for the defaults.
     """
 
     type: StrategyType = "rolling"
@@ -540,6 +552,7 @@ class Strategy:
     unavailable: int | None = None
     steps: tuple[int, ...] = ()
     pause: str = "1m"
+    abort_above: AbortAbove | None = None
 
 
 @dataclass(frozen=True, slots=True)

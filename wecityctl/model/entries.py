@@ -70,6 +70,11 @@ def entry_points(city: City) -> tuple[EntryPoint, ...]:
     return tuple(item for item in found if item is not None)
 
 
+def instances(city: City, capability: Capability) -> tuple[Capability, ...]:
+    """The capability; for the gateway that the files declare, the gateways of all entry points."""
+    return tuple(entry.gateway for entry in entry_points(city)) if capability.is_entry else (capability,)
+
+
 def zone_of(city: City, route: RouteTarget) -> str:
     """The zone of a route's app, derived from its namespace; empty if the city no longer has this zone."""
     names = (zone.name for zone in city.zones)

@@ -33,6 +33,8 @@ SIMULATED_LABEL = f"{LABEL_PREFIX}/simulated"
 # state.
 RETAINED_FOR = f"{LABEL_PREFIX}/retained-for"
 RETAINED_RECORD = f"{LABEL_PREFIX}/retained-record"
+# On Services: when the certificate of their server ends, in RFC 3339. The observer of metrics reads it.
+CERTIFICATE_ENDS = f"{LABEL_PREFIX}/certificate-ends"
 # Recommended labels of Kubernetes.
 NAME_LABEL = "app.kubernetes.io/name"
 INSTANCE_LABEL = "app.kubernetes.io/instance"

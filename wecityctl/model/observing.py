@@ -8,7 +8,7 @@ from typing import Protocol
 from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import Capability, City
-from wecityctl.model.entries import entry_points
+from wecityctl.model.entries import instances
 
 # The component of pods that observe, by which they are told from the capability's others.
 OBSERVER = "observer"
@@ -56,12 +56,8 @@ def namespaces(city: City, placement: Placed, cloud: str) -> Mapping[str, Mappin
     found: dict[str, Mapping[str, str]] = {}
     for capability in city.capabilities:
         if placement.capabilities.get(capability.name) == cloud:
-            name = naming.platform_namespace(capability.platform, capability.zone)
-            found[name] = {"platform": capability.platform}
-            if capability.is_entry:
-                for entry in entry_points(city):
-                    other = entry.gateway
-                    found[naming.platform_namespace(other.platform, other.zone)] = {"platform": other.platform}
+            for item in instances(city, capability):
+                found[naming.platform_namespace(item.platform, item.zone)] = {"platform": item.platform}
     for app in city.apps:
         if app.runs and placement.apps.get((app.tenant, app.name)) == cloud:
             found[naming.tenant_namespace(app.tenant, app.zone)] = {"tenant": app.tenant}
@@ -71,8 +67,7 @@ def namespaces(city: City, placement: Placed, cloud: str) -> Mapping[str, Mappin
 def scrapers(city: City, catalogue: Catalogue, placement: Placed, cloud: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield namespace and labels of the pods that scrape metrics on `cloud`, which what serves metrics lets in."""
     for item in observers(city, catalogue, placement.capabilities, cloud):
-        observer = catalogue[item.type].observes
-        if observer is not None and observer.scrapes:
+        if catalogue[item.type].scrapes:
             labels = {
                 naming.NAME_LABEL: item.name,
                 naming.COMPONENT_LABEL: OBSERVER,

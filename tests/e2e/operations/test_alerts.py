@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
@@ -55,6 +56,18 @@ def test_apps_and_capabilities_are_read(city: CityFiles, cluster: Cluster) -> No
     # The cluster's own source has figures after a while.
     used = eventually(lambda: result(cluster, "parks", 'wecity_container_usage{resource="memory"}'), 120)
     assert {item["metric"]["tenant"] for item in used} == {"parks"}
+
+
+def test_ends_of_certificates_and_schedules_of_backups_are_read(city: CityFiles, cluster: Cluster) -> None:
+    """What tenants do not see, as the observer has it."""
+    ask_state = ("curl", "--silent", "--fail", "http://127.0.0.1:8481/metrics")
+    told = cluster.kubectl("exec", "-n", PLACE, "deploy/metrics-observer", "-c", "observer", "--", *ask_state)
+    ends = re.findall(r'^wecity_certificate_end_time_seconds\{service="(.+?)".* (\d+)$', told, re.MULTILINE)
+    assert {"entry", "postgresql", "metrics", "alerts", "vault", "logs"} <= {name for name, _ in ends}
+    # They are issued for 397 days.
+    assert all(396 < (int(end) - time.time()) / 86_400 < 398 for _, end in ends)
+    made = re.findall(r'^kube_cronjob_created\{.*component="backup".* (\d+)$', told, re.MULTILINE)
+    assert made and all(0 <= time.time() - int(at) < 7200 for at in made)
 
 
 def test_a_tenant_reads_its_own_series_alone(city: CityFiles, cluster: Cluster) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.files import CityFiles
-from tests.e2e.machine import Cluster, Machine, eventually
+from tests.e2e.machine import Machine, eventually
+from tests.e2e.operations.conftest import Node
+from tests.e2e.operations.entry import ask
 from tests.e2e.pages import follow
 from tests.support import browser
 
@@ -22,8 +24,10 @@ def empty(page: Path) -> list[str]:
     return [title for title, body in sections if "<polyline" not in body and "<circle" not in body]
 
 
-def test_every_panel_is_drawn(home: Machine, city: CityFiles, cluster: Cluster, tmp_path: Path) -> None:
+def test_every_panel_is_drawn(home: Machine, city: CityFiles, node: Node, tmp_path: Path) -> None:
     directory = tmp_path / "pages"
+    for name in ("parks-app", "roads-app"):
+        assert {status for _, status in ask(home, city, node, name, 3, "/healthz")} == {200}
 
     def missing() -> dict[str, list[str]]:
         """Panels without values, by page; whether an alert has fired is not known here."""

@@ -1,9 +1,11 @@
-"""Makes the steps of the rollouts of an `up`: a run for each, a pause after it, and an abort if pods are not ready."""
+"""Makes the steps of the rollouts of an `up`: a run for each, a pause after it, and an abort if pods are not ready or
+too many requests fail."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,8 @@ from wecityctl.errors import AuthenticationError, CancelledError, ExitCode
 from wecityctl.model.events import Diagnostic, Progress, RunResult
 from wecityctl.model.releases import AppReleases
 from wecityctl.model.rollouts import AppKey
+from wecityctl.operations.rollouts.error_rate import Judgement
+from wecityctl.operations.rollouts.judging import is_judged, judgement_of
 from wecityctl.operations.rollouts.moves import Move, taken_back
 from wecityctl.operations.rollouts.outcomes import (
     StackNames,
@@ -26,7 +30,7 @@ from wecityctl.operations.rollouts.outcomes import (
     succeeded,
     with_failure,
 )
-from wecityctl.operations.rollouts.planning import now, planned_moves, restart_pauses, shares_of, stacks_of
+from wecityctl.operations.rollouts.planning import as_it_is, now, planned_moves, restart_pauses, shares_of, stacks_of
 from wecityctl.operations.rollouts.recording import record_releases
 from wecityctl.operations.rollouts.removal import without_old
 from wecityctl.operations.rollouts.watching import image_digest, unready
@@ -38,6 +42,9 @@ if TYPE_CHECKING:
 
 # Seconds between two looks at a canary's pods and its record, and for how long its pods may be unready.
 _LOOK, _PATIENCE = 2.0, 10.0
+# Seconds between two looks at how a canary's requests were answered, and for how long it stays at its step in this run
+# because that is not known.
+_JUDGE, _UNKNOWN = 10.0, 60.0
 # How often a run begins again because another one has changed a record, before it gives up.
 _ATTEMPTS = 300
 
@@ -58,16 +65,21 @@ class _Driver:
     work: StackOperation
     only: frozenset[AppKey] | None
     result: RunResult | None = None
-    aborted: bool = False
+    # Whether a canary was aborted, or does not go on because nothing is known of its requests.
+    failed: bool = False
+    notes: list[str] = field(default_factory=list)
     # When a canary was first seen unready, in seconds of the monotonic clock.
     unready: dict[AppKey, float] = field(default_factory=dict)
+    # When a canary's requests were last looked at in a pause, likewise, and the canaries that stay at their steps.
+    judged: dict[AppKey, float] = field(default_factory=dict)
+    staying: set[AppKey] = field(default_factory=set)
     _selection: frozenset[str] = frozenset()
 
     def run(self) -> RunResult:
         """Make one run after the other until no rollout goes on; return the result of all."""
         self._require_entry()
         self._selection = frozenset(stack.name for stack in self.work.session.plan.stacks)
-        moves, attempts = self.work.rollouts, 0
+        moves, attempts = self._judged(self.work.rollouts), 0
         while True:
             # The first run is of everything that the user has selected.
             self._select(moves, everything=self.result is None)
@@ -80,9 +92,10 @@ class _Driver:
                     raise
                 self._sleep(float("inf"))
                 goes_on = True
-            moves = self._wait(self._plan()) if goes_on and self.result is not None else self._plan()
+            moves = self._next(goes_on=goes_on)
             if self.result is not None and (not goes_on or self._is_over(moves)):
-                return with_failure(self.result) if self.aborted else self.result
+                found = replace(self.result, notes=(*self.result.notes, *self.notes))
+                return with_failure(found) if self.failed else found
 
     @staticmethod
     def _is_over(moves: Iterable[Move]) -> bool:
@@ -149,13 +162,14 @@ class _Driver:
             self._tell_abort(move, failure)
 
     def _tell_abort(self, move: Move, why: str) -> None:
-        self.aborted = True
         record = move.record
         serving = record.current.number if record is not None and record.current is not None else 0
-        text = f"{'/'.join(move.key)}: the canary is aborted, release {serving} goes on serving: {why}"
+        self._tell_failure(f"{'/'.join(move.key)}: the canary is aborted, release {serving} goes on serving: {why}")
+
+    def _tell_failure(self, text: str) -> None:
+        self.failed = True
         self.work.emit(Diagnostic("", "error", text))
-        if self.result is not None:
-            self.result = replace(self.result, notes=(*self.result.notes, text))
+        self.notes.append(text)
 
     def _digest(self, move: Move, app: App) -> str:
         cluster = self.work.clusters.found.get(self.work.session.plan.placement.apps[move.key])
@@ -169,7 +183,70 @@ class _Driver:
         moves = planned_moves(session, work.backend, "up", only=self.only)
         if restart_pauses(work.backend, moves):
             moves = planned_moves(session, work.backend, "up", only=self.only)
-        return moves
+        return tuple(self._staying(move) if move.key in self.staying else move for move in moves)
+
+    def _next(self, *, goes_on: bool) -> tuple[Move, ...]:
+        """What comes next, once a rollout can go on and its requests have been judged."""
+        if self.result is None:
+            return self._judged(self._plan())
+        while goes_on:
+            moves = self._judged(self._wait(self._plan()))
+            if not self._is_over(moves) or all(move.kind != "wait" for move in moves):
+                return moves
+        return self._plan()
+
+    def _judged(self, moves: Iterable[Move]) -> tuple[Move, ...]:
+        """The same moves, where the requests of a canary let it go on; else it is aborted, or stays at its step."""
+        return tuple(self._decided(move) if is_judged(move) else move for move in moves)
+
+    def _decided(self, move: Move) -> Move:
+        # Before the first run nobody waits: what has to be mended may be mended by it.
+        until = time.monotonic() + (_UNKNOWN if self.result is not None else 0.0)
+        while True:
+            judgement = self._judgement(move)
+            if judgement is None or judgement.kind != "unknown" or time.monotonic() >= until:
+                break
+            self._sleep(float("inf"))
+            again = self._planned(move)
+            if not is_judged(again):
+                # Somebody has decided otherwise meanwhile.
+                return again
+            move = again
+        if judgement is None:
+            return move
+        if judgement.kind == "above":
+            self._abort(move, judgement.text)
+            return self._planned(move)
+        if judgement.kind == "unknown":
+            return self._unknown(move, judgement.text)
+        self.work.emit(Progress("/".join(move.key), "rollout", judgement.text, done=True))
+        return move
+
+    def _unknown(self, move: Move, why: str) -> Move:
+        text = f"{'/'.join(move.key)}: the canary stays at its step, as it is not known how its requests were answered"
+        if self.result is None:
+            self.work.emit(Diagnostic("", "warning", f"{text}: {why}"))
+        else:
+            self.staying.add(move.key)
+            self._tell_failure(
+                f"{text}: {why}; `wecityctl up` asks again, `wecityctl rollout promote` goes on without, and "
+                "`wecityctl rollout abort` takes it back"
+            )
+        return self._staying(move)
+
+    def _staying(self, move: Move) -> Move:
+        """The move that leaves a canary at its step, in the place of one that goes on."""
+        stays = as_it_is(self._session, self._app(move), move.record) if is_judged(move) else None
+        return stays or move
+
+    def _planned(self, move: Move) -> Move:
+        """What comes next for the app of a move, by its record as it is now."""
+        return next((item for item in self._plan() if item.key == move.key), replace(move, kind="hold", claimed=None))
+
+    def _judgement(self, move: Move) -> Judgement | None:
+        self.judged[move.key] = time.monotonic()
+        with _interruptible():
+            return judgement_of(self._session, self.work.clusters.found, self._app(move), move)
 
     def _wait(self, moves: tuple[Move, ...]) -> tuple[Move, ...]:
         """Wait until a rollout can go on, and return what comes next. Canaries that are not ready are aborted."""
@@ -202,15 +279,18 @@ class _Driver:
 
     def _sleep(self, until: float) -> None:
         cancellation.check()
-        try:
+        with _interruptible():
             time.sleep(max(0.0, min(_LOOK, until - time.time())))
-        except KeyboardInterrupt:
-            raise CancelledError(
-                "interrupted during a rollout's pause", resolution="the next `up` goes on where it is"
-            ) from None
 
     def _watch(self, move: Move) -> None:
-        """Look at a canary's pods; abort it if they have been unready for too long."""
+        """Look at a canary's pods and requests; abort it if they have been unready for too long, or too many fail."""
+        self._watch_pods(move)
+        if time.monotonic() - self.judged.setdefault(move.key, time.monotonic()) >= _JUDGE:
+            judgement = self._judgement(move)
+            if judgement is not None and judgement.kind == "above":
+                self._abort(move, judgement.text)
+
+    def _watch_pods(self, move: Move) -> None:
         record, app = move.record, self._app(move)
         cluster = self.work.clusters.found.get(self.work.session.plan.placement.apps[move.key])
         if record is None or record.rollout is None or cluster is None:
@@ -224,11 +304,16 @@ class _Driver:
         if time.monotonic() - since < _PATIENCE:
             return
         self.unready.pop(move.key)
+        self._abort(move, problem)
+
+    def _abort(self, move: Move, problem: str) -> None:
+        """Record that the canary is taken back, unless somebody has decided otherwise meanwhile."""
+        record = move.record
+        if record is None or record.rollout is None:
+            return
+        aborted = replace(taken_back(record.rollout, problem), since=time.time())
         try:
-            releases.write(
-                self.work.backend,
-                replace(record, rollout=replace(taken_back(record.rollout, problem), since=time.time())),
-            )
+            releases.write(self.work.backend, replace(record, rollout=aborted))
         except ReleasesChangedError:
             return
         self._tell_abort(move, problem)
@@ -264,6 +349,17 @@ class _Driver:
 
     def _stacks(self, move: Move) -> StackNames:
         return stacks_of(self._session, self._app(move))
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Say of an interrupt in this block what it means for a rollout."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise CancelledError(
+            "interrupted during a rollout's pause", resolution="the next `up` goes on where it is"
+        ) from None
 
 
 def _generation(record: AppReleases | None) -> int:

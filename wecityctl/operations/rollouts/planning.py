@@ -87,7 +87,7 @@ def planned_moves(
                 # Of what is written, all releases are needed.
                 move = next_move(app, releases.read(backend, *key), session.images, at)
         else:
-            move = _as_it_is(session, app, record)
+            move = as_it_is(session, app, record)
         if move is not None:
             found.append(move)
     return tuple(found)
@@ -130,7 +130,8 @@ def now(*, patient: bool = True) -> Now:
     )
 
 
-def _as_it_is(session: Session, app: App, record: AppReleases | None) -> Move | None:
+def as_it_is(session: Session, app: App, record: AppReleases | None) -> Move | None:
+    """The move that leaves an app with what its record says; `None` if that is what the files say."""
     key, part = (app.tenant, app.name), canary_part(app)
     if record is None:
         return None

@@ -1,4 +1,5 @@
-"""Checks that a canary is possible: its steps, and that our gateway serves the component on the app's own cloud."""
+"""Checks that a canary is possible: its steps, that somebody counts its requests where the files have a limit for them,
+and that our gateway serves the component on the app's own cloud."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from wecityctl.model import naming
 from wecityctl.model.city import App, Cloud, Component, Strategy
 from wecityctl.model.quantity import parse_duration
 from wecityctl.spec.checks.check import Check
+from wecityctl.spec.fields import one_of
 from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
@@ -25,7 +27,7 @@ def steps(parsed_city: ParsedCity) -> Iterator[Problem]:
         if stated is None or part.is_job:
             continue
         if stated.type != "canary":
-            for field in ("steps", "pause"):
+            for field in ("steps", "pause", "abortAbove"):
                 if app.has(*here, field):
                     message = f"{field} is about a canary, and this strategy is {stated.type}"
                     yield app.problem((*here, field), message, f"type: canary, or no {field}", on_key=True)
@@ -38,6 +40,7 @@ def steps(parsed_city: ParsedCity) -> Iterator[Problem]:
                 message = f"a step of {after} % comes after one of {before} %"
                 yield app.problem((*here, "steps", index), message, "steps that increase")
         yield from _pause(app, here, stated)
+        yield from _counted(parsed_city, app, here, stated)
 
 
 def _pause(app: Sourced[App], path: _Path, stated: Strategy) -> Iterator[Problem]:
@@ -47,6 +50,17 @@ def _pause(app: Sourced[App], path: _Path, stated: Strategy) -> Iterator[Problem
     if not LEAST_PAUSE <= seconds <= MOST_PAUSE:
         message = f"a pause of {stated.pause} is too {'short' if seconds < LEAST_PAUSE else 'long'}"
         yield app.problem((*path, "pause"), message, "5s to 24h")
+
+
+def _counted(parsed_city: ParsedCity, app: Sourced[App], path: _Path, stated: Strategy) -> Iterator[Problem]:
+    """Requests that fail are counted by a store of metrics."""
+    if stated.abort_above is None or not parsed_city.knows_all("Platform"):
+        return
+    kinds = [kind.name for kind in parsed_city.catalogue.values() if kind.scrapes]
+    if not any(item.type in kinds for _, _, item in parsed_city.capabilities()):
+        message = "the city has no capability that counts the requests of a canary"
+        expected = f"a capability of type {one_of(kinds)}, or no abortAbove" if kinds else "no abortAbove"
+        yield app.problem((*path, "abortAbove"), message, expected, on_key=True)
 
 
 def routed(parsed_city: ParsedCity) -> Iterator[Problem]:

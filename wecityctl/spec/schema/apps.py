@@ -232,6 +232,18 @@ class Autoscale(Schema):
     cpu: amounts.Percent = options("Target CPU utilisation in percent.", 70)
 
 
+class AbortAbove(Schema):
+    """When a canary is taken back because of its answers, in a city with metrics."""
+
+    error_rate: amounts.Percent = options(
+        "The share of its requests, in percent, that may be answered with a status of 500 or more in a step; 100 for "
+        "any.",
+        5,
+        default=5,
+    )
+    requests: amounts.Requests = options("Of fewer requests in a step nothing is concluded.", 20, default=20)
+
+
 class Strategy(Schema):
     """How the pods of a new version take the place of those of the old one."""
 
@@ -256,6 +268,11 @@ class Strategy(Schema):
     )
     pause: schedules.Duration | None = options(
         "How long a canary stays at each step; by default 1m.", "2m", default=None
+    )
+    abort_above: AbortAbove | None = options(
+        "When a canary is taken back because requests fail; by default above 5 % of 20 requests or more, if the city "
+        "has metrics.",
+        default=None,
     )
 
 

@@ -1,6 +1,6 @@
 """The capability type `gateway`: the city's single entry point."""
 
-from wecityctl.model.catalogue import CapabilityType, Pods, Port, Sidecar
+from wecityctl.model.catalogue import CapabilityType, Panel, Pods, Port, Sidecar
 
 TYPE = CapabilityType(
     name="gateway",
@@ -9,7 +9,7 @@ TYPE = CapabilityType(
     engines=("nginx",),
     licence="BSD-2-Clause",
     program=f"{__name__}.program:Gateway",
-    ports=(Port("http", 8080, "http"),),
+    ports=(Port("http", 8080, "http"), Port("metrics", 8081, "http", metrics=True)),
     images=("gateway",),
     pods=(Pods(max_replicas=8, sidecars=(Sidecar("loader", "10m", "32Mi"),)),),
     entry=f"{__name__}.routes:INTERFACE",
@@ -17,4 +17,12 @@ TYPE = CapabilityType(
     architectures=("amd64", "arm64"),
     health="GET /-/health on 8080 is answered by `ok`, and a host without a route by 404",
     probe=f"{__name__}.health:PROBE",
+    dashboard=(
+        Panel(
+            "Requests",
+            "sum by (service_namespace, service) (rate(wecity_gateway_requests_total[1m]))",
+            "per second",
+            ("service_namespace", "service"),
+        ),
+    ),
 )

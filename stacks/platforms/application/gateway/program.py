@@ -1,7 +1,8 @@
 """The program of the gateway: nginx, which serves the routes that the entry stack renders.
 
 Pods start without routes and wait for the entry stack's ConfigMap. A loader container tests each new configuration and
-reloads nginx without dropping connections. An invalid configuration is never loaded.
+reloads nginx without dropping connections. An invalid configuration is never loaded. It also counts requests
+(`counting`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from stacks import network_policies, pods
 from stacks.base.kubernetes import priority_class
 from stacks.objects import Manifest
 from stacks.platforms.application.gateway.claimed_headers import CLAIMED_HEADERS
+from stacks.platforms.application.gateway.counting import COUNT, SERVER
 from stacks.platforms.component import CapabilityComponent, CapabilityScope
 from wecityctl.model.entries import ENTRY_SERVICE, gateway_of
 from wecityctl.model.outputs import Endpoint
@@ -85,7 +87,9 @@ http {
       return 404 "no such service here\\n";
     }
   }
-  include /tmp/routes.conf;
+"""
+    + SERVER
+    + """  include /tmp/routes.conf;
 }
 """
 )
@@ -117,10 +121,11 @@ fi
 exec nginx -e stderr -c {CONFIGURATION}/nginx.conf -g 'daemon off;'
 """
 
-# The two containers share /tmp and the process namespace, so that the loader can signal nginx.
+# The two containers share /tmp and the process namespace, so that the loader can signal nginx. For bash.
 LOAD = f"""set -u
-{COMPLETE}touch /tmp/routes.refused
+{COUNT}{COMPLETE}touch /tmp/routes.refused
 while sleep 1; do
+  count
   [ -f {ROUTES}/digest ] && [ -f /tmp/nginx.pid ] && complete || continue
   digest=$(cat {ROUTES}/digest)
   last=$(cat /tmp/routes.digest)
@@ -191,7 +196,7 @@ class Gateway(CapabilityComponent):
         loader = pods.container(
             "loader",
             image,
-            command=["/bin/sh", f"{CONFIGURATION}/load.sh"],
+            command=["/bin/bash", f"{CONFIGURATION}/load.sh"],
             mounts=mounts,
             requests=context.workload().sidecar("loader").requests,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from stacks.platforms.application.gateway.counting import APP as COUNTED_APP
 from stacks.platforms.application.gateway.program import (
     APPS_AUTHORITY,
     ROUTES,
@@ -103,7 +104,8 @@ def _proxied(route: RouteTarget, number: int) -> str:
         else f"    set $upstream_{number} {upstream};\n"
         f"    proxy_pass {scheme}://$upstream_{number}:{route.external_port or route.port};\n"
     )
-    return "{\n" + there + (_known_by(f"{route.service}.{route.namespace}.svc") if route.tls else "") + "  }\n"
+    whose = f"    set {COUNTED_APP} {route.tenant}/{route.app};\n"
+    return "{\n" + whose + there + (_known_by(f"{route.service}.{route.namespace}.svc") if route.tls else "") + "  }\n"
 
 
 def _known_by(name: str) -> str:

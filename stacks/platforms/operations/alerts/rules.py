@@ -24,6 +24,11 @@ _FEWER = (
     "(kube_deployment_status_replicas_available < kube_deployment_spec_replicas)"
     " or (kube_statefulset_status_replicas_ready < kube_statefulset_replicas)"
 )
+_BACKUPS = '{component="backup",capability!=""}'
+# An `up` issues certificates anew months before.
+_NEAR_END = 30 * 86_400
+# What the longest backup may take, in seconds, and for how long the cluster may try to begin with it.
+_SLACK = 7_200
 _WHOSE = "{{ or $labels.app $labels.capability }} {{ $labels.component }}"
 
 DEFAULT = (
@@ -48,6 +53,19 @@ DEFAULT = (
         " kube_cronjob_status_last_schedule_time * 0) and time() - kube_cronjob_status_last_schedule_time > 3600"
         " and kube_cronjob_spec_suspend == 0",
         f"the last run of {{{{ $labels.cronjob }}}} of {_WHOSE} has not succeeded within an hour",
+        0,
+    ),
+    AlertRule(
+        "BackupSuspended",
+        f"kube_cronjob_spec_suspend{_BACKUPS} == 1",
+        f"the schedule of backups {{{{ $labels.cronjob }}}} of {_WHOSE} is suspended: no backup is taken",
+        300,
+    ),
+    AlertRule(
+        "CertificateNearEnd",
+        f"wecity_certificate_end_time_seconds - time() < {_NEAR_END}",
+        "the certificate of {{ $labels.service }} in {{ $labels.namespace }} ends in {{ $value | humanizeDuration }};"
+        " `wecityctl up` issues a new one, but for one that you have given it",
         0,
     ),
     AlertRule(
@@ -95,8 +113,43 @@ def groups(inputs: StackInputs) -> dict[str, Any]:
     city, cloud = inputs.city, inputs.stack.cloud
     here = [item for item in city.capabilities if inputs.placement.capabilities[item.name] == cloud]
     own = [_rule(rule, item) for item in here for rule in inputs.catalogue[item.type].alerts]
-    found = [_group("city", [_rule(rule) for rule in DEFAULT])]
+    backup = city.compliance.backup
+    taken = (backups_missing(backup.schedule),) if backup.is_taken else ()
+    found = [_group("city", [_rule(rule) for rule in (*DEFAULT, *taken)])]
     return {"groups": [*found, *([_group("capabilities", own)] if own else [])]}
+
+
+def backups_missing(schedule: str) -> AlertRule:
+    """The rule for backups by a cron expression of which none was begun for longer than the schedule allows.
+
+    That is so from the beginning, or since the cluster has stopped.
+    """
+    begun = (
+        f"kube_cronjob_status_last_schedule_time{_BACKUPS} or on (namespace, cronjob) kube_cronjob_created{_BACKUPS}"
+    )
+    return AlertRule(
+        "BackupsMissing",
+        f"time() - ({begun}) > {longest_pause(schedule) + _SLACK}"
+        f" unless on (namespace, cronjob) kube_cronjob_spec_suspend{_BACKUPS} == 1",
+        f"no backup {{{{ $labels.cronjob }}}} of {_WHOSE} has begun for {{{{ $value | humanizeDuration }}}}",
+    )
+
+
+def longest_pause(schedule: str) -> int:
+    """The seconds between two times of a cron expression, at the most: an hour, a day, a week, a month or a year."""
+    hour, day, week, month, year = 3600, 86_400, 7 * 86_400, 31 * 86_400, 366 * 86_400
+    macros = {"@hourly": hour, "@daily": day, "@weekly": week, "@monthly": month, "@yearly": year}
+    if schedule in macros:
+        return macros[schedule]
+    _, hours, days, months, weekdays = (word in ("*", "*/1") for word in schedule.split())
+    if not months:
+        return year
+    # With both restricted, either of both days will do.
+    if not weekdays:
+        return week
+    if not days:
+        return month
+    return hour if hours else day
 
 
 def _group(name: str, rules: Iterable[dict[str, Any]]) -> dict[str, Any]:

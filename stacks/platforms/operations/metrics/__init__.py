@@ -43,7 +43,7 @@ TYPE = CapabilityType(
     # `nodes/metrics` and `nodes/proxy` are not among them: the latter runs commands in pods.
     observes=Observer(
         inside=(
-            Right("", ("pods", "resourcequotas", "persistentvolumeclaims")),
+            Right("", ("pods", "resourcequotas", "persistentvolumeclaims", "services")),
             Right("apps", ("deployments", "statefulsets")),
             Right("batch", ("jobs", "cronjobs")),
             Right("metrics.k8s.io", ("pods",)),

@@ -230,6 +230,8 @@ def _agent(context: CapabilityScope, memory: int) -> Iterator[str]:
     yield "-remoteWrite.disableOnDiskQueue"
     yield "-remoteWrite.dropSamplesOnOverload"
     yield "-remoteWrite.queues=1"
+    # Each attempt that fails doubles the wait for the next one; rules and canaries wait with it.
+    yield "-remoteWrite.retryMaxInterval=10s"
     yield f"-memory.allowedBytes={memory // 2}"
     yield "-promscrape.suppressScrapeErrors"
     yield "-loggerLevel=WARN"

@@ -1,17 +1,20 @@
 """What the observer scrapes, as a configuration for the agent: generated from the city's files. Pure functions.
 
-Labels that say whose a series is come from here and never from what a pod says: those of targets replace others of the
-same name, which become `exported_…`. So do an app's series that have the name of one of the city's own.
+Labels that say whose a series is come from here and never from what an app's pod says: those of targets replace others
+of the same name, which become `exported_…`. So do an app's series that have the name of one of the city's own. The
+gateway says of which app its counters are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
+from wecityctl.model.entries import instances
 from wecityctl.model.service_tls import speaks_tls
 
 # The port of the state of the city's objects, on the observer's loopback device.
@@ -46,10 +49,9 @@ class Target:
 def targets(inputs: StackInputs) -> Iterator[Target]:
     """Yield what serves metrics on this stack's cloud: capabilities with a port for them, and components of apps."""
     city, cloud, placed = inputs.city, inputs.stack.cloud, inputs.placement
-    for capability in city.capabilities:
+    here = [item for item in city.capabilities if placed.capabilities[item.name] == cloud]
+    for capability in chain.from_iterable(instances(city, item) for item in here):
         kind = inputs.catalogue[capability.type]
-        if placed.capabilities[capability.name] != cloud:
-            continue
         namespace = naming.platform_namespace(capability.platform, capability.zone)
         for port in (item for item in kind.ports if item.metrics):
             name = f"{capability.name}.{namespace}.svc" if speaks_tls(capability, inputs.catalogue) else ""

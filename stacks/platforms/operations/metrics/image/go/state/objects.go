@@ -8,8 +8,13 @@ import (
 )
 
 type metadata struct {
-	Name   string
-	Labels map[string]string
+	Name              string
+	Labels            map[string]string
+	CreationTimestamp *time.Time
+	// The other annotations are not kept.
+	Annotations struct {
+		CertificateEnds string `json:"wecity.dev/certificate-ends"`
+	}
 }
 
 type template struct{ Metadata metadata }

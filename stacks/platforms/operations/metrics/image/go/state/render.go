@@ -126,6 +126,7 @@ func (p page) object(key string, item object, with func(...string) []string) {
 		p.add("kube_job_complete", number(item.condition("Complete")), with("job_name", name)...)
 	case "cronjobs":
 		p.add("kube_cronjob_spec_suspend", number(item.Spec.Suspend), with("cronjob", name)...)
+		p.time("kube_cronjob_created", item.Metadata.CreationTimestamp, with("cronjob", name))
 		p.time("kube_cronjob_status_last_schedule_time", item.Status.LastScheduleTime, with("cronjob", name))
 		p.time("kube_cronjob_status_last_successful_time", item.Status.LastSuccessfulTime, with("cronjob", name))
 	case "resourcequotas":
@@ -141,6 +142,11 @@ func (p page) object(key string, item object, with func(...string) []string) {
 		asked := float64(item.Spec.Resources.Requests["storage"])
 		own = with("persistentvolumeclaim", name)
 		p.add("kube_persistentvolumeclaim_resource_requests_storage_bytes", asked, own...)
+	case "services":
+		// Written beside the certificate: to read dates from Secrets would be to read the keys too.
+		if ends, err := time.Parse(time.RFC3339, item.Metadata.Annotations.CertificateEnds); err == nil {
+			p.time("wecity_certificate_end_time_seconds", &ends, with("service", name))
+		}
 	case "nodes":
 		for _, each := range item.Status.Conditions {
 			own := with("node", name, "condition", each.Type)

@@ -42,6 +42,13 @@ func TestTheNamespaceSaysWhoseAnObjectIs(t *testing.T) {
 		"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
 		"containerStatuses": [{"name": "a\"b", "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}}`)
 	put(usage, "platform-data", `{"metadata": {"name": "db-0"}, "containers": [{"name": "c", "usage": {"cpu": "250m"}}]}`)
+	put(namespaced[6], "platform-data", `{"metadata": {"name": "db-backup", "creationTimestamp": "1970-01-01T00:01:40Z"},
+		"spec": {"suspend": true, "jobTemplate": {"spec": {"template": {"metadata": {"labels": {
+		"app.kubernetes.io/name": "db", "app.kubernetes.io/component": "backup"}}}}}}}`)
+	put(namespaced[7], "platform-data", `{"metadata": {"name": "db", "labels": {"app.kubernetes.io/name": "db"},
+		"annotations": {"other": "x", "wecity.dev/certificate-ends": "1970-01-02T00:00:00Z"}}}`)
+	put(namespaced[7], "health-internet", `{"metadata": {"name": "odd",
+		"annotations": {"wecity.dev/certificate-ends": ""}}}`)
 	owners := map[string]map[string]string{
 		"health-internet": {"tenant": "health"}, "platform-data": {"platform": "data"},
 	}
@@ -55,11 +62,17 @@ func TestTheNamespaceSaysWhoseAnObjectIs(t *testing.T) {
 		`kube_pod_status_ready{pod="db-0",namespace="platform-data",platform="data",capability="db"} 1`,
 		`wecity_container_usage{pod="db-0",container="c",resource="cpu",namespace="platform-data",` +
 			`platform="data",capability="db"} 0.25`,
+		`kube_cronjob_created{cronjob="db-backup",namespace="platform-data",platform="data",capability="db",` +
+			`component="backup"} 100`,
+		`wecity_certificate_end_time_seconds{service="db",namespace="platform-data",platform="data",capability="db"} 86400`,
 		"# TYPE kube_pod_container_status_restarts_total counter",
 	} {
 		if !strings.Contains(text, line+"\n") {
 			t.Errorf("%s\nis not in\n%s", line, text)
 		}
+	}
+	if strings.Contains(text, "odd") {
+		t.Error(text)
 	}
 	known.change(namespaced[3], "health-internet", "DELETED", known.objects["deployments"]["health-internet"]["code-web"])
 	if text = string(render(known, owners)); strings.Contains(text, "health") {

@@ -32,7 +32,7 @@ var (
 	namespaced = []kind{
 		{"api/v1", "pods"}, {"api/v1", "resourcequotas"}, {"api/v1", "persistentvolumeclaims"},
 		{"apis/apps/v1", "deployments"}, {"apis/apps/v1", "statefulsets"},
-		{"apis/batch/v1", "jobs"}, {"apis/batch/v1", "cronjobs"},
+		{"apis/batch/v1", "jobs"}, {"apis/batch/v1", "cronjobs"}, {"api/v1", "services"},
 	}
 	nodes = kind{"api/v1", "nodes"}
 	usage = kind{"apis/metrics.k8s.io/v1beta1", "pods"}
