@@ -180,6 +180,18 @@ class AlertRule:
 
 
 @dataclass(frozen=True, slots=True)
+class UsageCounter:
+    """What is counted of the use of an instance, for `wecityctl usage`.
+
+    `name` says what, in the plural. `counter` selects counters in the metrics platform, which have the labels `tenant`
+    and `app` of who used it, by a query with `$capability` in the place of the instance's name.
+    """
+
+    name: str
+    counter: str
+
+
+@dataclass(frozen=True, slots=True)
 class CapabilityUse:
     """A dependency of a capability type on another type: the type, the alias of the binding, and default limits.
 
@@ -219,7 +231,8 @@ class CapabilityType:
     for every capability. `tells_alerts`: its first port tells which alerts there are, as Prometheus does at
     `/api/v1/alerts`. `backup` is the `module:attribute` of the `BackupScripts` (`stacks.platforms.backups`) of a type
     that keeps data; without them its data is in no backup of its own. `tells` is the `module:attribute` of a `Teller`
-    (`stacks.platforms.telling`), for a server that says whether it does what the files ask of it.
+    (`stacks.platforms.telling`), for a server that says whether it does what the files ask of it. `usage` is what is
+    counted of its use.
     """
 
     name: str
@@ -250,6 +263,7 @@ class CapabilityType:
     alerts: tuple[AlertRule, ...] = ()
     tells_alerts: bool = False
     tells: str = ""
+    usage: tuple[UsageCounter, ...] = ()
     secrets: tuple[str, ...] = ()
 
     @property

@@ -56,16 +56,22 @@ func number(is bool) float64 {
 
 // of gives whose an object is. The owner of the namespace decides what the name is the name of.
 func of(item object, namespace string, owner map[string]string) []string {
-	found := []string{"namespace", namespace}
-	for _, key := range slices.Sorted(maps.Keys(owner)) {
-		found = append(found, key, owner[key])
-	}
+	found := append([]string{"namespace", namespace}, flat(owner)...)
 	name := "app"
 	if owner["platform"] != "" {
 		name = "capability"
 	}
 	labels := item.labels()
 	return append(found, name, labels[nameLabel], "component", labels[componentLabel])
+}
+
+// flat gives names and values of labels one after the other, sorted by name.
+func flat(labels map[string]string) []string {
+	var found []string
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		found = append(found, key, labels[key])
+	}
+	return found
 }
 
 func render(known *store, owners map[string]map[string]string) []byte {
@@ -87,14 +93,18 @@ func render(known *store, owners map[string]map[string]string) []byte {
 			}
 		}
 	}
+	return result.text()
+}
+
+func (p page) text() []byte {
 	var text bytes.Buffer
-	for _, name := range slices.Sorted(maps.Keys(result)) {
+	for _, name := range slices.Sorted(maps.Keys(p)) {
 		kind := "gauge"
 		if strings.HasSuffix(name, "_total") {
 			kind = "counter"
 		}
 		text.WriteString("# TYPE " + name + " " + kind + "\n")
-		text.Write(result[name].Bytes())
+		text.Write(p[name].Bytes())
 	}
 	return text.Bytes()
 }
