@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import http.client
 import json
 import os
 import subprocess
@@ -15,11 +17,15 @@ from pathlib import Path
 
 import pytest
 
+from stacks.platforms.application.gateway import TYPE
 from stacks.platforms.operations import metrics
 from stacks.platforms.operations.metrics.access import ADMIN_PORT, DELETE, DEPROVISION, INVENTORY, PROVISION
 from stacks.platforms.operations.metrics.health import PROBE
 from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
 from tests.images.test_running import fetch
+from wecityctl.model.metering import USAGE_SECONDS, CloudUsage, Coverage, Gap, Owner, Period
+from wecityctl.operations.capability_servers import Conversation
+from wecityctl.operations.usage.reading import Counter, read_usage
 
 Unpacked = Callable[[str], RootFilesystem]
 pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
@@ -133,3 +139,63 @@ def test_who_leaves_is_locked_and_then_forgotten(store: Store) -> None:
 def test_the_probe_writes_reads_and_deletes(store: Store) -> None:
     assert "was written, read and deleted" in store.script(PROBE)
     assert store.found("admin", '{__name__=~"wecity_probe.*"}') == set()
+
+
+def test_usage_is_counted_from_what_the_store_has_and_gaps_are_told(store: Store) -> None:
+    """For 50 hours there is a sample a minute, but for an hour in the middle; an app ends after 20 of them."""
+    begin = int(time.time()) // 3600 * 3600 - 50 * 3600
+    period = Period(begin, begin + 50 * 3600)
+    health = 'namespace="health-internet",tenant="health"'
+    lines = []
+    for at in range(begin + 7, period.end, USAGE_SECONDS):
+        if begin + 10.5 * 3600 < at < begin + 11.5 * 3600:
+            continue
+        lines.append(f"wecity_observed{{{health}}} 1 {at}000")
+        # The other tenant comes in the third hour.
+        if at > begin + 2 * 3600:
+            lines.append(f'wecity_observed{{namespace="parks-internet",tenant="parks"}} 1 {at}000')
+        if at < begin + 20 * 3600:
+            lines.append(
+                f'wecity_usage{{of="requests",resource="cpu",{health},app="code",component="web"}} 0.5 {at}000'
+            )
+            lines.append(f'wecity_usage{{of="limits",resource="cpu",{health},app="code",component="web"}} 1 {at}000')
+        # A counter of a server that restarts every 100 minutes.
+        asked = (at - begin) // 60 % 100 + 1
+        lines.append(f'wecity_metrics_queries_total{{capability="metrics",tenant="health",app="code"}} {asked} {at}000')
+        for service, requests in (("code-web", 5), ("gone-web", 2)):
+            which = f'service="{service}",service_namespace="health-internet",code="2xx",pod="gateway-1"'
+            lines.append(f"wecity_gateway_requests_total{{{which}}} {requests} {at}000")
+    # The clock is set back at the end: ten minutes are there twice.
+    for at in range(period.end - 600 + 20, period.end, USAGE_SECONDS):
+        lines.append(f"wecity_observed{{{health}}} 1 {at}000")
+    text = "\n".join(lines).encode() + b"\n"
+    assert store.ask("admin", PASSWORD, "/api/v1/import/prometheus", text)[0] == 204
+    owner, gateway = (
+        Owner(platform="operations", capability="metrics"),
+        Owner(platform="application", capability="gateway"),
+    )
+    counters = [Counter(owner, metrics.TYPE.usage[0]), Counter(gateway, TYPE.usage[0])]
+    apps = {"health": {"code-web": "code"}}
+
+    def read(tenant: str = "") -> CloudUsage:
+        server = Conversation(http.client.HTTPConnection("127.0.0.1", store.port, timeout=20), PASSWORD, "metrics")
+        return asyncio.run(read_usage(server, "main", counters, period, tenant, apps))
+
+    deadline = time.monotonic() + 20
+    while not (found := read()).counted and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert found.coverage == Coverage(49 * 3600, (Gap(begin + 10 * 3600, begin + 12 * 3600, 3600),))
+    assert [(item.namespace, item.coverage.counted / 3600) for item in found.namespaces] == [
+        ("health-internet", 49),
+        ("parks-internet", 47),
+    ]
+    used = {(item.kind, item.owner): item.amount for item in found.used}
+    code = Owner("health", "code")
+    assert used == {("requests", code): pytest.approx(9.5), ("limits", code): pytest.approx(19.0)}
+    counts = {(item.by, item.name, item.owner): item.value for item in found.counted}
+    # One a minute. Those of the minutes without samples are known, unless a restart was among them.
+    assert 49 * 60 <= counts.pop((owner, "queries", code)) <= 50 * 60
+    # What was counted of a Service that is none of the files' is the tenant's.
+    assert counts == {(gateway, "requests", code): 5, (gateway, "requests", Owner("health")): 2}
+    assert read("parks").used == ()
+    assert [item.namespace for item in read("parks").namespaces] == ["parks-internet"]

@@ -57,11 +57,14 @@ def test_what_is_scraped_follows_from_the_files(recorded: dict[str, Recording]) 
     jobs = _scraped(recorded)
     assert set(jobs) == {
         "state",
+        "usage",
+        "operations/metrics/8429",
         "application/identity/9000",
         "health/code/web/8080",
         "health/code/api/9100",
         "transport/bus/web/8080",
     }
+    assert (jobs["usage"]["metrics_path"], jobs["usage"]["scrape_interval"]) == ("/usage", "60s")
     api = jobs["health/code/api/9100"]
     assert api["metrics_path"] == "/numbers"
     assert api["kubernetes_sd_configs"][0]["namespaces"] == {"names": ["health-internet"]}
@@ -120,6 +123,7 @@ def test_both_ends_of_a_scrape_are_opened_and_nothing_else(recorded: dict[str, R
     }
     assert to == {
         (None, 8428),
+        (PLACE, 8429),
         ("platform-application", 9000),
         ("health-internet", 8080),
         ("health-internet", 9100),

@@ -183,8 +183,9 @@ class AlertRule:
 class UsageCounter:
     """What is counted of the use of an instance, for `wecityctl usage`.
 
-    `name` says what, in the plural. `counter` selects counters in the metrics platform, which have the labels `tenant`
-    and `app` of who used it, by a query with `$capability` in the place of the instance's name.
+    `name` says what, in the plural. `counter` selects counters in the metrics platform, by a query with `$capability`
+    in the place of the instance's name. They have the labels `tenant` and `app` of who used it; or `service_namespace`
+    and `service`, of the app that was asked.
     """
 
     name: str

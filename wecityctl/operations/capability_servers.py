@@ -87,9 +87,9 @@ class Conversation:
         """What the server answers to GET. Raises `DeploymentError` for anything but success, and for no answer."""
         return await asyncio.to_thread(self._ask, f"{path}?{urlencode(parameters)}" if parameters else path)
 
-    async def status(self, path: str) -> Mapping[str, Any]:
+    async def status(self, path: str, parameters: Mapping[str, str] = {}) -> Mapping[str, Any]:
         """The same as an object of JSON."""
-        text = await self.ask(path)
+        text = await self.ask(path, parameters)
         try:
             found = json.loads(text)
         except ValueError:

@@ -64,6 +64,10 @@ def lines_of(found: CityUsage) -> Iterator[str]:
         for item in cloud.namespaces:
             if item.coverage.counted < cloud.coverage.counted:
                 yield f"  namespace {item.namespace}: {_counted(item.coverage, period.hours)}"
+    counted = {name for row in found.rows for name in row.counts}
+    for name in found.counters:
+        if name not in counted:
+            yield f"{name}: nothing was counted"
     for cloud_name, why in sorted(found.unknown.items()):
         yield f"{cloud_name}: not counted: {why}"
     for resource in sorted({name for row in found.rows for name in row.others}):

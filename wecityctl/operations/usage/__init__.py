@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from wecityctl.errors import ConfigurationError, NoSuchStackError, WecityError, error_text
 from wecityctl.event_loops import run_async
 from wecityctl.guesses import nearest
+from wecityctl.model import naming
 from wecityctl.model.metering import CityUsage, CloudUsage, Group, Owner, Period, rows
 from wecityctl.operations.app_targets import client_of
-from wecityctl.operations.capability_servers import CapabilityServer, servers_on
+from wecityctl.operations.capability_servers import CapabilityServer, conversation, servers_on
 from wecityctl.operations.usage.periods import period_of
 from wecityctl.operations.usage.reading import Counter, read_usage
 
@@ -93,9 +94,15 @@ def _summed(
     session: Session,
 ) -> CityUsage:
     prices = {cloud.name: cloud.prices for cloud in city.clouds if cloud.prices is not None}
+    names = {(app.tenant, app.name): app.called for app in city.apps}
+
+    def called(owner: Owner) -> Owner:
+        """The owner by the name that the files have: in the clusters a renamed app keeps its first one."""
+        return replace(owner, app=names.get((owner.tenant, owner.app), owner.app))
+
     found = rows(
-        (item for cloud in read for item in cloud.used),
-        (item for cloud in read for item in cloud.counted),
+        (replace(item, owner=called(item.owner)) for cloud in read for item in cloud.used),
+        (replace(item, owner=called(item.owner)) for cloud in read for item in cloud.counted),
         prices,
         options.by,
     )
@@ -144,14 +151,26 @@ def _counters(session: Session, cloud: str = "") -> Iterator[Counter]:
                 yield Counter(Owner(platform=item.platform, capability=item.name), counter)
 
 
+def _apps(city: City) -> Mapping[str, Mapping[str, str]]:
+    """The apps by tenant and the Services of their components, of which a canary has one of its own."""
+    found: dict[str, dict[str, str]] = {}
+    for app in city.apps:
+        for part in app.components:
+            for name in (part.name, naming.canary_component(part.name)):
+                found.setdefault(app.tenant, {})[naming.component_workload(app.name, name)] = app.name
+    return found
+
+
 async def _read_all(
     session: Session, asked: Mapping[str, tuple[Cluster, CapabilityServer]], period: Period, tenant: str
 ) -> dict[str, CloudUsage | WecityError]:
+    apps = _apps(session.city)
+
     async def one(cluster: Cluster, store: CapabilityServer) -> CloudUsage | WecityError:
         try:
-            async with client_of(cluster) as client:
+            async with client_of(cluster) as client, conversation(client, store) as server:
                 counters = tuple(_counters(session, cluster.cloud))
-                return await read_usage(client, cluster.cloud, store, counters, period, tenant)
+                return await read_usage(server, cluster.cloud, counters, period, tenant, apps)
         except WecityError as error:
             return error
 

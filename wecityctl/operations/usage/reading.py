@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from wecityctl.errors import DeploymentError
@@ -24,11 +24,10 @@ from wecityctl.model.metering import (
     coverage,
     integrate,
 )
-from wecityctl.operations.capability_servers import CapabilityServer, Conversation, conversation
 
 if TYPE_CHECKING:
-    from wecityctl.kube.client import KubeClient
     from wecityctl.model.catalogue import UsageCounter
+    from wecityctl.operations.capability_servers import Conversation
 
 _PATH = "/api/v1/query_range"
 _KINDS: Mapping[str, Kind] = {"requests": "requests", "limits": "limits", "volumes": "volumes", "pods": "pods"}
@@ -46,23 +45,29 @@ class Counter:
 
 
 async def read_usage(
-    client: KubeClient, cloud: str, store: CapabilityServer, counters: Sequence[Counter], period: Period, tenant: str
+    server: Conversation,
+    cloud: str,
+    counters: Sequence[Counter],
+    period: Period,
+    tenant: str,
+    apps: Mapping[str, Mapping[str, str]],
 ) -> CloudUsage:
-    """The usage of `cloud` in `period`; of one tenant alone unless `tenant` is empty.
+    """The usage of `cloud` in `period`, as its store tells; of one tenant alone unless `tenant` is empty.
 
-    Raises what `conversation` raises, and `DeploymentError` for an answer that is none.
+    `apps` are those of the files by tenant and Service, for counters that know an app by its Service.
+
+    Raises `DeploymentError` for an answer that is none, and for no answer.
     """
     windows = period.windows()
     chosen = f'{{tenant="{tenant}"}}' if tenant else ""
-    async with conversation(client, store) as server:
-        observed = await _ask(server, windows, f"count_over_time({OBSERVED}[$window])")
-        counts = await _ask(server, windows, f"count_over_time({USAGE}{chosen}[$window])")
-        totals = await _ask(server, windows, f"sum_over_time({USAGE}{chosen}[$window])")
-        counted = [
-            item
-            for counter in counters
-            for item in _counted(cloud, counter, await _ask(server, windows, _increase(counter)), tenant)
-        ]
+    observed = await _ask(server, windows, f"count_over_time({OBSERVED}[$window])")
+    counts = await _ask(server, windows, f"count_over_time({USAGE}{chosen}[$window])")
+    totals = await _ask(server, windows, f"sum_over_time({USAGE}{chosen}[$window])")
+    namespaces = {labels.get("namespace", ""): _owner(labels) for labels in map(dict, observed)}
+    counted: list[Counted] = []
+    for counter in counters:
+        values = await _ask(server, windows, _increase(counter))
+        counted += _counted(cloud, counter, values, tenant, lambda labels: _user(labels, namespaces, apps))
     return CloudUsage(
         cloud,
         coverage(_most(observed), windows),
@@ -84,7 +89,7 @@ async def _ask(server: Conversation, windows: Sequence[Window], query: str) -> _
             # Otherwise the server moves start and end to where its cache has answers.
             "nocache": "1",
         }
-        told = await server.status(f"{_PATH}", parameters)
+        told = await server.status(_PATH, parameters)
         for series, values in parsed(told):
             found.setdefault(series, {}).update(values)
     return found
@@ -108,7 +113,7 @@ def parsed(told: Mapping[str, Any]) -> Iterator[tuple[_Series, dict[int, float]]
 def _increase(counter: Counter) -> str:
     # A counter began at 0 when it is seen for the first time, and when it falls, because its server restarted.
     chosen = counter.counter.counter.replace("$capability", counter.by.capability)
-    return f"sum by (tenant, app) (increase_pure({chosen}[$window]))"
+    return f"sum by (tenant, app, service_namespace, service) (increase_pure({chosen}[$window]))"
 
 
 def _most(observed: _Values) -> dict[int, int]:
@@ -139,12 +144,21 @@ def _used(cloud: str, counts: _Values, totals: _Values, windows: Sequence[Window
         yield Used(cloud, _owner(labels), kind, labels.get("resource", ""), integrate(samples, windows))
 
 
-def _counted(cloud: str, counter: Counter, values: _Values, tenant: str) -> Iterator[Counted]:
+def _counted(
+    cloud: str, counter: Counter, values: _Values, tenant: str, owner_of: Callable[[Mapping[str, str]], Owner]
+) -> Iterator[Counted]:
     for series, of_windows in values.items():
-        labels = dict(series)
-        value = sum(of_windows.values())
-        if value and (not tenant or labels.get("tenant") == tenant):
-            yield Counted(cloud, counter.by, counter.counter.name, _owner(labels), value)
+        owner, value = owner_of(dict(series)), sum(of_windows.values())
+        if value and tenant in ("", owner.tenant):
+            yield Counted(cloud, counter.by, counter.counter.name, owner, value)
+
+
+def _user(labels: Mapping[str, str], namespaces: Mapping[str, Owner], apps: Mapping[str, Mapping[str, str]]) -> Owner:
+    """Who used something: as the labels say, or by the Service and its namespace. An app that is gone has no name."""
+    if "service_namespace" not in labels:
+        return _owner(labels)
+    owner = namespaces.get(labels["service_namespace"], Owner())
+    return replace(owner, app=apps.get(owner.tenant, {}).get(labels.get("service", ""), ""))
 
 
 def _owner(labels: Mapping[str, str]) -> Owner:

@@ -1,6 +1,6 @@
 """The capability type `gateway`: the city's single entry point."""
 
-from wecityctl.model.catalogue import CapabilityType, Pods, Port, Sidecar
+from wecityctl.model.catalogue import CapabilityType, Pods, Port, Sidecar, UsageCounter
 
 TYPE = CapabilityType(
     name="gateway",
@@ -17,4 +17,6 @@ TYPE = CapabilityType(
     architectures=("amd64", "arm64"),
     health="GET /-/health on 8080 is answered by `ok`, and a host without a route by 404",
     probe=f"{__name__}.health:PROBE",
+    # Those of all gateways on a cloud, also of zones with one of their own.
+    usage=(UsageCounter("requests", "wecity_gateway_requests_total"),),
 )
