@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,7 +35,10 @@ def test_the_store_has_counted_what_runs(home: Machine, city: CityFiles, cluster
         """The rows of apps, once a sample and the query that was just made are in the store."""
         rows = used(home, city, "app", begin)[1]
         row = rows.get("parks-app", {"counts": {}, "pod_hours": 0})
-        return rows if row["pod_hours"] and row["counts"].get("metrics queries") else None
+        if row["pod_hours"] and row["counts"].get("metrics queries"):
+            return rows
+        time.sleep(5)
+        return None
 
     apps = eventually(counted, 150)
     row = apps["parks-app"]
@@ -46,7 +50,7 @@ def test_the_store_has_counted_what_runs(home: Machine, city: CityFiles, cluster
     assert row["storage_gib_hours"] == 0
     _, capabilities = used(home, city, "capability", begin)
     # A volume of a GiB for its only pod.
-    assert capabilities["postgresql"]["storage_gib_hours"] / capabilities["postgresql"]["pod_hours"] == 1
+    assert capabilities["postgresql"]["storage_gib_hours"] / capabilities["postgresql"]["pod_hours"] == pytest.approx(1)
     assert capabilities["metrics"]["counts"]["metrics queries"] >= 1
 
 

@@ -81,6 +81,10 @@ def usage(session: Session, options: UsageOptions) -> CityUsage:
     failed = {name: error for name, error in errors.items() if name not in unknown}
     if failed and not read:
         raise next(iter(failed.values()))
+    if not read:
+        raise NoSuchStackError(
+            "nothing counts the usage of the city", details="\n".join(f"{name}: {why}" for name, why in unknown.items())
+        )
     return _summed(city, period, options, tuple(read), {**unknown, **_texts(failed)}, frozenset(failed), session)
 
 
