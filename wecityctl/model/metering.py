@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import reduce
 from typing import Literal
 
 from wecityctl.model.capacity import GIB, HOURS_PER_MONTH
@@ -275,23 +276,23 @@ def rows(
     )
 
 
-def total_of(found: Iterable[Row]) -> Row:
+def total_of(found: Sequence[Row]) -> Row:
     """The sum of rows, of no owner."""
-    total = Row(Owner())
-    for row in found:
-        total = Row(
-            total.owner,
-            *(getattr(total, name) + getattr(row, name) for name in _SUMMED),
-            others=_added(total.others, row.others),
-            counts=_added(total.counts, row.counts),
-            cost={
-                key: total.cost.get(key, Decimal(0)) + row.cost.get(key, Decimal(0)) for key in (*total.cost, *row.cost)
-            },
-        )
-    return total
-
-
-_SUMMED = ("cpu", "cpu_limit", "memory", "memory_limit", "storage", "pods")
+    return Row(
+        Owner(),
+        cpu=sum(row.cpu for row in found),
+        cpu_limit=sum(row.cpu_limit for row in found),
+        memory=sum(row.memory for row in found),
+        memory_limit=sum(row.memory_limit for row in found),
+        storage=sum(row.storage for row in found),
+        pods=sum(row.pods for row in found),
+        others=reduce(_added, (row.others for row in found), {}),
+        counts=reduce(_added, (row.counts for row in found), {}),
+        cost={
+            key: sum((row.cost.get(key, Decimal(0)) for row in found), Decimal(0))
+            for key in sorted({name for row in found for name in row.cost})
+        },
+    )
 
 
 def _added(one: Mapping[str, float], other: Mapping[str, float]) -> Mapping[str, float]:
