@@ -81,6 +81,11 @@ def test_what_is_scraped_follows_from_the_files(recorded: dict[str, Recording]) 
     assert identity["tls_config"]["server_name"] == "identity.platform-application.svc"
 
 
+def test_values_are_kept_for_more_than_a_year_of_bills(recorded: dict[str, Recording]) -> None:
+    (store, _) = one(recorded, "StatefulSet", f"{PLACE}/metrics").inputs["spec"]["template"]["spec"]["containers"]
+    assert " -retentionPeriod=400d " in store["command"][-1]
+
+
 def test_the_observer_knows_whose_each_namespace_is(recorded: dict[str, Recording]) -> None:
     files = one(recorded, "ConfigMap", f"{PLACE}/metrics-scraping").inputs["data"]
     assert json.loads(files["namespaces.json"]) == {
