@@ -81,3 +81,20 @@ def test_a_city_without_metrics_says_what_it_cannot_know(tmp_path: Path, home: P
     assert "cannot be found out later" in caught.value.details
     with pytest.raises(ConfigurationError, match="is no name of a tenant"):
         usage(session, UsageOptions(tenant='x"} or {a="'))
+
+
+COUNTING = """
+---
+apiVersion: wecity.dev/v1alpha1
+kind: Platform
+metadata: {name: operations}
+spec:
+  capabilities: [{name: metrics}]
+"""
+
+
+def test_a_cloud_that_is_not_running_is_named(tmp_path: Path, home: Path) -> None:
+    files = write_city(tmp_path, "asleep", SIMULATED)
+    files.write_text(files.read_text() + COUNTING)
+    with pytest.raises(NoSuchStackError, match="cloud main is not running"):
+        usage(open_session(files), UsageOptions())
