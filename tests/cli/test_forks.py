@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import ROOT
+from tests.support import fork_program
 from tests.support.forks import Forks
 
 pytestmark = pytest.mark.program
@@ -69,3 +70,15 @@ def test_a_server_that_was_killed_is_started_again() -> None:
         assert (done.returncode, done.stderr) == (0, "")
     finally:
         forks.close()
+
+
+def test_a_shell_runs_forks_side_by_side_and_sees_how_each_ended(tmp_path: Path) -> None:
+    """One reads what the other writes, each in the shell's directory."""
+    path = f"{fork_program.directory()}{os.pathsep}{os.environ['PATH']}"
+    script = "wecityctl --version | wecityctl validate nowhere 2>told; echo ${PIPESTATUS[@]}"
+    environment = {**os.environ, "PATH": path, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.stdout == "0 2\n", done
+    assert "nowhere" in (tmp_path / "told").read_text()

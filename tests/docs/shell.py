@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.docs.blocks import ROOT, Block, Step, matches, steps_of
+from tests.support import fork_program
 from tests.support.cache import make_cache
 from wecityctl.engine.secrets.crypto import SIGNATURE
 
@@ -25,11 +26,15 @@ _FOREIGN = ("XDG_", "PULUMI_", "WECITYCTL_", "KUBECONFIG", "NO_COLOR", "COLUMNS"
 
 @dataclass(frozen=True)
 class Shell:
-    """`work` is where a document's commands begin; `home` is the user's home. `simulated`: no real node is made."""
+    """`work` is where a document's commands begin; `home` is the user's home. `simulated`: no real node is made.
+
+    `anew`: each command is a program that is started, as its reader starts it, and no fork of one that is loaded.
+    """
 
     work: Path
     home: Path
     simulated: bool = True
+    anew: bool = False
 
     def prepare(self) -> None:
         """What a reader has: the examples of the repository, and its Makefile."""
@@ -90,7 +95,9 @@ class Shell:
         """The environment of a user of their own who shares nothing with us but programs and images."""
         base = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
         cache = str(make_cache(self.home / ".cache"))
-        path = os.pathsep.join((str(Path(sys.executable).parent), base["PATH"]))
+        programs = Path(sys.executable).parent
+        first = [] if self.anew else [fork_program.directory()]
+        path = os.pathsep.join((*map(str, (*first, programs)), base["PATH"]))
         return {**base, "HOME": str(self.home), "XDG_CACHE_HOME": cache, "PATH": path, "COLUMNS": "120"}
 
 

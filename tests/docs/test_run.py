@@ -24,6 +24,8 @@ NEEDS = ("", "cluster", "node")
 # Run by other tests, on their cities.
 ELSEWHERE = ("components", "operations")
 SHARED = "xingcheng"
+# What a newcomer reads first is run as he runs it. Elsewhere, most of the time of a command would go into loading it.
+ANEW = ("README.md", "tutorial.md")
 CHANGING = ("keep-secrets.md", "recover.md", "remove-a-tenant.md")
 
 
@@ -82,7 +84,7 @@ def test_a_block_that_shows_something_else_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.program
 @pytest.mark.parametrize("document", _cases(""))
 def test_plain_blocks(document: Path, tmp_path: Path) -> None:
-    shell = Shell(tmp_path / "work", tmp_path / "home")
+    shell = Shell(tmp_path / "work", tmp_path / "home", anew=True)
     shell.home.mkdir()
     shell.prepare()
     for block in _blocks(document):
@@ -96,7 +98,8 @@ def test_blocks_on_simulated_nodes(document: Path, tmp_path: Path, homes: Homes)
     blocks = _blocks(document)
     # Documents speak of a city that is up; it is all that may be there before them.
     speaks_of_city = any(SHARED in block.text for block in blocks if block.need == "cluster")
-    shell = Shell(tmp_path / "work", homes.with_city(SHARED) if speaks_of_city else homes.empty())
+    home = homes.with_city(SHARED) if speaks_of_city else homes.empty()
+    shell = Shell(tmp_path / "work", home, anew=document.name in ANEW)
     shell.prepare()
     for block in blocks:
         if block.need not in ("node", *ELSEWHERE):
@@ -109,7 +112,7 @@ def test_blocks_on_simulated_nodes(document: Path, tmp_path: Path, homes: Homes)
 def test_blocks_on_a_real_node(document: Path, tmp_path: Path, short: Path) -> None:
     directory = short / "r"
     directory.mkdir(mode=0o700)
-    shell = Shell(tmp_path / "work", directory, simulated=False)
+    shell = Shell(tmp_path / "work", directory, simulated=False, anew=document.name in ANEW)
     shell.prepare()
     try:
         for block in _blocks(document):

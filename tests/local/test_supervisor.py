@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from wecityctl.local import store
 from wecityctl.local.proctable import Identity, is_stopped
 from wecityctl.local.service import Probe, Service
 from wecityctl.local.spec import ServiceStatus
-from wecityctl.local.supervisor import client
+from wecityctl.local.supervisor import client, probe
 from wecityctl.local.watch import service_status
 
 pytestmark = pytest.mark.slow
@@ -500,3 +501,27 @@ def test_a_record_cut_short_counts_as_a_crash(tmp_path: Path) -> None:
     assert not found.alive
     client.forget(tmp_path)
     assert client.find(tmp_path) is None
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_probe_that_is_cancelled_while_it_is_answered_ends(monkeypatch: pytest.MonkeyPatch, turns: int) -> None:
+    """Its service has died: one that goes on would hold up the next start for a minute."""
+
+    async def cancelled_after_its_answer() -> tuple[bool, bool]:
+        answer: asyncio.Future[probe.Answer] = asyncio.get_running_loop().create_future()
+
+        async def ask(*_: object) -> probe.Answer:
+            return await answer
+
+        monkeypatch.setattr(probe, "_ask", ask)
+        asking = asyncio.create_task(probe.ask(NEVER, started=0.0, pid_of=lambda _: 0))
+        await asyncio.sleep(0.05)
+        answer.set_result(probe.READY)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        accepted = asking.cancel()
+        await asyncio.wait([asking])
+        return accepted, asking.cancelled()
+
+    accepted, cancelled = asyncio.run(cancelled_after_its_answer())
+    assert cancelled == accepted

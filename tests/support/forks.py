@@ -131,8 +131,8 @@ class Forks:
         self._process.wait(30)
 
 
-def serve(connection: socket.socket) -> None:
-    """Load the command line, then answer calls until the other side closes."""
+def load() -> None:
+    """Load the command line into this process, for it to be forked from now on."""
     import wecityctl
     from wecityctl.engine.workers.engine import PRELOADED
 
@@ -142,6 +142,11 @@ def serve(connection: socket.socket) -> None:
     assert _READS_THE_ENVIRONMENT not in sys.modules
     # What is loaded is never collected, so forks go on sharing its memory.
     gc.freeze()
+
+
+def serve(connection: socket.socket) -> None:
+    """Load the command line, then answer calls until the other side closes."""
+    load()
     while True:
         order, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 3)
         if not order:
@@ -149,7 +154,7 @@ def serve(connection: socket.socket) -> None:
         pid = os.fork()
         if pid == 0:
             connection.close()
-            _run(*json.loads(order.decode(errors="surrogateescape")), *descriptors)
+            become(order, descriptors)
         for each in descriptors:
             os.close(each)
         connection.send(str(pid).encode())
@@ -166,15 +171,19 @@ def _modules_below(places: Sequence[str], prefix: str) -> Iterator[str]:
             yield from _modules_below(importlib.import_module(each.name).__path__, f"{each.name}.")
 
 
-def _run(arguments: list[str], cwd: str, env: dict[str, str], given: int, out: int, err: int) -> None:
-    """Be a new process of the program; does not return."""
+def become(order: bytes, descriptors: Sequence[int]) -> None:
+    """Be a new process of the program with these standard streams; does not return.
+
+    `order` is JSON: the arguments, the directory, the environment.
+    """
     from tests.support import zygotes
     from wecityctl.engine.workers import pool
 
+    arguments, cwd, env = json.loads(order.decode(errors="surrogateescape"))
     code: object = 70
     seed = None
     try:
-        for source, target in ((given, 0), (out, 1), (err, 2)):
+        for target, source in enumerate(descriptors):
             os.dup2(source, target)
             os.close(source)
         os.environ.clear()

@@ -144,12 +144,14 @@ async def run_plugin(plugin: ExecPlugin, access: Access) -> Mapping[str, Any]:
             f"the credential plug-in `{name}` cannot be run: {error.strerror or error}", resolution=plugin.install_hint
         ) from error
     try:
-        stdout, stderr = await asyncio.wait_for(_outputs(process), EXEC_SECONDS)
+        async with asyncio.timeout(EXEC_SECONDS):
+            stdout, stderr = await _outputs(process)
     except BaseException as error:
         _kill(process)
         # A process that it started in another session may keep its pipes open.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.communicate(), END_SECONDS)
+            async with asyncio.timeout(END_SECONDS):
+                await process.communicate()
         if isinstance(error, TimeoutError):
             raise AuthenticationError(
                 f"the credential plug-in `{name}` gave no answer in {EXEC_SECONDS:.0f} s"

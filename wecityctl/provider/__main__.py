@@ -39,7 +39,8 @@ async def serve(engine: str, *, is_guarded: bool) -> None:
         sys.stdout.flush()
         while not stopped.is_set() and os.getppid() == parent:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopped.wait(), _LOOK)
+                async with asyncio.timeout(_LOOK):
+                    await stopped.wait()
 
 
 def _wake_when_parent_dies(loop: asyncio.AbstractEventLoop) -> None:

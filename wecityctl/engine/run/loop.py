@@ -85,7 +85,12 @@ class Loop:
             self._start_ready()
             if not self._running and not self._following:
                 return self._results
-            for ready in wait([*self._running, *self._following, self._interrupts.fileno()]):
+            service = self._engine.state_service
+            watched = [*self._running, *self._following, *([service] if service else [])]
+            for ready in wait([*watched, self._interrupts.fileno()]):
+                if ready is service:
+                    # An engine would go on for a minute, and nothing that it does would be recorded.
+                    raise self._engine.died("the state service has died")
                 if isinstance(ready, Connection):
                     self._hear(ready)
             self._interrupts.clear()

@@ -143,6 +143,11 @@ class Engine:
         assert isinstance(closed, StateClosed)
         return closed.error
 
+    @property
+    def state_service(self) -> Connection | None:
+        """The connection to the state service. Between questions, it is readable only once the service has died."""
+        return self._states
+
     def _ask_states(self, order: OpenState | CloseState) -> StateOpened | StateClosed:
         self.warm_up(states=True)
         assert self._states is not None

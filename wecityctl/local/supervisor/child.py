@@ -82,7 +82,8 @@ class Child:
         if self._process.poll() is None:
             self._signal_group(number)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(exit_of(self._process), grace)
+                async with asyncio.timeout(grace):
+                    await exit_of(self._process)
         self._signal_group(signal.SIGKILL)
         await exit_of(self._process)
 

@@ -106,7 +106,9 @@ class Control:
                 if left <= 0 or self._stopping.is_set():
                     break
                 with contextlib.suppress(TimeoutError):
-                    await _send(writer, await asyncio.wait_for(events.get(), min(left, 1.0)))
+                    async with asyncio.timeout(min(left, 1.0)):
+                        event = await events.get()
+                    await _send(writer, event)
             while not events.empty():
                 await _send(writer, events.get_nowait())
             await _send(writer, {"event": "end", "result": result or "timeout"})
@@ -116,7 +118,9 @@ class Control:
             stop = asyncio.create_task(self._supervisor.stop())
             while not (stop.done() and events.empty()):
                 with contextlib.suppress(TimeoutError, ConnectionError):
-                    await _send(writer, await asyncio.wait_for(events.get(), 0.1))
+                    async with asyncio.timeout(0.1):
+                        event = await events.get()
+                    await _send(writer, event)
             await stop
         self._stopping.set()
         await _send(writer, {"event": "end", "result": "stopped"})

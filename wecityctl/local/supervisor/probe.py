@@ -40,7 +40,8 @@ READY = Answer()
 async def ask(probe: Probe, *, started: float, pid_of: Callable[[str], int]) -> Answer:
     """Execute a probe; returns `READY`, or why the service is not ready. `started` is the process's start (epoch)."""
     try:
-        return await asyncio.wait_for(_ask(probe, started, pid_of), probe.timeout)
+        async with asyncio.timeout(probe.timeout):
+            return await _ask(probe, started, pid_of)
     except TimeoutError:
         return _silent(f"no answer in {probe.timeout:g} s")
     except (OSError, ValueError, asyncio.IncompleteReadError) as error:
@@ -136,7 +137,8 @@ async def _close(writer: asyncio.StreamWriter) -> None:
     """Close the connection without waiting half a minute for the TLS shutdown of a stopped process."""
     writer.close()
     with contextlib.suppress(OSError, TimeoutError):
-        await asyncio.wait_for(writer.wait_closed(), _CLOSING_SECONDS)
+        async with asyncio.timeout(_CLOSING_SECONDS):
+            await writer.wait_closed()
     writer.transport.abort()
 
 

@@ -143,8 +143,8 @@ class Unit:
         finally:
             for task in tasks.values():
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            # Not each by itself: who suppresses its cancellation suppresses that of this unit, too.
+            await asyncio.wait(tasks.values())
 
     async def _first_end(self, child: Child, tasks: dict[str, asyncio.Task[Any]]) -> str:
         pending = set(tasks.values())
@@ -204,7 +204,8 @@ class Unit:
             return
         self._hurry.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._hurry.wait(), self.service.watch_interval)
+            async with asyncio.timeout(self.service.watch_interval):
+                await self._hurry.wait()
 
     async def _ask(self) -> probes.Answer:
         """Probe once whether the service is alive, and set `reason`."""
