@@ -49,7 +49,7 @@ def test_the_store_has_counted_what_runs(home: Machine, city: CityFiles, cluster
     assert row["memory_limit_gib_hours"] >= row["memory_gib_hours"]
     assert row["storage_gib_hours"] == 0
     _, capabilities = used(home, city, "capability", begin)
-    # How much depends on when the volume was made, which was within these minutes or before.
+    # The ratio to the hours of pods is not known for a city that has just come up.
     assert capabilities["postgresql"]["storage_gib_hours"] > 0
 
 
