@@ -15,7 +15,10 @@ PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reor
 # The tests start hundreds of programs; without stored byte code each would compile the whole project anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install up down test lint unit local e2e bench kills schema docs clean
+# Pages are looked at in it, with a font that has Chinese. A machine that cannot have it skips those tests, and says so.
+BROWSER := chromium-headless-shell
+
+.PHONY: help browser install up down test lint unit local e2e bench kills schema docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -40,7 +43,13 @@ down: $(STAMP) ## Take the example city and its embedded cloud down again; volum
 	$(BIN)/wecityctl destroy $(CITY) --confirm="$$($(BIN)/wecityctl validate $(CITY) -o json | \
 	  $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["city"])')" --stop-clouds
 
-test: $(STAMP) lint ## Set everything up and run every test, three at a time (JOBS=1 for one)
+browser: # As root on Debian, install a browser without windows
+	@command -v $(BROWSER) chromium > /dev/null || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && \
+	  echo "installing $(BROWSER)" && apt-get update -q > /dev/null && \
+	  apt-get install -y -q --no-install-recommends $(BROWSER) fonts-droid-fallback > /dev/null; } || \
+	  echo "there is no browser here: tests of pages in one are skipped"
+
+test: $(STAMP) lint browser ## Set everything up and run every test, three at a time (JOBS=1 for one)
 	$(BIN)/wecityctl engine install
 	$(PYTEST)
 

@@ -420,7 +420,7 @@ def test_a_failure_while_drift_is_taken_over_ends_the_run(
 
 
 def test_the_end_of_the_runs_time_names_what_was_waited_for(home: Path, name: str, main_cluster: Cluster) -> None:
-    with time_limit(12, lambda: ""):
+    with time_limit(25, lambda: ""):
         result = up(make_city(name, workload="health", nowhere="yes"), main_cluster, timeouts=Timeouts(cancel=20))
     assert result.exit_code == ExitCode.TIMEOUT, result
     health = of(result, "health.main")

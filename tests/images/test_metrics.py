@@ -1,4 +1,4 @@
-"""The metrics image: the store behind its door, with the scripts that make accounts, and the rules of alerts."""
+"""The metrics image: the store behind its door, scripts that make accounts, and dashboards in a real browser."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import base64
 import http.client
 import json
 import os
+import re
 import subprocess
 import time
 import urllib.error
@@ -21,14 +22,32 @@ from stacks.platforms.application.gateway import TYPE
 from stacks.platforms.operations import metrics
 from stacks.platforms.operations.metrics.access import ADMIN_PORT, DELETE, DEPROVISION, INVENTORY, PROVISION
 from stacks.platforms.operations.metrics.health import PROBE
+from tests.images import city_series
 from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
 from tests.images.test_running import fetch
+from tests.support import browser
+from wecityctl.dashboards import pages
+from wecityctl.dashboards.boards import Dashboard
+from wecityctl.dashboards.lines import Span
+from wecityctl.event_loops import run_async
+from wecityctl.model.catalogue import Panel
 from wecityctl.model.metering import USAGE_SECONDS, CloudUsage, Coverage, Gap, Owner, Period
 from wecityctl.operations.capability_servers import Conversation
+from wecityctl.operations.dashboards import answers_of, dashboards, filled
 from wecityctl.operations.usage.reading import Counter, read_usage
+from wecityctl.session import Session, open_session
 
 Unpacked = Callable[[str], RootFilesystem]
 pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
+ROOT = Path(__file__).parents[2]
+# Pictures of dashboards in the documentation: file, page, and the window's size in pixels. With WECITYCTL_PICTURES set
+# the tests write them anew.
+PICTURES = ROOT / "docs" / "pictures"
+SHOWN = {
+    "dashboard-city": (pages.FIRST, 1180, 1360),
+    "dashboard-app": ("app.transport-bureau.bus-arrival.html", 1180, 880),
+    "dashboard-capability": ("capability.metrics.html", 1180, 1180),
+}
 PASSWORD = "the-password-of-an-administrator"
 
 
@@ -199,3 +218,103 @@ def test_usage_is_counted_from_what_the_store_has_and_gaps_are_told(store: Store
     assert counts == {(gateway, "requests", code): 5, (gateway, "requests", Owner("health")): 2}
     assert read("parks").used == ()
     assert [item.namespace for item in read("parks").namespaces] == ["parks-internet"]
+
+
+@pytest.fixture(scope="module")
+def session() -> Session:
+    return open_session(ROOT / "examples/xingcheng-operations")
+
+
+@pytest.fixture(scope="module")
+def span(store: Store, session: Session) -> Span:
+    """The hour of which the store has an example's series, and one that an app has made up to do harm."""
+    found = Span.until(time.time(), city_series.SECONDS)
+    hostile = (
+        'hostile{tenant="parks-bureau",app="trees",path="</title><script>document.title=1</script>\\" onload=\\"x"} 1'
+    )
+    samples = [*city_series.lines(session.city, found.end), f"{hostile} {found.end * 1000}"]
+    assert store.ask("admin", PASSWORD, "/api/v1/import/prometheus", "\n".join(samples).encode())[0] == 204
+    assert store.ask("admin", PASSWORD, "/internal/force_flush")[0] == 200
+    return found
+
+
+def written(store: Store, found: tuple[Dashboard, ...], span: Span, place: Path) -> list[pages.Filled]:
+    """The dashboards with what the store answers, written as pages."""
+    talk = Conversation(http.client.HTTPConnection("127.0.0.1", store.port), PASSWORD, "metrics")
+    answers = run_async(answers_of(talk, found, span))
+    shown = [filled(board, {"main": answers}) for board in found]
+    for name, text in pages.files(shown, span).items():
+        (place / name).write_text(text, encoding="utf-8")
+    return shown
+
+
+@pytest.fixture(scope="module")
+def city_pages(
+    store: Store, session: Session, span: Span, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[pages.Filled]]:
+    """The pages of the whole city, and what is in them."""
+    place = tmp_path_factory.mktemp("pages")
+    return place, written(store, dashboards(session), span, place)
+
+
+def test_every_panel_has_values(city_pages: tuple[Path, list[pages.Filled]], store: Store) -> None:
+    for item in city_pages[1]:
+        for chart in item.charts:
+            assert not chart.problems, (item.dashboard, chart)
+            broken = city_series.BROKEN in item.dashboard.name or item.dashboard.name == "transport-bureau"
+            if not chart.panel.title.startswith("Alerts") or broken or item.dashboard.kind == "city":
+                assert chart.lines, (item.dashboard, chart)
+                assert bool(chart.limits) == bool(chart.panel.limit), (item.dashboard, chart)
+    # Those of the store itself are made up too, so their names are looked for in what it really says.
+    told = store.ask("admin", PASSWORD, "/metrics")[1]
+    for panel in metrics.TYPE.dashboard:
+        (name,) = re.findall(r"vm_\w+", panel.query)
+        assert re.search(rf"^{name}\b", told, re.MULTILINE), name
+
+
+def test_a_page_of_a_tenant_has_its_series_alone(store: Store, session: Session, span: Span, tmp_path: Path) -> None:
+    found = written(store, dashboards(session, "parks-bureau"), span, tmp_path)
+    assert [item.dashboard.name for item in found] == ["parks-bureau", "parks-bureau/trees"]
+    text = "".join(page.read_text(encoding="utf-8") for page in tmp_path.iterdir())
+    assert "trees" in text and not re.search("transport|bus-arrival|postgresql|node-1", text)
+    # The store holds it, whatever a panel asks for.
+    wider = (
+        Panel("all", 'sum by (tenant) ({__name__=~".+"})', by=("tenant",)),
+        Panel("other", 'sum by (tenant) ({tenant="transport-bureau"} or kube_node_status_condition)', by=("tenant",)),
+    )
+    board = Dashboard("tenant", "parks-bureau", "", ("main",), {"tenant": "parks-bureau"}, wider)
+    (shown,) = written(store, (board,), span, tmp_path)
+    assert [[line.name for line in chart.lines] for chart in shown.charts] == [["parks-bureau"], []]
+
+
+def test_a_query_that_is_refused_leaves_the_others(store: Store, span: Span, tmp_path: Path) -> None:
+    board = Dashboard("city", "x", "", ("main",), {}, (Panel("bad", "sum("), Panel("good", "sum(vm_rows)")))
+    (shown,) = written(store, (board,), span, tmp_path)
+    assert "answers with 400" in shown.charts[0].problems[0] and shown.charts[1].lines
+
+
+def test_a_name_that_an_app_makes_up_stays_text_in_a_browser(store: Store, span: Span, tmp_path: Path) -> None:
+    board = Dashboard("app", "x", "", ("main",), {"tenant": "parks-bureau"}, (Panel("a", "hostile", by=("path",)),))
+    written(store, (board,), span, tmp_path)
+    found = browser.dom(tmp_path / pages.FIRST)
+    assert "<script" not in found and "&lt;script&gt;document.title=1" in found
+    assert "<title>app x</title>" in found
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_browser_draws_them(name: str, city_pages: tuple[Path, list[pages.Filled]], tmp_path: Path) -> None:
+    place, found = city_pages
+    file, width, height = SHOWN[name]
+    board = next(
+        item for index, item in enumerate(found) if file in (item.dashboard.file, pages.FIRST)[: 1 + (not index)]
+    )
+    seen, drawn = browser.dom(place / file), sum(bool(chart.lines) for chart in board.charts)
+    assert seen.count("<svg ") == drawn >= 4
+    for section in re.findall(r"<section>.*?</section>", seen, re.DOTALL):
+        assert "no values in this time" in section or re.search(r"<polyline points=\"[0-9]", section), section
+    target = PICTURES / f"{name}.png" if os.environ.get("WECITYCTL_PICTURES") else tmp_path / "new.png"
+    browser.picture(place / file, target, width, height)
+    # An empty page of this size has a few colours and kilobytes.
+    assert browser.size(target) == (width, height) and browser.colours(target) > 100
+    kept = PICTURES / f"{name}.png"
+    assert browser.size(kept) == (width, height) and target.stat().st_size / 3 < kept.stat().st_size < 150_000

@@ -44,6 +44,9 @@ class ServerThread:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
 
+_PORTS = "PULUMI_DEBUG_PROVIDERS"
+
+
 @dataclass
 class Stack:
     """One stack with an inline program that may be changed between runs."""
@@ -51,6 +54,7 @@ class Stack:
     program: Callable[[], object]
     automation: Any
     output: list[str] = field(default_factory=list)
+    open_port: Callable[[], int] | None = None
 
     def preview(self, **options: Any) -> dict[str, int]:
         return {
@@ -79,6 +83,8 @@ class Stack:
 
     def _run(self, operation: Callable[..., Any], options: dict[str, Any]) -> Any:
         self.output.clear()
+        if self.open_port is not None:
+            self.automation.workspace.env_vars[_PORTS] = f"kubernetes:{self.open_port()}"
         return operation(on_output=self.output.append, color="never", **options)
 
 
@@ -99,8 +105,13 @@ def environment(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     yield
 
 
-def make_stack(name: str, program: Callable[[], object], port: int | None, project: str = "proj") -> Stack:
-    """A stack whose Kubernetes provider listens on `port` (None: the engine starts the plug-in by itself)."""
+def make_stack(
+    name: str, program: Callable[[], object], port: int | Callable[[], int] | None, project: str = "proj"
+) -> Stack:
+    """A stack whose Kubernetes provider listens on `port` (None: the engine starts the plug-in by itself).
+
+    With a function, each run has a port of its own, as runs of the program have: what one has made is news to the next.
+    """
     from pulumi import automation
 
     holder: list[Stack] = []
@@ -108,9 +119,10 @@ def make_stack(name: str, program: Callable[[], object], port: int | None, proje
     def run() -> None:
         holder[0].program()
 
-    variables = {"PULUMI_DEBUG_PROVIDERS": f"kubernetes:{port}"} if port else {}
+    variables = {_PORTS: f"kubernetes:{port}"} if isinstance(port, int) else {}
     options = automation.LocalWorkspaceOptions(env_vars=variables)
-    holder.append(Stack(program, automation.create_or_select_stack(name, project, run, opts=options)))
+    made = automation.create_or_select_stack(name, project, run, opts=options)
+    holder.append(Stack(program, made, open_port=port if callable(port) else None))
     return holder[0]
 
 

@@ -37,7 +37,7 @@ def servers() -> Iterator[ServerThread]:
 @pytest.fixture
 def stacks(servers: ServerThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StackFactory]:
     with environment(tmp_path, monkeypatch):
-        yield lambda name, program: make_stack(name, program, servers.open(name))
+        yield lambda name, program: make_stack(name, program, lambda: servers.open(name))
 
 
 def provider(cluster: ControlPlane, **settings: Any) -> pulumi.ResourceOptions:

@@ -47,6 +47,17 @@ def complete_tenant(context: typer.Context, incomplete: str) -> list[str]:
     return _complete(context, incomplete, lambda city: (tenant.name for tenant in city.tenants))
 
 
+def complete_watched(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the city's tenants, capabilities, and apps as `TENANT/NAME`."""
+
+    def names(city: City) -> Iterable[str]:
+        yield from (tenant.name for tenant in city.tenants)
+        yield from (capability.name for capability in city.capabilities)
+        yield from (f"{app.tenant}/{app.called}" for app in city.apps)
+
+    return _complete(context, incomplete, names)
+
+
 def complete_job(context: typer.Context, incomplete: str) -> list[str]:
     """Return the city's jobs as `TENANT/APP/JOB`."""
     return _complete(

@@ -179,6 +179,27 @@ class AlertRule:
     severity: Severity = "warning"
 
 
+Unit = Literal["count", "per second", "cores", "bytes", "seconds", "share"]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A chart of a dashboard: the lines that `query` gives over a span of time, in the metrics platform's language.
+
+    The store shows a query only the series of what the dashboard is about, so that it names no app, tenant or instance
+    itself. `whole_store` lifts that: its series have no such labels, as those of the store about itself. `unit` is that
+    of the values; a `share` is of 1. `by` are the labels that tell the lines apart. `limit` is a query for what the
+    values should stay below, drawn dashed, with the same labels.
+    """
+
+    title: str
+    query: str
+    unit: Unit = "count"
+    by: tuple[str, ...] = ()
+    limit: str = ""
+    whole_store: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class UsageCounter:
     """What is counted of the use of an instance, for `wecityctl usage`.
@@ -224,14 +245,15 @@ class CapabilityType:
     (`stacks.platforms.probes`); without one nothing is known of an instance but that its pods are ready.
     `rotation` is the `module:attribute` of a script that gives the administrator a new password
     (`stacks.platforms.rotation`), for a server that keeps it itself; others take it from a Secret at every start.
-    `encrypted`: its protocol is always encrypted, even if none of its ports says `https`. `tls`: its server can have a
-    certificate of the city's CA, and then refuses plain connections. `sm`: it offers SM2, SM3 and SM4 for what it
-    stores and sends. `limits` apply to a use that states none. `connections` is the total for all users of an instance,
-    by size (empty: not counted). `observes`: what its pods may see of the city's namespaces. `secrets` names further
-    generated values of an instance, which are never replaced (`naming.instance_key`). `alerts` are rules beside those
-    for every capability. `tells_alerts`: its first port tells which alerts there are, as Prometheus does at
-    `/api/v1/alerts`. `backup` is the `module:attribute` of the `BackupScripts` (`stacks.platforms.backups`) of a type
-    that keeps data; without them its data is in no backup of its own. `tells` is the `module:attribute` of a `Teller`
+    `encrypted`: its protocol is always encrypted, even if none of its ports says `https`. `tls`: its server can
+    have a certificate of the city's CA, and then refuses plain connections. `sm`: it offers SM2, SM3 and SM4 for
+    what it stores and sends. `limits` apply to a use that states none. `connections` is the total for all users of
+    an instance, by size (empty: not counted). `observes`: what its pods may see of the city's namespaces. `secrets`
+    names further generated values of an instance, which are never replaced (`naming.instance_key`). `alerts` are
+    rules beside those for every capability, `dashboard` panels beside those of every dashboard. `tells_alerts`: its
+    first port tells which alerts there are, as Prometheus does at `/api/v1/alerts`. `backup` is the
+    `module:attribute` of the `BackupScripts` (`stacks.platforms.backups`) of a type that keeps data; without them
+    its data is in no backup of its own. `tells` is the `module:attribute` of a `Teller`
     (`stacks.platforms.telling`), for a server that says whether it does what the files ask of it. `usage` is what is
     counted of its use.
     """
@@ -262,6 +284,8 @@ class CapabilityType:
     connections: Mapping[Size, int] = field(default_factory=dict)
     observes: Observer | None = None
     alerts: tuple[AlertRule, ...] = ()
+    # Not in the `repr`: stacks do not depend on it.
+    dashboard: tuple[Panel, ...] = field(default=(), repr=False)
     tells_alerts: bool = False
     tells: str = ""
     usage: tuple[UsageCounter, ...] = ()

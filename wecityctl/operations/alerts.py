@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
+from wecityctl.errors import DeploymentError, WecityError
 from wecityctl.event_loops import run_async
-from wecityctl.guesses import nearest
 from wecityctl.model.stacknames import StackName
-from wecityctl.operations.app_targets import client_of, find_app
+from wecityctl.operations.app_targets import client_of, find_tenant_or_app
 from wecityctl.operations.capability_servers import CapabilityServer, conversation
 from wecityctl.operations.platform_endpoints import endpoints_in
 
@@ -84,7 +83,7 @@ def alerts(session: Session, name: str = "") -> Alerts:
     from wecityctl.clusters import open_clusters
     from wecityctl.engine.state.backend import open_backend
 
-    wanted = _wanted(session.city, name)
+    wanted = find_tenant_or_app(session.city, name) if name else None
     backend = open_backend(session.city)
     clusters = open_clusters(session.city, session.catalogue, lambda event: None, start=False, backend=backend)
     told = alerts_of(session.city, session.catalogue, backend, clusters.found)
@@ -95,25 +94,6 @@ def alerts(session: Session, name: str = "") -> Alerts:
     }
     found = tuple(item for item in told.found if wanted is None or _is_about(item, *wanted))
     return Alerts(found, {**told.unknown, **away}, told.failed | frozenset(away))
-
-
-def _wanted(city: City, name: str) -> tuple[str, str] | None:
-    """Tenant and app that `name` stands for; an empty app for a tenant, `None` for the whole city."""
-    if not name:
-        return None
-    tenants = [tenant.name for tenant in city.tenants]
-    if name in tenants:
-        return name, ""
-    try:
-        app = find_app(city, name)
-    except ConfigurationError as error:
-        near = nearest(name, tenants)
-        if not near:
-            raise
-        raise ConfigurationError(
-            f"there is no app or tenant {name!r}", details=error.details, resolution=f"did you mean {near!r}?"
-        ) from None
-    return app.tenant, app.name
 
 
 def _is_about(alert: Alert, tenant: str, app: str) -> bool:

@@ -78,6 +78,26 @@ def find_app(city: City, name: str) -> App:
     )
 
 
+def find_tenant_or_app(city: City, name: str) -> tuple[str, str]:
+    """Tenant and app that `name` (`tenant`, `app` or `tenant/app`) stands for; an empty app for a tenant.
+
+    Raises `ConfigurationError` when it is neither.
+    """
+    tenants = [tenant.name for tenant in city.tenants]
+    if name in tenants:
+        return name, ""
+    try:
+        app = find_app(city, name)
+    except ConfigurationError as error:
+        near = nearest(name, tenants)
+        if not near:
+            raise
+        raise ConfigurationError(
+            f"there is no app or tenant {name!r}", details=error.details, resolution=f"did you mean {near!r}?"
+        ) from None
+    return app.tenant, app.name
+
+
 def find_target(city: City, name: str) -> Target:
     """What `app`, `tenant/app`, `app/component` or `tenant/app/component` names.
 

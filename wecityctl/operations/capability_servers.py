@@ -13,7 +13,7 @@ import http.client
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,12 @@ _PATIENCE = 45.0
 # Bytes of one answer.
 _LONGEST = 64 * 2**20
 _ADMIN = "admin"
+# Of a query, in pairs; a name may come again.
+Parameters = Sequence[tuple[str, str]]
+
+
+class RefusedRequestError(DeploymentError):
+    """The server has answered, and not with success. It can be asked something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +89,14 @@ class Conversation:
         self._connection, self._name = connection, name
         self._authorization = "Basic " + base64.b64encode(f"{_ADMIN}:{password}".encode()).decode()
 
-    async def ask(self, path: str, parameters: Mapping[str, str] = {}) -> str:
-        """What the server answers to GET. Raises `DeploymentError` for anything but success, and for no answer."""
+    async def ask(self, path: str, parameters: Mapping[str, str] | Parameters = ()) -> str:
+        """What the server answers to GET.
+
+        Raises `RefusedRequestError` for anything but success, and `DeploymentError` for no answer.
+        """
         return await asyncio.to_thread(self._ask, f"{path}?{urlencode(parameters)}" if parameters else path)
 
-    async def status(self, path: str, parameters: Mapping[str, str] = {}) -> Mapping[str, Any]:
+    async def status(self, path: str, parameters: Mapping[str, str] | Parameters = ()) -> Mapping[str, Any]:
         """The same as an object of JSON."""
         text = await self.ask(path, parameters)
         try:
@@ -111,7 +120,7 @@ class Conversation:
             raise DeploymentError(f"{self._name} answers with more than {_LONGEST // 2**20} MiB")
         text = content.decode(errors="replace")
         if response.status != http.client.OK:
-            raise DeploymentError(f"{self._name} answers with {response.status}", details=text.strip()[:300])
+            raise RefusedRequestError(f"{self._name} answers with {response.status}", details=text.strip()[:300])
         return text
 
 

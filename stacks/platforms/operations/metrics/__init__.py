@@ -5,6 +5,7 @@ from wecityctl.model.catalogue import (
     Binding,
     CapabilityType,
     Observer,
+    Panel,
     Pods,
     Port,
     Right,
@@ -66,4 +67,15 @@ TYPE = CapabilityType(
         ),
     ),
     usage=(UsageCounter("queries", 'wecity_metrics_queries_total{capability="$capability"}'),),
+    dashboard=(
+        Panel(
+            "Samples taken",
+            'sum(rate(vm_rows_inserted_total{job="victoria-metrics"}[1m]))',
+            "per second",
+            whole_store=True,
+        ),
+        Panel("Samples kept", 'sum(vm_rows{job="victoria-metrics"})', whole_store=True),
+        Panel("Size of the series", 'sum(vm_data_size_bytes{job="victoria-metrics"})', "bytes", whole_store=True),
+        Panel("Free on the volume", 'vm_free_disk_space_bytes{job="victoria-metrics"}', "bytes", whole_store=True),
+    ),
 )
