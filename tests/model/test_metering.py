@@ -17,7 +17,6 @@ from wecityctl.model.metering import (
     Owner,
     Period,
     Row,
-    Sampled,
     Used,
     Window,
     batches,
@@ -48,30 +47,43 @@ def test_a_period_is_the_hours_of_the_clock() -> None:
     assert Period(MIDNIGHT, MIDNIGHT).windows() == ()
 
 
+def test_a_part_of_a_minute_is_no_window_of_its_own() -> None:
+    """No sample is due in it, so that it would be told as a gap."""
+    found = Period(MIDNIGHT - 59, MIDNIGHT + HOUR + 59).windows()
+    assert found == (Window(MIDNIGHT - 59, MIDNIGHT + HOUR + 59),)
+    found = Period(MIDNIGHT - 59, MIDNIGHT + 2 * HOUR + 60).windows()
+    assert [(item.begin - MIDNIGHT, item.end - MIDNIGHT, item.due) for item in found] == [
+        (-59, 3600, 60),
+        (3600, 7200, 60),
+        (7200, 7260, 1),
+    ]
+    assert Period(MIDNIGHT, MIDNIGHT + 20).windows() == (Window(MIDNIGHT, MIDNIGHT + 20),)
+
+
 def test_a_query_asks_for_windows_of_one_length() -> None:
     windows = Period(MIDNIGHT - 60, MIDNIGHT + 30 * HOUR + 5).windows()
-    found = list(batches(windows))
-    assert [len(batch) for batch in found] == [1, 24, 6, 1]
+    found = list(batches(windows, 24))
+    assert [len(batch) for batch in found] == [1, 24, 5, 1]
     assert tuple(window for batch in found for window in batch) == windows
 
 
 def test_what_is_there_all_the_time_counts_for_the_whole_period() -> None:
-    samples = {window.end: Sampled(WHOLE, WHOLE * 0.25) for window in hours(24)}
-    assert integrate(samples, hours(24)) == pytest.approx(6.0)
+    counts = {window.end: WHOLE for window in hours(24)}
+    assert integrate(dict.fromkeys(counts, WHOLE * 0.25), counts, hours(24)) == pytest.approx(6.0)
 
 
 def test_what_begins_or_ends_within_an_hour_counts_for_its_samples() -> None:
     first, second = hours(2)
     # For the last quarter with one CPU; then for half of it with two more pods, and gone.
-    samples = {first.end: Sampled(15, 15.0), second.end: Sampled(30, 15.0 + 15 * 3.0)}
-    assert integrate(samples, hours(2)) == pytest.approx(0.25 + 0.25 + 0.75)
+    totals = {first.end: 15.0, second.end: 15.0 + 15 * 3.0}
+    counts = {first.end: WHOLE, second.end: WHOLE}
+    assert integrate(totals, counts, hours(2)) == pytest.approx(0.25 + 0.25 + 0.75)
 
 
 def test_nothing_is_filled_in_where_samples_are_missing() -> None:
     first, _, third = hours(3)
-    samples = {first.end: Sampled(WHOLE, WHOLE * 2.0), third.end: Sampled(20, 40.0)}
-    assert integrate(samples, hours(3)) == pytest.approx(2 + 2 / 3)
-    counts = {end: item.count for end, item in samples.items()}
+    counts = {first.end: WHOLE, third.end: 20}
+    assert integrate({first.end: WHOLE * 2.0, third.end: 40.0}, counts, hours(3)) == pytest.approx(2 + 2 / 3)
     assert coverage(counts, hours(3)) == Coverage(
         HOUR + 1200, (Gap(MIDNIGHT + HOUR, MIDNIGHT + 3 * HOUR, HOUR + 2400),)
     )
@@ -79,16 +91,18 @@ def test_nothing_is_filled_in_where_samples_are_missing() -> None:
 
 def test_a_restart_loses_one_sample() -> None:
     (hour,) = hours(1)
-    samples = {hour.end: Sampled(WHOLE - 1, (WHOLE - 1) * 1.0)}
-    assert integrate(samples, [hour]) == pytest.approx(59 / 60)
-    assert coverage({hour.end: WHOLE - 1}, [hour]) == Coverage(HOUR - 60, (Gap(hour.begin, hour.end, 60),))
+    counts = {hour.end: WHOLE - 1}
+    assert integrate({hour.end: (WHOLE - 1) * 1.0}, counts, [hour]) == pytest.approx(59 / 60)
+    assert coverage(counts, [hour]) == Coverage(HOUR - 60, (Gap(hour.begin, hour.end, 60),))
 
 
 @pytest.mark.parametrize("count", [WHOLE + 1, WHOLE + 30, 2 * WHOLE])
 def test_a_clock_that_is_set_back_makes_no_hour_longer(count: int) -> None:
     """The samples of the time that is there twice fall into the same hours, as do those of a second agent."""
     (hour,) = hours(1)
-    assert integrate({hour.end: Sampled(count, count * 4.0)}, [hour]) == pytest.approx(4.0)
+    assert integrate({hour.end: count * 4.0}, {hour.end: count}, [hour]) == pytest.approx(4.0)
+    # A pod that was there in half of them was there for half of the time.
+    assert integrate({hour.end: count / 2 * 4.0}, {hour.end: count}, [hour]) == pytest.approx(2.0)
     assert coverage({hour.end: count}, [hour]) == Coverage(HOUR, ())
 
 
@@ -105,14 +119,31 @@ def test_a_window_that_is_no_whole_number_of_intervals_has_no_gap() -> None:
     window = Window(MIDNIGHT, MIDNIGHT + 754)
     for count in (12, 13):
         assert coverage({window.end: count}, [window]) == Coverage(754, ())
-    assert coverage({window.end: 11}, [window]) == Coverage(660, (Gap(window.begin, window.end, 94),))
-    assert integrate({window.end: Sampled(13, 13.0)}, [window]) == pytest.approx(754 / HOUR)
+    assert coverage({window.end: 11}, [window]) == Coverage(691, (Gap(window.begin, window.end, 63),))
+    assert integrate({window.end: 13.0}, {window.end: 13}, [window]) == pytest.approx(754 / HOUR)
+
+
+@pytest.mark.parametrize("seconds", [20, 59, 60, 61, 119, 120, 754, HOUR, HOUR + 59])
+def test_what_is_there_all_the_time_counts_for_what_is_told_as_counted(seconds: int) -> None:
+    window = Window(MIDNIGHT, MIDNIGHT + seconds)
+    for count in range(2 * window.due + 2):
+        told = coverage({window.end: count}, [window])
+        assert told.counted + sum(gap.missing for gap in told.gaps) == seconds
+        # But for a part of a second.
+        amount = integrate({window.end: count * 1.0}, {window.end: count}, [window])
+        assert told.counted <= amount * HOUR + 1e-6 < told.counted + 1 + 1e-5
+
+
+def test_without_a_sample_no_time_is_counted_however_short() -> None:
+    window = Window(MIDNIGHT, MIDNIGHT + 20)
+    assert coverage({}, [window]) == Coverage(0, (Gap(window.begin, window.end, 20),))
 
 
 def test_samples_that_are_none_count_for_nothing() -> None:
     (hour,) = hours(1)
-    assert integrate({hour.end: Sampled(0, 0.0)}, [hour]) == 0
-    assert integrate({hour.end + 1: Sampled(WHOLE, 9.0)}, [hour]) == 0
+    assert integrate({hour.end: 9.0}, {hour.end: 0}, [hour]) == 0
+    assert integrate({hour.end: 9.0}, {}, [hour]) == 0
+    assert integrate({hour.end + 1: 9.0}, {hour.end: WHOLE, hour.end + 1: WHOLE}, [hour]) == 0
 
 
 def used(owner: Owner, kind: Kind, resource: str, amount: float, cloud: str = "main") -> Used:

@@ -83,7 +83,7 @@ def usage(
     from wecityctl.report.tables import print_table
 
     options = operation.UsageOptions(begin, end, by.value, tenant)
-    found = operation.usage(open_current(path), options)
+    found = operation.usage(open_current(path), options, note)
     match output:
         case UsageOutput.JSON:
             say_json(report.as_json(found))

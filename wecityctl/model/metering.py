@@ -1,7 +1,8 @@
 """What is used of a city over time, worked out from samples. Pure: `operations.usage` reads them, `report` shows them.
 
 A sample of usage stands for the interval at which it is taken, and for no more: where samples are missing, nothing is
-counted, and the gap is told. Times are whole seconds since 1970.
+counted, and the gap is told. What was there all the time is counted for exactly the time that is told as counted.
+Times are whole seconds since 1970.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import reduce
+from itertools import pairwise
 from typing import Literal
 
 from wecityctl.model.capacity import GIB, HOURS_PER_MONTH
@@ -21,8 +23,6 @@ USAGE_SECONDS = 60
 # The series of the metrics platform: a namespace whose objects are known, and what its pods and volumes amount to.
 OBSERVED, USAGE = "wecity_observed", "wecity_usage"
 HOUR = 3600
-# Hours that are asked for at a time.
-_BATCH = 24
 
 Group = Literal["tenant", "app", "capability"]
 # Kinds of usage: the label `of`.
@@ -31,7 +31,7 @@ Kind = Literal["requests", "limits", "volumes", "pods"]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A part of a period, of an hour at the most. Samples belong to it that are later than `begin`, up to `end`."""
+    """A part of a period, of about an hour. Samples belong to it that are later than `begin`, up to `end`."""
 
     begin: int
     end: int
@@ -39,6 +39,11 @@ class Window:
     @property
     def seconds(self) -> int:
         return self.end - self.begin
+
+    @property
+    def due(self) -> int:
+        """The samples that it has when none is missing. One more may fall into a part of a minute."""
+        return max(1, self.seconds // USAGE_SECONDS)
 
 
 def written(seconds: int) -> str:
@@ -58,21 +63,21 @@ class Period:
         return (self.end - self.begin) / HOUR
 
     def windows(self) -> tuple[Window, ...]:
-        """The hours of the clock in it; the first and the last may be parts of one."""
-        found = []
-        begin = self.begin
-        while begin < self.end:
-            end = min(self.end, begin - begin % HOUR + HOUR)
-            found.append(Window(begin, end))
-            begin = end
-        return tuple(found)
+        """The hours of the clock in it. The first and the last may be parts of one, or have a part of a minute more.
+
+        A window of its own in which no sample is due would be a gap that is none.
+        """
+        hours = range(self.begin - self.begin % HOUR + HOUR, self.end, HOUR)
+        inner = [at for at in hours if at - self.begin >= USAGE_SECONDS and self.end - at >= USAGE_SECONDS]
+        cuts = [self.begin, *inner, self.end]
+        return tuple(Window(*pair) for pair in pairwise(cuts) if pair[0] < pair[1])
 
 
-def batches(windows: Sequence[Window]) -> Iterator[tuple[Window, ...]]:
-    """Yield windows of one length that follow each other, so that one query asks for them: a day at the most."""
+def batches(windows: Sequence[Window], most: int) -> Iterator[tuple[Window, ...]]:
+    """Yield windows of one length that follow each other, `most` at the most, so that one query asks for them."""
     batch: list[Window] = []
     for window in windows:
-        if batch and (window.seconds != batch[0].seconds or len(batch) == _BATCH):
+        if batch and (window.seconds != batch[0].seconds or len(batch) == most):
             yield tuple(batch)
             batch = []
         batch.append(window)
@@ -80,30 +85,23 @@ def batches(windows: Sequence[Window]) -> Iterator[tuple[Window, ...]]:
         yield tuple(batch)
 
 
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """The samples of one series in one window: how many, and their sum."""
-
-    count: int
-    total: float
-
-
-# By the end of the window.
-Samples = Mapping[int, Sampled]
-
-
 def counted_seconds(count: int, window: Window) -> int:
-    """The time for which `count` samples stand. There are more than fit after a clock was set back, or a restart."""
-    return min(count * USAGE_SECONDS, window.seconds)
+    """The time for which `count` samples stand. There are more than are due after a clock was set back."""
+    return window.seconds * min(count, window.due) // window.due
 
 
-def integrate(samples: Samples, windows: Iterable[Window]) -> float:
-    """The amount of a series times hours: in each window the mean of its samples over the time they stand for."""
+def integrate(totals: Mapping[int, float], counts: Mapping[int, int], windows: Iterable[Window]) -> float:
+    """The amount of a series times hours.
+
+    `totals` are the sums of its samples, and `counts` the numbers of those of the observer that took them, both by the
+    end of the window. A series that was not there in one of the observer's samples was 0 then.
+    """
     found = 0.0
     for window in windows:
-        sampled = samples.get(window.end)
-        if sampled is not None and sampled.count > 0:
-            found += sampled.total / sampled.count * counted_seconds(sampled.count, window) / HOUR
+        count = counts.get(window.end, 0)
+        if count > 0:
+            # Of samples that are there twice, each stands for half of its time.
+            found += totals.get(window.end, 0.0) / max(count, window.due) * window.seconds / HOUR
     return found
 
 
@@ -125,19 +123,15 @@ class Coverage:
 
 
 def coverage(counts: Mapping[int, int], windows: Iterable[Window]) -> Coverage:
-    """What samples of an observer stand for; `counts` are their numbers by the end of the window.
-
-    Less than an interval is no gap: a window need not be a whole number of them.
-    """
+    """What samples of an observer stand for; `counts` are their numbers by the end of the window."""
     counted = 0
     gaps: list[Gap] = []
     for window in windows:
         seconds = counted_seconds(counts.get(window.end, 0), window)
         missing = window.seconds - seconds
-        if missing < USAGE_SECONDS:
-            counted += window.seconds
-            continue
         counted += seconds
+        if not missing:
+            continue
         if gaps and gaps[-1].end == window.begin:
             last = gaps.pop()
             gaps.append(Gap(last.begin, window.end, last.missing + missing))

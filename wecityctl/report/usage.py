@@ -159,9 +159,9 @@ def _cloud_json(cloud: CloudUsage) -> dict[str, Any]:
 
 def _coverage_json(coverage: Coverage) -> dict[str, Any]:
     return {
-        "counted_hours": _hours(coverage.counted),
+        "counted_hours": round(coverage.counted / HOUR, 6),
         "gaps": [
-            {"from": written(gap.begin), "until": written(gap.end), "missing_hours": _hours(gap.missing)}
+            {"from": written(gap.begin), "until": written(gap.end), "missing_hours": round(gap.missing / HOUR, 6)}
             for gap in coverage.gaps
         ],
     }

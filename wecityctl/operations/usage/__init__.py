@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from wecityctl.model.metering import CityUsage, CloudUsage, Group, Owner, Period
 from wecityctl.operations.app_targets import client_of
 from wecityctl.operations.capability_servers import CapabilityServer, conversation, servers_on
 from wecityctl.operations.usage.periods import period_of
+from wecityctl.operations.usage.progress import Progress
 from wecityctl.operations.usage.reading import Counter, read_usage
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class UsageOptions:
     tenant: str = ""
 
 
-def usage(session: Session, options: UsageOptions) -> CityUsage:
-    """The usage of the city, or of one tenant, also of one that has left.
+def usage(session: Session, options: UsageOptions, say: Callable[[str], None] = lambda line: None) -> CityUsage:
+    """The usage of the city, or of one tenant, also of one that has left. `say` takes lines about a long reading.
 
     Raises `ConfigurationError` for a period or tenant that is none, `NoSuchStackError` where no cloud has the
     capability `metrics`, and if no store can be read the error of the first.
@@ -73,7 +74,7 @@ def usage(session: Session, options: UsageOptions) -> CityUsage:
         else:
             asked[cloud.name] = (clusters.found[cloud.name], stores[cloud.name])
     read: list[CloudUsage] = []
-    for name, answer in run_async(_read_all(session, asked, period, options.tenant)).items():
+    for name, answer in run_async(_read_all(session, asked, period, options.tenant, say)).items():
         if isinstance(answer, WecityError):
             errors[name] = answer
         else:
@@ -166,7 +167,11 @@ def _apps(city: City) -> Mapping[str, Mapping[str, str]]:
 
 
 async def _read_all(
-    session: Session, asked: Mapping[str, tuple[Cluster, CapabilityServer]], period: Period, tenant: str
+    session: Session,
+    asked: Mapping[str, tuple[Cluster, CapabilityServer]],
+    period: Period,
+    tenant: str,
+    say: Callable[[str], None],
 ) -> dict[str, CloudUsage | WecityError]:
     apps = _apps(session.city)
 
@@ -174,7 +179,8 @@ async def _read_all(
         try:
             async with client_of(cluster) as client, conversation(client, store) as server:
                 counters = tuple(_counters(session, cluster.cloud))
-                return await read_usage(server, cluster.cloud, counters, period, tenant, apps)
+                tell = Progress(cluster.cloud, say).tell
+                return await read_usage(server, cluster.cloud, counters, period, tenant, apps, tell)
         except WecityError as error:
             return error
 

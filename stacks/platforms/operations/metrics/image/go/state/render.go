@@ -13,6 +13,8 @@ import (
 const (
 	nameLabel      = "app.kubernetes.io/name"
 	componentLabel = "app.kubernetes.io/component"
+	// Of the Jobs that work on a capability: its name.
+	worksOnLabel = "wecity.dev/provisions"
 )
 
 // page collects samples by the name of their metric, as the text format wants them together.
@@ -57,12 +59,16 @@ func number(is bool) float64 {
 // of gives whose an object is. The owner of the namespace decides what the name is the name of.
 func of(item object, namespace string, owner map[string]string) []string {
 	found := append([]string{"namespace", namespace}, flat(owner)...)
-	name := "app"
+	labels := item.labels()
+	name, value := "app", labels[nameLabel]
 	if owner["platform"] != "" {
 		name = "capability"
+		// A Job that makes an account for an app has the app's name, beside the capability.
+		if on := labels[worksOnLabel]; on != "" {
+			value = on
+		}
 	}
-	labels := item.labels()
-	return append(found, name, labels[nameLabel], "component", labels[componentLabel])
+	return append(found, name, value, "component", labels[componentLabel])
 }
 
 // flat gives names and values of labels one after the other, sorted by name.

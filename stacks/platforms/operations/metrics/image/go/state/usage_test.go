@@ -93,3 +93,36 @@ func TestANamespaceThatCannotBeListedIsNotObserved(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+func TestJobsThatWorkOnACapabilityCountForIt(t *testing.T) {
+	pod := func(name, named, component, more string) string {
+		return `{"metadata": {"name": "` + name + `", "labels": {"app.kubernetes.io/name": "` + named + `",
+			"app.kubernetes.io/component": "` + component + `"` + more + `}}, "status": {"phase": "Running"}, "spec": {}}`
+	}
+	made := newStore()
+	made.replace(counted[1], "application", nil)
+	made.replace(counted[0], "application", nil)
+	works := `, "wecity.dev/provisions": "postgresql"`
+	for _, text := range []string{
+		pod("server", "postgresql", "postgresql", ""), pod("backup", "postgresql", "backup", works),
+		pod("makes-an-account", "code", "app", works), pod("gateway", "gateway", "gateway", ""),
+	} {
+		var item object
+		if err := json.Unmarshal([]byte(text), &item); err != nil {
+			t.Fatal(err)
+		}
+		made.change(counted[0], "application", "ADDED", item)
+	}
+	whose := `wecity_usage{of="pods",resource="pods",namespace="application",platform="application",capability="`
+	has(t, string(renderUsage(made, map[string]map[string]string{"application": {"platform": "application"}})), usageSeries,
+		whose+`gateway",component="gateway"} 1`,
+		whose+`postgresql",component="postgresql"} 1`,
+		whose+`postgresql",component="backup"} 1`,
+		whose+`postgresql",component="app"} 1`,
+	)
+	// In a tenant's namespace its own label is no more than a label.
+	text := string(renderUsage(known(t, counted[0], pod("one", "code", "web", works)), health))
+	if !strings.Contains(text, `app="code",component="web"} 1`) || strings.Contains(text, "postgresql") {
+		t.Error(text)
+	}
+}
