@@ -220,6 +220,21 @@ def test_usage_is_counted_from_what_the_store_has_and_gaps_are_told(store: Store
     assert [item.namespace for item in read("parks").namespaces] == ["parks-internet"]
 
 
+def test_a_counter_goes_on_after_a_gap_between_two_queries(store: Store) -> None:
+    """A query asks for a week: at its end there is no sample for two hours, and the counter is the same afterwards."""
+    begin = int(time.time()) // 3600 * 3600 - 400 * 3600
+    period = Period(begin, begin + 172 * 3600)
+    labels = 'capability="other",tenant="health",app="code"'
+    times = [at for at in range(begin + 160 * 3600, period.end, 60) if not 167 * 3600 < at - begin < 169 * 3600]
+    lines = [f"wecity_metrics_queries_total{{{labels}}} 5 {at}000" for at in times]
+    assert store.ask("admin", PASSWORD, "/api/v1/import/prometheus", "\n".join(lines).encode())[0] == 204
+    assert store.ask("admin", PASSWORD, "/internal/force_flush")[0] == 200
+    counter = Counter(Owner(platform="operations", capability="other"), metrics.TYPE.usage[0])
+    server = Conversation(http.client.HTTPConnection("127.0.0.1", store.port, timeout=20), PASSWORD, "metrics")
+    found = asyncio.run(read_usage(server, "main", [counter], period, "", {}))
+    assert [(item.owner, item.value) for item in found.counted] == [(Owner("health", "code"), 5)]
+
+
 @pytest.fixture(scope="module")
 def session() -> Session:
     return open_session(ROOT / "examples/xingcheng-operations")
