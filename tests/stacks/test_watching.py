@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stacks.platforms.operations import metrics
 from tests.stacks.cities import WEB, app, application, city, objects, one, record_city
 from wecityctl.model.city import Alerts, Capability, City, Metrics, Platform, Use
+from wecityctl.model.naming import NAME_LABEL
 from wecityctl.resource_graph import RecordedResource, Recording
 
 PLACE = "platform-operations"
+IMAGE = Path(metrics.__file__).parent / "image"
 SERVING = replace(WEB, metrics=Metrics())
 OTHER = replace(WEB, name="api", ports={"http": 8080, "admin": 9100}, metrics=Metrics("admin", "/numbers"))
 
@@ -94,6 +99,16 @@ def test_the_observer_knows_whose_each_namespace_is(recorded: dict[str, Recordin
         "platform-application": {"platform": "application"},
         PLACE: {"platform": "operations"},
     }
+
+
+def test_jobs_on_a_capability_have_the_label_by_which_they_count_for_it(recorded: dict[str, Recording]) -> None:
+    """The name on the pods of those that make an app's account is the app's."""
+    jobs = [item.inputs for item in objects(recorded, "Job") if item.inputs["metadata"]["namespace"] == PLACE]
+    found = [item["spec"]["template"]["metadata"]["labels"] for item in jobs]
+    (own,) = [labels for labels in found if labels[NAME_LABEL] == "code"]
+    (label,) = re.findall(r'worksOnLabel = "(.+)"', (IMAGE / "go/state/render.go").read_text())
+    assert own[label] == "metrics"
+    assert all(label in labels for labels in found)
 
 
 def test_both_ends_of_a_scrape_are_opened_and_nothing_else(recorded: dict[str, Recording]) -> None:
