@@ -79,6 +79,7 @@ def manifest(name: str, shape: dict[str, list[tuple[object, ...]]], node: str) -
 
     spec = {
         "nodeName": node,
+        "serviceAccountName": "runner",
         "containers": [made(part) for part in shape["containers"]],
         "initContainers": [made(part) for part in shape.get("init", [])],
         "tolerations": [{"operator": "Exists"}],
@@ -90,7 +91,8 @@ def manifest(name: str, shape: dict[str, list[tuple[object, ...]]], node: str) -
 def test_the_sum_on_a_node_is_what_kubectl_says(cluster: ControlPlane) -> None:
     cluster.kubectl("create", "namespace", "requests")
     items = [manifest(name, shape, "simulated-0") for name, shape in PODS.items()]
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "requests"}}
+    # Not `default`, which the cluster's controller makes at about the same time.
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "runner", "namespace": "requests"}}
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": [account]}))
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
     try:
