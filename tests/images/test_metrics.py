@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.client
 import json
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from stacks.platforms.application.gateway import TYPE
 from stacks.platforms.operations import metrics
 from stacks.platforms.operations.alerts.rules import DEFAULT, backups_missing
 from stacks.platforms.operations.metrics.access import ADMIN_PORT, DELETE, DEPROVISION, INVENTORY, PROVISION
@@ -30,8 +32,10 @@ from wecityctl.dashboards.boards import Dashboard
 from wecityctl.dashboards.lines import Span
 from wecityctl.event_loops import run_async
 from wecityctl.model.catalogue import Panel
+from wecityctl.model.metering import USAGE_SECONDS, CloudUsage, Coverage, Gap, Owner, Period
 from wecityctl.operations.capability_servers import Conversation
 from wecityctl.operations.dashboards import answers_of, dashboards, filled
+from wecityctl.operations.usage.reading import Counter, read_usage
 from wecityctl.session import Session, open_session
 
 Unpacked = Callable[[str], RootFilesystem]
@@ -238,6 +242,81 @@ def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
         time.sleep(0.5)
     expression = next(item.expression for item in (*DEFAULT, backups_missing("30 2 * * *")) if item.name == rule)
     assert bool(ask(expression)) == fires
+
+
+def test_usage_is_counted_from_what_the_store_has_and_gaps_are_told(store: Store) -> None:
+    """For 50 hours there is a sample a minute, but for an hour in the middle; an app ends after 20 of them."""
+    begin = int(time.time()) // 3600 * 3600 - 50 * 3600
+    period = Period(begin, begin + 50 * 3600)
+    health = 'namespace="health-internet",tenant="health"'
+    lines = []
+    for at in range(begin + 7, period.end, USAGE_SECONDS):
+        if begin + 10.5 * 3600 < at < begin + 11.5 * 3600:
+            continue
+        lines.append(f"wecity_observed{{{health}}} 1 {at}000")
+        # The other tenant comes in the third hour.
+        if at > begin + 2 * 3600:
+            lines.append(f'wecity_observed{{namespace="parks-internet",tenant="parks"}} 1 {at}000')
+        if at < begin + 20 * 3600:
+            lines.append(
+                f'wecity_usage{{of="requests",resource="cpu",{health},app="code",component="web"}} 0.5 {at}000'
+            )
+            lines.append(f'wecity_usage{{of="limits",resource="cpu",{health},app="code",component="web"}} 1 {at}000')
+        # A counter of a server that restarts every 100 minutes.
+        asked = (at - begin) // 60 % 100 + 1
+        lines.append(f'wecity_metrics_queries_total{{capability="metrics",tenant="health",app="code"}} {asked} {at}000')
+        for service, requests in (("code-web", 5), ("gone-web", 2)):
+            which = f'service="{service}",service_namespace="health-internet",code="2xx",pod="gateway-1"'
+            lines.append(f"wecity_gateway_requests_total{{{which}}} {requests} {at}000")
+    # The clock is set back at the end: ten minutes are there twice.
+    for at in range(period.end - 600 + 20, period.end, USAGE_SECONDS):
+        lines.append(f"wecity_observed{{{health}}} 1 {at}000")
+    text = "\n".join(lines).encode() + b"\n"
+    assert store.ask("admin", PASSWORD, "/api/v1/import/prometheus", text)[0] == 204
+    owner, gateway = (
+        Owner(platform="operations", capability="metrics"),
+        Owner(platform="application", capability="gateway"),
+    )
+    counters = [Counter(owner, metrics.TYPE.usage[0]), Counter(gateway, TYPE.usage[0])]
+    apps = {"health": {"code-web": "code"}}
+
+    def read(tenant: str = "") -> CloudUsage:
+        server = Conversation(http.client.HTTPConnection("127.0.0.1", store.port, timeout=20), PASSWORD, "metrics")
+        return asyncio.run(read_usage(server, "main", counters, period, tenant, apps))
+
+    deadline = time.monotonic() + 20
+    while not (found := read()).counted and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert found.coverage == Coverage(49 * 3600, (Gap(begin + 10 * 3600, begin + 12 * 3600, 3600),))
+    assert [(item.namespace, item.coverage.counted / 3600) for item in found.namespaces] == [
+        ("health-internet", 49),
+        ("parks-internet", 47),
+    ]
+    used = {(item.kind, item.owner): item.amount for item in found.used}
+    code = Owner("health", "code")
+    assert used == {("requests", code): pytest.approx(9.5), ("limits", code): pytest.approx(19.0)}
+    counts = {(item.by, item.name, item.owner): item.value for item in found.counted}
+    # One a minute. Those of the minutes without samples are known, unless a restart was among them.
+    assert 49 * 60 <= counts.pop((owner, "queries", code)) <= 50 * 60
+    # What was counted of a Service that is none of the files' is the tenant's.
+    assert counts == {(gateway, "requests", code): 5, (gateway, "requests", Owner("health")): 2}
+    assert read("parks").used == ()
+    assert [item.namespace for item in read("parks").namespaces] == ["parks-internet"]
+
+
+def test_a_counter_goes_on_after_a_gap_between_two_queries(store: Store) -> None:
+    """A query asks for a week: at its end there is no sample for two hours, and the counter is the same afterwards."""
+    begin = int(time.time()) // 3600 * 3600 - 400 * 3600
+    period = Period(begin, begin + 172 * 3600)
+    labels = 'capability="other",tenant="health",app="code"'
+    times = [at for at in range(begin + 160 * 3600, period.end, 60) if not 167 * 3600 < at - begin < 169 * 3600]
+    lines = [f"wecity_metrics_queries_total{{{labels}}} 5 {at}000" for at in times]
+    assert store.ask("admin", PASSWORD, "/api/v1/import/prometheus", "\n".join(lines).encode())[0] == 204
+    assert store.ask("admin", PASSWORD, "/internal/force_flush")[0] == 200
+    counter = Counter(Owner(platform="operations", capability="other"), metrics.TYPE.usage[0])
+    server = Conversation(http.client.HTTPConnection("127.0.0.1", store.port, timeout=20), PASSWORD, "metrics")
+    found = asyncio.run(read_usage(server, "main", [counter], period, "", {}))
+    assert [(item.owner, item.value) for item in found.counted] == [(Owner("health", "code"), 5)]
 
 
 @pytest.fixture(scope="module")

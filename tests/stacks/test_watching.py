@@ -6,12 +6,14 @@ import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stacks.catalogue import load_catalogue
 from stacks.pem import end_of
+from stacks.platforms.operations import metrics
 from stacks.platforms.operations.alerts.rules import groups, longest_pause
 from tests.stacks.cities import WEB, app, application, city, full_city, inputs_for, objects, one, record_city
 from wecityctl.dashboards.panels import APP, CITY, TENANT
@@ -20,12 +22,14 @@ from wecityctl.engine.secrets.certificate_names import issued
 from wecityctl.engine.secrets.certificates import renewed
 from wecityctl.model.city import Alerts, Backup, Capability, City, Compliance, Metrics, Platform, Route, Use
 from wecityctl.model.entries import AUTHORITY_KEY
+from wecityctl.model.naming import NAME_LABEL
 from wecityctl.model.outputs import Outputs
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY
 from wecityctl.plan import make_plan
 from wecityctl.resource_graph import RecordedResource, Recording
 
 PLACE = "platform-operations"
+IMAGE = Path(metrics.__file__).parent / "image"
 SERVING = replace(WEB, metrics=Metrics())
 OTHER = replace(WEB, name="api", ports={"http": 8080, "admin": 9100}, metrics=Metrics("admin", "/numbers"))
 
@@ -70,12 +74,15 @@ def test_what_is_scraped_follows_from_the_files(recorded: dict[str, Recording]) 
     jobs = _scraped(recorded)
     assert set(jobs) == {
         "state",
+        "usage",
+        "operations/metrics/8429",
         "application/gateway/8081",
         "application/identity/9000",
         "health/code/web/8080",
         "health/code/api/9100",
         "transport/bus/web/8080",
     }
+    assert (jobs["usage"]["metrics_path"], jobs["usage"]["scrape_interval"]) == ("/usage", "60s")
     api = jobs["health/code/api/9100"]
     assert api["metrics_path"] == "/numbers"
     assert api["kubernetes_sd_configs"][0]["namespaces"] == {"names": ["health-internet"]}
@@ -114,6 +121,11 @@ def test_an_app_cannot_make_up_series_of_the_city(recorded: dict[str, Recording]
     assert "metric_relabel_configs" not in jobs["application/identity/9000"]
 
 
+def test_values_are_kept_for_more_than_a_year_of_bills(recorded: dict[str, Recording]) -> None:
+    (store, _) = one(recorded, "StatefulSet", f"{PLACE}/metrics").inputs["spec"]["template"]["spec"]["containers"]
+    assert " -retentionPeriod=400d " in store["command"][-1]
+
+
 def test_the_observer_knows_whose_each_namespace_is(recorded: dict[str, Recording]) -> None:
     files = one(recorded, "ConfigMap", f"{PLACE}/metrics-scraping").inputs["data"]
     assert json.loads(files["namespaces.json"]) == {
@@ -122,6 +134,16 @@ def test_the_observer_knows_whose_each_namespace_is(recorded: dict[str, Recordin
         "platform-application": {"platform": "application"},
         PLACE: {"platform": "operations"},
     }
+
+
+def test_jobs_on_a_capability_have_the_label_by_which_they_count_for_it(recorded: dict[str, Recording]) -> None:
+    """The name on the pods of those that make an app's account is the app's."""
+    jobs = [item.inputs for item in objects(recorded, "Job") if item.inputs["metadata"]["namespace"] == PLACE]
+    found = [item["spec"]["template"]["metadata"]["labels"] for item in jobs]
+    (own,) = [labels for labels in found if labels[NAME_LABEL] == "code"]
+    (label,) = re.findall(r'worksOnLabel = "(.+)"', (IMAGE / "go/state/render.go").read_text())
+    assert own[label] == "metrics"
+    assert all(label in labels for labels in found)
 
 
 def test_both_ends_of_a_scrape_are_opened_and_nothing_else(recorded: dict[str, Recording]) -> None:
@@ -157,6 +179,7 @@ def test_both_ends_of_a_scrape_are_opened_and_nothing_else(recorded: dict[str, R
     assert to == {
         (None, 8428),
         ("platform-application", 8081),
+        (PLACE, 8429),
         ("platform-application", 9000),
         ("health-internet", 8080),
         ("health-internet", 9100),

@@ -42,6 +42,11 @@ def complete_target(context: typer.Context, incomplete: str) -> list[str]:
     return _complete(context, incomplete, names)
 
 
+def complete_tenant(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the city's tenants."""
+    return _complete(context, incomplete, lambda city: (tenant.name for tenant in city.tenants))
+
+
 def complete_watched(context: typer.Context, incomplete: str) -> list[str]:
     """Return the city's tenants, capabilities, and apps as `TENANT/NAME`."""
 

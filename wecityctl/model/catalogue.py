@@ -201,6 +201,19 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
+class UsageCounter:
+    """What is counted of the use of an instance, for `wecityctl usage`.
+
+    `name` says what, in the plural. `counter` selects counters in the metrics platform, by a query with `$capability`
+    in the place of the instance's name. They have the labels `tenant` and `app` of who used it; or `service_namespace`
+    and `service`, of the app that was asked.
+    """
+
+    name: str
+    counter: str
+
+
+@dataclass(frozen=True, slots=True)
 class CapabilityUse:
     """A dependency of a capability type on another type: the type, the alias of the binding, and default limits.
 
@@ -241,7 +254,8 @@ class CapabilityType:
     first port tells which alerts there are, as Prometheus does at `/api/v1/alerts`. `backup` is the
     `module:attribute` of the `BackupScripts` (`stacks.platforms.backups`) of a type that keeps data; without them
     its data is in no backup of its own. `tells` is the `module:attribute` of a `Teller`
-    (`stacks.platforms.telling`), for a server that says whether it does what the files ask of it.
+    (`stacks.platforms.telling`), for a server that says whether it does what the files ask of it. `usage` is what is
+    counted of its use.
     """
 
     name: str
@@ -274,6 +288,7 @@ class CapabilityType:
     dashboard: tuple[Panel, ...] = field(default=(), repr=False)
     tells_alerts: bool = False
     tells: str = ""
+    usage: tuple[UsageCounter, ...] = ()
     secrets: tuple[str, ...] = ()
 
     @property

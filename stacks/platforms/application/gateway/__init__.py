@@ -1,6 +1,6 @@
 """The capability type `gateway`: the city's single entry point."""
 
-from wecityctl.model.catalogue import CapabilityType, Panel, Pods, Port, Sidecar
+from wecityctl.model.catalogue import CapabilityType, Panel, Pods, Port, Sidecar, UsageCounter
 
 TYPE = CapabilityType(
     name="gateway",
@@ -25,4 +25,6 @@ TYPE = CapabilityType(
             ("service_namespace", "service"),
         ),
     ),
+    # Those of all gateways on a cloud, also of zones with one of their own.
+    usage=(UsageCounter("requests", "wecity_gateway_requests_total"),),
 )

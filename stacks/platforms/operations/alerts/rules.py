@@ -76,7 +76,7 @@ DEFAULT = (
     ),
     AlertRule(
         "NoMetrics",
-        'up{job!="state",job!="victoria-metrics"} == 0',
+        'up{job!~"state|usage|victoria-metrics"} == 0',
         f"pod {{{{ $labels.pod }}}} of {_WHOSE} does not serve its metrics, or too many",
     ),
     AlertRule(

@@ -10,6 +10,7 @@ from wecityctl.model.catalogue import (
     Port,
     Right,
     Sidecar,
+    UsageCounter,
     UseLimits,
 )
 
@@ -20,8 +21,8 @@ TYPE = CapabilityType(
     engines=("victoriametrics",),
     licence="Apache-2.0",
     program=f"{__name__}.program:Metrics",
-    # Accounts are made on a port of their own, which no use opens.
-    ports=(Port("query", 8428, "http"), Port("admin", 8429, "http")),
+    # Accounts are made on a port of their own, which no use opens; it also tells who has asked how much.
+    ports=(Port("query", 8428, "http"), Port("admin", 8429, "http", metrics=True)),
     images=("metrics",),
     pods=(
         Pods(cpu="100m", memory="100Mi", storage="10Gi", sidecars=(Sidecar("access", "10m", "24Mi"),)),
@@ -65,6 +66,7 @@ TYPE = CapabilityType(
             severity="critical",
         ),
     ),
+    usage=(UsageCounter("queries", 'wecity_metrics_queries_total{capability="$capability"}'),),
     dashboard=(
         Panel(
             "Samples taken",

@@ -33,7 +33,8 @@ DATA = "/data"
 SERIES, ACCOUNTS = f"{DATA}/series", f"{DATA}/accounts"
 # On loopback devices: the store behind `access`, and the agent's own page.
 STORE_PORT, AGENT_PORT = 8480, 8483
-RETENTION = "30d"
+# Bills of a year are made from the series of usage, and the store has one time for all.
+RETENTION = "400d"
 # New series in an hour and in a day, for each MiB of the store's memory. A pod that makes up names meets them.
 HOURLY_SERIES, DAILY_SERIES = 500, 1_000
 ADMIN_FILES, SCRAPING = "/etc/observer", "/etc/scraping"

@@ -15,6 +15,7 @@ from typing import Any
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.entries import instances
+from wecityctl.model.metering import USAGE_SECONDS
 from wecityctl.model.service_tls import speaks_tls
 
 # The port of the state of the city's objects, on the observer's loopback device.
@@ -91,19 +92,24 @@ def targets(inputs: StackInputs) -> Iterator[Target]:
 
 def configuration(inputs: StackInputs, authority: str) -> dict[str, Any]:
     """The agent's configuration. `authority` is the file with the certificates of the city's authority."""
-    jobs = [_state(), *(_job(target, authority) for target in targets(inputs))]
+    jobs = [
+        _own("state", STATE_SECONDS),
+        _own("usage", USAGE_SECONDS, "/usage"),
+        *(_job(target, authority) for target in targets(inputs)),
+    ]
     return {
         "global": {"scrape_interval": f"{SECONDS}s", "scrape_timeout": "10s"},
         "scrape_configs": jobs,
     }
 
 
-def _state() -> dict[str, Any]:
-    """The job for the state of the city's objects, whose program knows whose they are."""
+def _own(name: str, seconds: int, path: str = "/metrics") -> dict[str, Any]:
+    """A job for a page about the city's objects, whose program knows whose they are."""
     return {
-        "job_name": "state",
-        "scrape_interval": f"{STATE_SECONDS}s",
-        "scrape_timeout": f"{STATE_SECONDS}s",
+        "job_name": name,
+        "metrics_path": path,
+        "scrape_interval": f"{seconds}s",
+        "scrape_timeout": f"{min(seconds, 10)}s",
         "honor_labels": True,
         "static_configs": [{"targets": [f"127.0.0.1:{STATE_PORT}"]}],
     }

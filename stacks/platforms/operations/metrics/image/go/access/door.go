@@ -42,6 +42,7 @@ type door struct {
 	target   *url.URL
 	admin    digest
 	observer digest
+	counters counters
 }
 
 func (d *door) proxy(change func(*httputil.ProxyRequest)) *httputil.ReverseProxy {
@@ -137,6 +138,7 @@ func (d *door) read(w http.ResponseWriter, r *http.Request, found account) {
 		return
 	}
 	defer done()
+	d.counters.add(found)
 	d.proxy(func(p *httputil.ProxyRequest) {
 		p.Out.Method = http.MethodPost
 		p.Out.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -149,7 +151,8 @@ func (d *door) read(w http.ResponseWriter, r *http.Request, found account) {
 	}).ServeHTTP(w, r)
 }
 
-// administration makes, locks, deletes and lists accounts, for the administrator alone.
+// administration makes, locks, deletes and lists accounts, for the administrator alone. What is counted is told to
+// everybody who reaches the port, as the observer has no password here.
 func (d *door) administration() http.Handler {
 	mux := http.NewServeMux()
 	answer := func(w http.ResponseWriter, err error) {
@@ -193,6 +196,10 @@ func (d *door) administration() http.Handler {
 		}
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && r.URL.Path == "/metrics" {
+			d.counters.ServeHTTP(w, r)
+			return
+		}
 		if name, password, _ := r.BasicAuth(); name != administrator || !d.admin.fits(password) {
 			refuse(w, http.StatusUnauthorized, "the administrator alone")
 			return

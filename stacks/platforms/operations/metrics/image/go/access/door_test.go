@@ -65,6 +65,22 @@ func TestATenantReadsItsOwnSeries(t *testing.T) {
 	}
 }
 
+func TestQueriesAreCountedByApp(t *testing.T) {
+	door, _ := opened(t)
+	handler := door.queries()
+	for _, user := range []string{"health.code.metrics", "health.code.metrics", "capability.alerts.metrics"} {
+		if code, told := ask(handler, "GET", "/api/v1/query?query=up", user, secret, ""); code != 200 {
+			t.Errorf("%d %q", code, told)
+		}
+	}
+	ask(handler, "GET", "/api/v1/query?query=up", "transport.bus.metrics", "another", "")
+	code, told := ask(door.administration(), "GET", "/metrics", "", "", "")
+	wanted := "# TYPE wecity_metrics_queries_total counter\nwecity_metrics_queries_total{tenant=\"health\",app=\"code\"} 2\n"
+	if code != 200 || told != wanted {
+		t.Errorf("%d %q", code, told)
+	}
+}
+
 func TestNothingElseIsLetThrough(t *testing.T) {
 	door, _ := opened(t)
 	handler := door.queries()

@@ -1,5 +1,5 @@
 // Command metrics-state serves the state of a city's objects as metrics: replicas, restarts, jobs, quotas, nodes, and
-// what containers use.
+// what containers use; and at a path of its own what bills are made from (`usage.go`).
 //
 // It watches the namespaces that it is given, as its service account. Whose an object is follows from its namespace.
 // The series have the names of kube-state-metrics where that has them, and only those that rules and dashboards read.
@@ -46,10 +46,14 @@ func main() {
 	}
 	go server.follow(ctx, known, nodes, "")
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-		_, _ = w.Write(render(known, owners))
-	})
+	for path, text := range map[string]func(*store, map[string]map[string]string) []byte{
+		"/metrics": render, "/usage": renderUsage,
+	} {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+			_, _ = w.Write(text(known, owners))
+		})
+	}
 	web := &http.Server{Addr: *listen, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
 		<-ctx.Done()

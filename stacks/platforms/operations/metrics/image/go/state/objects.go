@@ -23,15 +23,13 @@ type template struct{ Metadata metadata }
 type object struct {
 	Metadata metadata
 	Spec     struct {
-		Template    template
-		JobTemplate struct{ Spec struct{ Template template } }
-		Replicas    *float64
-		Suspend     bool
-		Containers  []struct {
-			Name      string
-			Resources struct{ Requests, Limits map[string]quantity }
-		}
-		Resources struct{ Requests map[string]quantity }
+		Template                   template
+		JobTemplate                struct{ Spec struct{ Template template } }
+		Replicas                   *float64
+		Suspend                    bool
+		Containers, InitContainers []container
+		Overhead                   map[string]quantity
+		Resources                  struct{ Requests map[string]quantity }
 	}
 	Status struct {
 		Phase              string
@@ -41,6 +39,7 @@ type object struct {
 		ContainerStatuses  []containerStatus
 		Hard, Used         map[string]quantity
 		Allocatable        map[string]quantity
+		Capacity           map[string]quantity
 		LastScheduleTime   *time.Time
 		LastSuccessfulTime *time.Time
 	}
@@ -48,6 +47,12 @@ type object struct {
 		Name  string
 		Usage map[string]quantity
 	}
+}
+
+type container struct {
+	Name          string
+	RestartPolicy string
+	Resources     struct{ Requests, Limits map[string]quantity }
 }
 
 type containerStatus struct {

@@ -13,6 +13,8 @@ import (
 const (
 	nameLabel      = "app.kubernetes.io/name"
 	componentLabel = "app.kubernetes.io/component"
+	// Of the Jobs that work on a capability: its name.
+	worksOnLabel = "wecity.dev/provisions"
 )
 
 // page collects samples by the name of their metric, as the text format wants them together.
@@ -56,16 +58,26 @@ func number(is bool) float64 {
 
 // of gives whose an object is. The owner of the namespace decides what the name is the name of.
 func of(item object, namespace string, owner map[string]string) []string {
-	found := []string{"namespace", namespace}
-	for _, key := range slices.Sorted(maps.Keys(owner)) {
-		found = append(found, key, owner[key])
-	}
-	name := "app"
+	found := append([]string{"namespace", namespace}, flat(owner)...)
+	labels := item.labels()
+	name, value := "app", labels[nameLabel]
 	if owner["platform"] != "" {
 		name = "capability"
+		// A Job that makes an account for an app has the app's name, beside the capability.
+		if on := labels[worksOnLabel]; on != "" {
+			value = on
+		}
 	}
-	labels := item.labels()
-	return append(found, name, labels[nameLabel], "component", labels[componentLabel])
+	return append(found, name, value, "component", labels[componentLabel])
+}
+
+// flat gives names and values of labels one after the other, sorted by name.
+func flat(labels map[string]string) []string {
+	var found []string
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		found = append(found, key, labels[key])
+	}
+	return found
 }
 
 func render(known *store, owners map[string]map[string]string) []byte {
@@ -87,14 +99,18 @@ func render(known *store, owners map[string]map[string]string) []byte {
 			}
 		}
 	}
+	return result.text()
+}
+
+func (p page) text() []byte {
 	var text bytes.Buffer
-	for _, name := range slices.Sorted(maps.Keys(result)) {
+	for _, name := range slices.Sorted(maps.Keys(p)) {
 		kind := "gauge"
 		if strings.HasSuffix(name, "_total") {
 			kind = "counter"
 		}
 		text.WriteString("# TYPE " + name + " " + kind + "\n")
-		text.Write(result[name].Bytes())
+		text.Write(p[name].Bytes())
 	}
 	return text.Bytes()
 }

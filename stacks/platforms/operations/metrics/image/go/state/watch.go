@@ -60,6 +60,13 @@ func (s *store) replace(of kind, namespace string, items []object) {
 	s.objects[key][namespace] = found
 }
 
+// forget leaves nothing of a namespace, unlike one that is known to have no objects.
+func (s *store) forget(of kind, namespace string) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	delete(s.objects[of.key()], namespace)
+}
+
 func (s *store) change(of kind, namespace, event string, item object) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -226,7 +233,7 @@ func (a *api) follow(ctx context.Context, known *store, of kind, namespace strin
 			known.replace(of, namespace, found.Items)
 			err = a.watch(ctx, known, of, namespace, found.Metadata.ResourceVersion)
 		} else {
-			known.replace(of, namespace, nil)
+			known.forget(of, namespace)
 		}
 		if err != nil && ctx.Err() == nil {
 			if text := err.Error(); text != told {
