@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 # Workers of the test run. Tests of one file, and all those on real nodes, are one worker's: tests/support/groups.py.
 # Two leave a tenth of two cores idle: tests on real nodes wait.
 JOBS ?= 3
-PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 # The tests start hundreds of programs; without stored byte code each would compile the whole project anew.
 unexport PYTHONDONTWRITEBYTECODE

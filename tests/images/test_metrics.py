@@ -265,8 +265,8 @@ def test_usage_is_counted_from_what_the_store_has_and_gaps_are_told(store: Store
         # A counter of a server that restarts every 100 minutes.
         asked = (at - begin) // 60 % 100 + 1
         lines.append(f'wecity_metrics_queries_total{{capability="metrics",tenant="health",app="code"}} {asked} {at}000')
-        for service, requests in (("code-web", 5), ("gone-web", 2)):
-            which = f'service="{service}",service_namespace="health-internet",code="2xx",pod="gateway-1"'
+        for app, requests in (("code", 5), ("gone", 2)):
+            which = f'tenant="health",app="{app}",service="{app}-web",service_namespace="health-internet",code="2xx"'
             lines.append(f"wecity_gateway_requests_total{{{which}}} {requests} {at}000")
     # The clock is set back at the end: ten minutes are there twice.
     for at in range(period.end - 600 + 20, period.end, USAGE_SECONDS):
@@ -278,11 +278,10 @@ def test_usage_is_counted_from_what_the_store_has_and_gaps_are_told(store: Store
         Owner(platform="application", capability="gateway"),
     )
     counters = [Counter(owner, metrics.TYPE.usage[0]), Counter(gateway, TYPE.usage[0])]
-    apps = {"health": {"code-web": "code"}}
 
     def read(tenant: str = "") -> CloudUsage:
         server = Conversation(http.client.HTTPConnection("127.0.0.1", store.port, timeout=20), PASSWORD, "metrics")
-        return asyncio.run(read_usage(server, "main", counters, period, tenant, apps))
+        return asyncio.run(read_usage(server, "main", counters, period, tenant))
 
     deadline = time.monotonic() + 20
     while not (found := read()).counted and time.monotonic() < deadline:
@@ -298,8 +297,7 @@ def test_usage_is_counted_from_what_the_store_has_and_gaps_are_told(store: Store
     counts = {(item.by, item.name, item.owner): item.value for item in found.counted}
     # One a minute. Those of the minutes without samples are known, unless a restart was among them.
     assert 49 * 60 <= counts.pop((owner, "queries", code)) <= 50 * 60
-    # What was counted of a Service that is none of the files' is the tenant's.
-    assert counts == {(gateway, "requests", code): 5, (gateway, "requests", Owner("health")): 2}
+    assert counts == {(gateway, "requests", code): 5, (gateway, "requests", Owner("health", "gone")): 2}
     assert read("parks").used == ()
     assert [item.namespace for item in read("parks").namespaces] == ["parks-internet"]
 

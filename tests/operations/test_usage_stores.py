@@ -140,7 +140,7 @@ def store(*series: Series, asked: list[Mapping[str, str]] | None = None) -> Abst
 
 def read(port: int, period: Period, counters: tuple[Counter, ...] = (), **options: Any) -> CloudUsage:
     talk = Conversation(http.client.HTTPConnection("127.0.0.1", port, timeout=5), "secret", "metrics")
-    return asyncio.run(read_usage(talk, "main", counters, period, "", {"health": {"code-web": "code"}}, **options))
+    return asyncio.run(read_usage(talk, "main", counters, period, "", **options))
 
 
 HEALTH = {"namespace": "health-internet", "tenant": "health"}
@@ -186,7 +186,7 @@ def test_a_namespace_that_changes_hands_is_counted_once() -> None:
 
 def test_counters_are_read_with_the_day_before_which_does_not_count() -> None:
     asked: list[Mapping[str, str]] = []
-    labels = {"service": "code-web", "service_namespace": "health-internet"}
+    labels = {"tenant": "health", "app": "code"}
     with store(
         ("wecity_observed", HEALTH, lambda end: 60.0), ("wecity_queries", labels, lambda end: 3.0), asked=asked
     ) as port:

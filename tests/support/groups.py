@@ -48,6 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
         from xdist.workermanage import NodeManager
 
         NodeManager.EXIT_TIMEOUT = _TIDYING_SECONDS
+        # Groups begin in the order given here; otherwise xdist would begin with those of the most tests, and what they
+        # share would end before its last use.
+        config.option.loadscopereorder = False
 
 
 def pytest_sessionstart() -> None:

@@ -205,8 +205,7 @@ class UsageCounter:
     """What is counted of the use of an instance, for `wecityctl usage`.
 
     `name` says what, in the plural. `counter` selects counters in the metrics platform, by a query with `$capability`
-    in the place of the instance's name. They have the labels `tenant` and `app` of who used it; or `service_namespace`
-    and `service`, of the app that was asked.
+    in the place of the instance's name. They have the labels `tenant` and `app` of who used it, or of what was asked.
     """
 
     name: str

@@ -57,8 +57,12 @@ def stored(session: Session, cluster: Cluster, period: Period, selector: str) ->
             query = f"{selector}[{period.end - period.begin}s]"
             return await server.status("/api/v1/query", {"query": query, "time": str(period.end), "nocache": "1"})
 
+    # A series that ends has a sample without a value at its end.
     return [
-        (item["metric"], [(at, float(text)) for at, text in item["values"] if period.begin < at <= period.end])
+        (
+            item["metric"],
+            [(at, float(text)) for at, text in item["values"] if period.begin < at <= period.end and text != "NaN"],
+        )
         for item in run_async(told())["data"]["result"]
     ]
 

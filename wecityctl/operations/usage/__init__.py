@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from wecityctl.errors import ConfigurationError, NoSuchStackError, WecityError, error_text
 from wecityctl.event_loops import run_async
 from wecityctl.guesses import nearest
-from wecityctl.model import naming
 from wecityctl.model.metering import CityUsage, CloudUsage, Group, Owner, Period, rows
 from wecityctl.operations.app_targets import client_of
 from wecityctl.operations.capability_servers import CapabilityServer, conversation, servers_on
@@ -156,16 +155,6 @@ def _counters(session: Session, cloud: str = "") -> Iterator[Counter]:
                 yield Counter(Owner(platform=item.platform, capability=item.name), counter)
 
 
-def _apps(city: City) -> Mapping[str, Mapping[str, str]]:
-    """The apps by tenant and the Services of their components, of which a canary has one of its own."""
-    found: dict[str, dict[str, str]] = {}
-    for app in city.apps:
-        for part in app.components:
-            for name in (part.name, naming.canary_component(part.name)):
-                found.setdefault(app.tenant, {})[naming.component_workload(app.name, name)] = app.name
-    return found
-
-
 async def _read_all(
     session: Session,
     asked: Mapping[str, tuple[Cluster, CapabilityServer]],
@@ -173,14 +162,12 @@ async def _read_all(
     tenant: str,
     say: Callable[[str], None],
 ) -> dict[str, CloudUsage | WecityError]:
-    apps = _apps(session.city)
-
     async def one(cluster: Cluster, store: CapabilityServer) -> CloudUsage | WecityError:
         try:
             async with client_of(cluster) as client, conversation(client, store) as server:
                 counters = tuple(_counters(session, cluster.cloud))
                 tell = Progress(cluster.cloud, say).tell
-                return await read_usage(server, cluster.cloud, counters, period, tenant, apps, tell)
+                return await read_usage(server, cluster.cloud, counters, period, tenant, tell)
         except WecityError as error:
             return error
 

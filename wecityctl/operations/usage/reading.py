@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wecityctl.errors import DeploymentError
@@ -63,12 +63,9 @@ async def read_usage(
     counters: Sequence[Counter],
     period: Period,
     tenant: str,
-    apps: Mapping[str, Mapping[str, str]],
     tell: Tell = lambda done, of: None,
 ) -> CloudUsage:
     """The usage of `cloud` in `period`, as its store tells; of one tenant alone unless `tenant` is empty.
-
-    `apps` are those of the files by tenant and Service, for counters that know an app by its Service.
 
     Raises `DeploymentError` for an answer that is none, and for no answer.
     """
@@ -87,13 +84,12 @@ async def read_usage(
         for series, totals in values.items():
             counts = by_namespace.get(dict(series).get("namespace", ""), {})
             amounts[series] = amounts.get(series, 0.0) + integrate(totals, counts, batch)
-    namespaces = {labels.get("namespace", ""): _owner(labels) for labels in map(dict, observed)}
     counted: list[Counted] = []
     for counter in counters:
         sums: dict[Owner, float] = {}
         async for _, values in asked.each(weeks, _increase(counter), before=_BEFORE):
             for series, increases in values.items():
-                owner = _user(dict(series), namespaces, apps)
+                owner = _owner(dict(series))
                 sums[owner] = sums.get(owner, 0.0) + sum(increases.values())
         counted += (
             Counted(cloud, counter.by, counter.counter.name, owner, value)
@@ -162,7 +158,7 @@ def parsed(told: Mapping[str, Any]) -> Iterator[tuple[_Series, dict[int, float]]
 def _increase(counter: Counter) -> str:
     # A counter began at 0 when it is seen for the first time, and when it falls, because its server restarted.
     chosen = counter.counter.counter.replace("$capability", counter.by.capability)
-    return f"sum by (tenant, app, service_namespace, service) (increase_pure({chosen}[$window]))"
+    return f"sum by (tenant, app) (increase_pure({chosen}[$window]))"
 
 
 def _most(observed: Iterable[Mapping[int, float]]) -> dict[int, int]:
@@ -196,14 +192,6 @@ def _used(cloud: str, amounts: Mapping[_Series, float]) -> Iterator[Used]:
         kind = _KINDS.get(labels.get("of", ""))
         if kind is not None:
             yield Used(cloud, _owner(labels), kind, labels.get("resource", ""), amount)
-
-
-def _user(labels: Mapping[str, str], namespaces: Mapping[str, Owner], apps: Mapping[str, Mapping[str, str]]) -> Owner:
-    """Who used something: as the labels say, or by the Service and its namespace. An app that is gone has no name."""
-    if "service_namespace" not in labels:
-        return _owner(labels)
-    owner = namespaces.get(labels["service_namespace"], Owner())
-    return replace(owner, app=apps.get(owner.tenant, {}).get(labels.get("service", ""), ""))
 
 
 def _owner(labels: Mapping[str, str]) -> Owner:
