@@ -313,7 +313,7 @@ def test_a_counter_goes_on_after_a_gap_between_two_queries(store: Store) -> None
     assert store.ask("admin", PASSWORD, "/internal/force_flush")[0] == 200
     counter = Counter(Owner(platform="operations", capability="other"), metrics.TYPE.usage[0])
     server = Conversation(http.client.HTTPConnection("127.0.0.1", store.port, timeout=20), PASSWORD, "metrics")
-    found = asyncio.run(read_usage(server, "main", [counter], period, "", {}))
+    found = asyncio.run(read_usage(server, "main", [counter], period, ""))
     assert [(item.owner, item.value) for item in found.counted] == [(Owner("health", "code"), 5)]
 
 
