@@ -231,6 +231,7 @@ def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
         f'{line[: line.index("}")]},case="{case}"{line[line.index("}") :]}\n' for line in series.splitlines()
     )
     assert store.ask("admin", PASSWORD, "/api/v1/import/prometheus", (text + mark).encode())[0] == 204
+    assert store.ask("admin", PASSWORD, "/internal/force_flush")[0] == 200
 
     def ask(query: str) -> list[object]:
         values = {"query": query, "nocache": "1", "extra_label": f"case={case}"}
