@@ -30,6 +30,8 @@ from wecityctl.toolchain.gobuild import GO_PLACES
 _MODULE = Path(__file__).with_name("versitygw")
 _PACKAGE = "github.com/versity/versitygw/cmd/versitygw"
 REGION = "us-east-1"
+# Of whoever runs the tests, before a test has a home of its own.
+_BUILT = paths.cache_dir() / "test-programs"
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class S3Server:
 def program() -> Path:
     """The server's program, built once for its go.mod; skips the test where there is no Go."""
     pins = (_MODULE / "go.mod").read_bytes() + (_MODULE / "go.sum").read_bytes()
-    directory = paths.cache_dir() / "test-programs" / hashlib.sha256(pins).hexdigest()[:16]
+    directory = _BUILT / hashlib.sha256(pins).hexdigest()[:16]
     built = directory / "versitygw"
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "lock").open("w") as lock:
