@@ -5,6 +5,7 @@ The scripts are those of the Jobs, run as their pods run them but for the cluste
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -223,16 +224,31 @@ def test_a_backup_that_was_killed_is_no_snapshot_and_keeps_nobody(world: World) 
     env = {**world.settings, "INVENTORY": PROVISIONER.inventory, "DUMP": slow, "TAGS": "city=qinghe"}
     script = f"{backups.script('backup')}"
     with world.image.running("/bin/sh", "-c", script, **env) as job:
-        time.sleep(6)
-        for pid in subprocess.run(
-            ["pgrep", "-s", str(os.getsid(job.pid)), "restic"], capture_output=True, text=True
-        ).stdout.split():
-            if str(world.image.root) in str(Path(f"/proc/{pid}/root").readlink()):
-                os.kill(int(pid), signal.SIGKILL)
+        deadline = time.monotonic() + 120
+        # The Job's own process first: it must not go on to another step.
+        while not (saving := _restic(world, "backup")):
+            assert job.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        # Until some of it is in the repository.
+        time.sleep(3)
         job.kill()
+        for pid in {*saving, *_restic(world, "")}:
+            os.kill(pid, signal.SIGKILL)
     assert len(world.snapshots()) == 1
     world.back_up()
     assert len(world.snapshots()) == 2
+
+
+def _restic(world: World, command: str) -> list[int]:
+    """The processes of restic in this image that run, with this command."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().decode().split("\0")
+            inside = str(world.image.root) in str((entry / "root").readlink())
+            if inside and Path(words[0]).name == "restic" and (not command or command in words):
+                found.append(int(entry.name))
+    return found
 
 
 def test_a_wrong_key_is_told_and_makes_no_second_repository(world: World) -> None:
