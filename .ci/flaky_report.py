@@ -27,6 +27,8 @@ END_SECONDS = 79 * 60
 LONGER, AGAIN_SECONDS = 1.5, 90
 PROGRESS_SECONDS = 300
 DEAREST = 20
+# Characters of a failure's message.
+HEAD, TAIL = 300, 900
 _METER = pytest.StashKey[Meter]()
 
 
@@ -57,7 +59,7 @@ class Report:
             self.failed_seconds[test] = report.duration if report.when == "call" else 0.0
             self.outcomes[test] = "failed"
             crash = getattr(report.longrepr, "reprcrash", None)
-            self._tell(f"FAILED {test} ({report.when}): {getattr(crash, 'message', report.longrepr)!s:.500}")
+            self._tell(f"FAILED {test} ({report.when}): {shortened(str(getattr(crash, 'message', report.longrepr)))}")
         elif time.monotonic() - self._told > PROGRESS_SECONDS:
             self._told = time.monotonic()
             self._tell(f"{len(self.outcomes)} tests have ended, the last of them {test}")
@@ -118,6 +120,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if item.get_closest_marker("node"):
         report.cpu += meter.lap_of_pods()
     return report
+
+
+def shortened(text: str) -> str:
+    """A failure's message with its middle left out: what a command printed last says most of it."""
+    return text if len(text) <= HEAD + TAIL else f"{text[:HEAD]} […] {text[-TAIL:]}"
 
 
 def dearest(cpu: dict[str, float], seconds: dict[str, float]) -> list[str]:
