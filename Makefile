@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Pages are looked at in it, with a font that has Chinese. A machine that cannot have it skips those tests, and says so.
 BROWSER := chromium-headless-shell
 
-.PHONY: help browser install up down test lint unit local e2e bench kills schema docs clean
+.PHONY: help browser install up down test lint unit local e2e whole bench kills schema docs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -63,6 +63,10 @@ local: $(STAMP) ## Only tests that run the program, its engine or builds or comp
 e2e: $(STAMP) ## Only the tests on the embedded cloud
 	$(BIN)/wecityctl engine install
 	$(PYTEST) -m 'cluster or node'
+
+whole: $(STAMP) ## Bring up the city of 60,000 CPUs, of which `make test` takes a sixth: about six minutes
+	$(BIN)/wecityctl engine install
+	WHOLE_CITY=1 $(BIN)/python -m pytest tests/e2e/test_sixty_thousand.py
 
 lint: $(STAMP) ## Format, lint, types, layers and words
 	$(BIN)/ruff format --check .

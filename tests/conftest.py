@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
+from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import BinaryIO
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import keys, zygotes
 from tests.support.control_plane import ControlPlane, control_plane
+from wecityctl.engine.workers import pool
 
 pytest_plugins = ("tests.support.groups", "tests.support.node_cloud")
 
@@ -21,6 +27,27 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 settings.register_profile("busy-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy-machine")
+
+
+keys.share()
+
+# API servers and stores of tests live for minutes: they may use memory instead of a sixth of their CPU time.
+os.environ.setdefault("GOGC", "400")
+
+
+def _zygote_of_the_nursery(preload: Sequence[str], control: socket.socket, errors: BinaryIO) -> pool.ZygoteProcess:
+    return zygotes.nursery().start(preload, control, errors)
+
+
+# Runs of the engine in the tests' own process load the SDKs no more than once. What depends on a zygote that is started
+# anew asks for `anew`.
+START_ANEW, pool.start_zygote = pool.start_zygote, _zygote_of_the_nursery
+
+
+@pytest.fixture
+def anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zygotes of this test are started, as those of users are, and children of this process."""
+    monkeypatch.setattr(pool, "start_zygote", START_ANEW)
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 from tests.cli.program import ROOT
-from tests.support import fork_program
+from tests.support import fork_program, zygotes
 from tests.support.forks import Forks
+from wecityctl.engine.workers import pool
+from wecityctl.local.proctable import Identity
 
 pytestmark = pytest.mark.program
 # In a process without threads, as a fork of the command line is when it begins. The zygote gets a module that tells on
@@ -60,6 +64,35 @@ def test_a_seed_becomes_the_zygote_of_one_run_with_the_settings_of_that_moment(t
     assert (tmp_path / "made").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_nursery_has_zygotes_side_by_side_from_threads_and_with_the_settings_of_each_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nursery = zygotes.nursery()
+    monkeypatch.setattr(pool, "start_zygote", nursery.start)
+    monkeypatch.syspath_prepend(tmp_path)
+    tell = "import os, sys\nprint(os.environ['SAID'], 'typer' in sys.modules, file=sys.stderr, flush=True)\n"
+    (tmp_path / "told_by_zygote.py").write_text(tell)
+
+    def run(said: str) -> tuple[pool.Pool, Connection]:
+        monkeypatch.setenv("SAID", said)
+        running = pool.Pool(["told_by_zygote"], tmp_path / said)
+        return running, running.spawn("told_by_worker")
+
+    with ThreadPoolExecutor(1) as other:
+        runs = [other.submit(run, said).result() for said in ("one", "two")]
+    # The thread has ended, and the nursery goes on.
+    runs.append(run("three"))
+    for (running, connection), said in zip(runs, ("one", "two", "three"), strict=True):
+        with pytest.raises(EOFError):
+            connection.recv()
+        found = Identity.of(running.pid)
+        running.close()
+        assert not found.alive()
+        log = (tmp_path / said).read_text()
+        assert log.startswith(f"{said} False\n"), log
+        assert "ModuleNotFoundError: No module named 'told_by_worker'" in log
+
+
 def test_a_server_that_was_killed_is_started_again() -> None:
     forks = Forks()
     try:
@@ -73,12 +106,16 @@ def test_a_server_that_was_killed_is_started_again() -> None:
 
 
 def test_a_shell_runs_forks_side_by_side_and_sees_how_each_ended(tmp_path: Path) -> None:
-    """One reads what the other writes, each in the shell's directory."""
+    """Both at once, each in the shell's directory; nobody ends before the other has written."""
     path = f"{fork_program.directory()}{os.pathsep}{os.environ['PATH']}"
-    script = "wecityctl --version | wecityctl validate nowhere 2>told; echo ${PIPESTATUS[@]}"
+    script = (
+        "wecityctl --version | (wecityctl validate nowhere 2>told; code=$?; cat >said; exit $code); "
+        "echo ${PIPESTATUS[@]}"
+    )
     environment = {**os.environ, "PATH": path, "HOME": str(tmp_path)}
     done = subprocess.run(
         ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100, check=False
     )
     assert done.stdout == "0 2\n", done
     assert "nowhere" in (tmp_path / "told").read_text()
+    assert "wecityctl" in (tmp_path / "said").read_text()

@@ -25,7 +25,8 @@ from wecityctl.operations.policy_evaluation import begin
 from wecityctl.operations.policy_evaluation.evaluate import judge_session
 from wecityctl.session import Session, open_session
 
-pytestmark = pytest.mark.slow
+# Its processes are found below this one.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("anew")]
 
 ROOT = Path(__file__).parents[2]
 CITY = ROOT / "tests" / "policy" / "cases" / "three-administrators" / "fail-two-offices.yaml"

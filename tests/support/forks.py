@@ -139,12 +139,14 @@ def start(module: str, connection: socket.socket) -> subprocess.Popen[bytes]:
 def load() -> None:
     """Load the command line into this process, for it to be forked from now on."""
     import wecityctl
+    from tests.support import keys
     from wecityctl.engine.workers.engine import PRELOADED
 
     programs = {name.removesuffix(".*") for name in PRELOADED}
     for name in (*_LIBRARIES, *_modules_below(wecityctl.__path__, "wecityctl."), *programs):
         importlib.import_module(name)
     assert _READS_THE_ENVIRONMENT not in sys.modules
+    keys.share()
     # What is loaded is never collected, so forks go on sharing its memory.
     gc.freeze()
 

@@ -2,11 +2,16 @@
 
 Loading them takes a second of CPU time at each of the hundreds of runs that tests start. What is forked is a process
 of its own, as one that is started anew: `zygote.main` runs in it with the run's environment, descriptors and directory.
+
+A fork of the command line has a `Seed`, which it forks itself while it has no threads. A test that runs the engine in
+its own process, which has threads, gets its zygotes from a `Nursery`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import json
 import os
 import select
@@ -14,7 +19,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -42,10 +49,8 @@ class Seed:
         """As `pool.start_zygote`, which does it where this is not the first zygote of the process."""
         if self._socket.fileno() < 0:
             return self._start_anew(preload, control, errors)
-        path = [each for each in sys.path if each]
-        order = json.dumps([list(preload), dict(os.environ), str(Path.cwd()), path]).encode(errors="surrogateescape")
         with self._socket:
-            socket.send_fds(self._socket, [order], [control.fileno(), errors.fileno()])
+            socket.send_fds(self._socket, [_order(preload)], [control.fileno(), errors.fileno()])
         return self
 
     def wait(self, timeout: float | None = None) -> int:
@@ -71,11 +76,96 @@ class Seed:
             self.wait()
 
 
-def _wait_to_become_one(orders: socket.socket) -> NoReturn:
-    try:
+class Nursery:
+    """A process that forks zygotes for tests that run the engine in this process; it ends when this process does."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            subprocess.Popen(
+                # Not told to end with its parent: for the kernel that is the thread which has started it.
+                [sys.executable, "-m", "tests.support.zygotes", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                cwd=Path(__file__).parents[2],
+                # Tests interrupt the group that this process is in.
+                start_new_session=True,
+            )
+        self._socket = ours
+
+    def start(self, preload: Sequence[str], control: socket.socket, errors: BinaryIO) -> pool.ZygoteProcess:
+        """As `pool.start_zygote`."""
+        with self._turn:
+            socket.send_fds(self._socket, [_order(preload)], [control.fileno(), errors.fileno()])
+            return Grown(int(self._socket.recv(64)))
+
+
+class Grown:
+    """A zygote that the nursery has forked. Its exit code is the nursery's; here it counts only that it ended."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def wait(self, timeout: float | None = None) -> int:
+        """0 once it has ended; raises `subprocess.TimeoutExpired` after `timeout` seconds."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return 0
+        try:
+            if not select.select([descriptor], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("a forked zygote", timeout or 0.0)
+        finally:
+            os.close(descriptor)
+        return 0
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+
+@cache
+def nursery() -> Nursery:
+    """One for the whole test run, begun at its first zygote."""
+    return Nursery()
+
+
+def _order(preload: Sequence[str]) -> bytes:
+    path = [each for each in sys.path if each]
+    return json.dumps([list(preload), dict(os.environ), str(Path.cwd()), path]).encode(errors="surrogateescape")
+
+
+def _tend(orders: socket.socket) -> None:
+    """Load what every zygote does and, for each order, fork one, until the other side closes."""
+    for name in (*zygote.ALWAYS, "tests.engine.programs"):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
         order, descriptors, _, _ = socket.recv_fds(orders, 1 << 20, 2)
-        if order:
-            _become(*json.loads(order.decode(errors="surrogateescape")), *descriptors)
+        if not order:
+            return
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _grow(order, descriptors)
+        for each in descriptors:
+            os.close(each)
+        orders.send(str(pid).encode())
+
+
+def _wait_to_become_one(orders: socket.socket) -> NoReturn:
+    order, descriptors, _, _ = socket.recv_fds(orders, 1 << 20, 2)
+    if not order:
+        os._exit(0)
+    _grow(order, descriptors)
+
+
+def _grow(order: bytes, descriptors: Sequence[int]) -> NoReturn:
+    try:
+        _become(*json.loads(order.decode(errors="surrogateescape")), *descriptors)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
@@ -104,3 +194,8 @@ def _become(
     os.umask(pool.UMASK)
     sys.path[:] = path
     zygote.main([str(control), *preload])
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=int(sys.argv[1])) as _orders:
+        _tend(_orders)

@@ -23,19 +23,23 @@ class WrongPassphraseError(AuthenticationError):
     """The passphrase does not decrypt the state."""
 
 
+def derive(secret: bytes, salt: bytes) -> bytes:
+    """Return the key of a passphrase and a salt, 32 bytes."""
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+
+    # The OpenSSL of `cryptography` is newer than that of many Python builds and takes half the time.
+    return PBKDF2HMAC(SHA256(), 32, salt, ROUNDS).derive(secret)
+
+
 class PassphraseCrypter:
     """Encrypts and decrypts values with the key of one passphrase and salt. Deriving the key takes about 0.1 s on
     purpose.
     """
 
     def __init__(self, passphrase: str, salt: bytes) -> None:
-        from cryptography.hazmat.primitives.hashes import SHA256
-        from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
-
         # Undecodable bytes of the environment are kept unchanged, as in the engine.
-        secret = passphrase.encode(errors="surrogateescape")
-        # The OpenSSL of `cryptography` is newer than that of many Python builds and takes half the time.
-        self._use(PBKDF2HMAC(SHA256(), 32, salt, ROUNDS).derive(secret))
+        self._use(derive(passphrase.encode(errors="surrogateescape"), salt))
 
     def _use(self, key: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM

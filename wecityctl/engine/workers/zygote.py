@@ -22,6 +22,8 @@ from wecityctl.deathsignal import die_with_parent
 from wecityctl.listeners.guard import divide
 
 MAX_REQUEST = 1 << 12
+# What every zygote loads, before the modules that it is given.
+ALWAYS = ("grpc", "pulumi", "wecityctl.engine.workers.worker", "wecityctl.engine.state_service.service")
 
 
 def main(arguments: list[str]) -> None:
@@ -31,13 +33,7 @@ def main(arguments: list[str]) -> None:
     unguarded = divide()
     control = socket.socket(fileno=int(arguments[0]))
     control.sendall(f"{unguarded}\n".encode())
-    for name in (
-        "grpc",
-        "pulumi",
-        "wecityctl.engine.workers.worker",
-        "wecityctl.engine.state_service.service",
-        *arguments[1:],
-    ):
+    for name in (*ALWAYS, *arguments[1:]):
         # A module that fails to load is reported by the worker that needs it, with its traceback.
         with contextlib.suppress(Exception):
             _load(name)

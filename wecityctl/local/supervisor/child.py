@@ -18,7 +18,7 @@ from wecityctl.local.service import Service
 
 _PLACEHOLDER = re.compile(r"\{pid:([^}]+)\}")
 _PR_SET_PDEATHSIG = 1
-_INHERITED = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "TZ")
+_INHERITED = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "TZ", "GOGC")
 _POLL_SECONDS = 0.2
 
 
