@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from stacks.platforms.application.gateway import TYPE
-from stacks.platforms.operations import metrics
+from stacks.platforms.operations import logs, metrics
 from stacks.platforms.operations.alerts.rules import DEFAULT, backups_missing
 from stacks.platforms.operations.metrics.access import ADMIN_PORT, DELETE, DEPROVISION, INVENTORY, PROVISION
 from stacks.platforms.operations.metrics.health import PROBE
@@ -159,6 +159,40 @@ def test_who_leaves_is_locked_and_then_forgotten(store: Store) -> None:
 def test_the_probe_writes_reads_and_deletes(store: Store) -> None:
     assert "was written, read and deleted" in store.script(PROBE)
     assert store.found("admin", '{__name__=~"wecity_probe.*"}') == set()
+
+
+def test_a_client_that_opens_many_connections_loses_its_own(store: Store) -> None:
+    """From another address than the tests' own, which the door takes for another client."""
+
+    def is_open(connection: http.client.HTTPConnection) -> bool:
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().read() == b"OK"
+        except OSError:
+            return False
+
+    def connected(address: str) -> http.client.HTTPConnection:
+        made = http.client.HTTPConnection("127.0.0.1", store.port, timeout=10, source_address=(address, 0))
+        # One that is closed is not opened again.
+        made.auto_open = 0
+        made.connect()
+        assert is_open(made)
+        return made
+
+    others, opened = connected("127.0.0.2"), [connected("127.0.0.3") for _ in range(40)]
+    assert [is_open(item) for item in opened] == [False] * 8 + [True] * 32
+    assert is_open(others)
+    for item in (others, *opened):
+        item.close()
+
+
+def test_the_doors_of_metrics_and_logs_bound_connections_alike() -> None:
+    """Two Go modules have one file, since an image is built of its own folder alone."""
+    found = {
+        Path(package.__file__).parent.joinpath(f"image/go/{name}/gate.go").read_text(encoding="utf-8").split("\n", 1)[1]
+        for package, name in ((metrics, "access"), (logs, "store"))
+    }
+    assert len(found) == 1
 
 
 NOW = int(time.time())

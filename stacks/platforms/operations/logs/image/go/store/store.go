@@ -30,6 +30,9 @@ import (
 
 const module = "github.com/VictoriaMetrics/VictoriaLogs"
 
+// Connections at a time: of all clients, and of one. A shipper has a few, and there is one on each node.
+const allConnections, clientConnections = 512, 32
+
 type settings struct {
 	address, data, certificate, key string
 	days                            int
@@ -182,8 +185,12 @@ func serve(ctx context.Context, server *http.Server, listener net.Listener) erro
 
 func listen(settings settings) (net.Listener, error) {
 	listener, err := net.Listen("tcp", settings.address)
-	if err != nil || settings.certificate == "" {
-		return listener, err
+	if err != nil {
+		return nil, err
+	}
+	listener = &gate{Listener: listener, all: allConnections, each: clientConnections}
+	if settings.certificate == "" {
+		return listener, nil
 	}
 	files := &certificate{settings: settings}
 	if _, err := files.current(nil); err != nil {
