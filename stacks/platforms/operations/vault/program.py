@@ -3,7 +3,7 @@
 Its volume is encrypted with a key from the city's secret store (the static seal), so that it opens by itself after a
 restart and nowhere without the store. At its first start it makes the administrator, whose rights end at what
 provisioning needs; there is no root token and there are no key shares. What was asked of it, it writes to its log as
-JSON, values hashed.
+JSON, values hashed; the SIGHUP by which it takes over a renewed certificate interrupts that as little as a restart.
 """
 
 from __future__ import annotations
@@ -33,19 +33,6 @@ SEAL = "/etc/seal"
 GUARD_LIMITS = {"memory": "64Mi"}
 # Between servers, of which there is one.
 _CLUSTER_PORT = 8201
-
-# The server reads its certificate again on SIGHUP, and is the process that this shell becomes.
-_WATCH = f"""(
-  loaded=$(cksum < {tls.CERTIFICATE})
-  while sleep 10 && kill -0 $$; do
-    found=$(cksum < {tls.CERTIFICATE}) || continue
-    [ "$found" != "$loaded" ] || continue
-    echo "the server takes over its renewed certificate" >&2
-    kill -HUP $$
-    loaded=$found
-  done
-) &
-"""
 
 
 class Vault(StoreComponent):
@@ -209,5 +196,5 @@ initialize "city" {{
 
 def start(context: CapabilityScope) -> str:
     """The shell command that becomes the server."""
-    watch = _WATCH if context.tls else ""
+    watch = tls.RELOAD if context.tls else ""
     return f"set -eu\numask 077\n{volume_lock(DATA)}{watch}exec bao server -config={CONFIGURATION}/vault.hcl"
