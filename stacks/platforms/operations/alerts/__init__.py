@@ -2,6 +2,7 @@
 
 from wecityctl.model.catalogue import CapabilityType, CapabilityUse, Pods, Port, Sidecar, UseLimits
 
+SIDECARS = (Sidecar("alertmanager", "10m", "40Mi"), Sidecar("webhooks", "5m", "16Mi"))
 TYPE = CapabilityType(
     name="alerts",
     platform="operations",
@@ -11,7 +12,7 @@ TYPE = CapabilityType(
     program=f"{__name__}.program:Alerts",
     ports=(Port("alerts", 8880, "http"),),
     images=("alerts",),
-    pods=(Pods(cpu="20m", memory="40Mi", sidecars=(Sidecar("alertmanager", "10m", "40Mi"),)),),
+    pods=(Pods(cpu="20m", memory="40Mi", sidecars=SIDECARS),),
     uses=(CapabilityUse("metrics", "metrics", UseLimits(connections=16)),),
     versions=("0.31.1",),
     architectures=("amd64",),
