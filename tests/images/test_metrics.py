@@ -15,11 +15,12 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from stacks.platforms.application.gateway import TYPE
-from stacks.platforms.operations import logs, metrics
+from stacks.platforms.operations import logs, metrics, vault
 from stacks.platforms.operations.alerts.rules import DEFAULT, backups_missing
 from stacks.platforms.operations.metrics.access import ADMIN_PORT, DELETE, DEPROVISION, INVENTORY, PROVISION
 from stacks.platforms.operations.metrics.health import PROBE
@@ -186,13 +187,32 @@ def test_a_client_that_opens_many_connections_loses_its_own(store: Store) -> Non
         item.close()
 
 
-def test_the_doors_of_metrics_and_logs_bound_connections_alike() -> None:
-    """Two Go modules have one file, since an image is built of its own folder alone."""
-    found = {
-        Path(package.__file__).parent.joinpath(f"image/go/{name}/gate.go").read_text(encoding="utf-8").split("\n", 1)[1]
-        for package, name in ((metrics, "access"), (logs, "store"))
+@pytest.mark.parametrize(
+    "copies",
+    [
+        (metrics, "access/gate.go", logs, "store/gate.go"),
+        (metrics, "access/volume.go", logs, "store/volume.go"),
+        (metrics, "access/volume.go", vault, "volume.go"),
+    ],
+)
+def test_go_modules_have_the_same_file(copies: tuple[ModuleType, str, ModuleType, str]) -> None:
+    """An image is built of its own folder alone. The first line names the package."""
+    one, name, other, its_name = copies
+    texts = {
+        (Path(str(package.__file__)).parent / "image/go" / file).read_text(encoding="utf-8").partition("\n")[2]
+        for package, file in ((one, name), (other, its_name))
     }
-    assert len(found) == 1
+    assert len(texts) == 1
+
+
+def test_it_tells_how_full_its_volume_is(store: Store) -> None:
+    """On the port that the observer reads, as `df` says it."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{ADMIN_PORT}/metrics", timeout=10) as answer:
+        told = dict(re.findall(r"^(wecity_volume_bytes_\w+) (\d+)$", answer.read().decode(), re.MULTILINE))
+    found = os.statvfs("/tmp")
+    used, free = (found.f_blocks - found.f_bfree) * found.f_frsize, found.f_bavail * found.f_frsize
+    assert int(told["wecity_volume_bytes_used"]) == pytest.approx(used, rel=0.02)
+    assert int(told["wecity_volume_bytes_size"]) == pytest.approx(used + free, rel=0.02)
 
 
 NOW = int(time.time())
@@ -209,6 +229,11 @@ def certificate(days: float) -> str:
     """A certificate that ends in so many days."""
     end = NOW + round(days * 86_400)
     return f'wecity_certificate_end_time_seconds{{platform="data",capability="db",service="db"}} {end}\n'
+
+
+def volume(used: int, size: int) -> str:
+    whose = 'platform="operations",capability="logs",pod="logs-0"'
+    return f"wecity_volume_bytes_used{{{whose}}} {used}\nwecity_volume_bytes_size{{{whose}}} {size}\n"
 
 
 def backup(scheduled: int | None, succeeded: int | None, *, suspended: int = 0, created: int = 10**7) -> str:
@@ -250,6 +275,10 @@ def backup(scheduled: int | None, succeeded: int | None, *, suspended: int = 0, 
         ("CertificateNearEnd", certificate(29.9), True),
         ("CertificateNearEnd", certificate(-1), True),
         ("CertificateNearEnd", certificate(30.1), False),
+        ("VolumeNearFull", volume(91, 100), True),
+        ("VolumeNearFull", volume(90, 100), False),
+        # One of which only half is known.
+        ("VolumeNearFull", volume(91, 100).splitlines()[0], False),
     ],
 )
 def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import ssl
 import time
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from stacks.platforms.operations.vault import TYPE
 from stacks.platforms.operations.vault.access import MAX_REQUEST, MAX_VERSIONS, PROVISION
 from stacks.platforms.operations.vault.deprovision import DELETE, DEPROVISION, INVENTORY
 from stacks.platforms.operations.vault.guard import script as guard_script
@@ -39,6 +41,7 @@ class Vault:
     image: RootFilesystem
     place: Path
     port: int = field(default_factory=free_port)
+    figures: int = field(default_factory=free_port)
     password: str = "first-password"
 
     def prepare(self) -> None:
@@ -49,6 +52,7 @@ class Vault:
         text = text.replace('"/data"', f'"{inside}/data"').replace("/etc/seal/key", f"{inside}/key")
         # Another server may be tested on this machine.
         text = text.replace("127.0.0.1:8201", f"127.0.0.1:{free_port()}").replace("[::]:", "127.0.0.1:")
+        text = text.replace("127.0.0.1:8203", f"127.0.0.1:{self.figures}")
         (self.place / "vault.hcl").write_text(text)
         for path in (self.place / "data", self.place / "key", self.place / "vault.hcl"):
             os.chown(path, 65532, 65532)
@@ -108,6 +112,28 @@ def vault(unpacked: Callable[[str], RootFilesystem], tmp_path_factory: pytest.Te
 def test_the_probe_passes_and_leaves_nothing(vault: Vault) -> None:
     assert "written, read and deleted" in vault.run(PROBE)
     assert "probe/" not in vault.run(f"{INVENTORY}cat stores")
+
+
+def test_it_tells_what_it_measures_and_how_full_its_volume_is(vault: Vault) -> None:
+    port = free_port()
+    options = (
+        f"-listen=127.0.0.1:{port}",
+        f"-server=http://127.0.0.1:{vault.figures}",
+        f"-data=/tmp{vault.place}/data",
+    )
+
+    def told() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    with vault.image.running("vault-metrics", *options, shared=[vault.place]) as program:
+        text = wait_for("the page", told, program)
+        names = set(re.findall(r"^(\w+)[ {]", text, re.MULTILINE))
+        assert {"wecity_volume_bytes_used", "wecity_volume_bytes_size"} <= names
+        assert {name for panel in TYPE.dashboard for name in re.findall(r"(?:wecity|vault)_\w+", panel.query)} <= names
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/sys/health", timeout=10)
+        print(text)
 
 
 def test_an_app_has_its_store_and_nothing_else(vault: Vault) -> None:
@@ -282,6 +308,7 @@ def test_a_renewed_certificate_is_taken_over_and_the_audit_goes_on(
         ("/etc/seal/key", f"{inside}/key"),
         ("/etc/tls", f"{inside}/tls"),
         ("127.0.0.1:8201", f"127.0.0.1:{free_port()}"),
+        ("127.0.0.1:8203", f"127.0.0.1:{found.figures}"),
         ("[::]:", "127.0.0.1:"),
     ):
         text = text.replace(old, new)

@@ -258,11 +258,10 @@ def test_alertmanager_reaches_webhooks_through_the_proxy_alone(recorded: dict[st
 def test_rules_of_capability_types_are_about_the_instance(recorded: dict[str, Recording]) -> None:
     files = one(recorded, "Secret", f"{PLACE}/alerts-files").inputs["stringData"]
     general, own = json.loads(files["rules.yaml"])["groups"]
-    assert {"Down", "Restarting", "QuotaNear", "JobFailed", "NotObserved"} <= {
+    assert {"Down", "Restarting", "QuotaNear", "JobFailed", "NotObserved", "VolumeNearFull"} <= {
         item["alert"] for item in general["rules"]
     }
     assert {item["alert"]: item["labels"]["capability"] for item in own["rules"]} == {
-        "StoreNearFull": "metrics",
         "StoreReadOnly": "metrics",
     }
     # Half a minute from the fault to the message is what the longest of these has to leave room for.

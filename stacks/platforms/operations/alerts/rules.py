@@ -85,6 +85,11 @@ DEFAULT = (
         f"pod {{{{ $labels.pod }}}} of {_WHOSE} does not serve its metrics, or too many",
     ),
     AlertRule(
+        "VolumeNearFull",
+        "wecity_volume_bytes_used / wecity_volume_bytes_size > 0.9",
+        f"{{{{ $value | humanizePercentage }}}} of the volume of {_WHOSE} is used",
+    ),
+    AlertRule(
         "VolumePending",
         'kube_persistentvolumeclaim_status_phase{phase!="Bound"} == 1',
         "volume {{ $labels.persistentvolumeclaim }} in {{ $labels.namespace }} is {{ $labels.phase }}",

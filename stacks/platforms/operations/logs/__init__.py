@@ -9,7 +9,8 @@ TYPE = CapabilityType(
     engines=("victorialogs",),
     licence="Apache-2.0",
     program=f"{__name__}.program:Logs",
-    ports=(Port("logs", 9428, "http"),),
+    # What the server measures is told on a port of its own, which no use opens.
+    ports=(Port("logs", 9428, "http"), Port("metrics", 9429, "http", metrics=True)),
     images=("logs",),
     pods=(Pods(cpu="100m", memory="128Mi", storage="10Gi"), Pods("shipper", cpu="30m", memory="48Mi")),
     binding=Binding(

@@ -8,7 +8,7 @@ JSON, values hashed; the SIGHUP by which it takes over a renewed certificate int
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pulumi
 
@@ -31,8 +31,8 @@ DATA = "/data"
 CONFIGURATION = "/etc/vault"
 SEAL = "/etc/seal"
 GUARD_LIMITS = {"memory": "64Mi"}
-# Between servers, of which there is one.
-_CLUSTER_PORT = 8201
+# Between servers, of which there is one; and for what the server measures. Both on the loopback device.
+_CLUSTER_PORT, _FIGURES_PORT = 8201, 8203
 
 
 class Vault(StoreComponent):
@@ -88,8 +88,17 @@ class Vault(StoreComponent):
             requests=GUARD_REQUESTS,
             limits=GUARD_LIMITS,
         )
+        sidecar = context.workload().sidecar("metrics")
+        figures = pods.container(
+            sidecar.name,
+            image,
+            command=["vault-metrics", *_tell(context)],
+            env=[{"name": "GOMEMLIMIT", "value": str(int(parse_quantity(sidecar.memory)) * 9 // 10)}],
+            mounts=[{**data, "readOnly": True}, *([tls.MOUNT] if context.tls else [])],
+            requests=sidecar.requests,
+        )
         spec = pods.pod(
-            [server, guard],
+            [server, guard, figures],
             cluster=self.scope.inputs.cluster,
             volumes=[
                 {"name": "data", "persistentVolumeClaim": {"claimName": f"{context.capability.name}-data"}},
@@ -139,6 +148,14 @@ listener "tcp" {{
   max_request_size = {MAX_REQUEST}
   max_request_duration = "30s"
   {certificate}
+}}
+listener "tcp" {{
+  address = "127.0.0.1:{_FIGURES_PORT}"
+  cluster_address = "127.0.0.1:{_CLUSTER_PORT}"
+  tls_disable = true
+  telemetry {{
+    unauthenticated_metrics_access = true
+  }}
 }}
 seal "static" {{
   current_key_id = "1"
@@ -192,6 +209,16 @@ initialize "city" {{
   }}
 }}
 """
+
+
+def _tell(context: CapabilityScope) -> Iterator[str]:
+    """The options of the program that tells what the server measures."""
+    yield f"-listen=:{context.ports['metrics']}"
+    yield f"-server=http://127.0.0.1:{_FIGURES_PORT}"
+    yield f"-data={DATA}"
+    if context.tls:
+        yield f"-certificate={tls.CERTIFICATE}"
+        yield f"-key={tls.KEY}"
 
 
 def start(context: CapabilityScope) -> str:

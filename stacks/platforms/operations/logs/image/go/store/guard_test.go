@@ -319,7 +319,7 @@ func TestTheStatusSaysWhatIsKept(t *testing.T) {
 }
 
 func TestAClientHasNoMoreConnectionsThanItMay(t *testing.T) {
-	listener, err := listen(settings{address: "127.0.0.1:0"})
+	listener, err := listen(settings{}, "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
