@@ -1,6 +1,6 @@
 """Alerts of a city: rules that are evaluated over its metrics, and the people who are told."""
 
-from wecityctl.model.catalogue import CapabilityType, CapabilityUse, Pods, Port, Sidecar, UseLimits
+from wecityctl.model.catalogue import CapabilityType, CapabilityUse, Panel, Pods, Port, Sidecar, UseLimits
 
 SIDECARS = (Sidecar("alertmanager", "10m", "40Mi"), Sidecar("webhooks", "5m", "16Mi"))
 TYPE = CapabilityType(
@@ -20,4 +20,18 @@ TYPE = CapabilityType(
     probe=f"{__name__}.health:PROBE",
     tls=True,
     tells_alerts=True,
+    dashboard=(
+        Panel(
+            "Alerts of all that fire",
+            'count by (alertname) (ALERTS{alertstate="firing"})',
+            by=("alertname",),
+            whole_store=True,
+        ),
+        Panel(
+            "Alerts of all that are about to",
+            'count by (alertname) (ALERTS{alertstate="pending"})',
+            by=("alertname",),
+            whole_store=True,
+        ),
+    ),
 )

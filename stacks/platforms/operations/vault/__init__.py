@@ -1,6 +1,6 @@
 """Secrets that apps keep and read at run time: each use has a store of its own, with versions, in an OpenBao server."""
 
-from wecityctl.model.catalogue import Binding, CapabilityType, Pods, Port, Sidecar, UseLimits
+from wecityctl.model.catalogue import VOLUME, Binding, CapabilityType, Panel, Pods, Port, Sidecar, UseLimits
 
 TYPE = CapabilityType(
     name="vault",
@@ -28,4 +28,9 @@ TYPE = CapabilityType(
     rotation=f"{__name__}.rotation:ROTATE",
     tls=True,
     limits=UseLimits(storage="64Mi"),
+    dashboard=(
+        Panel("Requests", "sum(rate(vault_core_handle_request_count[1m]))", "per second"),
+        Panel("Sign-ins", "sum(rate(vault_core_handle_login_request_count[1m]))", "per second"),
+        VOLUME,
+    ),
 )
