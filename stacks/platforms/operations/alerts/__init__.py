@@ -2,7 +2,7 @@
 
 from wecityctl.model.catalogue import CapabilityType, CapabilityUse, Panel, Pods, Port, Sidecar, UseLimits
 
-SIDECARS = (Sidecar("alertmanager", "10m", "40Mi"), Sidecar("webhooks", "5m", "16Mi"))
+SIDECARS = (Sidecar("alertmanager", "8m", "32Mi"), Sidecar("webhooks", "2m", "8Mi"))
 TYPE = CapabilityType(
     name="alerts",
     platform="operations",

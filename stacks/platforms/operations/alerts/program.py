@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 import pulumi
@@ -30,6 +30,7 @@ from wecityctl.model.variables import BINDING_ROOT
 USER = 65532
 ADMIN = "admin"
 MANAGER_PORT = 9093
+MANAGER_LIMITS, PROXY_LIMITS = {"memory": "40Mi"}, {"memory": "32Mi"}
 FILES, ADMIN_FILES = "/etc/alerts", "/etc/admin"
 # The ranges that organisations and clusters give their own machines and pods.
 _NOT_PUBLIC = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
@@ -95,9 +96,10 @@ class Alerts(CapabilityComponent):
             "alertmanager",
             image,
             command=["alertmanager", *_manager()],
-            env=[{"name": "GOMEMLIMIT", "value": str(int(parse_quantity(manager.memory)) * 9 // 10)}],
+            env=[_memory(MANAGER_LIMITS)],
             mounts=[files],
             requests=manager.requests,
+            limits=MANAGER_LIMITS,
             # With the proxy, without which it tells nobody: one program that asks, instead of one in each container.
             readiness=_answer(f"http://127.0.0.1:{MANAGER_PORT}/-/ready", f"http://127.0.0.1:{rules.PROXY_PORT}/"),
         )
@@ -105,9 +107,10 @@ class Alerts(CapabilityComponent):
             "webhooks",
             image,
             command=["alerts-webhooks", f"-listen=127.0.0.1:{rules.PROXY_PORT}", f"-webhooks={FILES}/webhooks.json"],
-            env=[{"name": "GOMEMLIMIT", "value": str(int(parse_quantity(way.memory)) * 9 // 10)}],
+            env=[_memory(PROXY_LIMITS)],
             mounts=[files],
             requests=way.requests,
+            limits=PROXY_LIMITS,
         )
         spec = pods.pod(
             [evaluator, teller, proxy],
@@ -163,6 +166,11 @@ def evaluate(context: CapabilityScope) -> str:
         options += ["-tls", f"-tlsCertFile={tls.CERTIFICATE}", f"-tlsKeyFile={tls.KEY}"]
     read = f"url=$(cat {binding}/url) user=$(cat {binding}/username)"
     return f"set -eu\n{read}\nexec vmalert {' '.join(options)}"
+
+
+def _memory(limits: Mapping[str, str]) -> Manifest:
+    """The variable by which a Go program stays below its limit."""
+    return {"name": "GOMEMLIMIT", "value": str(int(parse_quantity(limits["memory"])) * 9 // 10)}
 
 
 def _answer(*urls: str) -> Manifest:

@@ -1,6 +1,6 @@
 """Secrets that apps keep and read at run time: each use has a store of its own, with versions, in an OpenBao server."""
 
-from wecityctl.model.catalogue import VOLUME, Binding, CapabilityType, Panel, Pods, Port, Sidecar, UseLimits
+from wecityctl.model.catalogue import VOLUME, Binding, CapabilityType, Panel, Pods, Port, UseLimits
 
 TYPE = CapabilityType(
     name="vault",
@@ -12,7 +12,7 @@ TYPE = CapabilityType(
     # What the server measures is told on a port of its own, which no use opens.
     ports=(Port("api", 8200, "http"), Port("metrics", 8202, "http", metrics=True)),
     images=("vault",),
-    pods=(Pods(memory="200Mi", storage="2Gi", sidecars=(Sidecar("metrics", "5m", "16Mi"),)),),
+    pods=(Pods(memory="200Mi", storage="2Gi"),),
     binding=Binding(
         "vault",
         keys=("uri", "path", "authentication-method", "role-id", "secret-id"),

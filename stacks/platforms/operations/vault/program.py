@@ -20,7 +20,7 @@ from stacks.platforms import tls
 from stacks.platforms.component import CapabilityScope
 from stacks.platforms.operations.vault import guard as vault_guard
 from stacks.platforms.operations.vault.access import ADMIN, ADMIN_POLICY, MAX_REQUEST
-from stacks.platforms.stateful import GUARD_REQUESTS, guard_command, server_requests, stateful_set, volume_lock
+from stacks.platforms.stateful import guard_command, server_requests, stateful_set, volume_lock
 from stacks.platforms.store import StoreComponent
 from wecityctl.model import naming
 from wecityctl.model.quantity import parse_quantity
@@ -30,7 +30,9 @@ USER = 65532
 DATA = "/data"
 CONFIGURATION = "/etc/vault"
 SEAL = "/etc/seal"
-GUARD_LIMITS = {"memory": "64Mi"}
+# Requests of the containers beside the server. Together they are what `server_requests` leaves for a guard.
+GUARD_REQUESTS, FIGURES_REQUESTS = {"cpu": "8m", "memory": "24Mi"}, {"cpu": "2m", "memory": "8Mi"}
+GUARD_LIMITS, FIGURES_LIMITS = {"memory": "64Mi"}, {"memory": "32Mi"}
 # Between servers, of which there is one; and for what the server measures. Both on the loopback device.
 _CLUSTER_PORT, _FIGURES_PORT = 8201, 8203
 
@@ -88,14 +90,14 @@ class Vault(StoreComponent):
             requests=GUARD_REQUESTS,
             limits=GUARD_LIMITS,
         )
-        sidecar = context.workload().sidecar("metrics")
         figures = pods.container(
-            sidecar.name,
+            "metrics",
             image,
             command=["vault-metrics", *_tell(context)],
-            env=[{"name": "GOMEMLIMIT", "value": str(int(parse_quantity(sidecar.memory)) * 9 // 10)}],
+            env=[{"name": "GOMEMLIMIT", "value": str(int(parse_quantity(FIGURES_LIMITS["memory"])) * 3 // 4)}],
             mounts=[{**data, "readOnly": True}, *([tls.MOUNT] if context.tls else [])],
-            requests=sidecar.requests,
+            requests=FIGURES_REQUESTS,
+            limits=FIGURES_LIMITS,
         )
         spec = pods.pod(
             [server, guard, figures],
