@@ -40,7 +40,10 @@ def test_the_go_program_passes_its_own_tests() -> None:
 def own_address() -> str:
     """An address of this machine that is not the loopback device's, which no webhook may have. Nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no address but that of the loopback device")
         return str(probe.getsockname()[0])
 
 
@@ -80,7 +83,7 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
         def log_message(self, *words: Any) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("0.0.0.0", found.port), Handler)
+    server = http.server.ThreadingHTTPServer((own_address(), found.port), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
