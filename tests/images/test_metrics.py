@@ -180,8 +180,8 @@ def test_a_client_that_opens_many_connections_loses_its_own(store: Store) -> Non
         assert is_open(made)
         return made
 
-    others, opened = connected("127.0.0.2"), [connected("127.0.0.3") for _ in range(40)]
-    assert [is_open(item) for item in opened] == [False] * 8 + [True] * 32
+    others, opened = connected("127.0.0.2"), [connected("127.0.0.3") for _ in range(72)]
+    assert [is_open(item) for item in opened] == [False] * 8 + [True] * 64
     assert is_open(others)
     for item in (others, *opened):
         item.close()

@@ -33,7 +33,7 @@ import (
 const module = "github.com/VictoriaMetrics/VictoriaLogs"
 
 // Connections at a time: of all clients, and of one. A shipper has a few, and there is one on each node.
-const allConnections, clientConnections = 512, 32
+const allConnections, clientConnections = 512, 64
 
 type settings struct {
 	address, metrics, data, certificate, key string

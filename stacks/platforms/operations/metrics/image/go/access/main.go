@@ -22,7 +22,7 @@ import (
 )
 
 // Connections at a time: of all clients, and of one. With TLS each takes some 40 kB of the container's memory.
-const allConnections, clientConnections = 192, 32
+const allConnections, clientConnections = 192, 64
 
 func main() {
 	log.SetFlags(0)
