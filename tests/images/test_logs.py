@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import ssl
 import subprocess
 from base64 import b64encode
@@ -62,11 +63,13 @@ def test_a_store_with_accounts_over_tls(unpacked: Unpacked, tmp_path_factory: py
     (place / "data").mkdir()
     os.chown(place / "data", 65532, 65532)
     os.chown(place / "tls.key", 65532, 65532)
-    port, inside = free_port(), f"/tmp{place}"
+    port, figures, inside = free_port(), free_port(), f"/tmp{place}"
     context = ssl.create_default_context(cafile=str(place / "ca.crt"))
 
-    def ask(name: str, password: str, path: str, body: str | None = None, **values: str) -> tuple[int, str]:
-        connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=10)
+    def ask(
+        name: str, password: str, path: str, body: str | None = None, *, at: int = port, **values: str
+    ) -> tuple[int, str]:
+        connection = http.client.HTTPSConnection("127.0.0.1", at, context=context, timeout=10)
         pair = b64encode(f"{name}:{password}".encode()).decode()
         method = "GET" if body is None else "POST"
         connection.request(method, f"{path}?{urlencode(values)}", body, {"Authorization": f"Basic {pair}"})
@@ -80,6 +83,7 @@ def test_a_store_with_accounts_over_tls(unpacked: Unpacked, tmp_path_factory: py
         return done.stdout
 
     arguments = ["--listen", f"127.0.0.1:{port}", "--data", f"{inside}/data", "--retention-days", "30"]
+    arguments += ["--metrics", f"127.0.0.1:{figures}"]
     arguments += ["--cert", f"{inside}/tls.crt", "--key", f"{inside}/tls.key", "--limit-bytes", "1000000"]
     with image.running("/usr/local/bin/logs", "store", *arguments, shared=[place], ADMIN_PASSWORD=PASSWORD) as server:
         wait_for("the store", lambda: _answers(lambda: ask("", "", "/health")) or None, server)
@@ -110,6 +114,11 @@ def test_a_store_with_accounts_over_tls(unpacked: Unpacked, tmp_path_factory: py
         assert (status["version"], status["retention_days"]) == (logs.TYPE.versions[0], 30)
         told = TELLER.judge(status, City("c", "d", (), ()), ["one"])
         assert [text.partition(" ")[0] for text in told.problems] == ["it", "no"], told
+        code, text = ask("", "", "/metrics", at=figures)
+        names = set(re.findall(r"^(\w+)[ {]", text, re.MULTILINE))
+        asked = " ".join(f"{panel.query} {panel.limit}" for panel in logs.TYPE.dashboard)
+        assert code == 200 and set(re.findall(r"(?:vl|wecity)_\w+", asked)) <= names
+        assert {ask("", "", path, at=figures)[0] for path in ("/", "/status", "/select/logsql/query")} == {404}
         read_by_the_command(port, (place / "ca.crt").read_bytes(), ask, server)
         memory = next(
             line for line in Path(f"/proc/{_program(server.pid)}/status").read_text().splitlines() if "VmHWM" in line

@@ -15,11 +15,12 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from stacks.platforms.application.gateway import TYPE
-from stacks.platforms.operations import metrics
+from stacks.platforms.operations import logs, metrics, vault
 from stacks.platforms.operations.alerts.rules import DEFAULT, backups_missing
 from stacks.platforms.operations.metrics.access import ADMIN_PORT, DELETE, DEPROVISION, INVENTORY, PROVISION
 from stacks.platforms.operations.metrics.health import PROBE
@@ -161,6 +162,59 @@ def test_the_probe_writes_reads_and_deletes(store: Store) -> None:
     assert store.found("admin", '{__name__=~"wecity_probe.*"}') == set()
 
 
+def test_a_client_that_opens_many_connections_loses_its_own(store: Store) -> None:
+    """From another address than the tests' own, which the door takes for another client."""
+
+    def is_open(connection: http.client.HTTPConnection) -> bool:
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().read() == b"OK"
+        except OSError:
+            return False
+
+    def connected(address: str) -> http.client.HTTPConnection:
+        made = http.client.HTTPConnection("127.0.0.1", store.port, timeout=10, source_address=(address, 0))
+        # One that is closed is not opened again.
+        made.auto_open = 0
+        made.connect()
+        assert is_open(made)
+        return made
+
+    others, opened = connected("127.0.0.2"), [connected("127.0.0.3") for _ in range(72)]
+    assert [is_open(item) for item in opened] == [False] * 8 + [True] * 64
+    assert is_open(others)
+    for item in (others, *opened):
+        item.close()
+
+
+@pytest.mark.parametrize(
+    "copies",
+    [
+        (metrics, "access/gate.go", logs, "store/gate.go"),
+        (metrics, "access/volume.go", logs, "store/volume.go"),
+        (metrics, "access/volume.go", vault, "volume.go"),
+    ],
+)
+def test_go_modules_have_the_same_file(copies: tuple[ModuleType, str, ModuleType, str]) -> None:
+    """An image is built of its own folder alone. The first line names the package."""
+    one, name, other, its_name = copies
+    texts = {
+        (Path(str(package.__file__)).parent / "image/go" / file).read_text(encoding="utf-8").partition("\n")[2]
+        for package, file in ((one, name), (other, its_name))
+    }
+    assert len(texts) == 1
+
+
+def test_it_tells_how_full_its_volume_is(store: Store) -> None:
+    """On the port that the observer reads, as `df` says it."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{ADMIN_PORT}/metrics", timeout=10) as answer:
+        told = dict(re.findall(r"^(wecity_volume_bytes_\w+) (\d+)$", answer.read().decode(), re.MULTILINE))
+    found = os.statvfs("/tmp")
+    used, free = (found.f_blocks - found.f_bfree) * found.f_frsize, found.f_bavail * found.f_frsize
+    assert int(told["wecity_volume_bytes_used"]) == pytest.approx(used, rel=0.02)
+    assert int(told["wecity_volume_bytes_size"]) == pytest.approx(used + free, rel=0.02)
+
+
 NOW = int(time.time())
 OWNER = 'tenant="health",namespace="health-internet"'
 QUOTA = "kube_resourcequota{{" + OWNER + ',resource="limits.memory",type="{type}"}} {value}\n'
@@ -175,6 +229,11 @@ def certificate(days: float) -> str:
     """A certificate that ends in so many days."""
     end = NOW + round(days * 86_400)
     return f'wecity_certificate_end_time_seconds{{platform="data",capability="db",service="db"}} {end}\n'
+
+
+def volume(used: int, size: int) -> str:
+    whose = 'platform="operations",capability="logs",pod="logs-0"'
+    return f"wecity_volume_bytes_used{{{whose}}} {used}\nwecity_volume_bytes_size{{{whose}}} {size}\n"
 
 
 def backup(scheduled: int | None, succeeded: int | None, *, suspended: int = 0, created: int = 10**7) -> str:
@@ -216,6 +275,10 @@ def backup(scheduled: int | None, succeeded: int | None, *, suspended: int = 0, 
         ("CertificateNearEnd", certificate(29.9), True),
         ("CertificateNearEnd", certificate(-1), True),
         ("CertificateNearEnd", certificate(30.1), False),
+        ("VolumeNearFull", volume(91, 100), True),
+        ("VolumeNearFull", volume(90, 100), False),
+        # One of which only half is known.
+        ("VolumeNearFull", volume(91, 100).splitlines()[0], False),
     ],
 )
 def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(

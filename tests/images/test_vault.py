@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -16,13 +18,16 @@ from typing import Any
 
 import pytest
 
+from stacks.platforms.operations.vault import TYPE
 from stacks.platforms.operations.vault.access import MAX_REQUEST, MAX_VERSIONS, PROVISION
 from stacks.platforms.operations.vault.deprovision import DELETE, DEPROVISION, INVENTORY
 from stacks.platforms.operations.vault.guard import script as guard_script
 from stacks.platforms.operations.vault.health import PROBE
 from stacks.platforms.operations.vault.program import settings
 from stacks.platforms.operations.vault.rotation import ROTATE
+from stacks.platforms.tls import RELOAD
 from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
+from tests.support.pki import Authority, Pair
 
 pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
 
@@ -36,6 +41,7 @@ class Vault:
     image: RootFilesystem
     place: Path
     port: int = field(default_factory=free_port)
+    figures: int = field(default_factory=free_port)
     password: str = "first-password"
 
     def prepare(self) -> None:
@@ -46,6 +52,7 @@ class Vault:
         text = text.replace('"/data"', f'"{inside}/data"').replace("/etc/seal/key", f"{inside}/key")
         # Another server may be tested on this machine.
         text = text.replace("127.0.0.1:8201", f"127.0.0.1:{free_port()}").replace("[::]:", "127.0.0.1:")
+        text = text.replace("127.0.0.1:8203", f"127.0.0.1:{self.figures}")
         (self.place / "vault.hcl").write_text(text)
         for path in (self.place / "data", self.place / "key", self.place / "vault.hcl"):
             os.chown(path, 65532, 65532)
@@ -105,6 +112,28 @@ def vault(unpacked: Callable[[str], RootFilesystem], tmp_path_factory: pytest.Te
 def test_the_probe_passes_and_leaves_nothing(vault: Vault) -> None:
     assert "written, read and deleted" in vault.run(PROBE)
     assert "probe/" not in vault.run(f"{INVENTORY}cat stores")
+
+
+def test_it_tells_what_it_measures_and_how_full_its_volume_is(vault: Vault) -> None:
+    port = free_port()
+    options = (
+        f"-listen=127.0.0.1:{port}",
+        f"-server=http://127.0.0.1:{vault.figures}",
+        f"-data=/tmp{vault.place}/data",
+    )
+
+    def told() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    with vault.image.running("vault-metrics", *options, shared=[vault.place]) as program:
+        text = wait_for("the page", told, program)
+        names = set(re.findall(r"^(\w+)[ {]", text, re.MULTILINE))
+        assert {"wecity_volume_bytes_used", "wecity_volume_bytes_size"} <= names
+        assert {name for panel in TYPE.dashboard for name in re.findall(r"(?:wecity|vault)_\w+", panel.query)} <= names
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/sys/health", timeout=10)
+        print(text)
 
 
 def test_an_app_has_its_store_and_nothing_else(vault: Vault) -> None:
@@ -262,3 +291,59 @@ def test_it_opens_by_itself_after_a_restart_and_not_with_another_key(
     )  # fmt: skip
     assert done.returncode != 0
     assert found.call("GET", "sys/health")[0] != 200
+
+
+def test_a_renewed_certificate_is_taken_over_and_the_audit_goes_on(
+    unpacked: Callable[[str], RootFilesystem], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """On SIGHUP the server also opens its audit files anew. Its output is one that stays."""
+    place, authority = tmp_path_factory.mktemp("vault-renewed"), Authority()
+    place.chmod(0o755)
+    found = Vault(unpacked("vault"), place)
+    found.prepare()
+    inside, log = f"/tmp{place}", place / "data" / "output"
+    text = settings("vault", "platform-operations", found.port, is_tls=True)
+    for old, new in (
+        ('"/data"', f'"{inside}/data"'),
+        ("/etc/seal/key", f"{inside}/key"),
+        ("/etc/tls", f"{inside}/tls"),
+        ("127.0.0.1:8201", f"127.0.0.1:{free_port()}"),
+        ("127.0.0.1:8203", f"127.0.0.1:{found.figures}"),
+        ("[::]:", "127.0.0.1:"),
+    ):
+        text = text.replace(old, new)
+    (place / "vault.hcl").write_text(text)
+    (place / "tls").mkdir()
+
+    def install(pair: Pair) -> bytes:
+        for name, content in (("tls.key", pair.key), ("tls.crt", pair.cert)):
+            (place / "tls" / name).write_bytes(content)
+            os.chown(place / "tls" / name, 65532, 65532)
+        return ssl.PEM_cert_to_DER_cert(pair.cert.decode())
+
+    def served() -> bytes:
+        return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", found.port), timeout=5))
+
+    def asks(path: str) -> None:
+        context = ssl.create_default_context(cadata=authority.cert.decode())
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(f"https://127.0.0.1:{found.port}/v1/{path}", timeout=5, context=context)
+
+    def audited(path: str) -> set[str]:
+        """The kinds of entries about a path that the server has written to its output, of which a pod's log is made."""
+        entries = [json.loads(line) for line in log.read_text().splitlines() if line.startswith('{"')]
+        return {item["type"] for item in entries if item.get("request", {}).get("path") == path}
+
+    first = install(authority.server())
+    reload = RELOAD.replace("/etc/tls", f"{inside}/tls").replace("sleep 10", "sleep 1")
+    command = f"set -eu\n{reload}exec bao server -config={inside}/vault.hcl > {inside}/data/output 2>&1"
+    with found.image.running("/bin/sh", "-c", command, shared=[place], ADMIN_PASSWORD="x") as server:
+        wait_for("the vault", lambda: served() == first or None, server)
+        asks("apps/before")
+        wait_for("the audit", lambda: audited("apps/before") == {"request", "response"} or None, server)
+        second = install(authority.server())
+        wait_for("the renewed certificate", lambda: served() == second or None, server)
+        asks("apps/after")
+        wait_for("the audit", lambda: audited("apps/after") == {"request", "response"} or None, server)
+    # By one device still.
+    assert log.read_text().count('"path":"apps/after"') == 2

@@ -31,6 +31,7 @@ from wecityctl.resource_graph import RecordedResource, Recording
 PLACE = "platform-operations"
 IMAGE = Path(metrics.__file__).parent / "image"
 SERVING = replace(WEB, metrics=Metrics())
+HEALTH = Alerts("https://oncall.example/health", ("10.8.4.0/24",))
 OTHER = replace(WEB, name="api", ports={"http": 8080, "admin": 9100}, metrics=Metrics("admin", "/numbers"))
 
 
@@ -52,7 +53,7 @@ def watched(**changes: Any) -> City:
         **changes,
     )
     health, transport = found.tenants
-    return replace(found, tenants=(replace(health, alerts=Alerts("https://oncall.example/health")), transport))
+    return replace(found, tenants=(replace(health, alerts=HEALTH), transport))
 
 
 @pytest.fixture(scope="module")
@@ -232,20 +233,35 @@ def test_each_tenant_is_told_its_own_alerts_and_the_city_all(recorded: dict[str,
     urls = {item["name"]: item["webhook_configs"][0]["url"] for item in told["receivers"] if "webhook_configs" in item}
     assert urls == {"tenant/health": "https://oncall.example/health", "city": "https://192.0.2.8:8443/city"}
     out = _policy(recorded, f"{PLACE}/alerts-to-webhooks")["egress"]
-    assert [(rule["to"][0]["ipBlock"]["cidr"], rule["ports"][0]["port"]) for rule in out] == [
-        ("192.0.2.8/32", 8443),
-        ("0.0.0.0/0", 443),
+    assert [([peer["ipBlock"]["cidr"] for peer in rule["to"]], rule["ports"][0]["port"]) for rule in out] == [
+        (["192.0.2.8/32"], 8443),
+        (["10.8.4.0/24", "0.0.0.0/0"], 443),
     ]
+    # A name may lead anywhere, also to what is not on the internet.
+    assert {"10.0.0.0/8", "169.254.0.0/16"} <= set(out[1]["to"][1]["ipBlock"]["except"])
+
+
+def test_alertmanager_reaches_webhooks_through_the_proxy_alone(recorded: dict[str, Recording]) -> None:
+    files = one(recorded, "Secret", f"{PLACE}/alerts-files").inputs["stringData"]
+    told = json.loads(files["alertmanager.yaml"])["receivers"]
+    settings = [item["webhook_configs"][0]["http_config"] for item in told if "webhook_configs" in item]
+    assert [item["proxy_url"] for item in settings] == ["http://127.0.0.1:9094"] * 2
+    assert json.loads(files["webhooks.json"]) == [
+        {"scheme": "https", "host": "192.0.2.8", "port": 8443, "addresses": []},
+        {"scheme": "https", "host": "oncall.example", "port": 443, "addresses": ["10.8.4.0/24"]},
+    ]
+    pod = one(recorded, "Deployment", f"{PLACE}/alerts").inputs["spec"]["template"]["spec"]
+    (proxy,) = [item for item in pod["containers"] if item["name"] == "webhooks"]
+    assert "-listen=127.0.0.1:9094" in proxy["command"]
 
 
 def test_rules_of_capability_types_are_about_the_instance(recorded: dict[str, Recording]) -> None:
     files = one(recorded, "Secret", f"{PLACE}/alerts-files").inputs["stringData"]
     general, own = json.loads(files["rules.yaml"])["groups"]
-    assert {"Down", "Restarting", "QuotaNear", "JobFailed", "NotObserved"} <= {
+    assert {"Down", "Restarting", "QuotaNear", "JobFailed", "NotObserved", "VolumeNearFull"} <= {
         item["alert"] for item in general["rules"]
     }
     assert {item["alert"]: item["labels"]["capability"] for item in own["rules"]} == {
-        "StoreNearFull": "metrics",
         "StoreReadOnly": "metrics",
     }
     # Half a minute from the fault to the message is what the longest of these has to leave room for.

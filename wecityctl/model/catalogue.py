@@ -200,6 +200,10 @@ class Panel:
     whole_store: bool = False
 
 
+# Of types whose servers say how full their volumes are.
+VOLUME = Panel("Volume in use and size", "wecity_volume_bytes_used", "bytes", limit="wecity_volume_bytes_size")
+
+
 @dataclass(frozen=True, slots=True)
 class UsageCounter:
     """What is counted of the use of an instance, for `wecityctl usage`.

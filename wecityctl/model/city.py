@@ -445,9 +445,10 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Alerts:
-    """Where alerts are sent: a webhook's URL."""
+    """Where alerts are sent: a webhook's URL. `addresses` are ranges (CIDR) in which its name may be found."""
 
     webhook: str
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

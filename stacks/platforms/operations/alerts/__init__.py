@@ -1,7 +1,8 @@
 """Alerts of a city: rules that are evaluated over its metrics, and the people who are told."""
 
-from wecityctl.model.catalogue import CapabilityType, CapabilityUse, Pods, Port, Sidecar, UseLimits
+from wecityctl.model.catalogue import CapabilityType, CapabilityUse, Panel, Pods, Port, Sidecar, UseLimits
 
+SIDECARS = (Sidecar("alertmanager", "8m", "32Mi"), Sidecar("webhooks", "2m", "8Mi"))
 TYPE = CapabilityType(
     name="alerts",
     platform="operations",
@@ -11,7 +12,7 @@ TYPE = CapabilityType(
     program=f"{__name__}.program:Alerts",
     ports=(Port("alerts", 8880, "http"),),
     images=("alerts",),
-    pods=(Pods(cpu="20m", memory="40Mi", sidecars=(Sidecar("alertmanager", "10m", "40Mi"),)),),
+    pods=(Pods(cpu="20m", memory="40Mi", sidecars=SIDECARS),),
     uses=(CapabilityUse("metrics", "metrics", UseLimits(connections=16)),),
     versions=("0.31.1",),
     architectures=("amd64",),
@@ -19,4 +20,18 @@ TYPE = CapabilityType(
     probe=f"{__name__}.health:PROBE",
     tls=True,
     tells_alerts=True,
+    dashboard=(
+        Panel(
+            "Alerts of all that fire",
+            'count by (alertname) (ALERTS{alertstate="firing"})',
+            by=("alertname",),
+            whole_store=True,
+        ),
+        Panel(
+            "Alerts of all that are about to",
+            'count by (alertname) (ALERTS{alertstate="pending"})',
+            by=("alertname",),
+            whole_store=True,
+        ),
+    ),
 )

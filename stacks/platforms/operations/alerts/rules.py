@@ -5,16 +5,21 @@ An alert has the labels of whose it is: tenant, app and component, or platform, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import ipaddress
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from wecityctl.inputs import StackInputs
 from wecityctl.model.catalogue import AlertRule
-from wecityctl.model.city import Capability
+from wecityctl.model.city import Alerts, Capability
 
 # Seconds between two evaluations. With what a fault takes to be scraped (5), to last (10) and to be sent (a few), an
 # alert about something that is down arrives within half a minute.
 EVERY = 5
+# The proxy by which Alertmanager reaches webhooks (`image/go/webhooks`), on the pod's loopback device.
+PROXY_PORT = 9094
 
 _DOWN = (
     "(kube_deployment_status_replicas_available == 0 and kube_deployment_spec_replicas > 0)"
@@ -78,6 +83,11 @@ DEFAULT = (
         "NoMetrics",
         'up{job!~"state|usage|victoria-metrics"} == 0',
         f"pod {{{{ $labels.pod }}}} of {_WHOSE} does not serve its metrics, or too many",
+    ),
+    AlertRule(
+        "VolumeNearFull",
+        "wecity_volume_bytes_used / wecity_volume_bytes_size > 0.9",
+        f"{{{{ $value | humanizePercentage }}}} of the volume of {_WHOSE} is used",
     ),
     AlertRule(
         "VolumePending",
@@ -172,18 +182,50 @@ def _rule(rule: AlertRule, capability: Capability | None = None) -> dict[str, An
     }
 
 
-def receivers(inputs: StackInputs) -> Iterator[tuple[str, str, str]]:
-    """Yield who is told: the receiver's name, the tenant whose alerts it gets (empty: all alerts), and the webhook."""
+# A receiver's name, the tenant whose alerts it gets (empty: all alerts), and where.
+Receiver = tuple[str, str, Alerts]
+
+
+def receivers(inputs: StackInputs) -> Iterator[Receiver]:
+    """Yield who is told."""
     for tenant in inputs.city.tenants:
         if tenant.alerts is not None:
-            yield f"tenant/{tenant.name}", tenant.name, tenant.alerts.webhook
+            yield f"tenant/{tenant.name}", tenant.name, tenant.alerts
     if inputs.city.alerts is not None:
-        yield "city", "", inputs.city.alerts.webhook
+        yield "city", "", inputs.city.alerts
 
 
-def routing(inputs: StackInputs) -> dict[str, Any]:
+@dataclass(frozen=True, order=True)
+class Webhook:
+    """What a connection to a webhook is made to. `addresses` are ranges in which its name may be found."""
+
+    scheme: str
+    host: str
+    port: int
+    addresses: tuple[str, ...]
+
+    @property
+    def is_name(self) -> bool:
+        """Whether the host is a name, and not an address."""
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            return True
+        return False
+
+
+def webhooks(told: Iterable[Receiver]) -> list[Webhook]:
+    """The webhooks that alerts are sent to, each once."""
+    found = set()
+    for _, _, alerts in told:
+        parts = urlsplit(alerts.webhook)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        found.add(Webhook(parts.scheme, parts.hostname or "", port, alerts.addresses))
+    return sorted(found)
+
+
+def routing(told: Sequence[Receiver]) -> dict[str, Any]:
     """Alertmanager's configuration: each tenant is told its own alerts, and the city all."""
-    told = list(receivers(inputs))
     routes: list[dict[str, Any]] = [
         {"receiver": name, "continue": True, **({"matchers": [f'tenant="{tenant}"']} if tenant else {})}
         for name, tenant, _ in told
@@ -197,16 +239,22 @@ def routing(inputs: StackInputs) -> dict[str, Any]:
             "repeat_interval": "4h",
             "routes": routes,
         },
-        "receivers": [{"name": "nobody"}, *(_webhook(name, url) for name, _, url in told)],
+        "receivers": [{"name": "nobody"}, *(_receiver(name, alerts.webhook) for name, _, alerts in told)],
     }
 
 
-def _webhook(name: str, url: str) -> dict[str, Any]:
+def _receiver(name: str, url: str) -> dict[str, Any]:
     settings = {
         "url": url,
         "send_resolved": True,
         "max_alerts": 100,
         "timeout": "10s",
-        "http_config": {"follow_redirects": False, "tls_config": {"min_version": "TLS12"}},
+        "http_config": {
+            "proxy_url": f"http://127.0.0.1:{PROXY_PORT}",
+            "follow_redirects": False,
+            # A request that takes too long ends its connection.
+            "enable_http2": False,
+            "tls_config": {"min_version": "TLS12"},
+        },
     }
     return {"name": name, "webhook_configs": [settings]}

@@ -1,6 +1,6 @@
 """Logs of a city: a store of what its pods write, and a shipper on each node. Each tenant reads its own."""
 
-from wecityctl.model.catalogue import Binding, CapabilityType, Observer, Pods, Port, Right, UseLimits
+from wecityctl.model.catalogue import VOLUME, Binding, CapabilityType, Observer, Panel, Pods, Port, Right, UseLimits
 
 TYPE = CapabilityType(
     name="logs",
@@ -9,7 +9,8 @@ TYPE = CapabilityType(
     engines=("victorialogs",),
     licence="Apache-2.0",
     program=f"{__name__}.program:Logs",
-    ports=(Port("logs", 9428, "http"),),
+    # What the server measures is told on a port of its own, which no use opens.
+    ports=(Port("logs", 9428, "http"), Port("metrics", 9429, "http", metrics=True)),
     images=("logs",),
     pods=(Pods(cpu="100m", memory="128Mi", storage="10Gi"), Pods("shipper", cpu="30m", memory="48Mi")),
     binding=Binding(
@@ -25,6 +26,11 @@ TYPE = CapabilityType(
     tls=True,
     # Requests of one account that are answered at a time.
     limits=UseLimits(connections=4),
+    dashboard=(
+        Panel("Lines taken", "sum(rate(vl_rows_ingested_total[1m]))", "per second"),
+        Panel("Size of the logs", "sum(vl_data_size_bytes)", "bytes", limit="sum(vl_max_disk_space_usage_bytes)"),
+        VOLUME,
+    ),
     tells=f"{__name__}.telling:TELLER",
     observes=Observer(inside=(Right("", ("pods",)), Right("", ("pods/log",), ("get",)))),
 )

@@ -54,12 +54,6 @@ TYPE = CapabilityType(
     ),
     alerts=(
         AlertRule(
-            "StoreNearFull",
-            'vm_free_disk_space_bytes{job="victoria-metrics"} / on () (vm_free_disk_space_bytes{job="victoria-metrics"}'
-            ' + on () sum(vm_data_size_bytes{job="victoria-metrics"})) < 0.1',
-            "the metrics store has {{ $value | humanizePercentage }} of its volume left",
-        ),
-        AlertRule(
             "StoreReadOnly",
             'vm_storage_is_read_only{job="victoria-metrics"} == 1',
             "the metrics store takes nothing more, as its volume is full",

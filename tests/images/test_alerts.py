@@ -1,0 +1,155 @@
+"""The image of alerts: Alertmanager tells webhooks through the proxy beside it, which bounds where to and how much."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import socket
+import ssl
+import subprocess
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stacks.platforms.operations import alerts
+from stacks.platforms.operations.alerts.rules import routing, webhooks
+from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
+from tests.support.pki import Authority
+from wecityctl.model import city
+
+pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
+
+
+def test_the_go_program_passes_its_own_tests() -> None:
+    done = subprocess.run(
+        ["go", "test", "-trimpath", "-buildvcs=false", "-mod=readonly", "-vet=off", "./webhooks"],
+        cwd=Path(alerts.__file__).parent / "image/go",
+        env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def own_address() -> str:
+    """An address of this machine that is not the loopback device's, which no webhook may have. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no address but that of the loopback device")
+        return str(probe.getsockname()[0])
+
+
+@dataclass
+class Receiver:
+    """A webhook over TLS: what it was told, by path, and how many bytes of an endless answer were taken from it."""
+
+    port: int = field(default_factory=free_port)
+    told: dict[str, list[str]] = field(default_factory=dict)
+    taken: list[int] = field(default_factory=list)
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    found, authority = Receiver(), Authority()
+    pair = authority.server(["oncall.example", "inner.example", "local.example"], [own_address()])
+    for name, content in (("ca.crt", authority.cert), ("tls.crt", pair.cert), ("tls.key", pair.key)):
+        (tmp_path / name).write_bytes(content)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            found.told.setdefault(self.path, []).extend(item["labels"]["alertname"] for item in body["alerts"])
+            self.send_response(500 if self.path == "/endless" else 200)
+            self.end_headers()
+            if self.path != "/endless":
+                return
+            sent = 0
+            try:
+                # Alertmanager takes what comes in ten seconds.
+                while sent < 2**30:
+                    sent += self.wfile.write(b"x" * 65536)
+            except OSError:
+                pass
+            found.taken.append(sent)
+
+        def log_message(self, *words: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer((own_address(), found.port), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield found
+    server.shutdown()
+    server.server_close()
+
+
+def test_alerts_reach_webhooks_of_the_files_and_no_answer_fills_the_memory(
+    unpacked: Callable[[str], RootFilesystem], receiver: Receiver, tmp_path: Path
+) -> None:
+    image, address, port = unpacked("alerts"), own_address(), receiver.port
+    for parent in (tmp_path, *tmp_path.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    # The image of a pod has the kubelet's file.
+    names = f"{address} oncall.example\n{address} inner.example\n127.0.0.1 local.example\n"
+    (image.root / "etc/hosts").write_text(names)
+    proxy, manager, inside = free_port(), free_port(), f"/tmp{tmp_path}"
+    told = [
+        ("named", "", city.Alerts(f"https://oncall.example:{port}/named", (f"{address}/32",))),
+        ("literal", "", city.Alerts(f"https://{address}:{port}/literal")),
+        ("endless", "", city.Alerts(f"https://oncall.example:{port}/endless", (f"{address}/32",))),
+        ("inner", "", city.Alerts(f"https://inner.example:{port}/inner")),
+        ("local", "", city.Alerts(f"https://local.example:{port}/local", ("127.0.0.0/8",))),
+    ]
+    settings = routing(told)
+    for item in settings["receivers"]:
+        for webhook in item.get("webhook_configs", ()):
+            webhook["http_config"]["proxy_url"] = f"http://127.0.0.1:{proxy}"
+            webhook["http_config"]["tls_config"]["ca_file"] = f"{inside}/ca.crt"
+    (tmp_path / "alertmanager.yaml").write_text(json.dumps(settings))
+    (tmp_path / "webhooks.json").write_text(json.dumps([asdict(item) for item in webhooks(told)]))
+    (tmp_path / "log").touch()
+    os.chown(tmp_path / "log", 65532, 65532)
+    with ExitStack() as servers:
+        servers.enter_context(
+            image.running(
+                *("/bin/sh", "-c", f"exec alerts-webhooks -listen=127.0.0.1:{proxy} -webhooks=$FILE 2> $LOG"),
+                shared=[tmp_path],
+                FILE=f"{inside}/webhooks.json",
+                LOG=f"{inside}/log",
+            )
+        )
+        running = servers.enter_context(
+            image.running(
+                *("alertmanager", f"--config.file={inside}/alertmanager.yaml", "--storage.path=/tmp/state"),
+                *(f"--web.listen-address=127.0.0.1:{manager}", "--cluster.listen-address=", "--log.level=warn"),
+                shared=[tmp_path],
+            )
+        )
+        at = f"http://127.0.0.1:{manager}"
+        wait_for("Alertmanager", lambda: urllib.request.urlopen(f"{at}/-/ready", timeout=5), running)
+        fired = json.dumps([{"labels": {"alertname": "Down", "tenant": "parks"}}]).encode()
+        request = urllib.request.Request(f"{at}/api/v2/alerts", fired, {"Content-Type": "application/json"})
+        urllib.request.urlopen(request, timeout=5).close()
+        wait_for("the alerts", lambda: {"/named", "/literal", "/endless"} <= receiver.told.keys() or None, running)
+        wait_for("the end of an answer without one", lambda: receiver.taken or None, running)
+
+        def refused() -> bool | None:
+            text = (tmp_path / "log").read_text()
+            return all(f"webhook {name}.example:{port}: no address" in text for name in ("inner", "local")) or None
+
+        wait_for("what is refused", refused, running)
+    assert receiver.told.keys() == {"/named", "/literal", "/endless"}
+    assert receiver.told["/named"] == receiver.told["/literal"] == ["Down"]
+    # What the proxy takes, and what is under way in the sockets' buffers.
+    assert max(receiver.taken) < 20 * 2**20
