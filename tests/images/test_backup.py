@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from stacks.passwords import scram_verifier, sha256
-from stacks.platforms import backups
+from stacks.platforms import backup_scripts, backups
 from stacks.platforms.application.cache import backup as cache_backup
 from stacks.platforms.application.cache import provision as cache_provision
 from stacks.platforms.application.cache.access import permissions
@@ -33,7 +33,7 @@ from tests.images.test_running import fetch, postgresql
 from tests.support.s3_server import S3Server, s3_server
 from wecityctl.engine.cluster.account_jobs import JobFailedError
 from wecityctl.model.backups import FORMAT, Snapshot, parse_snapshots, tags
-from wecityctl.operations.backups import failure
+from wecityctl.operations.backup_jobs import failure, read_list
 
 Unpacked = Callable[[str], RootFilesystem]
 pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(300)]
@@ -83,6 +83,8 @@ class World:
             "WEEKLY": "5",
             "MONTHLY": "12",
             "SUBSET": "100%",
+            "FROM": "0",
+            "PAGE": str(backup_scripts.PAGE),
         }
         env = {**self.settings, **of_task, **values}
         return self.image.run("/bin/sh", "-c", backups.script(task), **env)
@@ -93,9 +95,10 @@ class World:
         assert f"wecity saved {ACCOUNT} {OWNER} " in done.stdout, done
 
     def snapshots(self, **values: str) -> tuple[Snapshot, ...]:
-        done = self.task("list", **values)
-        line = next(line for line in done.stdout.splitlines() if line.startswith("wecity snapshots "))
-        return parse_snapshots(line.removeprefix("wecity snapshots "))
+        def page(start: int) -> str:
+            return self.task("list", **values, FROM=str(start)).stdout
+
+        return parse_snapshots(read_list(page))
 
     def restore(self, replace: str = "yes", **values: str) -> subprocess.CompletedProcess[str]:
         last = self.snapshots()[-1]

@@ -14,7 +14,7 @@ from wecityctl.engine.state.engine_lock import LockedError
 from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError
 from wecityctl.model.backups import FORMAT
 from wecityctl.operations import backups
-from wecityctl.operations.backups import failure
+from wecityctl.operations.backup_jobs import failure
 from wecityctl.operations.restore import check_version, own_snapshots
 
 KIND = load_catalogue()["postgresql"]
