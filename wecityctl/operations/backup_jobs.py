@@ -122,8 +122,8 @@ def failure(
         return DeploymentError(
             f"{capability}: {problem}",
             details=f"{details}\nwhat made it was ended before it had written `config`, or that was removed",
-            resolution=f"look at what is in {where}: with nothing but `keys/`, no backup was ever taken, so remove that "
-            "and run it again; with anything in `snapshots/`, bring `config` back from the target's own versions",
+            resolution=f"look at what is in {where}: with nothing but `keys/`, no backup was ever taken, so remove "
+            "that and run it again; with anything in `snapshots/`, bring `config` back from the target's own versions",
         )
     if problem:
         hint = ""
