@@ -149,7 +149,7 @@ def job(
     `values` are more variables: MARK, of `list` FROM, of `verify` SUBSET, of `restore` SNAPSHOT, SOURCE, ACCOUNT, OWNER
     and REPLACE; RESTIC_REPOSITORY where it is another capability's.
     """
-    labels = _labels(city, endpoint, task)
+    labels = {**_labels(city, endpoint, task), **_selector(endpoint.capability)}
     manifest = {
         "apiVersion": "batch/v1",
         "kind": "Job",
