@@ -99,7 +99,11 @@ def _passphrase(backend: Backend) -> str:
 
 @contextmanager
 def _target(city: City, backend: Backend) -> Iterator[Objects]:
-    """Open the city's part of its target, with the keys of the environment, or else those of its secret store."""
+    """Open the city's part of its target.
+
+    The keys are those of the environment, or else of its secret store; the certificates those of its secret store, or
+    else of the environment.
+    """
     from wecityctl.objects.s3 import open_settings
 
     backup = city.compliance.backup
@@ -134,9 +138,8 @@ def _target(city: City, backend: Backend) -> Iterator[Objects]:
 def _access(city: City, backend: Backend, directory: Path) -> tuple[Keys, Path | None]:
     """The keys of the target, and the file with its certificates, made in `directory` where it is a secret."""
     backup = city.compliance.backup
-    bundle = os.environ.get(_BUNDLE)
     given = Keys(os.environ.get(_ACCESS, ""), os.environ.get(_SECRET, ""))
-    values = SecretStore(backend).read() if not (given.access and given.secret) or not bundle else {}
+    values = SecretStore(backend).read()
     access, _, secret = values.get(backup_key(backup.credentials), "").partition(":")
     keys = given if given.access and given.secret else Keys(access, secret)
     if not keys.access or not keys.secret:
@@ -145,11 +148,10 @@ def _access(city: City, backend: Backend, directory: Path) -> tuple[Keys, Path |
             details=f"looked at {_ACCESS} and {_SECRET}, and at the secret {backup.credentials} of the city",
             resolution=f"set {_ACCESS} and {_SECRET}, or `wecityctl secrets set {backup.credentials}`",
         )
-    if bundle:
-        return keys, Path(bundle)
     text = values.get(backup_key(backup.authority), "") if backup.authority else ""
     if not text:
-        return keys, None
+        bundle = os.environ.get(_BUNDLE)
+        return keys, Path(bundle) if bundle else None
     file = directory / "authority.pem"
     file.write_text(text)
     return keys, file
