@@ -49,7 +49,7 @@ def saved(home: Machine, city: CityFiles, cluster: Cluster) -> dict[str, Any]:
 def test_each_account_is_a_snapshot_of_its_own(home: Machine, city: CityFiles, saved: dict[str, Any]) -> None:
     assert not saved["failed"]
     found = {(item["capability"], item["owner"]) for item in saved["saved"]}
-    assert {("postgresql", "parks/parks-app/db"), ("postgresql", "roads/roads-app/db")} <= found
+    assert {("postgresql", "parks/parks-app/db"), ("postgresql", "roads/roads-app/db"), ("vault", "-")} <= found
     assert {item["id"][:8] for item in snapshots(home, city)} == {item["snapshot"][:8] for item in saved["saved"]}
     assert "sound" in home.run("backup", "verify", city, "--read", "100%").err
 
@@ -98,11 +98,13 @@ def test_the_report_tells_what_the_target_has(home: Machine, city: CityFiles, sa
     (measure,) = [item for item in control["measures"] if item["name"] == "backups"]
     (observed,) = measure["observations"]
     # The city also has capabilities of which no backups are taken, and the report does not pass over them.
-    assert (observed["cloud"], observed["present"]) == ("main", 2), observed
+    assert (observed["cloud"], observed["present"]) == ("main", 4), observed
     assert "postgresql: newest complete 20" in observed["detail"] and "2 accounts" in observed["detail"], observed
-    assert observed["state"] == ("observed" if observed["wanted"] == 2 else "partial"), observed
+    # The vault's are of all its accounts together.
+    assert "vault: newest complete 20" in observed["detail"], observed
+    assert observed["state"] == ("observed" if observed["wanted"] == 4 else "partial"), observed
     assert any(note.startswith("restoring postgresql: ") for note in measure["notes"])
 
 
 def test_the_page_about_it_is_true(home: Machine, city: CityFiles, saved: dict[str, Any]) -> None:
-    assert follow(home, city, "back-up-and-restore.md", "operations") == 6
+    assert follow(home, city, "back-up-and-restore.md", "operations") == 8
