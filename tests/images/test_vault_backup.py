@@ -11,10 +11,11 @@ import pytest
 from stacks.passwords import sha256
 from stacks.platforms.operations.vault.access import BACKUP
 from stacks.platforms.operations.vault.backup import SCRIPTS
+from stacks.platforms.operations.vault.deprovision import INVENTORY
 from stacks.platforms.operations.vault.rotation import ROTATE
 from tests.images.rootfs import RootFilesystem, needs_root
 from tests.images.test_backup import World, with_tools
-from tests.images.test_vault import ONE, Vault
+from tests.images.test_vault import ONE, TWO, Vault
 from tests.support.s3_server import s3_server
 
 pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
@@ -67,6 +68,7 @@ def test_a_vault_comes_back_over_an_empty_one_with_the_same_seal(
             first.provision(ONE, "secret-of-one")
             token = first.sign_in(ONE, "secret-of-one")
             assert first.call("POST", f"apps/{ONE}/data/a", {"data": {"k": "健康"}}, token)[0] == 200
+            first.provision(TWO, "secret-of-two")
             password = sha256(f"{BACKUP}:{first.password}")
             there = world_of(first, world)
             there.settings["ADMIN_PASSWORD"] = password
@@ -105,6 +107,9 @@ def test_a_vault_comes_back_over_an_empty_one_with_the_same_seal(
             done = restore(second, world, previous=f"in-between\n{first.password}")
             assert done.returncode == 0 and "wecity restored whole" in done.stdout, done
             assert read(second) == {"k": "健康"}
+            # The use of the other one has ended since.
+            assert second.sign_in(TWO, "secret-of-two") == ""
+            assert f"account {TWO} transport/bus/keys 0 locked" in second.run(INVENTORY)
             assert second.call("POST", "auth/userpass/login/admin", {"password": first.password})[0] == 400
             there = world_of(second, world)
             there.settings["ADMIN_PASSWORD"] = sha256(f"{BACKUP}:{second.password}")

@@ -6,14 +6,14 @@ vault with the same seal: that of the same secret store. The server compares the
 is sent before it replaces anything.
 
 The account of backups may do nothing but take snapshots. A restore takes the administrator's rights, and afterwards
-gives both accounts their passwords of today (`rotation`).
+gives both accounts their passwords of today (`rotation`), and locks the stores that were not in use before it.
 """
 
 from __future__ import annotations
 
 from stacks.platforms.backups import OCCUPIED, BackupScripts
 from stacks.platforms.operations.vault.access import BACKUP, CONNECT
-from stacks.platforms.operations.vault.deprovision import COUNTS
+from stacks.platforms.operations.vault.deprovision import COUNTS, DEPROVISION
 from stacks.platforms.operations.vault.rotation import ROTATE
 
 # The one account of which there are backups.
@@ -29,6 +29,10 @@ bao operator raft snapshot save snapshot >&2
 cat snapshot
 rm snapshot
 """
+
+# The stores as objects with the account and the description, of which the last word says since when it is locked.
+_STORES = """.data // . | to_entries[] | select(.key | startswith("apps/"))
+  | {account: (.key | ltrimstr("apps/") | rtrimstr("/")), description: .value.description}"""
 
 # The server counts entries anew every ten seconds, those of a store that it has just made too.
 _HELD = f"""{COUNTS}
@@ -63,14 +67,17 @@ done
 _RESTORE = f"""{CONNECT}sign_in
 if [ "$REPLACE" = no ]; then
 {_HELD}fi
+# Those in use now.
+call GET sys/mounts 200 < /dev/null
+jq -r '{_STORES} | select(.description | endswith(" -")) | .account' answer > open
 printf 'header = "X-Vault-Token: %s"\\n' "$token" > token
 status=$(curl --config token $CURL --silent --show-error --speed-limit 1 --speed-time 60 --request POST \\
   --upload-file - --output answer --write-out '%{{http_code}}' "$server/v1/sys/storage/raft/snapshot")
 rm token
 if [ "$status" != 204 ]; then
   jq -r '.errors | join("; ")' answer >&2 || :
-  ! grep -q 'different autoseal key' answer || echo "the backup is of a vault with another seal: restore the city's" \\
-    "state of that time first, with \\`wecityctl state restore\\`, and run \\`wecityctl up\\`" >&2
+  ! grep -q 'different autoseal key' answer || echo "the backup is of a vault with another seal: if this is that" \\
+    "vault made anew, restore the city's states first (wecityctl state restore), and run wecityctl up" >&2
   exit 1
 fi
 echo "the vault has the data of the backup, and passwords of its time that are not in the city's secrets" > "$CHANGED"
@@ -83,6 +90,16 @@ until sh rotate > rotated 2>&1 < /dev/null; do
   [ "$tries" -lt 20 ] || {{ cat rotated >&2; exit 1; }}
   sleep 3
 done
+# A use that has ended since is not to be open again.
+sign_in
+call GET sys/mounts 200 < /dev/null
+ACCOUNTS=$(jq -r '{_STORES} | .account' answer | while read -r account; do
+  grep -q -x -F -e "$account" open || echo "$account -"
+done)
+cat > lock <<'LOCK'
+{DEPROVISION}
+LOCK
+[ -z "$ACCOUNTS" ] || ACCOUNTS=$ACCOUNTS sh lock < /dev/null
 """
 
 SCRIPTS = BackupScripts(_DUMP, _RESTORE, atomic=True, inventory=_INVENTORY, dumped_by=BACKUP)
