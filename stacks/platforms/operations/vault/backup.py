@@ -71,10 +71,13 @@ if [ "$REPLACE" = no ]; then
 call GET sys/mounts 200 < /dev/null
 jq -r '{_STORES} | select(.description | endswith(" -")) | .account' answer > open
 printf 'header = "X-Vault-Token: %s"\\n' "$token" > token
+# Until the server has answered, nobody knows.
+echo "the vault may have the data of the backup" > "$CHANGED"
 status=$(curl --config token $CURL --silent --show-error --speed-limit 1 --speed-time 60 --request POST \\
   --upload-file - --output answer --write-out '%{{http_code}}' "$server/v1/sys/storage/raft/snapshot")
 rm token
 if [ "$status" != 204 ]; then
+  : > "$CHANGED"
   jq -r '.errors | join("; ")' answer >&2 || :
   ! grep -q 'different autoseal key' answer || echo "the backup is of a vault with another seal: if this is that" \\
     "vault made anew, restore the city's states first (wecityctl state restore), and run wecityctl up" >&2
@@ -91,6 +94,7 @@ until sh rotate > rotated 2>&1 < /dev/null; do
   sleep 3
 done
 # A use that has ended since is not to be open again.
+echo "the vault has the data of the backup, and stores of apps that do not use it any more may be open" > "$CHANGED"
 sign_in
 call GET sys/mounts 200 < /dev/null
 ACCOUNTS=$(jq -r '{_STORES} | .account' answer | while read -r account; do
