@@ -99,7 +99,7 @@ def test_the_target_shows_no_copy_as_another(city: City, server: S3Server) -> No
     younger = file.with_name(f"{datetime.now(UTC) + timedelta(hours=1):%Y%m%dT%H%M%S.%fZ}.sealed")
     younger.write_bytes(content)
     with pytest.raises(ConfigurationError, match="is no copy of the states of one"):
-        plan_restore_from_target(city, backend)
+        plan_restore_from_target(city, backend, at=datetime.now(UTC) + timedelta(hours=2))
     copy, _ = plan_restore_from_target(city, backend, at=done.copy.at)
     assert copy == done.copy
     damaged = bytearray(content)
@@ -116,9 +116,25 @@ def test_old_copies_go_by_their_number(city: City, server: S3Server) -> None:
     # Of the same day: the newest stays.
     assert [item.key for item in second.removed] == [first.copy.key]
     assert [file.name for file in objects_of(server, city)] == [second.copy.key]
-    hours = [SealedCopy(f"{n}", NOON - timedelta(days=n), 1) for n in range(60)]
-    stay = sealed_copies.kept(hours, Keep(daily=3, weekly=2, monthly=3))
+    days = [SealedCopy(f"{n}", NOON - timedelta(days=n), 1) for n in range(60)]
+    stay = sealed_copies.kept(days, Keep(daily=3, weekly=2, monthly=3), NOON)
     assert [item.key for item in stay] == ["0", "1", "2", "6", "28", "59"]
+    # One of a clock that was a year ahead takes nobody's place.
+    ahead = SealedCopy("ahead", NOON + timedelta(days=365), 1)
+    stay = sealed_copies.kept([*days, ahead], Keep(daily=1, weekly=1, monthly=1), NOON)
+    assert [item.key for item in stay] == ["ahead", "0"]
+
+
+def test_a_copy_of_a_clock_that_was_ahead_hides_no_other(city: City, server: S3Server) -> None:
+    backend = open_backend(city)
+    done = back_up_to_target(city, backend)
+    (file,) = objects_of(server, city)
+    file.with_name(f"{datetime.now(UTC) + timedelta(days=400):%Y%m%dT%H%M%S.%fZ}.sealed").write_bytes(b"of that time")
+    assert plan_restore_from_target(city, backend)[0] == done.copy
+    file.unlink()
+    with pytest.raises(ConfigurationError, match="there is no copy") as refused:
+        plan_restore_from_target(city, backend)
+    assert "there are others, the last of 20" in refused.value.details
 
 
 def test_what_is_missing_is_told(city: City, server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:

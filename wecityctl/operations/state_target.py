@@ -57,11 +57,12 @@ def back_up_to_target(city: City, backend: Backend, parts: Sequence[str] = ()) -
     if not stacks:
         raise ConfigurationError(f"there are no states of {city.name}", resolution="run `wecityctl up` first")
     with _target(city, backend) as objects:
+        now = datetime.now(UTC)
         archive, found = maintenance.archive(states_of(backend), city.name, stacks)
-        written = sealed_copies.write(objects, city.name, passphrase, archive, datetime.now(UTC))
+        written = sealed_copies.write(objects, city.name, passphrase, archive, now)
         # What cannot be read back is no copy.
         maintenance.read_backup(written.key, city.name, sealed_copies.read(objects, city.name, passphrase, written))
-        removed = sealed_copies.prune(objects, city.compliance.backup.keep)
+        removed = sealed_copies.prune(objects, city.compliance.backup.keep, now)
         return TargetCopy(objects.url, written, found, removed)
 
 
@@ -70,17 +71,21 @@ def plan_restore_from_target(
 ) -> tuple[SealedCopy, tuple[Replacement, ...]]:
     """Plan to put the states of the newest copy in the target in their place; with `at`, of one that is not younger.
 
+    Without `at`, copies of a clock that was ahead are passed over: they would hide all later ones.
+
     Raises `ConfigurationError` if there is no such copy, or it is damaged or another city's, and
     `AuthenticationError` if the passphrase does not open it.
     """
-    passphrase = _passphrase(backend)
+    passphrase, now = _passphrase(backend), datetime.now(UTC)
     with _target(city, backend) as objects:
-        found = [item for item in sealed_copies.copies(objects) if at is None or item.at <= at]
+        there = sealed_copies.copies(objects)
+        found = [item for item in there if (item.at <= at if at is not None else not item.is_ahead(now))]
         if not found:
             limit = f" of {when(at)} or before" if at is not None else ""
             raise ConfigurationError(
                 f"there is no copy of the states of {city.name}{limit} in {objects.url}",
-                resolution="write one with `wecityctl state backup --to-target`",
+                details=f"there are others, the last of {when(there[-1].at)}" if there else "",
+                resolution="take one with --at" if there else "write one with `wecityctl state backup --to-target`",
             )
         archive = sealed_copies.read(objects, city.name, passphrase, found[-1])
         copies = maintenance.read_backup(found[-1].key, city.name, archive)

@@ -11,6 +11,7 @@ from tests.e2e.files import CityFiles
 from tests.e2e.machine import Cluster, Machine, eventually
 from tests.e2e.operations.conftest import Target
 from tests.e2e.pages import follow
+from wecityctl.model.naming import COMPONENT_LABEL
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(1500)]
 
@@ -81,6 +82,22 @@ def test_a_scheduled_backup_works_and_no_other_runs_meanwhile(
     cluster.kubectl("wait", "--for=condition=complete", "job/by-schedule", "--timeout=80s", *place)
     assert len(snapshots(home, city)) > before - 1
     cluster.kubectl("delete", "job", "by-schedule", *place)
+
+
+def test_an_up_sees_a_restore_whose_command_was_killed(
+    home: Machine, city: CityFiles, cluster: Cluster, saved: dict[str, Any]
+) -> None:
+    place = ("-n", "platform-application")
+    words = ("create", "job", "restore-left", "--from=cronjob/postgresql-backup", "--dry-run=client", "-o", "json")
+    left = json.loads(cluster.kubectl(*words, *place))
+    # As `restore` makes it, but that it never ends.
+    left["metadata"]["labels"] = left["spec"]["template"]["metadata"]["labels"] | {COMPONENT_LABEL: "restore"}
+    left["spec"]["suspend"] = True
+    cluster.apply(left)
+    refused = home.run("up", city, "--yes", code=1)
+    assert "a restore goes on: job platform-application/restore-left on main" in refused.err
+    cluster.kubectl("delete", "job", "restore-left", *place)
+    home.run("up", city, "--yes")
 
 
 def test_backups_alone_reach_the_target(

@@ -6,9 +6,9 @@ authenticated with its content, so that whoever has the store can neither read a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from wecityctl.engine.secrets.crypto import WrongPassphraseError, new_salt, open_salt
 from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError
@@ -17,6 +17,10 @@ from wecityctl.objects.model import Objects
 
 _HEADER = "wecity-state 1"
 _TIME, _END = "%Y%m%dT%H%M%S.%fZ", ".sealed"
+# A clock that is further ahead than this has jumped.
+_AHEAD = timedelta(minutes=10)
+# Far larger than a city's states.
+_MOST_BYTES = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,10 @@ class SealedCopy:
     key: str
     at: datetime
     size: int
+
+    def is_ahead(self, now: datetime) -> bool:
+        """Whether it was made by a clock that is ahead of ours."""
+        return self.at > now + _AHEAD
 
 
 def copies(objects: Objects) -> tuple[SealedCopy, ...]:
@@ -60,6 +68,11 @@ def read(objects: Objects, city: str, passphrase: str, item: SealedCopy) -> byte
     Raises `AuthenticationError` if the passphrase does not open it, `ConfigurationError` if it is damaged or another
     city's, and what the store raises.
     """
+    if item.size > _MOST_BYTES:
+        raise ConfigurationError(
+            f"the copy {item.key} is of {item.size:,} bytes, which no copy of states is",
+            resolution="take an earlier one with --at",
+        )
     data = objects.get(item.key)
     if data is None:
         raise DeploymentError(f"the copy {item.key} is not there any more", resolution="run it again")
@@ -87,32 +100,33 @@ def _about(head: bytes, city: str, key: str) -> bytes:
     return head + f"{city}/{key}".encode()
 
 
-def prune(objects: Objects, keep: Keep) -> tuple[SealedCopy, ...]:
+def prune(objects: Objects, keep: Keep, now: datetime) -> tuple[SealedCopy, ...]:
     """Delete the copies that `kept` leaves out, and return them."""
     found = copies(objects)
-    stay = set(kept(found, keep))
+    stay = set(kept(found, keep, now))
     gone = tuple(item for item in found if item not in stay)
     for item in gone:
         objects.delete(item.key)
     return gone
 
 
-def kept(found: Iterable[SealedCopy], keep: Keep) -> tuple[SealedCopy, ...]:
+def kept(found: Collection[SealedCopy], keep: Keep, now: datetime) -> tuple[SealedCopy, ...]:
     """Return the copies that stay: the newest, and the last of so many days, weeks and months in which there are some.
 
-    By number and not by age, so that a clock that jumps makes nothing old.
+    By number and not by age, so that a clock that jumps makes nothing old. Those of a clock that was ahead of `now`
+    stay and take nobody's place: else the next copy could be the one that goes.
     """
-    newest_first = sorted(found, key=lambda item: item.at, reverse=True)
+    newest_first = sorted((item for item in found if not item.is_ahead(now)), key=lambda item: item.at, reverse=True)
     periods: Sequence[tuple[int, Callable[[datetime], object]]] = (
         (1, lambda at: at),
         (keep.daily, datetime.date),
         (keep.weekly, lambda at: date.isocalendar(at)[:2]),
         (keep.monthly, lambda at: (at.year, at.month)),
     )
-    stay: dict[str, SealedCopy] = {}
+    stay = {item.key for item in found if item.is_ahead(now)}
     for count, period in periods:
         last: dict[object, SealedCopy] = {}
         for item in newest_first:
             last.setdefault(period(item.at), item)
-        stay |= {item.key: item for item in list(last.values())[:count]}
-    return tuple(item for item in newest_first if item.key in stay)
+        stay |= {item.key for item in list(last.values())[:count]}
+    return tuple(sorted((item for item in found if item.key in stay), key=lambda item: item.at, reverse=True))
