@@ -97,7 +97,6 @@ def test_an_up_sees_a_restore_whose_command_was_killed(
     refused = home.run("up", city, "--yes", code=1)
     assert "a restore goes on: job platform-application/restore-left on main" in refused.err
     cluster.kubectl("delete", "job", "restore-left", *place)
-    home.run("up", city, "--yes")
 
 
 def test_backups_alone_reach_the_target(
