@@ -95,6 +95,8 @@ def plan_restore(session: Session, name: str, emit: Emit, *, to: str = "", at: d
         for item in accounts.values():
             owner = owners.get(item.account, item.owner)
             if wanted(item.account, owner):
+                if reader.is_saved_whole:
+                    notes.append(f"{capability}: apps' credentials in it are then those of {when(item.at)}")
                 check_version(item, place.type, place.endpoint.capability)
                 items.append(Restore(item, owner, place.cloud, place.endpoint.capability))
     if not items:

@@ -106,7 +106,7 @@ def test_data_comes_back_elsewhere_after_everything_was_lost(
     for name in TYPES:
         home.run("restore", city, name, "--to", f"{name}-new", timeout=600)
     for name in WHOLE:
-        home.run("restore", city, name, timeout=600)
+        assert "apps' credentials in it are then those of 20" in home.run("restore", city, name, timeout=600).err
     app["uses"] = [{"capability": f"{name}-new", "as": alias} for name, (_, alias) in TYPES.items()] + kept
     home.run("up", city.save(), "--yes", timeout=600)
 
