@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import itertools
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -14,7 +18,7 @@ from wecityctl.engine.state.engine_lock import LockedError
 from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError
 from wecityctl.model.backups import FORMAT
 from wecityctl.operations import backups
-from wecityctl.operations.backups import failure
+from wecityctl.operations.backup_jobs import failure, own_lines, read_list
 from wecityctl.operations.restore import check_version, own_snapshots
 
 KIND = load_catalogue()["postgresql"]
@@ -40,6 +44,40 @@ def test_a_repository_that_was_swapped_for_another_is_told(monkeypatch: pytest.M
     monkeypatch.setattr(backups, "snapshots_of", lambda *_: (ONE,))
     found = backups.listed(opened, servers[:1])  # type: ignore[arg-type]
     assert (found.snapshots, found.foreign) == ((ONE,), ())
+
+
+def test_lines_of_others_are_not_taken_for_a_jobs_own() -> None:
+    printed = "wecity saved a x/a/db 1 2\n<Message>no\n\nwecity 77 saved b x/b/db 3 4\n  wecity 77 occupied\nwecity 7 x"
+    read = own_lines(printed, "77").splitlines()
+    assert [line for line in read if line.startswith("wecity ")] == ["wecity saved b x/b/db 3 4"]
+    assert "  wecity saved a x/a/db 1 2" in read and "<Message>no" in read
+
+
+def page_of(text: bytes, start: int, size: int) -> str:
+    part = base64.b64encode(text[start : start + size]).decode()
+    return f"wecity snapshots {len(text)} {hashlib.sha256(text).hexdigest()} {part}\n"
+
+
+def test_a_list_is_read_page_by_page_and_anew_when_it_changes() -> None:
+    old, new = json.dumps(["橡树"] * 50).encode(), json.dumps(["elm"] * 70).encode()
+    lists = iter([old, old, *[new] * 50])
+    asked: list[int] = []
+
+    def page(start: int) -> str:
+        asked.append(start)
+        return page_of(next(lists), start, 100)
+
+    assert json.loads(read_list(page)) == ["elm"] * 70
+    assert asked[:4] == [0, 100, 200, 0]
+    assert read_list(lambda start: page_of(b"[]", start, 100)) == "[]"
+    changing = itertools.count()
+    with pytest.raises(DeploymentError, match="has changed while it was read"):
+        read_list(lambda start: page_of(str(next(changing)).encode() * 200, start, 100))
+    with pytest.raises(DeploymentError, match=r"more than .* MiB of snapshots"):
+        read_list(lambda start: page_of(b"x" * 1000, start, 10))
+    for printed in ("", "wecity snapshots 5 a !!", "wecity snapshots x"):
+        with pytest.raises(DeploymentError, match="cannot be read"):
+            read_list(lambda start, printed=printed: printed)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -101,12 +139,27 @@ def test_backups_of_what_is_newer_or_another_type_are_refused(newer: dict[str, o
             "damaged, or were tampered with",
             "",
         ),
+        # The first reading was whole, so that the second was no damage either; what was changed is told.
+        (
+            "Load(<data/1>) failed: dial tcp 192.0.2.9:443: i/o timeout\n"
+            "wecity problem the backup is damaged, or was tampered with: the keys of a were deleted",
+            DeploymentError,
+            "the target stopped answering while backups were read: the keys of a were deleted",
+            "whether the target is up",
+        ),
+        (
+            "Fatal: create repository failed: repository already contains keys\n"
+            "wecity problem the repository has a key and no configuration",
+            DeploymentError,
+            "the repository has a key and no configuration",
+            "look at what is in s3:there/postgresql: with nothing but `keys/`, no backup was ever taken",
+        ),
         # Of the target's own answer.
         ("<Message>x\nwecity failed \nwecity", DeploymentError, "job failed", "nothing of it counts"),
     ],
 )
 def test_a_failed_job_is_told_in_words(printed: str, kind: type[Exception], message: str, resolution: str) -> None:
-    error = failure("postgresql", JobFailedError("job failed", printed))
+    error = failure("postgresql", JobFailedError("job failed", printed), "s3:there/postgresql")
     assert type(error) is kind
     assert message in error.message and error.message.startswith("postgresql: ")
     assert resolution in error.resolution

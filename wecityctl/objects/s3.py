@@ -52,7 +52,11 @@ def open_url(url: str, limits: Limits) -> S3:
     Raises `ConfigurationError` for an unusable URL and a missing bucket, `AuthenticationError` for missing or rejected
     credentials, and `DeploymentError` if the server does not answer.
     """
-    settings = S3Settings.read(url, os.environ)
+    return open_settings(S3Settings.read(url, os.environ), limits)
+
+
+def open_settings(settings: S3Settings, limits: Limits) -> S3:
+    """Open the bucket of these settings, after checking that it exists. Raises as `open_url` does."""
     if _first_process() != os.getpid():
         raise WecityError(
             "this process was forked from one that had used S3, whose threads it lacks",

@@ -42,7 +42,7 @@ class Restore:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What came of a restore: `seconds` is how long it took, `error` why nothing was changed, if it was not."""
+    """What came of a restore: `seconds` is how long it took, `error` why it failed and what was changed by then."""
 
     restore: Restore
     seconds: float
@@ -89,10 +89,14 @@ def plan_restore(session: Session, name: str, emit: Emit, *, to: str = "", at: d
                 f"{capability}: passed over {len(ahead)} of a clock that is ahead, the last of {when(ahead[-1].at)}; "
                 "--at takes them"
             )
-        owners = _owners(opened, capability)
-        for item in newest(own, now, at).values():
+        owners, accounts = _owners(opened, capability), newest(own, now, at)
+        if reader.is_saved_whole and name != capability and any(wanted("", owner) for owner in owners.values()):
+            notes.append(f"{capability}: its backups are of all of it, so {name} alone is not restored there")
+        for item in accounts.values():
             owner = owners.get(item.account, item.owner)
             if wanted(item.account, owner):
+                if reader.is_saved_whole:
+                    notes.append(f"{capability}: apps' credentials in it are then those of {when(item.at)}")
                 check_version(item, place.type, place.endpoint.capability)
                 items.append(Restore(item, owner, place.cloud, place.endpoint.capability))
     if not items:

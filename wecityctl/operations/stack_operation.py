@@ -27,6 +27,7 @@ from wecityctl.operations.manifest_places import manifest_places
 from wecityctl.operations.namespace_conflicts import without_namespace_conflicts
 from wecityctl.operations.policy_gate import PolicyGate
 from wecityctl.operations.rename_hints import rename_hints
+from wecityctl.operations.restores_under_way import require_no_restore
 from wecityctl.operations.rollouts.planning import planned_moves, shares_of
 from wecityctl.operations.status.addresses import app_addresses
 from wecityctl.operations.volume_changes import require_volumes_kept
@@ -123,6 +124,10 @@ class StackOperation:
             engine=self.engine,
         )
         require_rights(self.session.plan, foreseen, self.clusters.found, self.options.files)
+
+    def require_no_restore(self) -> None:
+        """Raise `LockedError` while a Job restores data of the city that no command waits for any more."""
+        require_no_restore(self.session.city, self.clusters)
 
     def run_stacks(self) -> RunResult:
         """Run the selected stacks after the policy evaluation; return the result with this host's additions."""

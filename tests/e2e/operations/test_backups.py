@@ -11,6 +11,7 @@ from tests.e2e.files import CityFiles
 from tests.e2e.machine import Cluster, Machine, eventually
 from tests.e2e.operations.conftest import Target
 from tests.e2e.pages import follow
+from wecityctl.model.naming import COMPONENT_LABEL
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(1500)]
 
@@ -49,7 +50,7 @@ def saved(home: Machine, city: CityFiles, cluster: Cluster) -> dict[str, Any]:
 def test_each_account_is_a_snapshot_of_its_own(home: Machine, city: CityFiles, saved: dict[str, Any]) -> None:
     assert not saved["failed"]
     found = {(item["capability"], item["owner"]) for item in saved["saved"]}
-    assert {("postgresql", "parks/parks-app/db"), ("postgresql", "roads/roads-app/db")} <= found
+    assert {("postgresql", "parks/parks-app/db"), ("postgresql", "roads/roads-app/db"), ("vault", "-")} <= found
     assert {item["id"][:8] for item in snapshots(home, city)} == {item["snapshot"][:8] for item in saved["saved"]}
     assert "sound" in home.run("backup", "verify", city, "--read", "100%").err
 
@@ -83,6 +84,21 @@ def test_a_scheduled_backup_works_and_no_other_runs_meanwhile(
     cluster.kubectl("delete", "job", "by-schedule", *place)
 
 
+def test_an_up_sees_a_restore_whose_command_was_killed(
+    home: Machine, city: CityFiles, cluster: Cluster, saved: dict[str, Any]
+) -> None:
+    place = ("-n", "platform-application")
+    words = ("create", "job", "restore-left", "--from=cronjob/postgresql-backup", "--dry-run=client", "-o", "json")
+    left = json.loads(cluster.kubectl(*words, *place))
+    # As `restore` makes it, but that it never ends.
+    left["metadata"]["labels"] = left["spec"]["template"]["metadata"]["labels"] | {COMPONENT_LABEL: "restore"}
+    left["spec"]["suspend"] = True
+    cluster.apply(left)
+    refused = home.run("up", city, "--yes", code=1)
+    assert "a restore goes on: job platform-application/restore-left on main" in refused.err
+    cluster.kubectl("delete", "job", "restore-left", *place)
+
+
 def test_backups_alone_reach_the_target(
     cluster: Cluster, city: CityFiles, target: Target, saved: dict[str, Any]
 ) -> None:
@@ -98,11 +114,13 @@ def test_the_report_tells_what_the_target_has(home: Machine, city: CityFiles, sa
     (measure,) = [item for item in control["measures"] if item["name"] == "backups"]
     (observed,) = measure["observations"]
     # The city also has capabilities of which no backups are taken, and the report does not pass over them.
-    assert (observed["cloud"], observed["present"]) == ("main", 4), observed
+    assert (observed["cloud"], observed["present"]) == ("main", 7), observed
     assert "postgresql: newest complete 20" in observed["detail"] and "4 accounts" in observed["detail"], observed
-    assert observed["state"] == ("observed" if observed["wanted"] == 4 else "partial"), observed
+    # The vault's are of all its accounts together.
+    assert "vault: newest complete 20" in observed["detail"] and "3 accounts" in observed["detail"], observed
+    assert observed["state"] == ("observed" if observed["wanted"] == 7 else "partial"), observed
     assert any(note.startswith("restoring postgresql: ") for note in measure["notes"])
 
 
 def test_the_page_about_it_is_true(home: Machine, city: CityFiles, saved: dict[str, Any]) -> None:
-    assert follow(home, city, "back-up-and-restore.md", "operations") == 6
+    assert follow(home, city, "back-up-and-restore.md", "operations") == 8

@@ -94,6 +94,11 @@ def _ended(job: Mapping[str, Any]) -> str:
     )
 
 
+def has_ended(job: Mapping[str, Any]) -> bool:
+    """Whether a Job is complete or has failed."""
+    return bool(_ended(job))
+
+
 async def _require_alone(client: KubeClient, name: str, namespace: str, selector: str) -> None:
     """Raise `LockedError` while a pod of the selector runs, or a Job of the name has not ended."""
     from wecityctl.kube.errors import NotFound

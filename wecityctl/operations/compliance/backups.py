@@ -94,6 +94,8 @@ def _observe(opened: Opened, servers: Sequence[Server], now: datetime) -> Observ
         except WecityError as error:
             told.append(f"{name}: {error.message}")
             continue
+        if server.is_saved_whole and found:
+            found = dict.fromkeys(used, max(found.values(), key=lambda item: item.at))
         recent = {account: found[account] for account in used & found.keys() if found[account].at >= limit}
         present += len(recent)
         oldest += recent.values()

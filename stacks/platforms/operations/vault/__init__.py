@@ -26,6 +26,7 @@ TYPE = CapabilityType(
     health="an entry is written, read and deleted on 8200 in a store of the probe's own",
     probe=f"{__name__}.health:PROBE",
     rotation=f"{__name__}.rotation:ROTATE",
+    backup=f"{__name__}.backup:SCRIPTS",
     tls=True,
     limits=UseLimits(storage="64Mi"),
     dashboard=(

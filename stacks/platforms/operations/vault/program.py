@@ -19,7 +19,7 @@ from stacks.passwords import sha256
 from stacks.platforms import tls
 from stacks.platforms.component import CapabilityScope
 from stacks.platforms.operations.vault import guard as vault_guard
-from stacks.platforms.operations.vault.access import ADMIN, ADMIN_POLICY, MAX_REQUEST
+from stacks.platforms.operations.vault.access import ADMIN, ADMIN_POLICY, BACKUP, MAX_REQUEST
 from stacks.platforms.stateful import guard_command, server_requests, stateful_set, volume_lock
 from stacks.platforms.store import StoreComponent
 from wecityctl.model import naming
@@ -41,7 +41,7 @@ class Vault(StoreComponent):
     """A vault."""
 
     def admin_values(self, password: pulumi.Output[str]) -> Mapping[str, pulumi.Input[str]]:
-        return {"password": password}
+        return {"password": password, BACKUP: password.apply(lambda text: sha256(f"{BACKUP}:{text}"))}
 
     def configuration(self, context: CapabilityScope) -> Sequence[Manifest]:
         name, namespace = context.capability.name, context.namespace
