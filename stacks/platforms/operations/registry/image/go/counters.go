@@ -29,6 +29,7 @@ func (c *counters) add(asked *question, r *http.Request, status int) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		c.pushed = time.Now()
 	}
+	c.garbage = c.garbage || r.Method == http.MethodDelete
 	if !strings.Contains(r.URL.Path, "/manifests/") {
 		return
 	}
@@ -38,8 +39,6 @@ func (c *counters) add(asked *question, r *http.Request, status int) {
 		series = "wecity_registry_pulls_total"
 	case http.MethodPut:
 		series = "wecity_registry_pushes_total"
-		c.garbage = true
-	case http.MethodDelete:
 		c.garbage = true
 	}
 	if series == "" {
