@@ -12,6 +12,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,8 @@ from stacks.platforms.operations.registry.program import node_password
 from stacks.platforms.operations.registry.provision import PROVISION, PROVISIONER
 from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
 from tests.support.pki import Authority
+from wecityctl import oci
+from wecityctl.oci import push
 
 Unpacked = Callable[[str], RootFilesystem]
 pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
@@ -182,3 +185,51 @@ def _program(parent: int) -> int:
     """The program that the shells before it have become, or started."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     return _program(int(children[0])) if children else parent
+
+
+class Cutting(http.client.HTTPSConnection):
+    """A connection that ends after a number of requests, as one through an API server may."""
+
+    left = 10_000
+
+    def request(self, *arguments: Any, **options: Any) -> None:
+        if self.left == 0:
+            raise ConnectionResetError("cut")
+        self.left -= 1
+        super().request(*arguments, **options)
+
+
+def test_images_are_pushed_once_and_go_on_after_a_cut(
+    served: Served, built: Callable[..., dict[str, oci.BuiltImage]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image of the registry itself, in parts that its layer of programs has many of."""
+    monkeypatch.setattr(push, "PART", 2**20)
+    image, uploads = built("registry")["registry"], push.Uploads()
+    tag = image.reference.rpartition(":")[2]
+
+    def pushing(requests: int = 10_000, *, dry_run: bool = False) -> tuple[push.PushedImage, list[push.PushProgress]]:
+        context = ssl.create_default_context(cadata=served.authority.decode())
+        connection = Cutting("127.0.0.1", served.port, context=context, timeout=20)
+        connection.left = requests
+        authorization = "Basic " + b64encode(f"admin:{PASSWORD}".encode()).decode()
+        told: list[push.PushProgress] = []
+        registry = push.Registry(connection, authorization, uploads)
+        try:
+            return registry.push(image, "city/registry", tag, told.append, dry_run=dry_run), told
+        finally:
+            connection.close()
+
+    planned, told = pushing(dry_run=True)
+    assert (planned.state, told) == ("missing", [])
+    assert image.size > planned.sent > image.size * 0.9
+    with pytest.raises(ConnectionResetError):
+        pushing(20)
+    assert uploads.begun
+    first, told = pushing()
+    assert (first.state, first.digest, told[-1].sent, uploads.begun) == ("pushed", image.digest, told[-1].size, {})
+    # Ten requests are not repeated: the layer that was cut went on where it was.
+    assert told[1].sent > 5 * 2**20
+    again, told = pushing()
+    assert (again.state, again.sent, told) == ("present", 0, [])
+    code, text, _ = served.ask("node", node_password(PASSWORD), "GET", f"/v2/city/registry/manifests/{tag}")
+    assert (code, _digest(text)) == (200, image.digest)

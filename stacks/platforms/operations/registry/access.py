@@ -6,7 +6,9 @@ whose names begin with the tenant's and a slash. The city's own are below `CITY`
 
 from __future__ import annotations
 
-ADMIN, NODE, CITY = "admin", "node", "city"
+from wecityctl.model.images import CITY_REPOSITORIES
+
+ADMIN, NODE, CITY = "admin", "node", CITY_REPOSITORIES
 ADMIN_PORT = 5001
 
 # How scripts begin. AUTHORITY is the file with the certificates by which they know the server, not set for a plain

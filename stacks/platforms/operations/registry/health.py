@@ -24,7 +24,8 @@ printf 'first ' | call PATCH "$location" 202
 place
 printf %s "$id" | call PUT "$location&digest=$digest" 201
 call GET "$repository/blobs/$digest" 200 < /dev/null
-[ "$(cat answer)" = "first $id" ] || {{ echo "a blob that was pushed is pulled as '$(head -c 300 answer)'" >&2; exit 1; }}
+found=$(head -c 300 answer)
+[ "$found" = "first $id" ] || {{ echo "a blob that was pushed is pulled as '$found'" >&2; exit 1; }}
 call DELETE "$repository/blobs/$digest" 202 < /dev/null
 call GET "$repository/blobs/$digest" 404 < /dev/null
 call GET "$admin/accounts" 200 < /dev/null
