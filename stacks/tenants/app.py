@@ -73,11 +73,12 @@ class Application(pulumi.ComponentResource):
         # Labels from the files are set in the app's namespace only, because the template of a provisioning Job is
         # immutable.
         home = self.scope.within(self, {**app.labels, **self.scope.labels}, namespace)
-        account = home.add(pods.service_account(self.namespace, app.name))
+        account = home.add(pods.service_account(self.namespace, app.name, self._pull_secrets()))
         flows = home.add_all([*self._inner_flows(), *self._flows(), *self._calls(), *self._callers(), *self._scraped()])
         bindings = [bind(home, Consumer.of(app), use, self.namespace, self._endpoints[use.alias]) for use in app.uses]
         bindings += [bind_app(home, app, use, target, *self._address(use, target)) for use, target in self._called]
-        ready = home.after(*guardrails, account, *flows, *(binding.secret for binding in bindings), *self._rooms)
+        bound = [made for item in bindings for made in (item.secret, item.pulls) if made is not None]
+        ready = home.after(*guardrails, account, *flows, *bound, *self._rooms)
         before = [part for part in app.components if part.run == "before-release"]
         released = ready.after(*(job for part in before for job in self._add_component(home, ready, part, bindings)))
         for component in app.components:
@@ -112,6 +113,16 @@ class Application(pulumi.ComponentResource):
         for name, target_of, port in found:
             labels = {**self.pod_labels, **target_of.labels}
             yield pods.node_port_service(self.namespace, name, labels, target_of.port, target_of.pod_port, port)
+
+    def _pull_secrets(self) -> list[str]:
+        """The names of the Secrets with which nodes pull the app's images from registries that it uses."""
+        catalogue = self.scope.inputs.catalogue
+        kinds = {use.alias: catalogue[self._endpoints[use.alias].type].binding for use in self.app.uses}
+        return [
+            naming.use_pull_secret(self.app.name, alias)
+            for alias, binding in kinds.items()
+            if binding is not None and binding.docker_config
+        ]
 
     def _room(self, use: Use) -> tuple[KubernetesObject, ...]:
         return provision(self.scope, Consumer.of(self.app), use, self._endpoints[use.alias], "provision")

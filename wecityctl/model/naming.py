@@ -140,6 +140,15 @@ def binding_secret(app: str, alias: str) -> str:
     return fit(f"{app}-binding-{alias}")
 
 
+def use_pull_secret(app: str, alias: str) -> str:
+    """The name of the Secret with which nodes pull the images that an app has in a registry it uses.
+
+    Like `registries.pull_secret`, it has a dot, so that no other Secret is named so; no registry's host is like the
+    rest of it.
+    """
+    return f"pull.{fit(f'{app}-binding-{alias}')}"
+
+
 def account_name(separator: str, *owner: str) -> str:
     """The name of a use's account in a capability, such as a database role; at most 63 bytes.
 

@@ -21,6 +21,7 @@ from wecityctl.local.node.network import Block
 NAME = "anhe"
 DATABASE = {"capability": "postgresql", "as": "db"}
 LOGS = {"capability": "logs", "as": "logs"}
+REGISTRY = {"capability": "registry", "as": "images", "storage": "1Gi"}
 REAL = {
     "provider": "local",
     "region": "cn-hunan",
@@ -44,12 +45,13 @@ def bare(home: Machine) -> CityFiles:
     require_real_node()
     city = hamlet(home.root / NAME, NAME, REAL, tenants=())
     city.one("Platform", "application")["spec"]["capabilities"][1:] = [{"name": "postgresql", "storage": "1Gi"}]
-    operations = [{"name": name} for name in ("metrics", "alerts", "vault")] + [{"name": "logs", "storage": "1Gi"}]
+    operations = [{"name": name} for name in ("metrics", "alerts", "vault")]
+    operations += [{"name": "logs", "storage": "1Gi"}, {"name": "registry", "storage": "4Gi"}]
     city.add("city.yaml", document("Platform", "operations", {"capabilities": operations}))
     quota = {"cpu": "2", "memory": "4Gi", "storage": "10Gi"}
     for tenant in ("parks", "roads"):
         title = {"title": tenant, "area": "digital-government", "quota": quota}
-        watched = app(f"{tenant}-app", tenant, uses=(DATABASE, "metrics", "vault", LOGS))
+        watched = app(f"{tenant}-app", tenant, uses=(DATABASE, "metrics", "vault", LOGS, REGISTRY))
         # All pods end before new ones start, so that a broken version is down.
         watched["spec"]["components"][0] |= {"metrics": {}, "strategy": {"type": "recreate"}}
         city.files[f"{tenant}.yaml"] = [document("Tenant", tenant, title), watched]

@@ -19,6 +19,7 @@ TYPE = CapabilityType(
         credentials=("password",),
         provisioner=f"{__name__}.provision:PROVISIONER",
         stores_data=True,
+        docker_config="config.json",
     ),
     versions=("3.1.2",),
     architectures=("amd64",),
