@@ -32,7 +32,7 @@ from wecityctl.model.manifests import ports_of, workloads
 from wecityctl.model.naming import COMPONENT_LABEL, DATA_CLASS_LABEL, NAME_LABEL, PART_OF_LABEL
 from wecityctl.model.observing import scrapers
 from wecityctl.model.outputs import CanaryTarget, ProvidedAddress, RouteTarget, UsedAddress
-from wecityctl.model.registries import resolve_image
+from wecityctl.model.registries import resolve_image, use_pull_secrets
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import app_certificate_key
 from wecityctl.model.variables import BINDING_ROOT, TLS_DIRECTORY, literal, own_variables, secret_variable
@@ -73,7 +73,8 @@ class Application(pulumi.ComponentResource):
         # Labels from the files are set in the app's namespace only, because the template of a provisioning Job is
         # immutable.
         home = self.scope.within(self, {**app.labels, **self.scope.labels}, namespace)
-        account = home.add(pods.service_account(self.namespace, app.name, self._pull_secrets()))
+        pulls = use_pull_secrets(app, self.scope.inputs.city, self.scope.inputs.catalogue)
+        account = home.add(pods.service_account(self.namespace, app.name, pulls))
         flows = home.add_all([*self._inner_flows(), *self._flows(), *self._calls(), *self._callers(), *self._scraped()])
         bindings = [bind(home, Consumer.of(app), use, self.namespace, self._endpoints[use.alias]) for use in app.uses]
         bindings += [bind_app(home, app, use, target, *self._address(use, target)) for use, target in self._called]
@@ -113,16 +114,6 @@ class Application(pulumi.ComponentResource):
         for name, target_of, port in found:
             labels = {**self.pod_labels, **target_of.labels}
             yield pods.node_port_service(self.namespace, name, labels, target_of.port, target_of.pod_port, port)
-
-    def _pull_secrets(self) -> list[str]:
-        """The names of the Secrets with which nodes pull the app's images from registries that it uses."""
-        catalogue = self.scope.inputs.catalogue
-        kinds = {use.alias: catalogue[self._endpoints[use.alias].type].binding for use in self.app.uses}
-        return [
-            naming.use_pull_secret(self.app.name, alias)
-            for alias, binding in kinds.items()
-            if binding is not None and binding.docker_config
-        ]
 
     def _room(self, use: Use) -> tuple[KubernetesObject, ...]:
         return provision(self.scope, Consumer.of(self.app), use, self._endpoints[use.alias], "provision")

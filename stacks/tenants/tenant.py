@@ -151,7 +151,8 @@ def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[Kuberne
     secrets = list(pulls.secrets_for(scope.inputs, place.namespace, images))
     roles = [*admin_rbac.bindings(city, place.namespace), *observers.bindings(scope.inputs, place.namespace)]
     inside.add_all([*administration(tenant, place.namespace), *roles])
-    own = secret_names(place.apps) if secrets else None
+    pulled = [name for app in place.apps for name in use_pull_secrets(app, city, scope.inputs.catalogue)]
+    own = sorted({*secret_names(place.apps), *pulled}) if secrets else None
     bounded = inside.add_all([*deployers.namespaced(tenant, place.namespace, own)])
     # Before the first credential deployers may read every Secret here.
     pulling = inside.after(*bounded).add_all(secrets)

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from stacks.platforms.operations import registry
+from stacks.platforms.operations.registry.access import PROVISION
 from stacks.platforms.operations.registry.health import PROBE
 from stacks.platforms.operations.registry.program import node_password
-from stacks.platforms.operations.registry.provision import PROVISION, PROVISIONER
+from stacks.platforms.operations.registry.provision import PROVISIONER
 from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
 from tests.support.pki import Authority
 from wecityctl import oci
@@ -90,13 +91,10 @@ class Served:
 
     def script(self, text: str, **values: str) -> str:
         """Run a script of the capability's in the image, as its Jobs do; what it prints."""
-        given = {
-            "HOST": "127.0.0.1",
-            "PORT": str(self.port),
-            "ADMIN_PASSWORD": PASSWORD,
-            "AUTHORITY": f"/tmp{self.place}/ca.crt",
-        }
-        done = self.image.run("/bin/sh", "-c", text, shared=[self.place], **given, **values)
+        done = self.image.run(
+            "/bin/sh", "-c", text, shared=[self.place], HOST="127.0.0.1", PORT=str(self.port), ADMIN_PASSWORD=PASSWORD,
+            AUTHORITY=f"/tmp{self.place}/ca.crt", **values,
+        )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

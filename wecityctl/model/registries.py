@@ -7,8 +7,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from wecityctl.model import naming
+
 if TYPE_CHECKING:
-    from wecityctl.model.city import Images
+    from wecityctl.model.catalogue import Catalogue
+    from wecityctl.model.city import App, City, Images
 
 CATALOGUE_PREFIX = "catalogue:"
 _RECORDED_PREFIX = "recorded:"
@@ -78,6 +81,16 @@ def private_registries(images: Images, references: Iterable[str]) -> Iterator[st
 def pull_secret(registry: str) -> str:
     """The name of the Secret with a registry's credential, in each namespace that needs it."""
     return PULL_SECRET_PREFIX + registry.replace(":", ".")
+
+
+def use_pull_secrets(app: App, city: City, catalogue: Catalogue) -> tuple[str, ...]:
+    """The names of the Secrets with which nodes pull the app's images from registries of the city that it uses."""
+    kinds = {use.alias: catalogue[city.capability(use.capability).type].binding for use in app.uses}
+    return tuple(
+        naming.use_pull_secret(app.name, alias)
+        for alias, binding in kinds.items()
+        if binding is not None and binding.docker_config
+    )
 
 
 def docker_config(registry: str, credential: str) -> str:
