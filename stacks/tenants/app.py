@@ -499,6 +499,9 @@ class Application(pulumi.ComponentResource):
         where = node_affinity.affinity(inputs.city.cloud(inputs.stack.cloud), self.app, component)
         if where is not None:
             spec["affinity"] = where
+        if names := use_pull_secrets(self.app, inputs.city, inputs.catalogue):
+            # Those of the service account are for pods that name none, and others may be added here.
+            spec["imagePullSecrets"] = [{"name": name} for name in names]
         # The group that may read the bindings. Kubernetes assigns the volumes to it and adds it to every process.
         spec["securityContext"] = {**spec["securityContext"], "fsGroup": 2000}
         if component.user is not None:

@@ -19,7 +19,7 @@ from wecityctl.model.city import App, City, Quota, Tenant
 from wecityctl.model.manifests import images_of
 from wecityctl.model.naming import TENANT_LABEL, ZONE_LABEL
 from wecityctl.model.outputs import ProvidedAddress, RouteTarget, TenantOutputs, UsedAddress, to_json
-from wecityctl.model.registries import resolve_image
+from wecityctl.model.registries import resolve_image, use_pull_secrets
 from wecityctl.model.shares import share_quota
 
 _Of = TypeVar("_Of", RouteTarget, ProvidedAddress, UsedAddress)

@@ -44,7 +44,7 @@ def resolve_image(image: str, catalogue: Mapping[str, str], registry: str) -> st
         return image.removeprefix(_RECORDED_PREFIX)
     if image.startswith(CATALOGUE_PREFIX):
         return str(catalogue[image.removeprefix(CATALOGUE_PREFIX)])
-    if not registry:
+    if not registry or (is_in_cluster(registry) and registry_of(image) == registry_of(f"{registry}/")):
         return image
     first, _, rest = image.partition("/")
     return f"{registry.rstrip('/')}/{rest if rest and _is_host(first) else image}"
@@ -55,6 +55,11 @@ def recorded_image(image: str, catalogue: Mapping[str, str]) -> str:
     if image.startswith(CATALOGUE_PREFIX):
         return _RECORDED_PREFIX + resolve_image(image, catalogue, "")
     return image
+
+
+def is_in_cluster(registry: str) -> bool:
+    """Whether the host of a registry is a Service of a cluster: the city's own registry."""
+    return registry_of(f"{registry}/").partition(":")[0].endswith((".svc", ".svc.cluster.local"))
 
 
 def is_of_catalogue(image: str) -> bool:
