@@ -17,8 +17,10 @@ import pytest
 
 from tests.e2e.files import CityFiles
 from tests.e2e.machine import Cluster, Machine, eventually
+from tests.e2e.pages import follow
 from wecityctl import inputs, oci
 from wecityctl.event_loops import run_async
+from wecityctl.model.registries import docker_config
 from wecityctl.oci.layout import Layer, read_layers, write_archive
 from wecityctl.oci.push import PushedImage, Registry, Uploads
 from wecityctl.operations.app_targets import client_of
@@ -69,14 +71,17 @@ def variant(image: oci.BuiltImage, place: Path) -> oci.BuiltImage:
     return replace(image, name="web", digest=digest, archive=place / "image.tar")
 
 
-def run_pod(cluster: Cluster, tenant: str, name: str, image: str) -> None:
-    """Start a pod of the tenant's app with an image that the node has to ask for."""
+OF_PARKS = "print(open('/opt/of-parks').read())"
+
+
+def run_pod(cluster: Cluster, tenant: str, name: str, image: str, *pull_secrets: str, code: str = OF_PARKS) -> None:
+    """Start a pod of the tenant's app with an image that the node has to ask for, with these pull secrets or the app's."""
     security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True}
     container: dict[str, Any] = {
         "name": "main",
         "image": image,
         "imagePullPolicy": "Always",
-        "command": ["python3", "-c", "print(open('/opt/of-parks').read())"],
+        "command": ["python3", "-c", code],
         "securityContext": security,
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "100m", "memory": "64Mi"}},
     }
@@ -86,6 +91,7 @@ def run_pod(cluster: Cluster, tenant: str, name: str, image: str) -> None:
         "restartPolicy": "Never",
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [container],
+        **({"imagePullSecrets": [{"name": item} for item in pull_secrets]} if pull_secrets else {}),
     }
     pod = {
         "apiVersion": "v1",
@@ -113,7 +119,7 @@ def test_images_are_pushed_once(home: Machine, city: CityFiles) -> None:
 
     planned = push("--dry-run")
     assert (planned["state"], planned["sent"] > 2**20) == ("missing", True)
-    assert push()["state"] == "pushed"
+    assert follow(home, city, "use-the-registry.md", "operations") == 2
     assert (push()["state"], push("--dry-run")["state"]) == ("present", "present")
 
 
@@ -141,3 +147,32 @@ def test_pods_run_what_their_tenant_has_pushed(city: CityFiles, cluster: Cluster
     finally:
         for tenant, name in (("parks", "pulls-its-own"), ("roads", "pulls-of-others")):
             cluster.kubectl("delete", "pod", "-n", f"{tenant}-internet", name, "--ignore-not-found", "--wait=false")
+
+
+def test_nodes_pull_the_city_s_own_images(home: Machine, city: CityFiles, cluster: Cluster) -> None:
+    """With the account `node`, which reads nothing of tenants."""
+    found = home.run("images", "push", city, "--image", "sample-app", "-o", "json").json()
+    reference = found["registries"][0]["images"][0]["reference"]
+    host = reference.partition("/")[0]
+    secret = json.loads(cluster.kubectl("get", "secret", "-n", "platform-operations", "registry-admin", "-o", "json"))[
+        "data"
+    ]
+    configuration = docker_config(host, f"node:{base64.b64decode(secret['node']).decode()}")
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "node-pulls", "namespace": "parks-internet"},
+            "type": "kubernetes.io/dockerconfigjson",
+            "stringData": {".dockerconfigjson": configuration},
+        }
+    )
+    try:
+        run_pod(cluster, "parks", "of-the-city", reference, "node-pulls", code="print('it runs')")
+        run_pod(cluster, "parks", "of-parks-as-node", f"{host}/parks/web:1", "node-pulls")
+        eventually(lambda: state_of(cluster, "parks", "of-the-city")[0] == "Succeeded", seconds=120)
+        eventually(lambda: "403" in state_of(cluster, "parks", "of-parks-as-node")[1], seconds=60)
+    finally:
+        for name in ("of-the-city", "of-parks-as-node"):
+            cluster.kubectl("delete", "pod", "-n", "parks-internet", name, "--ignore-not-found", "--wait=false")
+        cluster.kubectl("delete", "secret", "-n", "parks-internet", "node-pulls", "--ignore-not-found")
