@@ -75,7 +75,7 @@ OF_PARKS = "print(open('/opt/of-parks').read())"
 
 
 def run_pod(cluster: Cluster, tenant: str, name: str, image: str, *pull_secrets: str, code: str = OF_PARKS) -> None:
-    """Start a pod of the tenant's app with an image that the node has to ask for, with these pull secrets or the app's."""
+    """Start a pod of the tenant's app with an image to be asked for, with these pull secrets or the app's."""
     security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True}
     container: dict[str, Any] = {
         "name": "main",
