@@ -26,8 +26,6 @@ const (
 	city = "city"
 	// Bytes of the volume that nobody fills: accounts and manifests still need some.
 	reserve = 64 << 20
-	// Of a manifest, as of any other body that is not a layer's. The registry's own limit is 4 MiB.
-	longestBody = 4 << 20
 )
 
 // A door lets requests to the registry in, as far as the rights of who asks reach.
@@ -39,6 +37,8 @@ type door struct {
 	counters    counters
 	// Held for reading by all that writes, and for writing by what collects garbage.
 	pushing sync.RWMutex
+	// How long a push may send nothing.
+	patience time.Duration
 }
 
 type asking struct{}
@@ -58,7 +58,7 @@ func openDoor(ctx context.Context, directory string, known *accounts, admin, nod
 		return nil, err
 	}
 	// What was there before may have garbage.
-	door := &door{accounts: known, counters: counters{garbage: true, pushed: time.Now()}, admin: digestOf(admin), node: digestOf(node), kept: store}
+	door := &door{patience: time.Minute, accounts: known, counters: counters{garbage: true, pushed: time.Now()}, admin: digestOf(admin), node: digestOf(node), kept: store}
 	// The registry asks for the rights of each request, and of each repository that it names.
 	if err := auth.Register("door", func(map[string]any) (auth.AccessController, error) { return rights{}, nil }); err != nil &&
 		!strings.Contains(err.Error(), "already") {
@@ -123,6 +123,9 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer := &answer{ResponseWriter: w, question: &asked}
 	r = r.WithContext(context.WithValue(r.Context(), asking{}, &asked))
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		if r.Body != nil {
+			r.Body = d.patiently(w, r.Body)
+		}
 		d.pushing.RLock()
 		defer d.pushing.RUnlock()
 		if refusal := d.full(&asked, r); refusal != "" {
@@ -132,6 +135,17 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	d.registry.ServeHTTP(answer, r)
 	d.counters.add(&asked, r, answer.status)
+}
+
+// patiently ends a body of which nothing has come for too long. What the registry does afterwards takes its time.
+func (d *door) patiently(w http.ResponseWriter, content io.ReadCloser) io.ReadCloser {
+	connection := http.NewResponseController(w)
+	// Nothing but tests has connections without deadlines.
+	return &body{
+		ReadCloser: content,
+		before:     func() { _ = connection.SetReadDeadline(time.Now().Add(d.patience)) },
+		ended:      func() { _ = connection.SetReadDeadline(time.Time{}) },
+	}
 }
 
 // full says why there is no room for what a request brings; and has the rest of its body counted.
@@ -162,7 +176,7 @@ func (d *door) full(asked *question, r *http.Request) string {
 		return refusal
 	}
 	if r.Body != nil {
-		r.Body = &body{ReadCloser: r.Body, read: func(count int) error {
+		r.Body = &body{ReadCloser: r.Body, after: func(count int) error {
 			d.kept.took(tenant, int64(count))
 			if refusal := full(0); refusal != "" {
 				asked.refusal = refusal
@@ -174,16 +188,25 @@ func (d *door) full(asked *question, r *http.Request) string {
 	return ""
 }
 
-// A body tells of what is read of it.
+// A body tells of what is read of it: before, after, and when there is no more.
 type body struct {
 	io.ReadCloser
-	read func(count int) error
+	before, ended func()
+	after         func(count int) error
 }
 
 func (b *body) Read(buffer []byte) (int, error) {
+	if b.before != nil {
+		b.before()
+	}
 	count, err := b.ReadCloser.Read(buffer)
-	if told := b.read(count); told != nil {
-		return 0, told
+	if err != nil && b.ended != nil {
+		b.ended()
+	}
+	if b.after != nil {
+		if told := b.after(count); told != nil {
+			return 0, told
+		}
 	}
 	return count, err
 }
@@ -279,7 +302,7 @@ func (d *door) administration() http.Handler {
 	mux := http.NewServeMux()
 	answer := func(w http.ResponseWriter, err error) {
 		switch {
-		case errors.Is(err, errOwner):
+		case errors.Is(err, errOwner), errors.Is(err, errPushing):
 			refuse(w, http.StatusConflict, "DENIED", err.Error())
 		case err != nil:
 			refuse(w, http.StatusBadRequest, "DENIED", err.Error())
@@ -367,15 +390,20 @@ func (d *door) collectWhenIdle(ctx context.Context) {
 		case <-ticks.C:
 		}
 		if d.counters.dirty() && d.counters.idle(settled) {
-			if _, err := d.collect(ctx); err != nil {
+			if _, err := d.collect(ctx); err != nil && !errors.Is(err, errPushing) {
 				log.Printf("garbage is not collected: %v", err)
 			}
 		}
 	}
 }
 
+var errPushing = errors.New("something is being pushed: try again later")
+
+// collect does not wait for pushes, as all others would wait with it: one that stalls would hold up everybody.
 func (d *door) collect(ctx context.Context) (int64, error) {
-	d.pushing.Lock()
+	if !d.pushing.TryLock() {
+		return 0, errPushing
+	}
 	defer d.pushing.Unlock()
 	freed, err := d.kept.collect(ctx)
 	if err == nil {

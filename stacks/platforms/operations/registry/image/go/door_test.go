@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 const (
@@ -211,6 +212,11 @@ func TestGarbageIsCollected(t *testing.T) {
 	if freed := admin.ask("POST", "/collect", nil); freed.Code != 200 || freed.Body.String() != "freed 0\n" {
 		t.Fatalf("an empty registry: %d %s", freed.Code, freed.Body)
 	}
+	door.pushing.RLock()
+	if refused := admin.ask("POST", "/collect", nil); refused.Code != 409 {
+		t.Errorf("collecting beside a push is answered by %d", refused.Code)
+	}
+	door.pushing.RUnlock()
 	large, small := bytes.Repeat([]byte("l"), 50_000), []byte("small")
 	_, first := parks.image("parks/web", "1", large)
 	_, second := parks.image("parks/web", "2", small)
@@ -333,5 +339,41 @@ func TestAccountsAreTheAdministrators(t *testing.T) {
 	do("DELETE", name+owner, "", 204)
 	if code := (client{t, door, "admin", "admins"}).ask("GET", "/v2/parks/web/manifests/1", nil).Code; code != 404 {
 		t.Errorf("deleting the last account leaves the repositories: %d", code)
+	}
+}
+
+func TestAStalledPushEnds(t *testing.T) {
+	door, _ := opened(t)
+	door.patience = 50 * time.Millisecond
+	server := httptest.NewServer(door)
+	defer server.Close()
+	parks := client{t, door, "parks.web.images", secret}
+	place := parks.ask("POST", "/v2/parks/web/blobs/uploads/", nil).Header().Get("Location")
+	stalled, sending := io.Pipe()
+	request, _ := http.NewRequest("PATCH", server.URL+place, stalled)
+	request.SetBasicAuth(parks.user, parks.password)
+	go func() { _, _ = sending.Write([]byte("first")) }()
+	done := make(chan string, 1)
+	go func() {
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			done <- err.Error()
+			return
+		}
+		answer.Body.Close()
+		done <- answer.Status
+	}()
+	select {
+	case told := <-done:
+		if strings.HasPrefix(told, "2") {
+			t.Errorf("it is answered by %s", told)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it has not ended")
+	}
+	_ = sending.Close()
+	// What comes in time is taken, over a connection of which others were slow.
+	if code, _ := parks.image("parks/web", "1", []byte("layer")); code != 201 {
+		t.Errorf("a push afterwards is answered by %d", code)
 	}
 }
