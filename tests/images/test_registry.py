@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import http.client
 import json
@@ -9,8 +10,9 @@ import os
 import ssl
 import subprocess
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,9 @@ from stacks.platforms.operations.registry.provision import PROVISIONER
 from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
 from tests.support.pki import Authority
 from wecityctl import oci
+from wecityctl.errors import DeploymentError
 from wecityctl.oci import push
+from wecityctl.operations import images_push
 
 Unpacked = Callable[[str], RootFilesystem]
 pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
@@ -231,3 +235,33 @@ def test_images_are_pushed_once_and_go_on_after_a_cut(
     assert (again.state, again.sent, told) == ("present", 0, [])
     code, text, _ = served.ask("node", node_password(PASSWORD), "GET", f"/v2/city/registry/manifests/{tag}")
     assert (code, _digest(text)) == (200, image.digest)
+
+
+def test_a_push_takes_as_many_connections_as_it_needs(
+    served: Served, built: Callable[..., dict[str, oci.BuiltImage]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each connection ends after a few requests; one that gets nothing across is not the end, several in a row are."""
+    monkeypatch.setattr(push, "PART", 2**20)
+    images = [replace(built("registry")["registry"], name=name) for name in ("one", "two")]
+    opened: list[int] = []
+
+    @asynccontextmanager
+    async def connect(requests: int) -> AsyncIterator[tuple[http.client.HTTPConnection, str]]:
+        opened.append(requests)
+        context = ssl.create_default_context(cadata=served.authority.decode())
+        connection = Cutting("127.0.0.1", served.port, context=context, timeout=20)
+        connection.left = requests
+        try:
+            yield connection, "Basic " + b64encode(f"admin:{PASSWORD}".encode()).decode()
+        finally:
+            connection.close()
+
+    with pytest.raises(DeploymentError, match="again and again"):
+        asyncio.run(images_push.push_all(lambda: connect(2), images, lambda progress: None))
+    assert len(opened) == images_push.ATTEMPTS
+    opened.clear()
+    done = asyncio.run(images_push.push_all(lambda: connect(25), images, lambda progress: None))
+    assert [(item.name, item.state) for item in done] == [("one", "pushed"), ("two", "pushed")]
+    assert len(opened) > 3
+    again = asyncio.run(images_push.push_all(lambda: connect(25), images, lambda progress: None, dry_run=True))
+    assert {item.state for item in again} == {"present"}

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import http.client
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from wecityctl import oci
@@ -27,10 +29,12 @@ if TYPE_CHECKING:
     from wecityctl.oci import BuiltImage
     from wecityctl.session import Session
 
-__all__ = ["PushProgress", "PushedImage", "PushedTo", "push_images"]
+__all__ = ["PushOptions", "PushProgress", "PushedImage", "PushedTo", "push_all", "push_images"]
 
 # New connections in a row after which a push is given up, if none of them has got a byte across.
-_ATTEMPTS = 4
+ATTEMPTS = 4
+# A connection to a registry, and the header by which it knows who pushes.
+Connected = tuple[http.client.HTTPConnection, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,8 @@ def push_images(
             )
         if cluster.simulated:
             raise ConfigurationError(f"the nodes of cloud {cloud} are simulated: registry {server.name} does not run")
-        pushed = run_async(_push(cluster, server, images, options, report))
+        connect = partial(_administrator, cluster, server)
+        pushed = run_async(push_all(connect, images, report, dry_run=options.dry_run))
         found.append(PushedTo(cloud, server.name, f"{server.hosts[0]}:{server.port}", pushed))
     return tuple(found)
 
@@ -125,14 +130,25 @@ def _stored(names: Sequence[str]) -> tuple[BuiltImage, ...]:
     return tuple(built[reference] for reference in wanted.values())
 
 
-async def _push(
-    cluster: Cluster,
-    server: CapabilityServer,
+@asynccontextmanager
+async def _administrator(cluster: Cluster, server: CapabilityServer) -> AsyncIterator[Connected]:
+    """A connection to a registry of the city, as its administrator."""
+    async with client_of(cluster) as client, connected(client, server) as (connection, password):
+        both = base64.b64encode(f"admin:{password}".encode()).decode()
+        yield connection, f"Basic {both}"
+
+
+async def push_all(
+    connect: Callable[[], AbstractAsyncContextManager[Connected]],
     images: Sequence[BuiltImage],
-    options: PushOptions,
     report: Callable[[PushProgress], None],
+    *,
+    dry_run: bool = False,
 ) -> tuple[PushedImage, ...]:
-    """Push images over as many connections as it takes: what one has got across, the next one does not send again."""
+    """Push images over as many connections as it takes: what one has got across, the next one does not send again.
+
+    Raises `DeploymentError` if several in a row get nothing across, and what `Registry.push` raises.
+    """
     uploads, done = Uploads(), list[PushedImage]()
     # How far this has got: images that are done, and bytes of the one after them.
     furthest, failures = (0, 0), 0
@@ -145,17 +161,16 @@ async def _push(
     while True:
         before = furthest
         try:
-            async with client_of(cluster) as client, connected(client, server) as (connection, password):
-                both = base64.b64encode(f"admin:{password}".encode()).decode()
-                registry = Registry(connection, f"Basic {both}", uploads)
+            async with connect() as (connection, authorization):
+                registry = Registry(connection, authorization, uploads)
                 for image in images[len(done) :]:
-                    done.append(await asyncio.to_thread(_one, registry, image, told, options.dry_run))
+                    done.append(await asyncio.to_thread(_one, registry, image, told, dry_run))
             return tuple(done)
         except (OSError, http.client.HTTPException) as error:
             failures = 0 if furthest > before else failures + 1
-            if failures == _ATTEMPTS:
+            if failures == ATTEMPTS:
                 raise DeploymentError(
-                    f"the connection to registry {server.name} ends again and again",
+                    "the connection to the registry ends again and again",
                     details=str(error) or type(error).__name__,
                     resolution="run the command again: it goes on with what is not there yet",
                 ) from error
