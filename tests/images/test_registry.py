@@ -93,7 +93,7 @@ class Served:
         path = f"/v2/{repository}/manifests/{tag}"
         return self.ask(user, password, "PUT", path, json.dumps(manifest).encode(), MANIFEST)[0]
 
-    def script(self, text: str, **values: str) -> str:
+    def script(self, text: str, **values: Any) -> str:
         """Run a script of the capability's in the image, as its Jobs do; what it prints."""
         done = self.image.run(
             "/bin/sh", "-c", text, shared=[self.place], HOST="127.0.0.1", PORT=str(self.port), ADMIN_PASSWORD=PASSWORD,
