@@ -181,4 +181,5 @@ def _one(registry: Registry, image: BuiltImage, report: Callable[[PushProgress],
     try:
         return registry.push(image, f"{CITY_REPOSITORIES}/{image.name}", tag, report, dry_run=dry_run)
     except WecityError as error:
-        raise type(error)(f"image {image.name}: {error.message}", details=error.details) from error
+        message = f"image {image.name}: {error.message}"
+        raise type(error)(message, details=error.details, resolution=error.resolution) from error
