@@ -22,6 +22,8 @@ from benchmarks.placement import CLOUDS, growth, measure_placement
 from benchmarks.policy import measure as measure_policy
 from benchmarks.script import apply_layers, write_layers
 from benchmarks.sdk import measure_patches
+from benchmarks.watching import NAME as WATCHED
+from benchmarks.watching import measure_watching
 from wecityctl.inputs import Cluster
 from wecityctl.model.parallelism import PARALLELISM
 from wecityctl.operations.render import render
@@ -120,6 +122,8 @@ class Bench:
         rows += self.many_clouds(whole=large)
         if large:
             rows += self.policies()
+        if os.geteuid() == 0:
+            rows += self.watching()
         return rows + self.light_commands()
 
     def patches(self, rounds: int) -> list[Row]:
@@ -215,6 +219,13 @@ class Bench:
             Row(f"policy check: the rules over {found.resources} resources", found.rules, None, 3.0, 1.0),
             Row(f"policy check: {found.resources} resources, recorded and judged", found.total, None, 3.0),
         ]
+
+    def watching(self) -> list[Row]:
+        """What the operations platform costs an app that is asked through the gateway."""
+        found = measure_watching(self.directory, self.call, self.clouds.add)
+        self.drop(f"{WATCHED}-main")
+        what = "p99 of the sample app, against no operations platform"
+        return [Row(what, found.watched, found.alone, 1.5, 1.2, unit="ms")]
 
     def many_clouds(self, *, whole: bool) -> list[Row]:
         """600 nodes on four control planes; with `whole` also the `up` that fills them, and `status` after it."""

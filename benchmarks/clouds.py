@@ -7,7 +7,7 @@ import os
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def measure_clouds(
     )
 
 
-async def _fill(clouds: tuple[Cloud, ...], clusters: dict[str, Cluster]) -> None:
+async def _fill(clouds: tuple[Cloud, ...], clusters: Mapping[str, Cluster]) -> None:
     """Pods that are on their nodes from the beginning: what counts here is how many there are to read."""
     await asyncio.gather(*(_fill_one(cloud, clusters[cloud.name]) for cloud in clouds))
 

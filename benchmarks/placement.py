@@ -19,6 +19,7 @@ from wecityctl.model.city import (
     Cloud,
     Compliance,
     Component,
+    DataClass,
     Flow,
     Images,
     Interconnect,
@@ -37,6 +38,7 @@ from wecityctl.placement import Placement, place
 CLOUDS = 8
 APPS_PER_TENANT = 20
 _ZONES = ("internet", "office", "exchange")
+_CLASSES: tuple[DataClass, ...] = ("L1", "L2", "L3")
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _app(number: int, databases: int, chance: random.Random) -> App:
         f"t{number // APPS_PER_TENANT:03}",
         "published",
         zone,
-        chance.choices(["L1", "L2", "L3"], (4, 4, 2))[0],
+        chance.choices(_CLASSES, (4, 4, 2))[0],
         (
             Component(
                 "web", "registry.example/app:1", chance.randint(1, 6), {"http": 8080}, size, architectures=architectures

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from wecityctl.engine.sdk.recorder import SECRET
+from wecityctl.resource_graph import SECRET
 from wecityctl.toolchain import locate
 
 _WAITS = {

@@ -1,4 +1,4 @@
-"""A small city on a real node with the operations platform: one city for these modules."""
+"""`examples/xingcheng-operations` on a real node, with two tenants more: one city for these modules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.files import CityFiles, app, document, hamlet
+from tests.docs.blocks import ROOT
+from tests.e2e.files import CityFiles, app, document, read
 from tests.e2e.machine import Cluster, Machine, machine
 from tests.e2e.operations.webhook import Webhook, webhook
 from tests.support.pki import Authority
@@ -18,18 +19,11 @@ from tests.support.s3_server import S3Server, s3_server
 from wecityctl.local.node.layout import Held
 from wecityctl.local.node.network import Block
 
-NAME = "anhe"
+EXAMPLE = ROOT / "examples" / "xingcheng-operations"
+NAME = EXAMPLE.name
 DATABASE = {"capability": "postgresql", "as": "db"}
 LOGS = {"capability": "logs", "as": "logs"}
 REGISTRY = {"capability": "registry", "as": "images", "storage": "1Gi"}
-REAL = {
-    "provider": "local",
-    "region": "cn-hunan",
-    "local": {"nodes": "real"},
-    "pools": [
-        {"name": "general", "architecture": "amd64", "nodes": 1, "cpu": "16", "memory": "64Gi", "storage": "1Ti"}
-    ],
-}
 
 
 @pytest.fixture(scope="package")
@@ -41,13 +35,15 @@ def home() -> Iterator[Machine]:
 
 @pytest.fixture(scope="package")
 def bare(home: Machine) -> CityFiles:
-    """The city's files, of two tenants, and its cloud with a node that is up."""
+    """The files of the example with a registry and two more tenants, and its cloud with a node that is up.
+
+    Where its alerts and backups go to is not there: `sink` and `target` say another place.
+    """
     require_real_node()
-    city = hamlet(home.root / NAME, NAME, REAL, tenants=())
-    city.one("Platform", "application")["spec"]["capabilities"][1:] = [{"name": "postgresql", "storage": "1Gi"}]
-    operations = [{"name": name} for name in ("metrics", "alerts", "vault")]
-    operations += [{"name": "logs", "storage": "1Gi"}, {"name": "registry", "storage": "4Gi"}]
-    city.add("city.yaml", document("Platform", "operations", {"capabilities": operations}))
+    city = CityFiles(home.root / NAME, read(EXAMPLE).files)
+    example = next(city.documents("City"))["spec"]
+    del example["alerts"], example["compliance"]["backup"], city.one("Tenant", "transport-bureau")["spec"]["alerts"]
+    city.one("Platform", "operations")["spec"]["capabilities"].append({"name": "registry", "storage": "4Gi"})
     quota = {"cpu": "2", "memory": "4Gi", "storage": "10Gi"}
     for tenant in ("parks", "roads"):
         title = {"title": tenant, "area": "digital-government", "quota": quota}
@@ -116,7 +112,7 @@ def target(home: Machine, bare: CityFiles, node: Node, tmp_path_factory: pytest.
             "password": "backup-password",
             "authority": "backup-authority",
         }
-        next(bare.documents("City"))["spec"]["compliance"] = {"backup": backup}
+        next(bare.documents("City"))["spec"]["compliance"]["backup"] = backup
         bare.save()
         found = Target(server, authority.cert.decode())
         found.give_secrets(home, bare)

@@ -14,7 +14,7 @@ from tests.e2e.operations.conftest import NAME, Node
 
 def ask(home: Machine, city: CityFiles, node: Node, app: str, count: int, path: str = "/") -> Counter[tuple[str, int]]:
     """Bodies and statuses of the answers to requests to an app, over one connection."""
-    host = f"{app}.{NAME}.gov.example"
+    host = f"{app}.{next(city.documents('City'))['spec']['domain']}"
     entry = home.run("outputs", city, "--stack", "entry", "-o", "json").json()["outputs"][f"{NAME}.entry"]
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

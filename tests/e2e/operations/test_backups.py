@@ -62,7 +62,7 @@ def test_data_is_replaced_only_with_leave(
     shown = home.run("restore", city, "parks", "--preview")
     assert "parks_parks_app_db" in shown.out and "roads" not in shown.out
     refused = home.run("restore", city, "parks/parks-app", code=None)
-    assert refused.code == 2 and "--confirm=anhe" in refused.err
+    assert refused.code == 2 and f"--confirm={city.name}" in refused.err
     assert query(cluster, "parks", ROWS) == "younger"
     home.run("restore", city, "parks", "--confirm", city.name)
     # The app's own credentials still open it, and only the tenant's data was touched.
@@ -98,9 +98,9 @@ def test_the_report_tells_what_the_target_has(home: Machine, city: CityFiles, sa
     (measure,) = [item for item in control["measures"] if item["name"] == "backups"]
     (observed,) = measure["observations"]
     # The city also has capabilities of which no backups are taken, and the report does not pass over them.
-    assert (observed["cloud"], observed["present"]) == ("main", 2), observed
-    assert "postgresql: newest complete 20" in observed["detail"] and "2 accounts" in observed["detail"], observed
-    assert observed["state"] == ("observed" if observed["wanted"] == 2 else "partial"), observed
+    assert (observed["cloud"], observed["present"]) == ("main", 4), observed
+    assert "postgresql: newest complete 20" in observed["detail"] and "4 accounts" in observed["detail"], observed
+    assert observed["state"] == ("observed" if observed["wanted"] == 4 else "partial"), observed
     assert any(note.startswith("restoring postgresql: ") for note in measure["notes"])
 
 

@@ -35,18 +35,18 @@ ThreadingHTTPServer(("", 8080), Handler).serve_forever()
 
 def release(city: CityFiles, version: str, status: int = 200, pause: str = "2m") -> None:
     """Write a version of the app into the files."""
-    web = city.component("trees")
+    web = city.component("walks")
     web["env"] = {"VERSION": version, "STATUS": str(status)}
     web["strategy"] = {"type": "canary", "steps": [50], "pause": pause, "abortAbove": {"errorRate": 10}}
     city.save()
 
 
 @pytest.fixture(scope="module")
-def trees(home: Machine, city: CityFiles, cluster: Cluster) -> Iterator[CityFiles]:
+def walks(home: Machine, city: CityFiles, cluster: Cluster) -> Iterator[CityFiles]:
     """The city with one more app, whose first version serves; without it again afterwards, whatever has failed."""
-    city.add("parks.yaml", app("trees", "parks"))
+    city.add("parks.yaml", app("walks", "parks"))
     try:
-        web = city.component("trees")
+        web = city.component("walks")
         del web["health"]
         web |= {"command": ["python3", "-uc", SERVER], "probes": {"ready": {"path": "/ready", "every": 1}}}
         release(city, "one")
@@ -54,16 +54,16 @@ def trees(home: Machine, city: CityFiles, cluster: Cluster) -> Iterator[CityFile
         yield city
     finally:
         # A canary that is under way ends with its app. The run brings the store of metrics back too.
-        city.remove("App", "trees")
+        city.remove("App", "walks")
         city.save()
         home.run("up", city, "--yes", f"--confirm={NAME}")
         left = cluster.kubectl("get", "deployments,services", "-n", "parks-internet", "-o", "name")
-        assert "trees" not in left, left
+        assert "walks" not in left, left
         assert cluster.get("statefulset", "metrics", "-n", OPERATIONS)["status"]["readyReplicas"] == 1
 
 
 def state(home: Machine, city: CityFiles) -> dict[str, Any]:
-    found: dict[str, Any] = home.run("rollout", "status", city, "trees", "-o", "json").json()
+    found: dict[str, Any] = home.run("rollout", "status", city, "walks", "-o", "json").json()
     return found
 
 
@@ -73,38 +73,38 @@ def pausing(home: Machine, city: CityFiles) -> bool:
 
 
 def test_a_version_that_answers_by_errors_is_taken_back_in_its_pause(
-    home: Machine, trees: CityFiles, node: Node
+    home: Machine, walks: CityFiles, node: Node
 ) -> None:
-    release(trees, "broken", 503)
-    with home.running("up", trees, "--yes", "--only", "parks") as up:
-        eventually(lambda: pausing(home, trees), 120)
-        found = ask(home, trees, node, "trees", 200)
+    release(walks, "broken", 503)
+    with home.running("up", walks, "--yes", "--only", "parks") as up:
+        eventually(lambda: pausing(home, walks), 120)
+        found = ask(home, walks, node, "walks", 200)
         # Half of the requests; the standard deviation is 7.
         assert 60 < found["broken", 503] < 140
         assert found["broken", 503] + found["one", 200] == 200
         assert up.wait(110) == 4
-    shown = state(home, trees)
+    shown = state(home, walks)
     assert (shown["rollout"], shown["held"]["because"], shown["serving"]) == (None, "aborted", 1)
     assert shown["held"]["why"].endswith("requests in this step failed (100 %), more than 10 %")
-    assert ask(home, trees, node, "trees", 20) == {("one", 200): 20}
+    assert ask(home, walks, node, "walks", 20) == {("one", 200): 20}
 
 
 def test_one_of_whose_requests_nothing_is_known_stays_at_its_step(
-    home: Machine, trees: CityFiles, node: Node, cluster: Cluster
+    home: Machine, walks: CityFiles, node: Node, cluster: Cluster
 ) -> None:
-    release(trees, "two", pause="20s")
-    with home.running("up", trees, "--yes", "--only", "parks") as up:
-        eventually(lambda: pausing(home, trees), 120)
+    release(walks, "two", pause="20s")
+    with home.running("up", walks, "--yes", "--only", "parks") as up:
+        eventually(lambda: pausing(home, walks), 120)
         cluster.kubectl("scale", "statefulset", "metrics", "-n", OPERATIONS, "--replicas=0")
         assert up.wait(150) == 4
-    assert pausing(home, trees)
-    assert set(ask(home, trees, node, "trees", 10)) <= {("one", 200), ("two", 200)}
+    assert pausing(home, walks)
+    assert set(ask(home, walks, node, "walks", 10)) <= {("one", 200), ("two", 200)}
     # The next `up` brings the store back, and goes on once samples cover the length of a pause: of its requests, the
     # errors of the version that was taken back are none.
-    done = home.run("up", trees, "--yes", "--only", "parks", code=None)
+    done = home.run("up", walks, "--yes", "--only", "parks", code=None)
     assert "the canary stays at its step" in done.text, done
     if done.code:
-        done = home.run("up", trees, "--yes", "--only", "parks")
+        done = home.run("up", walks, "--yes", "--only", "parks")
     assert "too few to judge by" in done.text, done
-    assert state(home, trees)["serving"] == 2
-    assert ask(home, trees, node, "trees", 20) == {("two", 200): 20}
+    assert state(home, walks)["serving"] == 2
+    assert ask(home, walks, node, "walks", 20) == {("two", 200): 20}

@@ -26,7 +26,7 @@ def empty(page: Path) -> list[str]:
 
 def test_every_panel_is_drawn(home: Machine, city: CityFiles, node: Node, tmp_path: Path) -> None:
     directory = tmp_path / "pages"
-    for name in ("parks-app", "roads-app"):
+    for name in [item["spec"]["route"]["host"] for item in city.documents("App")]:
         assert {status for _, status in ask(home, city, node, name, 3, "/healthz")} == {200}
 
     def missing() -> dict[str, list[str]]:

@@ -22,6 +22,7 @@ from wecityctl.kube.pod_requests import pod_requests
 from wecityctl.model.capacity import GIB
 from wecityctl.model.metering import Period, integrate
 from wecityctl.model.naming import COMPONENT_LABEL, NAME_LABEL
+from wecityctl.model.quantity import parse_quantity
 from wecityctl.operations.app_targets import client_of
 from wecityctl.operations.capability_servers import conversation, servers_on
 from wecityctl.operations.usage import METRICS
@@ -136,11 +137,12 @@ def test_a_volume_counts_all_the_time_and_jobs_count_for_their_capability(
     row, period = rows["postgresql"], period_in(found)
     (cloud,) = found["clouds"]
     (known,) = (item for item in cloud["namespaces"] if item["namespace"] == PLATFORM)
-    # One GiB for exactly the time that is told, which is in whole seconds of each of two parts of an hour.
-    assert row["storage_gib_hours"] == pytest.approx(known["counted_hours"], abs=2 / 3600)
+    # As large as the files say for exactly the time that is told: whole seconds of each of two parts of an hour.
+    size = int(parse_quantity(session.city.capability("postgresql").storage))
+    assert row["storage_gib_hours"] / (size / GIB) == pytest.approx(known["counted_hours"], abs=2 / 3600)
     (observed,) = stored(session, cluster, period, f'wecity_observed{{namespace="{PLATFORM}"}}')
     (volume,) = stored(session, cluster, period, 'wecity_usage{of="volumes",capability="postgresql"}')
-    assert {value for _, value in volume[1]} == {GIB}
+    assert {value for _, value in volume[1]} == {size}
     assert [at for at, _ in volume[1]] == [at for at, _ in observed[1]]
     # Its server is one pod in all samples. Others are those of Jobs that work on it, such as probes and backups, which
     # need not be there in any.
@@ -166,8 +168,9 @@ def test_what_was_before_the_city_is_told_as_a_gap(home: Machine, city: CityFile
     (cloud,) = found["clouds"]
     assert 0 < cloud["counted_hours"] < 12
     assert cloud["gaps"][0]["missing_hours"] > 36
-    assert {item["tenant"] for item in cloud["namespaces"]} == {"", "parks", "roads"}
-    assert {row["tenant"] for row in found["rows"]} == {"", "parks", "roads"}
+    tenants = {"", *(item["metadata"]["name"] for item in city.documents("Tenant"))}
+    assert {item["tenant"] for item in cloud["namespaces"]} == tenants
+    assert {row["tenant"] for row in found["rows"]} == tenants
     assert found["unpriced"] == ["main"]
     refused = home.run("usage", city, "--tenant", "park", code=2)
     assert "did you mean 'parks'?" in refused.err
