@@ -36,13 +36,15 @@ from wecityctl.model.variables import BINDING_ROOT
 class Binding:
     """The binding of one use: the Secret that the user's pods mount at `BINDING_ROOT/<alias>`.
 
-    `content` is a digest that changes with the Secret.
+    `content` is a digest that changes with the Secret. `pulls` is the Secret with which nodes pull what the user has
+    in a registry; `None` for uses of anything else.
     """
 
     alias: str
     secret: KubernetesObject
     secret_name: str
     content: pulumi.Output[str]
+    pulls: KubernetesObject | None = None
 
 
 def bind(scope: Scope, user: Consumer, use: Use, namespace: str, endpoint: KnownEndpoint) -> Binding:
@@ -63,7 +65,13 @@ def bind(scope: Scope, user: Consumer, use: Use, namespace: str, endpoint: Known
     name = naming.binding_secret(user.name, use.alias)
     secret = scope.add(pods.secret(namespace, name, values, f"servicebinding.io/{name_of_type}"))
     content = pulumi.Output.all(**values).apply(pods.content_digest)
-    return Binding(use.alias, secret, name, content)
+    pulls = None
+    if kind.binding is not None and kind.binding.docker_config:
+        # The kubelet takes it from a Secret of its own type only.
+        configuration = {".dockerconfigjson": values[kind.binding.docker_config]}
+        pull_name = naming.use_pull_secret(user.name, use.alias)
+        pulls = scope.add(pods.secret(namespace, pull_name, configuration, "kubernetes.io/dockerconfigjson"))
+    return Binding(use.alias, secret, name, content, pulls)
 
 
 def bind_app(scope: Scope, user: App, use: AppUse, target: ProvidedPort, host: pulumi.Input[str], port: int) -> Binding:

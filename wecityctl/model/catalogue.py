@@ -127,7 +127,8 @@ class Binding:
     `ca.crt`. `credentials` are the entries that are generated in the city's secret store for each use.
     `provisioner` is the `module:attribute` of the `Provisioner` that creates an account for each use; empty if a use
     needs no account. `separator` joins the parts of the account's name (`naming.account_name`). `stores_data`: the
-    capability stores data of its users.
+    capability stores data of its users. `docker_config` is the entry with a Docker configuration, if the capability
+    serves images: nodes pull the images of the user's pods with it.
     """
 
     type: str
@@ -136,6 +137,8 @@ class Binding:
     provisioner: str = ""
     separator: str = "."
     stores_data: bool = False
+    # Not in the `repr`: stacks of the other types do not depend on it.
+    docker_config: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,16 @@ class Conversation:
 
 @asynccontextmanager
 async def conversation(client: KubeClient, server: CapabilityServer) -> AsyncIterator[Conversation]:
-    """Connect to a server that runs, as its administrator.
+    """Connect to a server that runs, as its administrator. Raises what `connected` raises."""
+    async with connected(client, server) as (connection, password):
+        yield Conversation(connection, password, server.name)
+
+
+@asynccontextmanager
+async def connected(
+    client: KubeClient, server: CapabilityServer
+) -> AsyncIterator[tuple[http.client.HTTPConnection, str]]:
+    """Connect to a server that runs; yields the connection and the password of its administrator.
 
     Raises `AuthenticationError` without the rights, `NoSuchStackError` if it is not up or not ready, and
     `DeploymentError` if nothing listens.
@@ -151,7 +160,7 @@ async def conversation(client: KubeClient, server: CapabilityServer) -> AsyncIte
             ]
             try:
                 connection = await asyncio.to_thread(_connected, server, ours, authority)
-                yield Conversation(connection, password, server.name)
+                yield connection, password
             finally:
                 ours.close()
                 for task in tasks:

@@ -17,7 +17,7 @@ from wecityctl.engine.state.backend import Backend, open_backend
 from wecityctl.engine.workers.engine import Engine
 from wecityctl.errors import ExitCode, WecityError, error_text
 from wecityctl.inputs import Clusters
-from wecityctl.model.events import Emit, Event, Progress, RunFinished, RunResult
+from wecityctl.model.events import Emit, Event, Progress, RunFinished, RunResult, StackFinished
 from wecityctl.operations.cloud_moves import moves_within, require_confirmed
 from wecityctl.operations.deployment_rights import duties, require_rights
 from wecityctl.operations.deprovision import end_access
@@ -25,6 +25,7 @@ from wecityctl.operations.entry_urls import entry_urls
 from wecityctl.operations.interconnect import link_clouds
 from wecityctl.operations.manifest_places import manifest_places
 from wecityctl.operations.namespace_conflicts import without_namespace_conflicts
+from wecityctl.operations.node_registries import trust_registries
 from wecityctl.operations.policy_gate import PolicyGate
 from wecityctl.operations.rename_hints import rename_hints
 from wecityctl.operations.restores_under_way import require_no_restore
@@ -173,6 +174,9 @@ class StackOperation:
         return end_access(self.session, self.clusters, self.backend, self.emit, result, patience=patience)
 
     def _emit_before_end(self, event: Event) -> None:
+        brings_up = self.options.operation == "up"
+        if brings_up and isinstance(event, StackFinished) and event.result.outcome in ("succeeded", "unchanged"):
+            trust_registries(self.session, self.clusters, event.result.stack, self.emit)
         if not isinstance(event, RunFinished):
             self.emit(event)
 
