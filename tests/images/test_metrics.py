@@ -20,7 +20,7 @@ from types import ModuleType
 import pytest
 
 from stacks.platforms.application.gateway import TYPE
-from stacks.platforms.operations import logs, metrics, vault
+from stacks.platforms.operations import logs, metrics, registry, vault
 from stacks.platforms.operations.alerts.rules import DEFAULT, backups_missing
 from stacks.platforms.operations.metrics.access import ADMIN_PORT, DELETE, DEPROVISION, INVENTORY, PROVISION
 from stacks.platforms.operations.metrics.health import PROBE
@@ -193,6 +193,8 @@ def test_a_client_that_opens_many_connections_loses_its_own(store: Store) -> Non
         (metrics, "access/gate.go", logs, "store/gate.go"),
         (metrics, "access/volume.go", logs, "store/volume.go"),
         (metrics, "access/volume.go", vault, "volume.go"),
+        (metrics, "access/gate.go", registry, "gate.go"),
+        (metrics, "access/volume.go", registry, "volume.go"),
     ],
 )
 def test_go_modules_have_the_same_file(copies: tuple[ModuleType, str, ModuleType, str]) -> None:

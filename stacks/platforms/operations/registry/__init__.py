@@ -12,7 +12,7 @@ TYPE = CapabilityType(
     # Accounts are made on a port of their own, which no use opens; it also tells what was pushed and pulled.
     ports=(Port("registry", 5000, "http"), Port("admin", 5001, "http", metrics=True)),
     images=("registry",),
-    pods=(Pods(cpu="100m", memory="128Mi", storage="20Gi"),),
+    pods=(Pods(cpu="100m", memory="96Mi", storage="20Gi"),),
     binding=Binding(
         "registry",
         keys=("uri", "repository", "username", "password", "config.json"),
@@ -29,11 +29,6 @@ TYPE = CapabilityType(
     # Of the repositories of a tenant, for each of its uses.
     limits=UseLimits(storage="5Gi"),
     alerts=(
-        AlertRule(
-            "RegistryNearFull",
-            'wecity_registry_free_bytes{capability="$capability"} < 1073741824',
-            "the volume of the registry has {{ $value | humanize1024 }}B left",
-        ),
         AlertRule(
             "RepositoriesNearFull",
             'wecity_registry_stored_bytes{capability="$capability"}'
@@ -52,6 +47,6 @@ TYPE = CapabilityType(
             by=("tenant",),
             limit="sum by (tenant) (wecity_registry_limit_bytes)",
         ),
-        Panel("Free on the volume", "wecity_registry_free_bytes", "bytes"),
+        Panel("Volume", "wecity_volume_bytes_used", "bytes", limit="wecity_volume_bytes_size"),
     ),
 )

@@ -98,8 +98,7 @@ func (d *door) tell(w http.ResponseWriter) {
 		limit := d.accounts.limit(tenant)
 		lines = append(lines, fmt.Sprintf("wecity_registry_limit_bytes{tenant=%q} %d\n", tenant, limit))
 	}
-	lines = append(lines, fmt.Sprintf("wecity_registry_free_bytes %d\n", d.kept.free()))
 	slices.Sort(lines)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-	fmt.Fprint(w, strings.Join(lines, ""))
+	fmt.Fprint(w, strings.Join(lines, ""), volumeLines(d.kept.directory))
 }

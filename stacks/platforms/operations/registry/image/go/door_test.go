@@ -300,7 +300,7 @@ func TestAccountsAreTheAdministrators(t *testing.T) {
 	told := client{t: t, door: admin.door}.ask("GET", "/metrics", nil).Body.String()
 	for _, wanted := range []string{
 		`wecity_registry_pushes_total{tenant="parks",app="web"} 1`, `wecity_registry_limit_bytes{tenant="parks"} 100000`,
-		`wecity_registry_stored_bytes{tenant="roads"} 0`, "wecity_registry_free_bytes ",
+		`wecity_registry_stored_bytes{tenant="roads"} 0`, "wecity_volume_bytes_used ",
 	} {
 		if !strings.Contains(told, wanted+"\n") && !strings.Contains(told, "\n"+wanted) && !strings.HasPrefix(told, wanted) {
 			t.Errorf("%s is not in %s", wanted, told)

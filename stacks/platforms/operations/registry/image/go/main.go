@@ -13,6 +13,7 @@ import (
 	"encoding/hex"
 	"flag"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -21,6 +22,9 @@ import (
 	"syscall"
 	"time"
 )
+
+// Connections at a time: of all clients, and of one. A node that pulls has a few for each image.
+const allConnections, clientConnections = 256, 64
 
 func main() {
 	log.SetFlags(0)
@@ -56,8 +60,12 @@ func main() {
 	}
 	var group sync.WaitGroup
 	for address, handler := range map[string]http.Handler{*listen: door, *admin: door.administration()} {
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			log.Fatal(err)
+		}
+		listener = &gate{Listener: listener, all: allConnections, each: clientConnections}
 		server := &http.Server{
-			Addr:              address,
 			Handler:           handler,
 			TLSConfig:         settings,
 			ReadHeaderTimeout: 10 * time.Second,
@@ -68,9 +76,9 @@ func main() {
 		group.Add(1)
 		go func() {
 			defer group.Done()
-			run := server.ListenAndServe
+			run := func() error { return server.Serve(listener) }
 			if settings != nil {
-				run = func() error { return server.ListenAndServeTLS("", "") }
+				run = func() error { return server.ServeTLS(listener, "", "") }
 			}
 			if err := run(); err != http.ErrServerClosed {
 				log.Fatalf("%s: %v", address, err)

@@ -7,8 +7,8 @@ import (
 
 // volumeLines tells how full the volume of a directory is, in the text format of metrics; nothing if that is not known.
 //
-// The size is what can be used of it, without what a file system keeps for root. The images of metrics, logs and the
-// vault have the same file.
+// The size is what can be used of it, without what a file system keeps for root. The images of metrics, logs, the
+// registry and the vault have the same file.
 func volumeLines(directory string) string {
 	var found syscall.Statfs_t
 	if syscall.Statfs(directory, &found) != nil {

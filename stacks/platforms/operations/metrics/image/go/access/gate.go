@@ -10,7 +10,8 @@ import (
 //
 // None is refused, since clients of another cloud may share an address. A new connection takes the place of its
 // client's oldest one if that client has as many as it may, and of the oldest one of the client that has most if there
-// are as many as may be. So who opens many loses its own. The images of logs and metrics have the same file.
+// are as many as may be. So who opens many loses its own. The images of logs, metrics and the registry have the same
+// file.
 type gate struct {
 	net.Listener
 	all, each int
