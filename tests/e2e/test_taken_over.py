@@ -40,6 +40,8 @@ MENDED = frozenset(
         "update ConfigMap platform-application/gateway-configuration",
         "update Deployment platform-application/gateway",
         "update ConfigMap routes",
+        # Services with a certificate say when it ends.
+        *(f"update Service platform-application/{name}" for name in ("cache", "entry", "gateway", "postgresql")),
         # The sample app serves metrics.
         "update Deployment parks-internet/trees-web",
     }
