@@ -84,6 +84,16 @@ def test_a_scheduled_backup_works_and_no_other_runs_meanwhile(
     cluster.kubectl("delete", "job", "by-schedule", *place)
 
 
+def test_a_scheduled_backup_does_not_begin_while_data_is_restored(cluster: Cluster, saved: dict[str, Any]) -> None:
+    place = ("-n", "platform-application")
+    # As `restore` makes it before its Job begins.
+    cluster.kubectl("create", "configmap", "postgresql-restoring", "--from-literal=job=restoring-now", *place)
+    cluster.kubectl("create", "job", "refused", "--from=cronjob/postgresql-backup", *place)
+    told = "wecity problem a restore is under way: job restoring-now"
+    assert eventually(lambda: told in cluster.kubectl("logs", "job/refused", "-c", "backup", *place))
+    cluster.kubectl("delete", "job/refused", "configmap/postgresql-restoring", *place)
+
+
 def test_an_up_sees_a_restore_whose_command_was_killed(
     home: Machine, city: CityFiles, cluster: Cluster, saved: dict[str, Any]
 ) -> None:
@@ -92,7 +102,7 @@ def test_an_up_sees_a_restore_whose_command_was_killed(
     left = json.loads(cluster.kubectl(*words, *place))
     # As `restore` makes it, but that it never ends.
     left["metadata"]["labels"] = left["spec"]["template"]["metadata"]["labels"] | {COMPONENT_LABEL: "restore"}
-    left["spec"]["suspend"] = True
+    left["spec"]["parallelism"] = 0
     cluster.apply(left)
     refused = home.run("up", city, "--yes", code=1)
     assert "a restore goes on: job platform-application/restore-left on main" in refused.err
