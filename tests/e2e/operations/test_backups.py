@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.files import CityFiles
 from tests.e2e.machine import Cluster, Machine, eventually
 from tests.e2e.operations.conftest import Target
+from tests.e2e.operations.test_restores import VAULT
 from tests.e2e.pages import follow
 from wecityctl.model.naming import COMPONENT_LABEL
 
@@ -92,6 +93,23 @@ def test_a_scheduled_backup_does_not_begin_while_data_is_restored(cluster: Clust
     told = "wecity problem a restore is under way: job restoring-now"
     assert eventually(lambda: told in cluster.kubectl("logs", "job/refused", "-c", "backup", *place))
     cluster.kubectl("delete", "job/refused", "configmap/postgresql-restoring", *place)
+
+
+def test_a_use_that_was_rotated_since_opens_again_after_the_vault_was_restored(
+    home: Machine, city: CityFiles, cluster: Cluster, saved: dict[str, Any]
+) -> None:
+    def sign_in() -> Any:
+        words = ("exec", "-n", "parks-internet", "deploy/parks-app-web", "--")
+        script = VAULT.replace("/keys/", "/vault/")
+        return json.loads(cluster.kubectl(*words, "python3", "-c", script, "POST", "oak"))["version"]
+
+    home.run("secrets", "rotate", city, "--app", "parks/parks-app")
+    home.run("up", city, "--yes", timeout=600)
+    assert eventually(sign_in)
+    restored = home.run("restore", city, "vault", "--confirm", city.name, timeout=600)
+    assert "until the next `wecityctl up` sets today's" in restored.err
+    home.run("up", city, "--yes", timeout=600)
+    assert eventually(sign_in)
 
 
 def test_an_up_sees_a_restore_whose_command_was_killed(

@@ -72,7 +72,7 @@ async def _run(
     name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
     if alone:
         await require_alone(client, namespace, alone)
-    await _remove(client, name, namespace)
+    await remove_job(client, name, namespace)
     if notice is not None:
         manifest["spec"] = {**manifest["spec"], "suspend": True}
     if alone:
@@ -97,7 +97,7 @@ async def _run(
             raise JobFailedError(f"job {namespace}/{name} has failed", text)
         return text
     finally:
-        await _remove(client, name, namespace)
+        await remove_job(client, name, namespace)
 
 
 def _ended(job: Mapping[str, Any]) -> str:
@@ -165,7 +165,7 @@ async def remove_unbegun(client: KubeClient, job: Mapping[str, Any]) -> bool:
     if not job["spec"].get("suspend") or (job.get("status") or {}).get("active"):
         return False
     try:
-        await _remove(client, str(meta["name"]), str(meta["namespace"]), version=str(meta["resourceVersion"]))
+        await remove_job(client, str(meta["name"]), str(meta["namespace"]), version=str(meta["resourceVersion"]))
     except Conflict:
         return False
     return True
@@ -202,7 +202,7 @@ async def _printed(client: KubeClient, job: str, namespace: str, *, whole: bool 
         return ""
 
 
-async def _remove(client: KubeClient, name: str, namespace: str, *, version: str = "") -> None:
+async def remove_job(client: KubeClient, name: str, namespace: str, *, version: str = "") -> None:
     """Remove a Job and wait until what it owns is gone: what it does must not come after what follows.
 
     With `version`, raises `Conflict` if the Job has changed since that resource version.
