@@ -95,6 +95,7 @@ def test_a_scheduled_backup_does_not_begin_while_data_is_restored(cluster: Clust
     cluster.kubectl("delete", "job/refused", "configmap/postgresql-restoring", *place)
 
 
+@pytest.mark.proves("vault", "ran", "used")
 def test_a_use_that_was_rotated_since_opens_again_after_the_vault_was_restored(
     home: Machine, city: CityFiles, cluster: Cluster, saved: dict[str, Any]
 ) -> None:
