@@ -149,6 +149,11 @@ def test_the_report_tells_what_the_target_has(home: Machine, city: CityFiles, sa
     assert "vault: newest complete 20" in observed["detail"] and "3 accounts" in observed["detail"], observed
     assert observed["state"] == ("observed" if observed["wanted"] == 7 else "partial"), observed
     assert any(note.startswith("restoring postgresql: ") for note in measure["notes"])
+    # Each `up` has left a copy of the states.
+    (copies,) = [item for item in control["measures"] if item["name"] == "state-copies"]
+    (seen,) = copies["observations"]
+    assert (seen["cloud"], seen["state"], seen["present"]) == ("s3://backups/hunan", "observed", 1), seen
+    assert home.run("status", city, "-o", "json", code=None).json()["state_copies"]["current"]
 
 
 def test_the_page_about_it_is_true(home: Machine, city: CityFiles, saved: dict[str, Any]) -> None:
