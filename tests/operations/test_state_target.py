@@ -16,21 +16,20 @@ from tests.support.s3_server import S3Server, s3_server
 from wecityctl.engine.context.secret_store import SecretStore
 from wecityctl.engine.secrets.passphrase import VARIABLE
 from wecityctl.engine.state import sealed_copies
-from wecityctl.engine.state.backend import open_backend
+from wecityctl.engine.state.backend import Backend, open_backend
 from wecityctl.engine.state.sealed_copies import SealedCopy
 from wecityctl.engine.workers.engine import Engine
 from wecityctl.errors import AuthenticationError, ConfigurationError, ExitCode
 from wecityctl.model.city import Backup, City, Keep
 from wecityctl.model.events import Event, Operation, RunFinished, RunResult
 from wecityctl.model.naming import backup_key
-from wecityctl.operations.compliance.state_copies import state_measures
+from wecityctl.operations.compliance.state_copies import observed, state_measures
 from wecityctl.operations.options import UpOptions, run_options
 from wecityctl.operations.policy_gate import PolicyGate
 from wecityctl.operations.stack_operation import StackOperation
 from wecityctl.operations.state import list_states
-from wecityctl.operations.state_copies import copy_states, look
+from wecityctl.operations.state_copies import StateCopies, copy_states, look
 from wecityctl.operations.state_target import back_up_to_target, plan_restore_from_target
-from wecityctl.policy.evidence import Observation
 from wecityctl.session import Session
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -181,76 +180,72 @@ def write_state(city: City, at: datetime) -> None:
     file.write_text(text)
 
 
-def finished(city: City, operation: Operation = "up", code: int = 0) -> tuple[str, ...]:
+def finished(city: City, backend: Backend, operation: Operation = "up", code: int = 0) -> tuple[str, ...]:
     """The notes of an operation that has come to its end with this exit code."""
     session, events = session_of(city), list[Event]()
     options = run_options(operation, UpOptions())
     gate = PolicyGate(session, operation, False, False)
-    work = StackOperation(session, options, events.append, Engine(options.program), gate, open_backend(city))
+    work = StackOperation(session, options, events.append, Engine(options.program), gate, backend)
     result = work.finished(RunResult(operation, city.name, (), 0.0, code))
     assert events[-1] == RunFinished(result)
     return result.notes
 
 
 def test_an_up_leaves_a_copy_of_states_that_were_written_since_the_last(city: City, server: S3Server) -> None:
-    assert not objects_of(server, city)
-    for operation, code in (("preview", 0), ("destroy", 0), ("up", ExitCode.CANCELLED)):
-        assert finished(city, operation, code) == () and not objects_of(server, city)  # type: ignore[arg-type]
-    assert finished(with_target(city, states=False)) == () and not objects_of(server, city)
-    assert finished(city) == ()
+    backend, none = open_backend(city), with_target(city, states=False)
+    operations: tuple[tuple[City, Operation, int], ...] = (
+        (city, "preview", 0), (city, "destroy", 0), (city, "up", ExitCode.CANCELLED), (none, "up", 0)
+    )  # fmt: skip
+    for which, operation, code in operations:
+        assert finished(which, backend, operation, code) == () and not objects_of(server, city)
+    assert finished(city, backend) == ()
     first = objects_of(server, city)
     assert len(first) == 1
     # Nothing was written since, so there is nothing to copy.
-    assert finished(city) == () and objects_of(server, city) == first
+    assert finished(city, backend) == () and objects_of(server, city) == first
     write_state(city, datetime.now(UTC))
-    assert finished(city, code=ExitCode.DEPLOYMENT) == ()
+    assert finished(city, backend, code=ExitCode.DEPLOYMENT) == ()
     second = objects_of(server, city)
     assert len(second) == 1 and second != first
-    assert plan_restore_from_target(city, open_backend(city))[0].key == second[0].name
+    found = look(city, backend)
+    assert found is not None and found.newest is not None and found.newest.key == second[0].name and found.is_current
 
 
 @pytest.mark.timeout(60)
 def test_a_target_that_is_away_is_a_note(city: City, server: S3Server) -> None:
-    (port,) = free_ports(1)
-    away = with_target(city, endpoint=f"http://127.0.0.1:{port}")
-    (told,) = finished(away)
+    (port,), backend = free_ports(1), open_backend(city)
+    (told,) = finished(with_target(city, endpoint=f"http://127.0.0.1:{port}"), backend)
     assert told.startswith(f"the states were not copied to {city.compliance.backup.target}, which the next `up` tries")
-    (told,) = finished(with_target(city, target="s3://no-such-bucket"))
+    (told,) = finished(with_target(city, target="s3://no-such-bucket"), backend)
     assert "the states were not copied to s3://no-such-bucket" in told
-    assert copy_states(city, open_backend(city), silent) == "" and len(objects_of(server, city)) == 1
-
-
-def observed(city: City, now: datetime, *, asking: bool = True) -> Observation:
-    ((controls, measure),) = state_measures(session_of(city), now, asking=asking)
-    (found,) = measure.observations
-    assert controls == ("8.1.4.9",) and found.cloud == city.compliance.backup.target
-    assert [bool(measure.notes), found.wanted] == [not city.compliance.backup.states, 1]
-    return found
+    ((_, measure),) = state_measures(session_of(with_target(city, target="s3://no-such-bucket")), NOON, asking=True)
+    assert measure.observations[0].state == "not-looked-at" and measure.observations[0].detail
 
 
 def test_the_report_tells_the_newest_copy_that_the_target_has(city: City) -> None:
-    backend, now = open_backend(city), datetime.now(UTC)
-    assert (observed(city, now).state, observed(with_target(city, states=False), now).present) == ("missing", 0)
-    assert observed(city, now, asking=False).state == "not-looked-at"
-    copy = back_up_to_target(city, backend).copy
-    # Of long ago, and nothing was written since.
-    found = observed(city, now + timedelta(days=90))
-    assert (found.state, found.present, found.since) == ("observed", 1, f"{copy.at:%Y-%m-%dT%H:%M:%SZ}")
-    assert found.detail.endswith("and no state was written since")
-    write_state(city, now + timedelta(minutes=5))
-    assert observed(city, now + timedelta(hours=29)).state == "observed"
-    found = observed(city, now + timedelta(hours=31))
-    assert (found.state, found.present) == (
-        "partial",
-        0,
-    ) and "states were written since, the last at 20" in found.detail
-    away = observed(with_target(city, target="s3://no-such-bucket"), now)
-    assert away.state == "not-looked-at" and away.detail
-    assert not list(
-        state_measures(
-            session_of(replace(city, compliance=replace(city.compliance, backup=Backup()))), now, asking=True
-        )
-    )
+    session, target = session_of(city), city.compliance.backup.target
+    ((controls, measure),) = state_measures(session, NOON, asking=True)
+    (found,) = measure.observations
+    assert (controls, measure.notes) == (("8.1.4.9",), ())
+    assert (found.cloud, found.state, found.present, found.wanted) == (target, "missing", 0, 1)
+    none = session_of(with_target(city, states=False))
+    ((_, measure),) = state_measures(none, NOON, asking=False)
+    assert (measure.observations[0].state, len(measure.notes)) == ("not-looked-at", 1)
+    without = replace(city, compliance=replace(city.compliance, backup=Backup()))
+    assert not list(state_measures(session_of(without), NOON, asking=True))
+
+
+def test_a_copy_counts_while_nothing_was_written_since_or_it_is_young() -> None:
+    copies = StateCopies("s3://there", SealedCopy("key", NOON, 1), NOON - timedelta(hours=1))
+    found = observed(copies, NOON + timedelta(days=90))
+    assert (found.state, found.present, found.since) == ("observed", 1, "2026-11-28T12:00:00Z")
+    assert found.detail.endswith("is of 2026-11-28T12:00:00Z, and no state was written since")
+    behind = replace(copies, written=NOON + timedelta(minutes=5))
+    assert observed(behind, NOON - timedelta(hours=1)).state == "observed"
+    found = observed(behind, NOON + timedelta(hours=1))
+    assert (found.state, found.present) == ("partial", 0)
+    assert found.detail.endswith("and states were written since, the last at 2026-11-28T12:05:00Z")
+    assert observed(replace(copies, written=None), NOON).state == "observed"
 
 
 def test_a_city_without_states_has_nothing_to_copy(city: City, server: S3Server, tmp_path: Path) -> None:
