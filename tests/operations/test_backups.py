@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import subprocess
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,11 +22,12 @@ from wecityctl.engine.cluster.account_jobs import JobFailedError
 from wecityctl.engine.state.engine_lock import LockedError
 from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError
 from wecityctl.inputs import Cluster
-from wecityctl.model.backups import FORMAT
+from wecityctl.model.backups import FORMAT, when
 from wecityctl.model.outputs import Endpoint
-from wecityctl.operations import backups
+from wecityctl.operations import backups, restore
+from wecityctl.operations.account_servers import Server
 from wecityctl.operations.backup_jobs import failure, own_lines, read_list
-from wecityctl.operations.restore import check_version, own_snapshots
+from wecityctl.operations.restore import Restore, RestorePlan, carry_out, check_version, own_snapshots
 
 KIND = load_catalogue()["postgresql"]
 
@@ -203,3 +205,34 @@ def test_a_backup_knows_that_data_is_restored_and_does_not_begin(tmp_path: Path)
     assert done.stdout.split("\n")[1:] == ["wecity problem a restore is under way: job postgresql-restore-now", ""]
     done = subprocess.run(run, env={}, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "wecity problem the target cannot be read" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed", "tells"),
+    [
+        ("cache", "the keys of a were deleted", True),
+        ("cache", "nothing was changed", False),
+        ("postgresql", "the capability has not taken it", False),
+    ],
+)
+def test_a_restore_that_failed_midway_says_how_to_get_the_same_backup(
+    kind: str, changed: str, tells: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = Endpoint(
+        capability="it", type=kind, engine=kind, namespace="platform-application", service="it", port=1, pod_labels={},
+        admin_secret="admin", image="image",
+    )  # fmt: skip
+    server = Server("main", "qinghe.platform.application.main", endpoint, load_catalogue()[kind], False, True)
+    said = JobFailedError("job failed", f"wecity problem the capability has not taken the backup: {changed}")
+
+    def run(*arguments: object) -> str:
+        raise failure("it", said, restoring=True) from said
+
+    monkeypatch.setattr(restore, "part_of_city", lambda *arguments: nullcontext())
+    opened = SimpleNamespace(
+        session=SimpleNamespace(city=make_city("qinghe")), servers=(server,), backend=None, run=run
+    )
+    plan = RestorePlan(opened, (Restore(ONE, "parks/trees/db", "main", "it"),), ())  # type: ignore[arg-type]
+    (done,) = carry_out(plan, lambda event: None, replace=True)
+    assert done.error is not None
+    assert (f"--at {when(ONE.at)}" in done.error.resolution) is tells

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from wecityctl.model.events import Emit
     from wecityctl.session import Session
 
+# What the restore's script says where that is so.
+_UNCHANGED = "nothing was changed"
+
 
 @dataclass(frozen=True, slots=True)
 class Restore:
@@ -159,6 +162,10 @@ def _restore(opened: Opened, server: Server, item: Restore, *, replace: bool) ->
                 details=f"its backup is of {when(item.snapshot.at)}: what is younger would be lost",
                 resolution=f"add --confirm={city} to replace it, or restore beside it with --to",
             ) from error
+        if isinstance(cause, JobFailedError) and not server.restores_atomically and _UNCHANGED not in error.message:
+            # Whoever runs it again without a time may get what this one has left.
+            again = f"or, once another backup was taken, with --at {when(item.snapshot.at)}"
+            error.resolution = f"{error.resolution or 'run it again'}, {again}"
         raise
     if f"wecity restored {item.snapshot.account}" not in printed.splitlines():
         raise DeploymentError(
