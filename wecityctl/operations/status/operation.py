@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class CityStatus:
     """The status of a city. `exit_code` is 0 if everything is as the last run left it.
 
-    `copies` is what the target of backups has of the states; `None` if there is no target, or it does not answer.
+    `copies` is what the target of backups has of the states; `None` if no `up` copies them, or it does not answer.
     """
 
     stacks: tuple[StackStatus, ...]
@@ -100,14 +100,14 @@ def status(session: Session, emit: Emit, *, probe: bool = False) -> CityStatus:
 
 
 def _copies(session: Session, backend: Backend) -> tuple[StateCopies | None, tuple[str, ...]]:
-    """What the target of backups has of the states, and why that is not known."""
-    if not session.city.compliance.backup.is_taken:
+    """What the target of backups has of the states, if an `up` copies them, and why that is not known."""
+    backup = session.city.compliance.backup
+    if not backup.is_taken or not backup.states:
         return None, ()
     try:
         return look(session.city, backend), ()
     except (WecityError, OSError) as error:
-        target = session.city.compliance.backup.target
-        return None, (f"what {target} has of the states is not known: {error_text(error)}",)
+        return None, (f"what {backup.target} has of the states is not known: {error_text(error)}",)
 
 
 def _told(session: Session, clusters: Mapping[str, Cluster], stacks: Sequence[StackStatus]) -> tuple[ToldServer, ...]:
