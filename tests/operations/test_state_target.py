@@ -14,6 +14,7 @@ from tests.engine.drive import session_of
 from tests.support.control_plane import free_ports
 from tests.support.s3_server import S3Server, s3_server
 from wecityctl.engine.context.secret_store import SecretStore
+from wecityctl.engine.secrets.crypto import new_salt
 from wecityctl.engine.secrets.passphrase import VARIABLE
 from wecityctl.engine.state import sealed_copies
 from wecityctl.engine.state.backend import Backend, open_backend
@@ -246,6 +247,31 @@ def test_a_copy_counts_while_nothing_was_written_since_or_it_is_young() -> None:
     assert (found.state, found.present) == ("partial", 0)
     assert found.detail.endswith("and states were written since, the last at 2026-11-28T12:05:00Z")
     assert observed(replace(copies, written=None), NOON).state == "observed"
+
+
+@pytest.mark.parametrize("passphrase", ["an earlier release", "another one"])
+def test_copies_of_lost_states_are_not_hidden_by_those_of_new_ones(
+    city: City, server: S3Server, passphrase: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = back_up_to_target(city, open_backend(city))
+    # As the city is after it has come up again without them, on the same day.
+    monkeypatch.setenv(VARIABLE, passphrase)
+    salt, _ = new_salt(passphrase)
+    for file in Path(city.state.backend.removeprefix("file://").replace("%20", " ")).rglob("one.*.json"):
+        file.write_text(re.sub(r'(?<="salt":")[^"]+', salt, file.read_text()))
+    write_state(city, datetime.now(UTC))
+    monkeypatch.setattr(SecretStore, "read", lambda self: {})
+    backend = open_backend(city)
+    told = copy_states(city, backend, silent)
+    assert f"the states were not copied to {city.compliance.backup.target}, for its newest copy is " in told
+    assert ("encrypted with another passphrase" in told) is (passphrase != "an earlier release")
+    assert "wecityctl state restore --from-target" in told
+    assert [file.name for file in objects_of(server, city)] == [done.copy.key]
+    # Somebody wants it so.
+    new = back_up_to_target(city, backend)
+    write_state(city, datetime.now(UTC))
+    assert copy_states(city, backend, silent) == ""
+    assert new.copy.key not in [file.name for file in objects_of(server, city)]
 
 
 def test_a_city_without_states_has_nothing_to_copy(city: City, server: S3Server, tmp_path: Path) -> None:

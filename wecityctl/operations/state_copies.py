@@ -1,7 +1,8 @@
 """Whether the target has a copy of the city's states as they are, and the copy that an `up` leaves there.
 
 A copy is current while no state was written after it. So an `up` that changes nothing copies nothing, and the one after
-a target was away copies what it missed. What is said of copies was observed: the target was asked.
+a target was away copies what it missed. A copy of other states, as of those before a loss, is never hidden by a younger
+one that nobody asked for. What is said of copies was observed: the target was asked.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from wecityctl.errors import WecityError, error_text
 from wecityctl.model.backups import parse_time, when
 from wecityctl.model.events import Emit, Progress
 from wecityctl.objects.model import Limits
-from wecityctl.operations.state_target import back_up_to_target, newest_copy
+from wecityctl.operations.state_target import back_up_to_target, newest_copy, why_of_others
 
 if TYPE_CHECKING:
     from wecityctl.engine.state.backend import Backend
@@ -78,6 +79,12 @@ def copy_states(city: City, backend: Backend, emit: Emit) -> str:
     try:
         found = look(city, backend)
         if found is not None and not found.is_current:
+            others = why_of_others(city, backend, found.newest, LIMITS) if found.newest is not None else ""
+            if others:
+                return (
+                    f"the states were not copied to {backup.target}, for {others}: bring those back with "
+                    "`wecityctl state restore --from-target`, or give them up with `wecityctl state backup --to-target`"
+                )
             phase = "copying"
             emit(Progress("states", phase, f"to {backup.target}"))
             back_up_to_target(city, backend, limits=LIMITS)

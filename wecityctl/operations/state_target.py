@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 
 from wecityctl.engine.context.secret_store import SecretStore
 from wecityctl.engine.state import maintenance, sealed_copies
+from wecityctl.engine.state.backend import quick_salt
 from wecityctl.engine.state.maintenance import Copy, states_of
 from wecityctl.engine.state.sealed_copies import SealedCopy
+from wecityctl.engine.state.store import unpacked
 from wecityctl.errors import AuthenticationError, ConfigurationError
 from wecityctl.model.backups import when
 from wecityctl.model.naming import backup_key
@@ -55,6 +57,29 @@ def newest_copy(city: City, backend: Backend, limits: Limits) -> SealedCopy | No
     with _target(city, backend, limits) as objects:
         found = [item for item in sealed_copies.copies(objects) if not item.is_ahead(now)]
         return found[-1] if found else None
+
+
+def why_of_others(city: City, backend: Backend, item: SealedCopy, limits: Limits) -> str:
+    """Why a copy in the target is of other states than these; empty if it is of these, or is damaged.
+
+    All states of a city are encrypted with one salt, which is made with the first of them: a city that comes up again
+    after their loss, and without the copy, has another. Raises what keeps the target from being read.
+    """
+    passphrase = _passphrase(backend)
+    with _target(city, backend, limits) as objects:
+        try:
+            archive = sealed_copies.read(objects, city.name, passphrase, item)
+            copies = maintenance.read_backup(item.key, city.name, archive)
+        except AuthenticationError:
+            return "its newest copy is encrypted with another passphrase"
+        except ConfigurationError:
+            return ""
+    there = {salt for copy in copies if (salt := quick_salt(unpacked(copy.stored)))}
+    states = states_of(backend)
+    here = {salt for stack in backend.list_stacks() if (salt := quick_salt(unpacked(states.stored(stack))))}
+    # One that has no secrets tells nothing.
+    is_of_these = not there or not here or there & here
+    return "" if is_of_these else "its newest copy is of other states of the city, as those before a loss"
 
 
 def back_up_to_target(
