@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wecityctl.engine.context.secret_store import SecretStore
+from wecityctl.engine.secrets.crypto import WrongPassphraseError
 from wecityctl.engine.state import maintenance, sealed_copies
 from wecityctl.engine.state.backend import quick_salt
 from wecityctl.engine.state.maintenance import Copy, states_of
@@ -70,7 +71,9 @@ def why_of_others(city: City, backend: Backend, item: SealedCopy, limits: Limits
         try:
             archive = sealed_copies.read(objects, city.name, passphrase, item)
             copies = maintenance.read_backup(item.key, city.name, archive)
-        except AuthenticationError:
+        except AuthenticationError as error:
+            if not isinstance(error.__cause__, WrongPassphraseError):
+                raise
             return "its newest copy is encrypted with another passphrase"
         except ConfigurationError:
             return ""
