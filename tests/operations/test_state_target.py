@@ -267,11 +267,12 @@ def test_copies_of_lost_states_are_not_hidden_by_those_of_new_ones(
     assert ("encrypted with another passphrase" in told) is (passphrase != "an earlier release")
     assert "wecityctl state restore --from-target" in told
     assert [file.name for file in objects_of(server, city)] == [done.copy.key]
-    # Somebody wants it so.
-    new = back_up_to_target(city, backend)
-    write_state(city, datetime.now(UTC))
-    assert copy_states(city, backend, silent) == ""
-    assert new.copy.key not in [file.name for file in objects_of(server, city)]
+    if passphrase == "another one":
+        # Somebody wants it so.
+        new = back_up_to_target(city, backend)
+        write_state(city, datetime.now(UTC))
+        assert copy_states(city, backend, silent) == ""
+        assert new.copy.key not in [file.name for file in objects_of(server, city)]
 
 
 def test_a_city_without_states_has_nothing_to_copy(city: City, server: S3Server, tmp_path: Path) -> None:
