@@ -54,8 +54,10 @@ reach() {{
 # What `init` says of a repository whose configuration is not there: it writes the key first, then the configuration.
 _HALF_MADE = "repository already contains"
 
+# What is half restored is no backup. RESTORING is empty unless a restore was under way as the pod began.
 # A first backup makes the repository. Should two be the first at once, one of them fails, and tries again.
 _BACKUP = f"""{_BEGIN}
+[ -z "${{RESTORING:-}}" ] || problem "a restore is under way: job $RESTORING"
 reach
 if [ "$code" = 10 ]; then
   $restic init > /tmp/wecity/config 2> /tmp/wecity/error || {{

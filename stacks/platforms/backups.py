@@ -27,7 +27,18 @@ from wecityctl.model.outputs import Endpoint
 if TYPE_CHECKING:
     from stacks.platforms.component import CapabilityScope
 
-__all__ = ["OCCUPIED", "BackupScripts", "Task", "job", "job_name", "objects", "script", "scripts_of", "writers"]
+__all__ = [
+    "OCCUPIED",
+    "BackupScripts",
+    "Task",
+    "job",
+    "job_name",
+    "notice",
+    "objects",
+    "script",
+    "scripts_of",
+    "writers",
+]
 
 # Seconds: a backup or a restore that is not done by then is given up; a Job whose caller is gone stays so long.
 DEADLINE, KEPT = 6 * 3600, 600
@@ -79,8 +90,29 @@ def job_name(capability: str, task: Task) -> str:
 
 
 def writers(capability: str) -> str:
-    """The label selector of pods that back the capability up or restore it."""
+    """The label selector of Jobs and pods that back the capability up or restore it.
+
+    A CronJob's Jobs have the labels of their pods, as those of any Job that states none.
+    """
     return f"{naming.BACKS_UP_LABEL}={naming.label_value(capability)},{naming.COMPONENT_LABEL} in (backup,restore)"
+
+
+def notice(city: City, endpoint: Endpoint) -> Manifest:
+    """The ConfigMap that is there while data is restored into a capability. Backups that begin meanwhile fail."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": _notice_name(endpoint.capability),
+            "namespace": endpoint.namespace,
+            "labels": _labels(city, endpoint, "restore"),
+        },
+        "data": {"job": job_name(endpoint.capability, "restore")},
+    }
+
+
+def _notice_name(capability: str) -> str:
+    return naming.fit(f"{capability}-restoring", 52)
 
 
 def _selector(capability: str) -> dict[str, str]:
@@ -220,6 +252,7 @@ def _job_spec(
         # What only looks needs no server.
         *([pods.from_secret("ADMIN_PASSWORD", endpoint.admin_secret, entry)] if task in ("backup", "restore") else ()),
         *([pods.from_secret("PREVIOUS_PASSWORDS", *rotation.previous(endpoint))] if replaced else ()),
+        *([_from_notice(endpoint.capability)] if task == "backup" else ()),
         pods.from_secret("AWS_ACCESS_KEY_ID", name, "access-key"),
         pods.from_secret("AWS_SECRET_ACCESS_KEY", name, "secret-key"),
         pods.from_secret("RESTIC_PASSWORD", name, "password"),
@@ -262,3 +295,9 @@ def _job_spec(
         "activeDeadlineSeconds": DEADLINE,
         "template": pods.template(labels, spec),
     }
+
+
+def _from_notice(capability: str) -> Manifest:
+    """The variable RESTORING: the Job that restores into the capability, if there is one."""
+    key = {"name": _notice_name(capability), "key": "job", "optional": True}
+    return {"name": "RESTORING", "valueFrom": {"configMapKeyRef": key}}

@@ -94,6 +94,7 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
     server.server_close()
 
 
+@pytest.mark.proves("alerts", "built")
 def test_alerts_reach_webhooks_of_the_files_and_no_answer_fills_the_memory(
     unpacked: Callable[[str], RootFilesystem], receiver: Receiver, tmp_path: Path
 ) -> None:

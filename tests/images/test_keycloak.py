@@ -28,6 +28,7 @@ def post(url: str, **fields: str) -> dict[str, object]:
 
 
 @needs_root
+@pytest.mark.proves("identity", "built")
 def test_keycloak_starts_on_postgresql(
     unpacked: Unpacked, tmp_path_factory: pytest.TempPathFactory, record_property: Callable[[str, object], None]
 ) -> None:

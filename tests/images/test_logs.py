@@ -41,6 +41,7 @@ pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
 PASSWORD = "administrator"
 
 
+@pytest.mark.proves("logs", "limited")
 def test_the_go_packages() -> None:
     """Their own tests: what a tenant may ask of a real store, and what a shipper does at moments that are rare."""
     done = subprocess.run(
@@ -52,6 +53,7 @@ def test_the_go_packages() -> None:
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
 
 
+@pytest.mark.proves("logs", "built", "used", "refused")
 def test_a_store_with_accounts_over_tls(unpacked: Unpacked, tmp_path_factory: pytest.TempPathFactory) -> None:
     image, authority = unpacked("logs"), Authority()
     place = tmp_path_factory.mktemp("logs")

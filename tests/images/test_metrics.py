@@ -124,6 +124,7 @@ def store(unpacked: Unpacked, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield Store(image, port)
 
 
+@pytest.mark.proves("metrics", "built", "used", "refused")
 def test_each_tenant_reads_its_own_series(store: Store) -> None:
     for owner in ("health/code/metrics", "transport/bus/metrics", "capability/alerts/metrics"):
         role = owner.replace("/", ".")
@@ -162,6 +163,7 @@ def test_the_probe_writes_reads_and_deletes(store: Store) -> None:
     assert store.found("admin", '{__name__=~"wecity_probe.*"}') == set()
 
 
+@pytest.mark.proves("metrics", "limited")
 def test_a_client_that_opens_many_connections_loses_its_own(store: Store) -> None:
     """From another address than the tests' own, which the door takes for another client."""
 

@@ -136,6 +136,7 @@ def served(unpacked: Unpacked, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield found
 
 
+@pytest.mark.proves("registry", "built", "used", "refused")
 def test_a_tenant_pushes_and_pulls_its_own(served: Served) -> None:
     parks, roads = (("parks.app.images", "password of parks"), ("roads.app.images", "password of roads"))
     admin, node = ("admin", PASSWORD), ("node", node_password(PASSWORD))
@@ -161,6 +162,7 @@ def test_a_tenant_pushes_and_pulls_its_own(served: Served) -> None:
     assert served.ask(*roads, "POST", mount)[0] == 403
 
 
+@pytest.mark.proves("registry", "limited")
 def test_probe_limit_and_the_end_of_accounts(served: Served) -> None:
     roads = ("roads.app.images", "password of roads")
     assert "a blob was pushed, pulled and deleted" in served.script(PROBE)

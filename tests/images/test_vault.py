@@ -136,6 +136,7 @@ def test_it_tells_what_it_measures_and_how_full_its_volume_is(vault: Vault) -> N
         print(text)
 
 
+@pytest.mark.proves("vault", "built", "used", "refused")
 def test_an_app_has_its_store_and_nothing_else(vault: Vault) -> None:
     token, other = vault.sign_in(ONE, "secret-of-one"), vault.sign_in(TWO, "secret-of-two")
     assert vault.call("POST", f"apps/{ONE}/data/a/b", {"data": {"k": "健康"}}, token)[0] == 200
@@ -211,6 +212,7 @@ def _listed(vault: Vault, account: str) -> list[str]:
     return ["", *found]
 
 
+@pytest.mark.proves("vault", "limited")
 def test_a_store_that_has_reached_its_limit_is_read_only_until_there_is_room(vault: Vault) -> None:
     account = "filling.app.keys"
     vault.provision(account, "secret", limit=4 * MAX_REQUEST * MAX_VERSIONS)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wecityctl.local import assembly
 from wecityctl.local import cloud as clouds
+from wecityctl.local.api import Api
 from wecityctl.local.spec import silent
+
+# Seconds for a Secret of one registry. A run's events wait for it, and `up` asks again.
+_PATIENCE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,8 @@ class ClusterRegistry:
 def trust(name: str, registries: Sequence[ClusterRegistry]) -> None:
     """Make the node of the cloud `name` accept these registries as they are now. Simulated nodes pull nothing.
 
-    A registry whose Secret is not there yet is left out. Raises `DeploymentError` if the API server does not answer.
+    A registry whose Secret is not there yet is left out. Raises `DeploymentError` if the API server does not answer
+    within seconds.
     """
     if not clouds.is_running(name):
         return
@@ -33,13 +38,22 @@ def trust(name: str, registries: Sequence[ClusterRegistry]) -> None:
     from wecityctl.local.node import registries as node_registries
     from wecityctl.local.node.configure import Node
 
-    authorities: dict[str, str] = {}
+    found = authorities(replace(cloud.context.api, timeout=_PATIENCE), registries)
+    node_registries.trust(Node.of(cloud.context).layout, found)
+
+
+def authorities(api: Api, registries: Sequence[ClusterRegistry]) -> dict[str, str]:
+    """The certificates by which registries are known, by their names with port; empty for one that has none.
+
+    A registry whose Secret is not there yet is left out. Raises `DeploymentError` if the API server does not answer.
+    """
+    known: dict[str, str] = {}
     for item in registries:
         authority = ""
         if item.tls_secret:
-            found = cloud.context.api.find(f"/api/v1/namespaces/{item.namespace}/secrets/{item.tls_secret}")
+            found = api.find(f"/api/v1/namespaces/{item.namespace}/secrets/{item.tls_secret}")
             authority = base64.b64decode(((found or {}).get("data") or {}).get("ca.crt", "")).decode()
             if not authority:
                 continue
-        authorities |= dict.fromkeys(item.hosts, authority)
-    node_registries.trust(Node.of(cloud.context).layout, authorities)
+        known |= dict.fromkeys(item.hosts, authority)
+    return known

@@ -28,7 +28,8 @@ _LOCKED = re.compile(r"repository is already locked", re.IGNORECASE)
 _DAMAGED = re.compile(r"the backups? (?:is|are) damaged, or w(?:as|ere) tampered with")
 
 
-# What the backup's script says of a repository that was left between two writes.
+# What the backup's script says while the capability is restored, and of a repository that was left between two writes.
+_RESTORING = "a restore is under way: job "
 _HALF_MADE = "the repository has a key and no configuration"
 
 
@@ -109,6 +110,12 @@ def failure(
             f"{capability}: the target refuses the credentials",
             details=details,
             resolution="give keys that may read and write the bucket: `wecityctl secrets set`, and then `wecityctl up`",
+        )
+    if problem.startswith(_RESTORING):
+        return LockedError(
+            f"{capability}: {problem}",
+            details="what is half restored is not backed up",
+            resolution="run it again when that job is gone, which is ten minutes after its end at the latest",
         )
     if problem and _LOCKED.search(details):
         return LockedError(

@@ -96,7 +96,7 @@ class Opened:
 
         Raises what `run_job` does.
         """
-        from stacks.platforms.backups import job, writers
+        from stacks.platforms.backups import job, notice, writers
         from wecityctl.engine.cluster.account_jobs import run_job
 
         cluster = self.clusters.found.get(server.cloud)
@@ -115,8 +115,10 @@ class Opened:
         looks = task in ("list", "verify")
         alone = "" if looks else writers(endpoint.capability)
         shown = None if told is None else lambda text: told(own_lines(text, mark))
+        restoring = notice(city, endpoint) if task == "restore" else None
+        seconds = LOOKING if task == "list" else WORKING
         try:
-            printed = run_job(cluster, made, LOOKING if task == "list" else WORKING, alone=alone, told=shown)
+            printed = run_job(cluster, made, seconds, alone=alone, notice=restoring, told=shown)
         except JobFailedError as error:
             said = JobFailedError(error.message, own_lines(error.printed, mark))
             where = values.get("RESTIC_REPOSITORY") or repository(city, endpoint.capability)

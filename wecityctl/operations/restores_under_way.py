@@ -1,11 +1,14 @@
-"""Finds restores that go on after the command that began them was ended: their Jobs are the clusters' own."""
+"""Finds restores that go on after the command that began them was ended: their Jobs are the clusters' own.
+
+One that the command had no time to let begin is removed, with the notice that stops backups meanwhile.
+"""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from wecityctl.engine.cluster.account_jobs import has_ended
+from wecityctl.engine.cluster.account_jobs import has_ended, remove_unbegun
 from wecityctl.engine.cluster.query import ask
 from wecityctl.engine.state.engine_lock import LockedError
 from wecityctl.inputs import Clusters
@@ -45,4 +48,4 @@ async def _restores(client: KubeClient, city: str) -> list[Object]:
     served = await client.resource("batch/v1", "Job")
     selector = f"{BACKS_UP_LABEL},{COMPONENT_LABEL}=restore,{CITY_LABEL}={city}"
     found: list[Any] = await client.list(served, label_selector=selector)
-    return [job for job in found if not has_ended(job)]
+    return [job for job in found if not has_ended(job) and not await remove_unbegun(client, job)]

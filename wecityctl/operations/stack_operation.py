@@ -30,6 +30,7 @@ from wecityctl.operations.policy_gate import PolicyGate
 from wecityctl.operations.rename_hints import rename_hints
 from wecityctl.operations.restores_under_way import require_no_restore
 from wecityctl.operations.rollouts.planning import planned_moves, shares_of
+from wecityctl.operations.state_copies import copy_states
 from wecityctl.operations.status.addresses import app_addresses
 from wecityctl.operations.volume_changes import require_volumes_kept
 
@@ -135,7 +136,10 @@ class StackOperation:
         return self.finished(self.run_once())
 
     def finished(self, result: RunResult) -> RunResult:
-        """Emit the end of the operation with its result, and return it."""
+        """Emit the end of the operation with its result, and return it; an `up` leaves a copy of the states before."""
+        if self.options.operation == "up" and not self.options.given and result.exit_code != ExitCode.CANCELLED:
+            told = copy_states(self.session.city, self.backend, self.emit)
+            result = replace(result, notes=(*result.notes, *((told,) if told else ())))
         self.emit(RunFinished(result))
         return result
 

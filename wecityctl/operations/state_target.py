@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wecityctl.engine.context.secret_store import SecretStore
+from wecityctl.engine.secrets.crypto import WrongPassphraseError
 from wecityctl.engine.state import maintenance, sealed_copies
+from wecityctl.engine.state.backend import quick_salt
 from wecityctl.engine.state.maintenance import Copy, states_of
 from wecityctl.engine.state.sealed_copies import SealedCopy
+from wecityctl.engine.state.store import unpacked
 from wecityctl.errors import AuthenticationError, ConfigurationError
 from wecityctl.model.backups import when
 from wecityctl.model.naming import backup_key
@@ -46,7 +49,45 @@ class TargetCopy:
     removed: tuple[SealedCopy, ...]
 
 
-def back_up_to_target(city: City, backend: Backend, parts: Sequence[str] = ()) -> TargetCopy:
+def newest_copy(city: City, backend: Backend, limits: Limits) -> SealedCopy | None:
+    """Return the newest copy of the city's states in its target, without one of a clock that is ahead.
+
+    Raises `ConfigurationError` if the city names no target, and what keeps the target from being read.
+    """
+    now = datetime.now(UTC)
+    with _target(city, backend, limits) as objects:
+        found = [item for item in sealed_copies.copies(objects) if not item.is_ahead(now)]
+        return found[-1] if found else None
+
+
+def why_of_others(city: City, backend: Backend, item: SealedCopy, limits: Limits) -> str:
+    """Why a copy in the target is of other states than these; empty if it is of these, or is damaged.
+
+    All states of a city are encrypted with one salt, which is made with the first of them: a city that comes up again
+    after their loss, and without the copy, has another. Raises what keeps the target from being read.
+    """
+    passphrase = _passphrase(backend)
+    with _target(city, backend, limits) as objects:
+        try:
+            archive = sealed_copies.read(objects, city.name, passphrase, item)
+            copies = maintenance.read_backup(item.key, city.name, archive)
+        except AuthenticationError as error:
+            if not isinstance(error.__cause__, WrongPassphraseError):
+                raise
+            return "its newest copy is encrypted with another passphrase"
+        except ConfigurationError:
+            return ""
+    there = {salt for copy in copies if (salt := quick_salt(unpacked(copy.stored)))}
+    states = states_of(backend)
+    here = {salt for stack in backend.list_stacks() if (salt := quick_salt(unpacked(states.stored(stack))))}
+    # One that has no secrets tells nothing.
+    is_of_these = not there or not here or there & here
+    return "" if is_of_these else "its newest copy is of other states of the city, as those before a loss"
+
+
+def back_up_to_target(
+    city: City, backend: Backend, parts: Sequence[str] = (), limits: Limits | None = None
+) -> TargetCopy:
     """Write the states of the stacks with one of `parts` in their name, or of all, to the city's target.
 
     They are encrypted with the passphrase, and copies go by `compliance.backup.keep`. Raises `ConfigurationError` if
@@ -56,7 +97,7 @@ def back_up_to_target(city: City, backend: Backend, parts: Sequence[str] = ()) -
     stacks = matching(backend.list_stacks(), parts)
     if not stacks:
         raise ConfigurationError(f"there are no states of {city.name}", resolution="run `wecityctl up` first")
-    with _target(city, backend) as objects:
+    with _target(city, backend, limits or Limits()) as objects:
         now = datetime.now(UTC)
         archive, found = maintenance.archive(states_of(backend), city.name, stacks)
         written = sealed_copies.write(objects, city.name, passphrase, archive, now)
@@ -77,7 +118,7 @@ def plan_restore_from_target(
     `AuthenticationError` if the passphrase does not open it.
     """
     passphrase, now = _passphrase(backend), datetime.now(UTC)
-    with _target(city, backend) as objects:
+    with _target(city, backend, Limits()) as objects:
         there = sealed_copies.copies(objects)
         found = [item for item in there if (item.at <= at if at is not None else not item.is_ahead(now))]
         if not found:
@@ -103,11 +144,11 @@ def _passphrase(backend: Backend) -> str:
 
 
 @contextmanager
-def _target(city: City, backend: Backend) -> Iterator[Objects]:
+def _target(city: City, backend: Backend, limits: Limits) -> Iterator[Objects]:
     """Open the city's part of its target.
 
-    The keys are those of the environment, or else of its secret store; the certificates those of its secret store, or
-    else of the environment.
+    Keys and certificates are those of its secret store, or else of the environment, whose own may be of the place of
+    the states.
     """
     from wecityctl.objects.s3 import open_settings
 
@@ -133,7 +174,7 @@ def _target(city: City, backend: Backend) -> Iterator[Objects]:
             encryption_key="",
             authorities=authorities,
         )
-        objects = open_settings(settings, Limits())
+        objects = open_settings(settings, limits)
         try:
             yield objects
         finally:
@@ -146,12 +187,12 @@ def _access(city: City, backend: Backend, directory: Path) -> tuple[Keys, Path |
     given = Keys(os.environ.get(_ACCESS, ""), os.environ.get(_SECRET, ""))
     values = SecretStore(backend).read()
     access, _, secret = values.get(backup_key(backup.credentials), "").partition(":")
-    keys = given if given.access and given.secret else Keys(access, secret)
+    keys = Keys(access, secret) if access and secret else given
     if not keys.access or not keys.secret:
         raise AuthenticationError(
             f"the keys of the target {backup.target} are missing",
-            details=f"looked at {_ACCESS} and {_SECRET}, and at the secret {backup.credentials} of the city",
-            resolution=f"set {_ACCESS} and {_SECRET}, or `wecityctl secrets set {backup.credentials}`",
+            details=f"looked at the secret {backup.credentials} of the city, and at {_ACCESS} and {_SECRET}",
+            resolution=f"`wecityctl secrets set {backup.credentials}`, or set {_ACCESS} and {_SECRET}",
         )
     text = values.get(backup_key(backup.authority), "") if backup.authority else ""
     if not text:

@@ -82,8 +82,8 @@ def type_text(kind: CapabilityType) -> Iterator[str]:
         yield f"  {name:<12} {text}"
 
 
-def catalogue_page(kinds: Iterable[CapabilityType]) -> str:
-    """Return the reference page: a table of all types, then a section for each."""
+def catalogue_page(kinds: Iterable[CapabilityType], proved: str = "") -> str:
+    """Return the reference page: a table of all types, the section `proved`, then a section for each."""
     ordered = sorted(kinds, key=lambda item: (item.platform, item.name))
     rows = "".join(
         f"| [`{kind.name}`](#{kind.name}) | {kind.platform} | {kind.title} | {', '.join(kind.engines)} | "
@@ -94,7 +94,7 @@ def catalogue_page(kinds: Iterable[CapabilityType]) -> str:
         f"\n## {kind.name}\n\n{kind.title}.\n\n" + "".join(f"- {name}: {text}\n" for name, text in _facts(kind))
         for kind in ordered
     )
-    return _HEAD + rows + sections
+    return _HEAD + rows + proved + sections
 
 
 def _facts(kind: CapabilityType) -> Iterator[tuple[str, str]]:

@@ -86,6 +86,7 @@ def test_it_is_known_how_full_volumes_are(city: CityFiles, cluster: Cluster) -> 
     assert all(0 < share <= 1 for share in known().values())
 
 
+@pytest.mark.proves("metrics", "ran", "used", "refused")
 def test_a_tenant_reads_its_own_series_alone(city: CityFiles, cluster: Cluster) -> None:
     eventually(lambda: result(cluster, "roads", "sample_app_busy"), 90)
     assert {item["metric"]["tenant"] for item in result(cluster, "parks", "sample_app_busy")} == {"parks"}
@@ -100,6 +101,7 @@ def test_the_page_is_right(home: Machine, city: CityFiles) -> None:
     assert follow(home, city, "watch-a-city.md", "operations") == 2
 
 
+@pytest.mark.proves("alerts", "ran", "used")
 def test_an_app_that_breaks_is_told_within_half_a_minute(
     home: Machine, city: CityFiles, cluster: Cluster, sink: Webhook
 ) -> None:

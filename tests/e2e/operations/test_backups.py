@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.files import CityFiles
 from tests.e2e.machine import Cluster, Machine, eventually
 from tests.e2e.operations.conftest import Target
+from tests.e2e.operations.test_restores import VAULT
 from tests.e2e.pages import follow
 from wecityctl.model.naming import COMPONENT_LABEL
 
@@ -84,6 +85,34 @@ def test_a_scheduled_backup_works_and_no_other_runs_meanwhile(
     cluster.kubectl("delete", "job", "by-schedule", *place)
 
 
+def test_a_scheduled_backup_does_not_begin_while_data_is_restored(cluster: Cluster, saved: dict[str, Any]) -> None:
+    place = ("-n", "platform-application")
+    # As `restore` makes it before its Job begins.
+    cluster.kubectl("create", "configmap", "postgresql-restoring", "--from-literal=job=restoring-now", *place)
+    cluster.kubectl("create", "job", "refused", "--from=cronjob/postgresql-backup", *place)
+    told = "wecity problem a restore is under way: job restoring-now"
+    assert eventually(lambda: told in cluster.kubectl("logs", "job/refused", "-c", "backup", *place))
+    cluster.kubectl("delete", "job/refused", "configmap/postgresql-restoring", *place)
+
+
+@pytest.mark.proves("vault", "ran", "used")
+def test_a_use_that_was_rotated_since_opens_again_after_the_vault_was_restored(
+    home: Machine, city: CityFiles, cluster: Cluster, saved: dict[str, Any]
+) -> None:
+    def sign_in() -> Any:
+        words = ("exec", "-n", "parks-internet", "deploy/parks-app-web", "--")
+        script = VAULT.replace("/keys/", "/vault/")
+        return json.loads(cluster.kubectl(*words, "python3", "-c", script, "POST", "oak"))["version"]
+
+    home.run("secrets", "rotate", city, "--app", "parks/parks-app")
+    home.run("up", city, "--yes", timeout=600)
+    assert eventually(sign_in)
+    restored = home.run("restore", city, "vault", "--confirm", city.name, timeout=600)
+    assert "until the next `wecityctl up` sets today's" in restored.err
+    home.run("up", city, "--yes", timeout=600)
+    assert eventually(sign_in)
+
+
 def test_an_up_sees_a_restore_whose_command_was_killed(
     home: Machine, city: CityFiles, cluster: Cluster, saved: dict[str, Any]
 ) -> None:
@@ -92,7 +121,7 @@ def test_an_up_sees_a_restore_whose_command_was_killed(
     left = json.loads(cluster.kubectl(*words, *place))
     # As `restore` makes it, but that it never ends.
     left["metadata"]["labels"] = left["spec"]["template"]["metadata"]["labels"] | {COMPONENT_LABEL: "restore"}
-    left["spec"]["suspend"] = True
+    left["spec"]["parallelism"] = 0
     cluster.apply(left)
     refused = home.run("up", city, "--yes", code=1)
     assert "a restore goes on: job platform-application/restore-left on main" in refused.err
@@ -120,6 +149,11 @@ def test_the_report_tells_what_the_target_has(home: Machine, city: CityFiles, sa
     assert "vault: newest complete 20" in observed["detail"] and "3 accounts" in observed["detail"], observed
     assert observed["state"] == ("observed" if observed["wanted"] == 7 else "partial"), observed
     assert any(note.startswith("restoring postgresql: ") for note in measure["notes"])
+    # Each `up` has left a copy of the states.
+    (copies,) = [item for item in control["measures"] if item["name"] == "state-copies"]
+    (seen,) = copies["observations"]
+    assert (seen["cloud"], seen["state"], seen["present"]) == ("s3://backups/hunan", "observed", 1), seen
+    assert home.run("status", city, "-o", "json", code=None).json()["state_copies"]["current"]
 
 
 def test_the_page_about_it_is_true(home: Machine, city: CityFiles, saved: dict[str, Any]) -> None:

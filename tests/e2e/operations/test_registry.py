@@ -123,6 +123,7 @@ def test_images_are_pushed_once(home: Machine, city: CityFiles) -> None:
     assert (push()["state"], push("--dry-run")["state"]) == ("present", "present")
 
 
+@pytest.mark.proves("registry", "ran", "used")
 def test_pods_run_what_their_tenant_has_pushed(city: CityFiles, cluster: Cluster, tmp_path: Path) -> None:
     (known,) = [item for item in oci.stored() if item.reference == oci.reference("sample-app", source="built")]
     image = variant(known, tmp_path)

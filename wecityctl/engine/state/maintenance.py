@@ -32,6 +32,8 @@ Condition = Literal["sound", "under way", "interrupted", "unsound", "damaged"]
 _FORMAT = 1
 _NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 _INDEX = "index.json"
+# The manifest is the first that a state has.
+_WRITTEN = re.compile(rb'"manifest":\s*\{\s*"time":\s*"([^"]+)"')
 # Far larger than the largest stack's state.
 _MOST_BYTES = 1 << 31
 
@@ -81,6 +83,12 @@ def states_of(backend: Backend) -> StateStore:
             resolution='use that back end\'s own copies and versions, or plain `pulumi`: eval "$(wecityctl env PATH)"',
         )
     return backend.states
+
+
+def changed_at(states: StateStore, stack: str) -> str:
+    """Return when the stack's state was last written (RFC 3339), empty if it does not say. The state is not parsed."""
+    found = _WRITTEN.search(unpacked(states.stored(stack)))
+    return found[1].decode() if found else ""
 
 
 def health(states: StateStore, stack: str) -> Health:
