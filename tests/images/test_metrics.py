@@ -251,6 +251,37 @@ def backup(scheduled: int | None, succeeded: int | None, *, suspended: int = 0, 
     return "\n".join(lines) + "\n"
 
 
+def job(cronjob: str, succeeded: int | None) -> str:
+    """A failed Job of a schedule, made 1000 seconds ago; the schedule's last success was `succeeded` seconds ago."""
+    lines = [
+        'kube_job_failed{namespace="n",job_name="c-1",app="a"} 1',
+        f'kube_job_created{{namespace="n",job_name="c-1",app="a",cronjob="{cronjob}"}} {NOW - 1000}',
+        f'kube_job_created{{namespace="n",job_name="c-2",app="a",cronjob="{cronjob}"}} {NOW - 700}',
+    ]
+    if succeeded is not None:
+        found = f'kube_cronjob_status_last_successful_time{{namespace="n",cronjob="c",app="a"}} {NOW - succeeded}'
+        lines.append(found)
+    return "\n".join(lines) + "\n"
+
+
+def restarts(*counts: tuple[int, int], kind: str = "") -> str:
+    """Counts of restarts, each with how many seconds ago it was seen."""
+    name = f'kube_pod_{kind}container_status_restarts_total{{pod="a",container="b"}}'
+    return "".join(f"{name} {count} @{ago}\n" for count, ago in counts)
+
+
+def waits(reason: str, kind: str = "", ago: int = 0) -> str:
+    return f'kube_pod_{kind}container_status_waiting_reason{{pod="a",container="b",reason="{reason}"}} 1 @{ago}\n'
+
+
+def room(free: int, ago: int = 0) -> str:
+    """What the store said of its volume, of which it keeps 256 MB free, for the last time `ago` seconds ago."""
+    own = 'job="victoria-metrics",instance="self"'
+    return (
+        f"vm_free_disk_space_bytes{{{own}}} {free} @{ago}\nvm_free_disk_space_limit_bytes{{{own}}} 256000000 @{ago}\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("rule", "series", "fires"),
     [
@@ -281,6 +312,34 @@ def backup(scheduled: int | None, succeeded: int | None, *, suspended: int = 0, 
         ("VolumeNearFull", volume(90, 100), False),
         # One of which only half is known.
         ("VolumeNearFull", volume(91, 100).splitlines()[0], False),
+        # A run that has failed counts until a later one has succeeded.
+        ("JobFailed", job("c", None), True),
+        ("JobFailed", job("c", 2000), True),
+        ("JobFailed", job("c", 300), False),
+        ("JobFailed", job("", 300), True),
+        ("Restarting", restarts((0, 200), (3, 0)), True),
+        ("Restarting", restarts((7, 200), (1, 100), (3, 0)), True),
+        ("Restarting", restarts((0, 200), (3, 0), kind="init_"), True),
+        ("Restarting", restarts((0, 200), (2, 0)), False),
+        # When an observer begins, or knows nothing for a while, what has restarted before is no restart of now.
+        ("Restarting", restarts((5, 0)), False),
+        ("Restarting", restarts((5, 60), (5, 0)), False),
+        ("CannotStart", waits("CrashLoopBackOff"), True),
+        # It runs for a while, before it crashes again.
+        ("CannotStart", waits("CrashLoopBackOff", ago=40), True),
+        ("CannotStart", waits("CrashLoopBackOff", ago=90), False),
+        ("CannotStart", waits("ImagePullBackOff", "init_"), True),
+        ("CannotStart", waits("ErrImagePull"), False),
+        ("CannotStart", waits("PodInitializing"), False),
+        ("NotObserved", 'up{job="state"} 1 @0\n', False),
+        ("NotObserved", 'up{job="state"} 1 @120\n', True),
+        ("NotObserved", 'up{job="state"} 0 @0\n', True),
+        ("NotRead", 'wecity_unread{resource="pods",namespace="a"} 1\n', True),
+        ("NotRead", 'wecity_unready{resource="pods"} 1\n', False),
+        ("StoreReadOnly", room(380_000_000), True),
+        ("StoreReadOnly", room(10_000_000_000), False),
+        # It has taken nothing for an hour, and of this neither.
+        ("StoreReadOnly", room(260_000_000, ago=3600), True),
     ],
 )
 def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
@@ -289,9 +348,12 @@ def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
     """The expression as the store evaluates it, over series of one case alone."""
     case = f"case{time.monotonic_ns()}"
     mark = f'wecity_mark{{case="{case}"}} 1\n'
-    text = "".join(
-        f'{line[: line.index("}")]},case="{case}"{line[line.index("}") :]}\n' for line in series.splitlines()
+    lines = [f'{line[: line.index("}")]},case="{case}"{line[line.index("}") :]}\n' for line in series.splitlines()]
+    # A time in milliseconds.
+    text = re.sub(
+        r" @(\d+)$", lambda ago: f" {(time.time() - int(ago[1])) * 1000:.0f}", "".join(lines), flags=re.MULTILINE
     )
+    many = len({line[: line.index("}")] for line in lines}) + 1
     assert store.ask("admin", PASSWORD, "/api/v1/import/prometheus", (text + mark).encode())[0] == 204
 
     def ask(query: str) -> list[object]:
@@ -302,10 +364,11 @@ def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
         return found
 
     deadline = time.monotonic() + 20
-    while len(ask('{case!=""}')) < text.count("\n") + 1:
+    while len(ask('last_over_time({case!=""}[1d])')) < many:
         assert time.monotonic() < deadline, "what was written is not found"
         time.sleep(0.5)
-    expression = next(item.expression for item in (*DEFAULT, backups_missing("30 2 * * *")) if item.name == rule)
+    rules = (*DEFAULT, backups_missing("30 2 * * *"), *metrics.TYPE.alerts)
+    expression = next(item.expression for item in rules if item.name == rule)
     assert bool(ask(expression)) == fires
 
 

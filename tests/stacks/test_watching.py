@@ -270,6 +270,18 @@ def test_rules_of_capability_types_are_about_the_instance(recorded: dict[str, Re
     assert general["interval"] == "5s"
 
 
+def test_what_comes_and_goes_is_not_told_each_time(recorded: dict[str, Recording]) -> None:
+    files = one(recorded, "Secret", f"{PLACE}/alerts-files").inputs["stringData"]
+    found = {rule["alert"]: rule for rule in json.loads(files["rules.yaml"])["groups"][0]["rules"]}
+    # Its pod runs between two waits of five minutes at the most.
+    assert found["CannotStart"]["keep_firing_for"] == "300s"
+    assert "keep_firing_for" not in found["Down"]
+    pod = one(recorded, "Deployment", f"{PLACE}/alerts").inputs["spec"]["template"]["spec"]
+    (evaluator,) = [item for item in pod["containers"] if item["name"] == "alerts"]
+    # Alertmanager takes four times as long without news for the end of an alert: longer than a store takes to start.
+    assert " -evaluationInterval=5s -rule.resendDelay=30s " in evaluator["command"][-1]
+
+
 def test_every_certificate_has_its_end_beside_it() -> None:
     """The observer reads it of Services, and has no right to read Secrets."""
     whole = full_city()

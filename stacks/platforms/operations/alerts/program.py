@@ -36,6 +36,8 @@ FILES, ADMIN_FILES = "/etc/alerts", "/etc/admin"
 _NOT_PUBLIC = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
 # The alias of the use of metrics.
 METRICS = "metrics"
+# When vmalert evaluates and tells. The store answers with what it got a second ago.
+PACE = (f"-evaluationInterval={rules.EVERY}s", f"-rule.resendDelay={rules.RESEND}s", "-rule.evalDelay=1s")
 
 
 class Alerts(CapabilityComponent):
@@ -153,9 +155,7 @@ def evaluate(context: CapabilityScope) -> str:
     options += [
         f"-rule={FILES}/rules.yaml",
         f"-notifier.url=http://127.0.0.1:{MANAGER_PORT}",
-        f"-evaluationInterval={rules.EVERY}s",
-        # The store answers with what it got a second ago.
-        "-rule.evalDelay=1s",
+        *PACE,
         "-remoteWrite.flushInterval=1s",
         f"-httpListenAddr=:{context.type.port}",
         f"-httpAuth.username={ADMIN}",
