@@ -16,7 +16,7 @@ import (
 // A Report is what a shipper says of itself.
 //
 // Containers is how many it follows, Behind how many seconds ago the oldest line was written that is not stored yet;
-// lines and bytes are those since it was started.
+// lines, bytes and gaps (places where lines may be missing) are those since it was started.
 type Report struct {
 	Node         string `json:"node"`
 	Containers   int    `json:"containers"`
@@ -24,6 +24,7 @@ type Report struct {
 	DroppedLines int64  `json:"dropped_lines"`
 	DroppedBytes int64  `json:"dropped_bytes"`
 	CutLines     int64  `json:"cut_lines"`
+	Gaps         int64  `json:"gaps"`
 	Behind       int64  `json:"behind_seconds"`
 	Problem      string `json:"problem"`
 	Heard        int64  `json:"heard"`
