@@ -282,6 +282,14 @@ def room(free: int, ago: int = 0) -> str:
     )
 
 
+def shipper(what: str, seconds: int) -> str:
+    """What a log store says of a shipper, whose node is ready."""
+    return (
+        f'wecity_log_shipper_{what}_seconds{{capability="logs",node="a"}} {seconds}\n'
+        'kube_node_status_condition{condition="Ready",node="a"} 1\n'
+    )
+
+
 @pytest.mark.parametrize(
     ("rule", "series", "fires"),
     [
@@ -338,6 +346,12 @@ def room(free: int, ago: int = 0) -> str:
         ("NotRead", 'wecity_unready{resource="pods"} 1\n', False),
         ("StoreReadOnly", room(380_000_000), True),
         ("StoreReadOnly", room(10_000_000_000), False),
+        ("LogShipperSilent", shipper("silent", 61), True),
+        ("LogShipperSilent", shipper("silent", 10), False),
+        ("LogShipperSilent", shipper("silent", 61).replace("} 1", "} 0"), False),
+        ("LogShipperBehind", shipper("behind", 301), True),
+        ("LogShipperBehind", shipper("behind", 299), False),
+        ("LogStoreReadOnly", 'vl_storage_is_read_only{capability="logs"} 1\n', True),
         # It has taken nothing for an hour, and of this neither.
         ("StoreReadOnly", room(260_000_000, ago=3600), True),
     ],
@@ -367,9 +381,9 @@ def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
     while len(ask('last_over_time({case!=""}[1d])')) < many:
         assert time.monotonic() < deadline, "what was written is not found"
         time.sleep(0.5)
-    rules = (*DEFAULT, backups_missing("30 2 * * *"), *metrics.TYPE.alerts)
+    rules = (*DEFAULT, backups_missing("30 2 * * *"), *metrics.TYPE.alerts, *logs.TYPE.alerts)
     expression = next(item.expression for item in rules if item.name == rule)
-    assert bool(ask(expression)) == fires
+    assert bool(ask(expression.replace("$capability", "logs"))) == fires
 
 
 def test_usage_is_counted_from_what_the_store_has_and_gaps_are_told(store: Store) -> None:

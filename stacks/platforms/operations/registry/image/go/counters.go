@@ -14,7 +14,7 @@ import (
 type counters struct {
 	mutex sync.Mutex
 	known map[[3]string]int64
-	// When something was pushed for the last time, and whether there may be garbage since it was collected.
+	// When something was pushed or about to be for the last time, and whether there may be garbage since it was collected.
 	pushed  time.Time
 	garbage bool
 }
@@ -26,7 +26,9 @@ func (c *counters) add(asked *question, r *http.Request, status int) {
 	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	// Who pushes asks for each layer first, and does not send what is there.
+	asks := r.Method == http.MethodHead && strings.Contains(r.URL.Path, "/blobs/")
+	if asks || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		c.pushed = time.Now()
 	}
 	c.garbage = c.garbage || r.Method == http.MethodDelete

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -122,6 +123,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := &answer{ResponseWriter: w, question: &asked}
 	r = r.WithContext(context.WithValue(r.Context(), asking{}, &asked))
+	r.URL = asked.withoutMount(r)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		if r.Body != nil {
 			r.Body = d.patiently(w, r.Body)
@@ -135,6 +137,22 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	d.registry.ServeHTTP(answer, r)
 	d.counters.add(&asked, r, answer.status)
+}
+
+// withoutMount is the address of a request. One that begins a push with a layer of a repository that who asks may not
+// pull from begins an upload of that layer, as the distribution specification has it: clients name where they have found
+// a layer before, with whatever account, and many give up a push that is refused.
+func (q *question) withoutMount(r *http.Request) *url.URL {
+	query := r.URL.Query()
+	from := auth.Access{Resource: auth.Resource{Type: "repository", Name: query.Get("from")}, Action: "pull"}
+	if r.Method != http.MethodPost || from.Name == "" || q.may(from) {
+		return r.URL
+	}
+	query.Del("from")
+	query.Del("mount")
+	made := *r.URL
+	made.RawQuery = query.Encode()
+	return &made
 }
 
 // patiently ends a body of which nothing has come for too long. What the registry does afterwards takes its time.
