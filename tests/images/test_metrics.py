@@ -20,7 +20,7 @@ from types import ModuleType
 import pytest
 
 from stacks.platforms.application.gateway import TYPE
-from stacks.platforms.operations import logs, metrics, registry, vault
+from stacks.platforms.operations import alerts, logs, metrics, registry, vault
 from stacks.platforms.operations.alerts.rules import DEFAULT, backups_missing
 from stacks.platforms.operations.metrics.access import ADMIN_PORT, DELETE, DEPROVISION, INVENTORY, PROVISION
 from stacks.platforms.operations.metrics.health import PROBE
@@ -282,6 +282,12 @@ def room(free: int, ago: int = 0) -> str:
     )
 
 
+def undelivered(*counts: tuple[int, int]) -> str:
+    """Messages that were not taken, each with how many seconds ago it was seen."""
+    name = 'alertmanager_notifications_failed_total{capability="alerts",receiver_name="city",reason="other"}'
+    return "".join(f"{name} {count} @{ago}\n" for count, ago in counts)
+
+
 def shipper(what: str, seconds: int) -> str:
     """What a log store says of a shipper, whose node is ready."""
     return (
@@ -352,6 +358,8 @@ def shipper(what: str, seconds: int) -> str:
         ("LogShipperBehind", shipper("behind", 301), True),
         ("LogShipperBehind", shipper("behind", 299), False),
         ("LogStoreReadOnly", 'vl_storage_is_read_only{capability="logs"} 1\n', True),
+        ("NotTold", undelivered((0, 200), (5, 0)), True),
+        ("NotTold", undelivered((0, 200), (1, 0)), False),
         # It has taken nothing for an hour, and of this neither.
         ("StoreReadOnly", room(260_000_000, ago=3600), True),
     ],
@@ -381,9 +389,10 @@ def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
     while len(ask('last_over_time({case!=""}[1d])')) < many:
         assert time.monotonic() < deadline, "what was written is not found"
         time.sleep(0.5)
-    rules = (*DEFAULT, backups_missing("30 2 * * *"), *metrics.TYPE.alerts, *logs.TYPE.alerts)
-    expression = next(item.expression for item in rules if item.name == rule)
-    assert bool(ask(expression.replace("$capability", "logs"))) == fires
+    found = {item.name: item.expression for item in (*DEFAULT, backups_missing("30 2 * * *"))}
+    for kind in (metrics.TYPE, logs.TYPE, alerts.TYPE):
+        found |= {item.name: item.expression.replace("$capability", kind.name) for item in kind.alerts}
+    assert bool(ask(found[rule])) == fires
 
 
 def test_usage_is_counted_from_what_the_store_has_and_gaps_are_told(store: Store) -> None:

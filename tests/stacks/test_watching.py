@@ -77,6 +77,7 @@ def test_what_is_scraped_follows_from_the_files(recorded: dict[str, Recording]) 
         "state",
         "usage",
         "operations/metrics/8429",
+        "operations/alerts/8881",
         "application/gateway/8081",
         "application/identity/9000",
         "health/code/web/8080",
@@ -181,6 +182,7 @@ def test_both_ends_of_a_scrape_are_opened_and_nothing_else(recorded: dict[str, R
         (None, 8428),
         ("platform-application", 8081),
         (PLACE, 8429),
+        (PLACE, 8881),
         ("platform-application", 9000),
         ("health-internet", 8080),
         ("health-internet", 9100),
@@ -253,6 +255,10 @@ def test_alertmanager_reaches_webhooks_through_the_proxy_alone(recorded: dict[st
     pod = one(recorded, "Deployment", f"{PLACE}/alerts").inputs["spec"]["template"]["spec"]
     (proxy,) = [item for item in pod["containers"] if item["name"] == "webhooks"]
     assert "-listen=127.0.0.1:9094" in proxy["command"]
+    # Whose messages are not taken is counted, and told with the pod's certificate.
+    assert {"-figures=:8881", "-manager=http://127.0.0.1:9093", "-key=/etc/tls/tls.key"} <= {*proxy["command"]}
+    (manager,) = [item for item in pod["containers"] if item["name"] == "alertmanager"]
+    assert "--enable-feature=receiver-name-in-metrics" in manager["command"]
 
 
 def test_rules_of_capability_types_are_about_the_instance(recorded: dict[str, Recording]) -> None:
@@ -263,6 +269,7 @@ def test_rules_of_capability_types_are_about_the_instance(recorded: dict[str, Re
     }
     assert {item["alert"]: item["labels"]["capability"] for item in own["rules"]} == {
         "StoreReadOnly": "metrics",
+        "NotTold": "alerts",
     }
     # Half a minute from the fault to the message is what the longest of these has to leave room for.
     down = next(item for item in general["rules"] if item["alert"] == "Down")

@@ -108,9 +108,9 @@ class Alerts(CapabilityComponent):
         proxy = pods.container(
             "webhooks",
             image,
-            command=["alerts-webhooks", f"-listen=127.0.0.1:{rules.PROXY_PORT}", f"-webhooks={FILES}/webhooks.json"],
+            command=["alerts-webhooks", *_proxy(context)],
             env=[_memory(PROXY_LIMITS)],
-            mounts=[files],
+            mounts=[files, *([tls.MOUNT] if context.tls else [])],
             requests=way.requests,
             limits=PROXY_LIMITS,
         )
@@ -195,6 +195,19 @@ def _manager() -> Iterator[str]:
     yield f"--web.listen-address=127.0.0.1:{MANAGER_PORT}"
     yield "--cluster.listen-address="
     yield "--log.level=warn"
+    # Otherwise nobody knows whose messages are not taken.
+    yield "--enable-feature=receiver-name-in-metrics"
+
+
+def _proxy(context: CapabilityScope) -> Iterator[str]:
+    """The options of the way to webhooks, which also tells what Alertmanager counts of its messages."""
+    yield f"-listen=127.0.0.1:{rules.PROXY_PORT}"
+    yield f"-webhooks={FILES}/webhooks.json"
+    yield f"-figures=:{context.ports['metrics']}"
+    yield f"-manager=http://127.0.0.1:{MANAGER_PORT}"
+    if context.tls:
+        yield f"-certificate={tls.CERTIFICATE}"
+        yield f"-key={tls.KEY}"
 
 
 def _flows(context: CapabilityScope) -> Iterator[Manifest]:
