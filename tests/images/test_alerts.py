@@ -103,7 +103,8 @@ def test_alerts_do_not_end_because_the_store_does_not_answer(
     image, port, own, inside = unpacked("alerts"), free_port(), free_port(), f"/tmp{tmp_path}"
     for parent in (tmp_path, *tmp_path.parents[:3]):
         parent.chmod(parent.stat().st_mode | 0o055)
-    answers, ends = [True], []
+    answers = [True]
+    ends: list[float] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
