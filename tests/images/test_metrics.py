@@ -288,6 +288,11 @@ def undelivered(*counts: tuple[int, int]) -> str:
     return "".join(f"{name} {count} @{ago}\n" for count, ago in counts)
 
 
+def repositories(stored: int, limit: int) -> str:
+    own = '{capability="registry",tenant="parks"}'
+    return f"wecity_registry_stored_bytes{own} {stored}\nwecity_registry_limit_bytes{own} {limit}\n"
+
+
 def shipper(what: str, seconds: int) -> str:
     """What a log store says of a shipper, whose node is ready."""
     return (
@@ -358,6 +363,10 @@ def shipper(what: str, seconds: int) -> str:
         ("LogShipperBehind", shipper("behind", 301), True),
         ("LogShipperBehind", shipper("behind", 299), False),
         ("LogStoreReadOnly", 'vl_storage_is_read_only{capability="logs"} 1\n', True),
+        ("RepositoriesNearFull", repositories(91, 100), True),
+        ("RepositoriesNearFull", repositories(90, 100), False),
+        # Its accounts are locked.
+        ("RepositoriesNearFull", repositories(90, 0), False),
         ("NotTold", undelivered((0, 200), (5, 0)), True),
         ("NotTold", undelivered((0, 200), (1, 0)), False),
         # It has taken nothing for an hour, and of this neither.
@@ -390,7 +399,7 @@ def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
         assert time.monotonic() < deadline, "what was written is not found"
         time.sleep(0.5)
     found = {item.name: item.expression for item in (*DEFAULT, backups_missing("30 2 * * *"))}
-    for kind in (metrics.TYPE, logs.TYPE, alerts.TYPE):
+    for kind in (metrics.TYPE, logs.TYPE, alerts.TYPE, registry.TYPE):
         found |= {item.name: item.expression.replace("$capability", kind.name) for item in kind.alerts}
     assert bool(ask(found[rule])) == fires
 
