@@ -63,7 +63,8 @@ DEFAULT = (
         # One that crashes again and again runs for a while in between, before it waits for five minutes.
         f"max_over_time({_WAITS}[1m]) == 1",
         f"a pod of {_WHOSE} cannot start: {{{{ $labels.reason }}}}",
-        120,
+        # Two minutes, and that of the expression.
+        180,
         keep=300,
     ),
     AlertRule(

@@ -276,6 +276,29 @@ func TestGarbageIsNoneThatAPushHasJustFound(t *testing.T) {
 	}
 }
 
+func TestLayersOfAPushThatDidNotFitAreGarbage(t *testing.T) {
+	door, _ := opened(t)
+	parks := client{t, door, "parks.web.images", secret}
+	admin := client{t, door.administration(), "admin", "admins"}
+	if freed := admin.ask("POST", "/collect", nil); freed.Code != 200 || door.counters.dirty() {
+		t.Fatal(freed.Code, freed.Body)
+	}
+	// Of an image of two layers the second does not fit, so that there is no manifest.
+	if code := parks.blob("parks/web", bytes.Repeat([]byte("a"), 60_000)); code != 201 {
+		t.Fatal(code)
+	}
+	if code := parks.blob("parks/web", bytes.Repeat([]byte("b"), 60_000)); code != 403 {
+		t.Fatal(code)
+	}
+	if !door.counters.dirty() {
+		t.Fatal("nobody collects the layers of a push that was given up")
+	}
+	admin.ask("POST", "/collect", nil)
+	if code := parks.blob("parks/web", bytes.Repeat([]byte("b"), 60_000)); code != 201 {
+		t.Errorf("there is no room afterwards: %d", code)
+	}
+}
+
 func TestAnImageOfWhichOnePlatformIsDeletedKeepsTheOthers(t *testing.T) {
 	door, _ := opened(t)
 	parks := client{t, door, "parks.web.images", secret}
