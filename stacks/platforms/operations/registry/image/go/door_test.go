@@ -276,6 +276,27 @@ func TestGarbageIsNoneThatAPushHasJustFound(t *testing.T) {
 	}
 }
 
+func TestGarbageIsCollectedSoonerWhereTheVolumeIsNearlyFull(t *testing.T) {
+	door, _ := opened(t)
+	for _, item := range []struct {
+		free   int64
+		since  time.Duration
+		wanted bool
+	}{
+		{50, 2 * hurried, false}, {50, 2 * settled, true}, {9, hurried / 2, false}, {9, 2 * hurried, true},
+	} {
+		door.kept.space = func(string) (int64, int64) { return item.free, 100 }
+		door.counters.pushed = time.Now().Add(-item.since)
+		if door.isDue() != item.wanted {
+			t.Errorf("%d %% free, %s after a push: %v", item.free, item.since, !item.wanted)
+		}
+	}
+	door.counters.collected()
+	if door.isDue() {
+		t.Error("it is collected again though nothing was pushed")
+	}
+}
+
 func TestLayersOfAPushThatDidNotFitAreGarbage(t *testing.T) {
 	door, _ := opened(t)
 	parks := client{t, door, "parks.web.images", secret}
