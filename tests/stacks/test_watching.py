@@ -257,6 +257,9 @@ def test_alertmanager_reaches_webhooks_through_the_proxy_alone(recorded: dict[st
     assert "-listen=127.0.0.1:9094" in proxy["command"]
     # Whose messages are not taken is counted, and told with the pod's certificate.
     assert {"-figures=:8881", "-manager=http://127.0.0.1:9093", "-key=/etc/tls/tls.key"} <= {*proxy["command"]}
+    # Without the store no rule is evaluated, and only this one can tell.
+    assert "-binding=/bindings/metrics" in proxy["command"]
+    assert "/bindings/metrics" in {item["mountPath"] for item in proxy["volumeMounts"]}
     (manager,) = [item for item in pod["containers"] if item["name"] == "alertmanager"]
     assert "--enable-feature=receiver-name-in-metrics" in manager["command"]
 

@@ -110,7 +110,7 @@ class Alerts(CapabilityComponent):
             image,
             command=["alerts-webhooks", *_proxy(context)],
             env=[_memory(PROXY_LIMITS)],
-            mounts=[files, *([tls.MOUNT] if context.tls else [])],
+            mounts=[files, *context.binding_mounts, *([tls.MOUNT] if context.tls else [])],
             requests=way.requests,
             limits=PROXY_LIMITS,
         )
@@ -200,11 +200,13 @@ def _manager() -> Iterator[str]:
 
 
 def _proxy(context: CapabilityScope) -> Iterator[str]:
-    """The options of the way to webhooks, which also tells what Alertmanager counts of its messages."""
+    """The options of the way to webhooks, which also tells what Alertmanager counts of its messages, and tells it when
+    the metrics store does not answer."""
     yield f"-listen=127.0.0.1:{rules.PROXY_PORT}"
     yield f"-webhooks={FILES}/webhooks.json"
     yield f"-figures=:{context.ports['metrics']}"
     yield f"-manager=http://127.0.0.1:{MANAGER_PORT}"
+    yield f"-binding={BINDING_ROOT}/{METRICS}"
     if context.tls:
         yield f"-certificate={tls.CERTIFICATE}"
         yield f"-key={tls.KEY}"
