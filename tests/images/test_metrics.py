@@ -288,6 +288,12 @@ def undelivered(*counts: tuple[int, int]) -> str:
     return "".join(f"{name} {count} @{ago}\n" for count, ago in counts)
 
 
+def refused(*counts: tuple[int, int]) -> str:
+    """Samples of new series that the store has not taken, each with how many seconds ago it was seen."""
+    name = 'vm_hourly_series_limit_rows_dropped_total{job="victoria-metrics",instance="self"}'
+    return "".join(f"{name} {count} @{ago}\n" for count, ago in counts)
+
+
 def repositories(stored: int, limit: int) -> str:
     own = '{capability="registry",tenant="parks"}'
     return f"wecity_registry_stored_bytes{own} {stored}\nwecity_registry_limit_bytes{own} {limit}\n"
@@ -357,6 +363,10 @@ def shipper(what: str, seconds: int) -> str:
         ("NotRead", 'wecity_unready{resource="pods"} 1\n', False),
         ("StoreReadOnly", room(380_000_000), True),
         ("StoreReadOnly", room(10_000_000_000), False),
+        ("StoreTakesNoSeries", refused((7, 200), (9, 0)), True),
+        ("StoreTakesNoSeries", refused((9, 200), (9, 0)), False),
+        ("SeriesDropped", 'scrape_series_limit_samples_dropped{tenant="parks",pod="a"} 3\n', True),
+        ("SeriesDropped", 'scrape_series_limit_samples_dropped{tenant="parks",pod="a"} 0\n', False),
         ("LogShipperSilent", shipper("silent", 61), True),
         ("LogShipperSilent", shipper("silent", 10), False),
         ("LogShipperSilent", shipper("silent", 61).replace("} 1", "} 0"), False),

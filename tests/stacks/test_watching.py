@@ -272,6 +272,7 @@ def test_rules_of_capability_types_are_about_the_instance(recorded: dict[str, Re
     }
     assert {item["alert"]: item["labels"]["capability"] for item in own["rules"]} == {
         "StoreReadOnly": "metrics",
+        "StoreTakesNoSeries": "metrics",
         "NotTold": "alerts",
     }
     # Half a minute from the fault to the message is what the longest of these has to leave room for.

@@ -106,6 +106,12 @@ DEFAULT = (
         f"pod {{{{ $labels.pod }}}} of {_WHOSE} does not serve its metrics, or too many",
     ),
     AlertRule(
+        "SeriesDropped",
+        "scrape_series_limit_samples_dropped > 0",
+        f"pod {{{{ $labels.pod }}}} of {_WHOSE} has served so many series within a day that no new ones are taken from it",
+        300,
+    ),
+    AlertRule(
         "VolumeNearFull",
         "wecity_volume_bytes_used / wecity_volume_bytes_size > 0.9",
         f"{{{{ $value | humanizePercentage }}}} of the volume of {_WHOSE} is used",

@@ -63,6 +63,14 @@ TYPE = CapabilityType(
             " when it was last known",
             severity="critical",
         ),
+        AlertRule(
+            "StoreTakesNoSeries",
+            # Of the city's own neither, so that what is new has no alerts.
+            'increase_prometheus({__name__=~"vm_(hourly|daily)_series_limit_rows_dropped_total",'
+            'job="victoria-metrics"}[10m]) > 0',
+            "the metrics store takes no new series, as there are too many for its memory: what is new is not watched",
+            severity="critical",
+        ),
     ),
     usage=(UsageCounter("queries", 'wecity_metrics_queries_total{capability="$capability"}'),),
     dashboard=(
