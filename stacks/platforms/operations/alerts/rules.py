@@ -108,7 +108,7 @@ DEFAULT = (
     AlertRule(
         "SeriesDropped",
         "scrape_series_limit_samples_dropped > 0",
-        f"pod {{{{ $labels.pod }}}} of {_WHOSE} has served so many series within a day that no new ones are taken from it",
+        f"pod {{{{ $labels.pod }}}} of {_WHOSE} has served so many series within a day that new ones are not taken",
         300,
     ),
     AlertRule(
