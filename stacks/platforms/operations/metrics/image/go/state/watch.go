@@ -47,7 +47,7 @@ var (
 	usage = kind{"apis/metrics.k8s.io/v1beta1", "pods"}
 )
 
-// store has the objects by resource, namespace and name, and the lists that were forgotten.
+// store has the objects by resource, namespace and name, and the lists that were forgotten with what was in them.
 type store struct {
 	mutex     sync.Mutex
 	objects   map[string]map[string]map[string]object
@@ -80,7 +80,8 @@ func (s *store) forget(of kind, namespace string) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	key := of.key()
-	if _, ok := s.objects[key][namespace]; ok {
+	// One that was empty is no loss: that is what is seen of a namespace that is deleted, with the right to read it.
+	if len(s.objects[key][namespace]) != 0 {
 		s.forgotten[listed{key, namespace}] = true
 	}
 	delete(s.objects[key], namespace)

@@ -74,8 +74,11 @@ func TestWhatCannotBeReadForAMomentIsKeptAndThenToldToBeUnknown(t *testing.T) {
 }
 
 func TestWhatWasNeverReadIsNotToldToBeUnknown(t *testing.T) {
-	known := newStore()
-	known.forget(kind{"api/v1", "pods"}, "health-internet")
+	known, pods := newStore(), kind{"api/v1", "pods"}
+	known.forget(pods, "health-internet")
+	// A namespace that is deleted is empty when it cannot be read any more.
+	known.replace(pods, "parks-internet", nil)
+	known.forget(pods, "parks-internet")
 	if text := string(render(known, nil)); text != "" {
 		t.Error(text)
 	}
