@@ -13,12 +13,14 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stacks.platforms.operations import alerts
+from stacks.platforms.operations.alerts.program import PACE
 from stacks.platforms.operations.alerts.rules import routing, webhooks
 from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
 from tests.support.pki import Authority
@@ -92,6 +94,51 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
     yield found
     server.shutdown()
     server.server_close()
+
+
+def test_alerts_do_not_end_because_the_store_does_not_answer(
+    unpacked: Callable[[str], RootFilesystem], tmp_path: Path
+) -> None:
+    """An alert ends for Alertmanager when vmalert has said, unless it is told again: not while a rule has no answer."""
+    image, port, own, inside = unpacked("alerts"), free_port(), free_port(), f"/tmp{tmp_path}"
+    for parent in (tmp_path, *tmp_path.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    answers = [True]
+    ends: list[float] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            now = datetime.now(UTC)
+            if self.path.startswith("/api/v2/alerts"):
+                ends.extend((datetime.fromisoformat(item["endsAt"]) - now).total_seconds() for item in json.loads(body))
+                answers[0] = False
+            found = {"metric": {"app": "a"}, "value": [now.timestamp(), "1"]}
+            text = json.dumps({"status": "success", "data": {"resultType": "vector", "result": [found]}}).encode()
+            self.send_response(200 if answers[0] or self.path.startswith("/api/v2") else 503)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *words: Any) -> None:
+            pass
+
+    group = {"name": "one", "rules": [{"alert": "Down", "expr": "down", "for": "0s"}]}
+    (tmp_path / "rules.yaml").write_text(json.dumps({"groups": [group]}))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with image.running(
+        *("/usr/local/bin/vmalert", f"-rule={inside}/rules.yaml", *PACE, "-loggerLevel=WARN"),
+        *(f"-datasource.url=http://127.0.0.1:{port}", f"-notifier.url=http://127.0.0.1:{port}"),
+        f"-httpListenAddr=127.0.0.1:{own}",
+        shared=[tmp_path],
+    ) as running:
+        wait_for("an alert", lambda: ends or None, running)
+    server.shutdown()
+    server.server_close()
+    # So long may a store take to come back.
+    assert ends[0] > 100
 
 
 @pytest.mark.proves("alerts", "built")

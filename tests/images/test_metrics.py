@@ -20,7 +20,7 @@ from types import ModuleType
 import pytest
 
 from stacks.platforms.application.gateway import TYPE
-from stacks.platforms.operations import logs, metrics, registry, vault
+from stacks.platforms.operations import alerts, logs, metrics, registry, vault
 from stacks.platforms.operations.alerts.rules import DEFAULT, backups_missing
 from stacks.platforms.operations.metrics.access import ADMIN_PORT, DELETE, DEPROVISION, INVENTORY, PROVISION
 from stacks.platforms.operations.metrics.health import PROBE
@@ -253,6 +253,62 @@ def backup(scheduled: int | None, succeeded: int | None, *, suspended: int = 0, 
     return "\n".join(lines) + "\n"
 
 
+def job(cronjob: str, succeeded: int | None) -> str:
+    """A failed Job of a schedule, made 1000 seconds ago; the schedule's last success was `succeeded` seconds ago."""
+    lines = [
+        'kube_job_failed{namespace="n",job_name="c-1",app="a"} 1',
+        f'kube_job_created{{namespace="n",job_name="c-1",app="a",cronjob="{cronjob}"}} {NOW - 1000}',
+        f'kube_job_created{{namespace="n",job_name="c-2",app="a",cronjob="{cronjob}"}} {NOW - 700}',
+    ]
+    if succeeded is not None:
+        found = f'kube_cronjob_status_last_successful_time{{namespace="n",cronjob="c",app="a"}} {NOW - succeeded}'
+        lines.append(found)
+    return "\n".join(lines) + "\n"
+
+
+def restarts(*counts: tuple[int, int], kind: str = "") -> str:
+    """Counts of restarts, each with how many seconds ago it was seen."""
+    name = f'kube_pod_{kind}container_status_restarts_total{{pod="a",container="b"}}'
+    return "".join(f"{name} {count} @{ago}\n" for count, ago in counts)
+
+
+def waits(reason: str, kind: str = "", ago: int = 0) -> str:
+    return f'kube_pod_{kind}container_status_waiting_reason{{pod="a",container="b",reason="{reason}"}} 1 @{ago}\n'
+
+
+def room(free: int, ago: int = 0) -> str:
+    """What the store said of its volume, of which it keeps 256 MB free, for the last time `ago` seconds ago."""
+    own = 'job="victoria-metrics",instance="self"'
+    return (
+        f"vm_free_disk_space_bytes{{{own}}} {free} @{ago}\nvm_free_disk_space_limit_bytes{{{own}}} 256000000 @{ago}\n"
+    )
+
+
+def undelivered(*counts: tuple[int, int]) -> str:
+    """Messages that were not taken, each with how many seconds ago it was seen."""
+    name = 'alertmanager_notifications_failed_total{capability="alerts",receiver_name="city",reason="other"}'
+    return "".join(f"{name} {count} @{ago}\n" for count, ago in counts)
+
+
+def refused(*counts: tuple[int, int]) -> str:
+    """Samples of new series that the store has not taken, each with how many seconds ago it was seen."""
+    name = 'vm_hourly_series_limit_rows_dropped_total{job="victoria-metrics",instance="self"}'
+    return "".join(f"{name} {count} @{ago}\n" for count, ago in counts)
+
+
+def repositories(stored: int, limit: int) -> str:
+    own = '{capability="registry",tenant="parks"}'
+    return f"wecity_registry_stored_bytes{own} {stored}\nwecity_registry_limit_bytes{own} {limit}\n"
+
+
+def shipper(what: str, seconds: int) -> str:
+    """What a log store says of a shipper, whose node is ready."""
+    return (
+        f'wecity_log_shipper_{what}_seconds{{capability="logs",node="a"}} {seconds}\n'
+        'kube_node_status_condition{condition="Ready",node="a"} 1\n'
+    )
+
+
 @pytest.mark.parametrize(
     ("rule", "series", "fires"),
     [
@@ -283,6 +339,50 @@ def backup(scheduled: int | None, succeeded: int | None, *, suspended: int = 0, 
         ("VolumeNearFull", volume(90, 100), False),
         # One of which only half is known.
         ("VolumeNearFull", volume(91, 100).splitlines()[0], False),
+        # A run that has failed counts until a later one has succeeded.
+        ("JobFailed", job("c", None), True),
+        ("JobFailed", job("c", 2000), True),
+        ("JobFailed", job("c", 300), False),
+        ("JobFailed", job("", 300), True),
+        ("Restarting", restarts((0, 200), (3, 0)), True),
+        ("Restarting", restarts((7, 200), (1, 100), (3, 0)), True),
+        ("Restarting", restarts((0, 200), (3, 0), kind="init_"), True),
+        ("Restarting", restarts((0, 200), (2, 0)), False),
+        # When an observer begins, or knows nothing for a while, what has restarted before is no restart of now.
+        ("Restarting", restarts((5, 0)), False),
+        ("Restarting", restarts((5, 60), (5, 0)), False),
+        ("CannotStart", waits("CrashLoopBackOff"), True),
+        # It runs for a while, before it crashes again.
+        ("CannotStart", waits("CrashLoopBackOff", ago=40), True),
+        ("CannotStart", waits("CrashLoopBackOff", ago=90), False),
+        ("CannotStart", waits("ImagePullBackOff", "init_"), True),
+        ("CannotStart", waits("ErrImagePull"), False),
+        ("CannotStart", waits("PodInitializing"), False),
+        ("NotObserved", 'up{job="state"} 1 @0\n', False),
+        ("NotObserved", 'up{job="state"} 1 @120\n', True),
+        ("NotObserved", 'up{job="state"} 0 @0\n', True),
+        ("NotRead", 'wecity_unread{resource="pods",namespace="a"} 1\n', True),
+        ("NotRead", 'wecity_unready{resource="pods"} 1\n', False),
+        ("StoreReadOnly", room(380_000_000), True),
+        ("StoreReadOnly", room(10_000_000_000), False),
+        ("StoreTakesNoSeries", refused((7, 200), (9, 0)), True),
+        ("StoreTakesNoSeries", refused((9, 200), (9, 0)), False),
+        ("SeriesDropped", 'scrape_series_limit_samples_dropped{tenant="parks",pod="a"} 3\n', True),
+        ("SeriesDropped", 'scrape_series_limit_samples_dropped{tenant="parks",pod="a"} 0\n', False),
+        ("LogShipperSilent", shipper("silent", 61), True),
+        ("LogShipperSilent", shipper("silent", 10), False),
+        ("LogShipperSilent", shipper("silent", 61).replace("} 1", "} 0"), False),
+        ("LogShipperBehind", shipper("behind", 301), True),
+        ("LogShipperBehind", shipper("behind", 299), False),
+        ("LogStoreReadOnly", 'vl_storage_is_read_only{capability="logs"} 1\n', True),
+        ("RepositoriesNearFull", repositories(91, 100), True),
+        ("RepositoriesNearFull", repositories(90, 100), False),
+        # Its accounts are locked.
+        ("RepositoriesNearFull", repositories(90, 0), False),
+        ("NotTold", undelivered((0, 200), (5, 0)), True),
+        ("NotTold", undelivered((0, 200), (1, 0)), False),
+        # It has taken nothing for an hour, and of this neither.
+        ("StoreReadOnly", room(260_000_000, ago=3600), True),
     ],
 )
 def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
@@ -291,9 +391,12 @@ def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
     """The expression as the store evaluates it, over series of one case alone."""
     case = f"case{time.monotonic_ns()}"
     mark = f'wecity_mark{{case="{case}"}} 1\n'
-    text = "".join(
-        f'{line[: line.index("}")]},case="{case}"{line[line.index("}") :]}\n' for line in series.splitlines()
+    lines = [f'{line[: line.index("}")]},case="{case}"{line[line.index("}") :]}\n' for line in series.splitlines()]
+    # A time in milliseconds.
+    text = re.sub(
+        r" @(\d+)$", lambda ago: f" {(time.time() - int(ago[1])) * 1000:.0f}", "".join(lines), flags=re.MULTILINE
     )
+    many = len({line[: line.index("}")] for line in lines}) + 1
     assert store.ask("admin", PASSWORD, "/api/v1/import/prometheus", (text + mark).encode())[0] == 204
 
     def ask(query: str) -> list[object]:
@@ -304,11 +407,13 @@ def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
         return found
 
     deadline = time.monotonic() + 20
-    while len(ask('{case!=""}')) < text.count("\n") + 1:
+    while len(ask('last_over_time({case!=""}[1d])')) < many:
         assert time.monotonic() < deadline, "what was written is not found"
         time.sleep(0.5)
-    expression = next(item.expression for item in (*DEFAULT, backups_missing("30 2 * * *")) if item.name == rule)
-    assert bool(ask(expression)) == fires
+    found = {item.name: item.expression for item in (*DEFAULT, backups_missing("30 2 * * *"))}
+    for kind in (metrics.TYPE, logs.TYPE, alerts.TYPE, registry.TYPE):
+        found |= {item.name: item.expression.replace("$capability", kind.name) for item in kind.alerts}
+    assert bool(ask(found[rule])) == fires
 
 
 def test_usage_is_counted_from_what_the_store_has_and_gaps_are_told(store: Store) -> None:

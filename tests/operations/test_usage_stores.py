@@ -196,6 +196,22 @@ def test_counters_are_read_with_the_day_before_which_does_not_count() -> None:
     assert asked[-1]["end"] == str(BEGIN + 2 * HOUR)
 
 
+@pytest.mark.parametrize(("days", "windows"), [(5, 5 * 24 + 1), (0, 24)])
+def test_a_counter_is_known_from_before_a_gap_of_days(days: int, windows: int) -> None:
+    """The store took nothing for days before the period, as its volume was full; or there was none."""
+    asked: list[Mapping[str, str]] = []
+    last = BEGIN - days * 24 * HOUR
+    with store(
+        ("count_over_time(wecity_observed", HEALTH, lambda end: 60.0 if end > BEGIN else None),
+        ("tlast_over_time(wecity_observed[336h]", {}, lambda end: last if days and end == BEGIN else None),
+        ("wecity_queries", {"tenant": "health", "app": "code"}, lambda end: 3.0),
+        asked=asked,
+    ) as port:
+        found = read(port, Period(BEGIN, BEGIN + 2 * HOUR), (QUERIES,))
+    assert [item.value for item in found.counted] == [6]
+    assert int(asked[-1]["start"]) == BEGIN + HOUR - windows * HOUR
+
+
 def test_a_year_is_asked_for_in_bounded_queries() -> None:
     asked: list[Mapping[str, str]] = []
     told: list[tuple[int, int]] = []
@@ -204,6 +220,9 @@ def test_a_year_is_asked_for_in_bounded_queries() -> None:
         found = read(port, Period(begin, end), (QUERIES,), tell=lambda done, of: told.append((done, of)))
     # A query for each day of usage, and for each week of what is observed and of a counter; two parts of an hour.
     days, weeks = 365 + 2, 53 + 2
+    # And for what was observed before it begins.
+    assert len([query for query in asked if "tlast_over_time" in query["query"]]) == 1
+    asked = [query for query in asked if "tlast_over_time" not in query["query"]]
     assert len(asked) == days + 2 * weeks
     assert told == [(number, len(asked)) for number in range(1, len(asked) + 1)]
     for query in asked:

@@ -77,6 +77,7 @@ def test_what_is_scraped_follows_from_the_files(recorded: dict[str, Recording]) 
         "state",
         "usage",
         "operations/metrics/8429",
+        "operations/alerts/8881",
         "application/gateway/8081",
         "application/identity/9000",
         "health/code/web/8080",
@@ -181,6 +182,7 @@ def test_both_ends_of_a_scrape_are_opened_and_nothing_else(recorded: dict[str, R
         (None, 8428),
         ("platform-application", 8081),
         (PLACE, 8429),
+        (PLACE, 8881),
         ("platform-application", 9000),
         ("health-internet", 8080),
         ("health-internet", 9100),
@@ -253,6 +255,13 @@ def test_alertmanager_reaches_webhooks_through_the_proxy_alone(recorded: dict[st
     pod = one(recorded, "Deployment", f"{PLACE}/alerts").inputs["spec"]["template"]["spec"]
     (proxy,) = [item for item in pod["containers"] if item["name"] == "webhooks"]
     assert "-listen=127.0.0.1:9094" in proxy["command"]
+    # Whose messages are not taken is counted, and told with the pod's certificate.
+    assert {"-figures=:8881", "-manager=http://127.0.0.1:9093", "-key=/etc/tls/tls.key"} <= {*proxy["command"]}
+    # Without the store no rule is evaluated, and only this one can tell.
+    assert "-binding=/bindings/metrics" in proxy["command"]
+    assert "/bindings/metrics" in {item["mountPath"] for item in proxy["volumeMounts"]}
+    (manager,) = [item for item in pod["containers"] if item["name"] == "alertmanager"]
+    assert "--enable-feature=receiver-name-in-metrics" in manager["command"]
 
 
 def test_rules_of_capability_types_are_about_the_instance(recorded: dict[str, Recording]) -> None:
@@ -263,11 +272,25 @@ def test_rules_of_capability_types_are_about_the_instance(recorded: dict[str, Re
     }
     assert {item["alert"]: item["labels"]["capability"] for item in own["rules"]} == {
         "StoreReadOnly": "metrics",
+        "StoreTakesNoSeries": "metrics",
+        "NotTold": "alerts",
     }
     # Half a minute from the fault to the message is what the longest of these has to leave room for.
     down = next(item for item in general["rules"] if item["alert"] == "Down")
     assert down["for"] == "10s"
     assert general["interval"] == "5s"
+
+
+def test_what_comes_and_goes_is_not_told_each_time(recorded: dict[str, Recording]) -> None:
+    files = one(recorded, "Secret", f"{PLACE}/alerts-files").inputs["stringData"]
+    found = {rule["alert"]: rule for rule in json.loads(files["rules.yaml"])["groups"][0]["rules"]}
+    # Its pod runs between two waits of five minutes at the most.
+    assert found["CannotStart"]["keep_firing_for"] == "300s"
+    assert "keep_firing_for" not in found["Down"]
+    pod = one(recorded, "Deployment", f"{PLACE}/alerts").inputs["spec"]["template"]["spec"]
+    (evaluator,) = [item for item in pod["containers"] if item["name"] == "alerts"]
+    # Alertmanager takes four times as long without news for the end of an alert: longer than a store takes to start.
+    assert " -evaluationInterval=5s -rule.resendDelay=30s " in evaluator["command"][-1]
 
 
 def test_every_certificate_has_its_end_beside_it() -> None:

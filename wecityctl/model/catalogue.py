@@ -171,7 +171,8 @@ Severity = Literal["critical", "warning"]
 class AlertRule:
     """A rule for an alert about an instance of a capability, in the query language of the metrics platform.
 
-    `expression` has `$capability` in the place of the instance's name; it holds for `seconds` before the alert fires.
+    `expression` has `$capability` in the place of the instance's name; it holds for `seconds` before the alert fires,
+    which goes on for `keep` seconds after it has held for the last time.
     `summary` says what is wrong, and may have `{{ $value }}` and `{{ $labels.NAME }}`.
     """
 
@@ -180,6 +181,7 @@ class AlertRule:
     summary: str
     seconds: int = 60
     severity: Severity = "warning"
+    keep: int = 0
 
 
 Unit = Literal["count", "per second", "cores", "bytes", "seconds", "share"]

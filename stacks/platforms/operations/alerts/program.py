@@ -36,6 +36,8 @@ FILES, ADMIN_FILES = "/etc/alerts", "/etc/admin"
 _NOT_PUBLIC = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
 # The alias of the use of metrics.
 METRICS = "metrics"
+# When vmalert evaluates and tells. The store answers with what it got a second ago.
+PACE = (f"-evaluationInterval={rules.EVERY}s", f"-rule.resendDelay={rules.RESEND}s", "-rule.evalDelay=1s")
 
 
 class Alerts(CapabilityComponent):
@@ -106,9 +108,9 @@ class Alerts(CapabilityComponent):
         proxy = pods.container(
             "webhooks",
             image,
-            command=["alerts-webhooks", f"-listen=127.0.0.1:{rules.PROXY_PORT}", f"-webhooks={FILES}/webhooks.json"],
+            command=["alerts-webhooks", *_proxy(context)],
             env=[_memory(PROXY_LIMITS)],
-            mounts=[files],
+            mounts=[files, *context.binding_mounts, *([tls.MOUNT] if context.tls else [])],
             requests=way.requests,
             limits=PROXY_LIMITS,
         )
@@ -153,9 +155,7 @@ def evaluate(context: CapabilityScope) -> str:
     options += [
         f"-rule={FILES}/rules.yaml",
         f"-notifier.url=http://127.0.0.1:{MANAGER_PORT}",
-        f"-evaluationInterval={rules.EVERY}s",
-        # The store answers with what it got a second ago.
-        "-rule.evalDelay=1s",
+        *PACE,
         "-remoteWrite.flushInterval=1s",
         f"-httpListenAddr=:{context.type.port}",
         f"-httpAuth.username={ADMIN}",
@@ -195,6 +195,21 @@ def _manager() -> Iterator[str]:
     yield f"--web.listen-address=127.0.0.1:{MANAGER_PORT}"
     yield "--cluster.listen-address="
     yield "--log.level=warn"
+    # Otherwise nobody knows whose messages are not taken.
+    yield "--enable-feature=receiver-name-in-metrics"
+
+
+def _proxy(context: CapabilityScope) -> Iterator[str]:
+    """The options of the way to webhooks, which also tells what Alertmanager counts of its messages, and tells it when
+    the metrics store does not answer."""
+    yield f"-listen=127.0.0.1:{rules.PROXY_PORT}"
+    yield f"-webhooks={FILES}/webhooks.json"
+    yield f"-figures=:{context.ports['metrics']}"
+    yield f"-manager=http://127.0.0.1:{MANAGER_PORT}"
+    yield f"-binding={BINDING_ROOT}/{METRICS}"
+    if context.tls:
+        yield f"-certificate={tls.CERTIFICATE}"
+        yield f"-key={tls.KEY}"
 
 
 def _flows(context: CapabilityScope) -> Iterator[Manifest]:

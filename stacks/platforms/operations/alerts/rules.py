@@ -15,6 +15,9 @@ from wecityctl.inputs import StackInputs
 from wecityctl.model.catalogue import AlertRule
 from wecityctl.model.city import Alerts, Capability
 
+# Seconds after which vmalert tells Alertmanager again of what fires. What it has not told of for four times as long is
+# over for Alertmanager: nobody is told so because the metrics store is restarted, and answers nothing meanwhile.
+RESEND = 30
 # Seconds between two evaluations. With what a fault takes to be scraped (5), to last (10) and to be sent (a few), an
 # alert about something that is down arrives within half a minute.
 EVERY = 5
@@ -29,6 +32,15 @@ _FEWER = (
     "(kube_deployment_status_replicas_available < kube_deployment_spec_replicas)"
     " or (kube_statefulset_status_replicas_ready < kube_statefulset_replicas)"
 )
+# Of containers and of those that initialise a pod.
+_RESTARTS = '{__name__=~"kube_pod_(init_)?container_status_restarts_total"}'
+# Of an image that cannot be pulled, `ErrImagePull` is told for a moment between long `ImagePullBackOff`.
+_WAITS = (
+    '{__name__=~"kube_pod_(init_)?container_status_waiting_reason",'
+    'reason!~"ContainerCreating|PodInitializing|ErrImagePull"}'
+)
+# A failed run of a schedule stays for days, long after a later one has succeeded.
+_MADE_UP_FOR = "kube_job_created < on (namespace, cronjob) group_left () kube_cronjob_status_last_successful_time"
 _BACKUPS = '{component="backup",capability!=""}'
 # An `up` issues certificates anew months before.
 _NEAR_END = 30 * 86_400
@@ -41,17 +53,26 @@ DEFAULT = (
     AlertRule("Degraded", _FEWER, f"{_WHOSE} has {{{{ $value }}}} ready pods, fewer than it should", 300),
     AlertRule(
         "Restarting",
-        "increase(kube_pod_container_status_restarts_total[10m]) > 2",
+        # What is seen for the first time has not restarted as often as it says since then: `increase` would begin at 0.
+        f"increase_prometheus({_RESTARTS}[10m]) > 2",
         f"container {{{{ $labels.container }}}} of {_WHOSE} has restarted {{{{ $value }}}} times in 10 minutes",
         0,
     ),
     AlertRule(
         "CannotStart",
-        'kube_pod_container_status_waiting_reason{reason!~"ContainerCreating|PodInitializing"} == 1',
+        # One that crashes again and again runs for a while in between, before it waits for five minutes.
+        f"max_over_time({_WAITS}[1m]) == 1",
         f"a pod of {_WHOSE} cannot start: {{{{ $labels.reason }}}}",
-        120,
+        # Two minutes, and that of the expression.
+        180,
+        keep=300,
     ),
-    AlertRule("JobFailed", "kube_job_failed == 1", f"job {{{{ $labels.job_name }}}} of {_WHOSE} has failed", 0),
+    AlertRule(
+        "JobFailed",
+        f"kube_job_failed == 1 unless on (namespace, job_name) ({_MADE_UP_FOR})",
+        f"job {{{{ $labels.job_name }}}} of {_WHOSE} has failed",
+        0,
+    ),
     AlertRule(
         "JobLate",
         "kube_cronjob_status_last_schedule_time > (kube_cronjob_status_last_successful_time or"
@@ -85,6 +106,12 @@ DEFAULT = (
         f"pod {{{{ $labels.pod }}}} of {_WHOSE} does not serve its metrics, or too many",
     ),
     AlertRule(
+        "SeriesDropped",
+        "scrape_series_limit_samples_dropped > 0",
+        f"pod {{{{ $labels.pod }}}} of {_WHOSE} has served so many series within a day that new ones are not taken",
+        300,
+    ),
+    AlertRule(
         "VolumeNearFull",
         "wecity_volume_bytes_used / wecity_volume_bytes_size > 0.9",
         f"{{{{ $value | humanizePercentage }}}} of the volume of {_WHOSE} is used",
@@ -110,9 +137,19 @@ DEFAULT = (
     ),
     AlertRule(
         "NotObserved",
-        'absent(up{job="state"} == 1)',
-        "nothing is known of the city's objects: the observer of metrics is silent",
-        30,
+        # A plain `up` is answered by a value of up to five minutes ago when the observer's node is gone, or the store
+        # takes nothing.
+        'absent(last_over_time(up{job="state"}[1m]) == 1)',
+        "nothing is known of the city's objects: the observer of metrics is silent, or the store takes nothing",
+        60,
+        "critical",
+    ),
+    AlertRule(
+        "NotRead",
+        "count by (resource) (wecity_unread) > 0",
+        "the API server does not tell of {{ $labels.resource }} in {{ $value }} lists that it has told of before:"
+        " alerts about them are silent",
+        120,
         "critical",
     ),
 )
@@ -177,6 +214,7 @@ def _rule(rule: AlertRule, capability: Capability | None = None) -> dict[str, An
         "alert": rule.name,
         "expr": expression,
         "for": f"{rule.seconds}s",
+        **({"keep_firing_for": f"{rule.keep}s"} if rule.keep else {}),
         "labels": labels,
         "annotations": {"summary": summary},
     }

@@ -1,6 +1,17 @@
 """Logs of a city: a store of what its pods write, and a shipper on each node. Each tenant reads its own."""
 
-from wecityctl.model.catalogue import VOLUME, Binding, CapabilityType, Observer, Panel, Pods, Port, Right, UseLimits
+from wecityctl.model.catalogue import (
+    VOLUME,
+    AlertRule,
+    Binding,
+    CapabilityType,
+    Observer,
+    Panel,
+    Pods,
+    Port,
+    Right,
+    UseLimits,
+)
 
 TYPE = CapabilityType(
     name="logs",
@@ -26,6 +37,29 @@ TYPE = CapabilityType(
     tls=True,
     # Requests of one account that are answered at a time.
     limits=UseLimits(connections=4),
+    alerts=(
+        AlertRule(
+            "LogStoreReadOnly",
+            'vl_storage_is_read_only{capability="$capability"} == 1',
+            "$capability takes no lines, as its volume is full; nodes keep theirs for a while",
+            severity="critical",
+        ),
+        AlertRule(
+            "LogShipperSilent",
+            # One whose node is gone is no loss.
+            'wecity_log_shipper_silent_seconds{capability="$capability"} > 60'
+            ' and on (node) kube_node_status_condition{condition="Ready"} == 1',
+            "$capability has heard nothing of the shipper of node {{ $labels.node }} for"
+            " {{ $value | humanizeDuration }}: lines of its pods are not stored",
+            120,
+        ),
+        AlertRule(
+            "LogShipperBehind",
+            'wecity_log_shipper_behind_seconds{capability="$capability"} > 300',
+            "lines of node {{ $labels.node }} have been waiting for {{ $value | humanizeDuration }} for $capability to"
+            " take them",
+        ),
+    ),
     dashboard=(
         Panel("Lines taken", "sum(rate(vl_rows_ingested_total[1m]))", "per second"),
         Panel("Size of the logs", "sum(vl_data_size_bytes)", "bytes", limit="sum(vl_max_disk_space_usage_bytes)"),

@@ -55,8 +55,20 @@ TYPE = CapabilityType(
     alerts=(
         AlertRule(
             "StoreReadOnly",
-            'vm_storage_is_read_only{job="victoria-metrics"} == 1',
-            "the metrics store takes nothing more, as its volume is full",
+            # A store that takes nothing does not take `vm_storage_is_read_only` either. These are its last figures from
+            # before.
+            'last_over_time(vm_free_disk_space_bytes{job="victoria-metrics"}[1d])'
+            ' < 1.5 * last_over_time(vm_free_disk_space_limit_bytes{job="victoria-metrics"}[1d])',
+            "the metrics store takes nothing more, or soon will not: its volume had {{ $value | humanize1024 }}B free"
+            " when it was last known",
+            severity="critical",
+        ),
+        AlertRule(
+            "StoreTakesNoSeries",
+            # Of the city's own neither, so that what is new has no alerts.
+            'increase_prometheus({__name__=~"vm_(hourly|daily)_series_limit_rows_dropped_total",'
+            'job="victoria-metrics"}[10m]) > 0',
+            "the metrics store takes no new series, as there are too many for its memory: what is new is not watched",
             severity="critical",
         ),
     ),

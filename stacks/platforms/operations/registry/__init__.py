@@ -31,8 +31,9 @@ TYPE = CapabilityType(
     alerts=(
         AlertRule(
             "RepositoriesNearFull",
+            # A tenant whose accounts are all locked has no limit, and pushes nothing.
             'wecity_registry_stored_bytes{capability="$capability"}'
-            ' / wecity_registry_limit_bytes{capability="$capability"} > 0.9',
+            ' / (wecity_registry_limit_bytes{capability="$capability"} > 0) > 0.9',
             "the repositories of {{ $labels.tenant }} take {{ $value | humanizePercentage }} of what they may",
         ),
     ),

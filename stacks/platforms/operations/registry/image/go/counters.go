@@ -14,7 +14,7 @@ import (
 type counters struct {
 	mutex sync.Mutex
 	known map[[3]string]int64
-	// When something was pushed for the last time, and whether there may be garbage since it was collected.
+	// When something was pushed or about to be for the last time, and whether there may be garbage since it was collected.
 	pushed  time.Time
 	garbage bool
 }
@@ -26,10 +26,13 @@ func (c *counters) add(asked *question, r *http.Request, status int) {
 	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	writes := r.Method != http.MethodGet && r.Method != http.MethodHead
+	// Who pushes asks for each layer first, and does not send what is there.
+	if writes || r.Method == http.MethodHead && strings.Contains(r.URL.Path, "/blobs/") {
 		c.pushed = time.Now()
 	}
-	c.garbage = c.garbage || r.Method == http.MethodDelete
+	// Layers of a push that was given up, as it did not fit, are named by nothing, and count for their tenant.
+	c.garbage = c.garbage || writes
 	if !strings.Contains(r.URL.Path, "/manifests/") {
 		return
 	}
@@ -39,7 +42,6 @@ func (c *counters) add(asked *question, r *http.Request, status int) {
 		series = "wecity_registry_pulls_total"
 	case http.MethodPut:
 		series = "wecity_registry_pushes_total"
-		c.garbage = true
 	}
 	if series == "" {
 		return

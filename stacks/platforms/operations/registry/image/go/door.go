@@ -6,12 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
@@ -122,6 +121,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := &answer{ResponseWriter: w, question: &asked}
 	r = r.WithContext(context.WithValue(r.Context(), asking{}, &asked))
+	r.URL = asked.withoutMount(r)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		if r.Body != nil {
 			r.Body = d.patiently(w, r.Body)
@@ -135,6 +135,22 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	d.registry.ServeHTTP(answer, r)
 	d.counters.add(&asked, r, answer.status)
+}
+
+// withoutMount is the address of a request. One that begins a push with a layer of a repository that who asks may not
+// pull from begins an upload of that layer, as the distribution specification has it: clients name where they have found
+// a layer before, with whatever account, and many give up a push that is refused.
+func (q *question) withoutMount(r *http.Request) *url.URL {
+	query := r.URL.Query()
+	from := auth.Access{Resource: auth.Resource{Type: "repository", Name: query.Get("from")}, Action: "pull"}
+	if r.Method != http.MethodPost || from.Name == "" || q.may(from) {
+		return r.URL
+	}
+	query.Del("from")
+	query.Del("mount")
+	made := *r.URL
+	made.RawQuery = query.Encode()
+	return &made
 }
 
 // patiently ends a body of which nothing has come for too long. What the registry does afterwards takes its time.
@@ -374,52 +390,3 @@ func (d *door) administration() http.Handler {
 		mux.ServeHTTP(w, r)
 	})
 }
-
-// settled is how long nothing may have been pushed before garbage is collected by itself: the layers of an image come
-// before its manifest, and would go as what no manifest names.
-const settled = 15 * time.Minute
-
-// collectWhenIdle collects garbage when manifests were replaced or deleted and nothing is being pushed.
-func (d *door) collectWhenIdle(ctx context.Context) {
-	ticks := time.NewTicker(settled)
-	defer ticks.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticks.C:
-		}
-		if d.counters.dirty() && d.counters.idle(settled) {
-			if _, err := d.collect(ctx); err != nil && !errors.Is(err, errPushing) {
-				log.Printf("garbage is not collected: %v", err)
-			}
-		}
-	}
-}
-
-var errPushing = errors.New("something is being pushed: try again later")
-
-// collect does not wait for pushes, as all others would wait with it: one that stalls would hold up everybody.
-func (d *door) collect(ctx context.Context) (int64, error) {
-	if !d.pushing.TryLock() {
-		return 0, errPushing
-	}
-	defer d.pushing.Unlock()
-	freed, err := d.kept.collect(ctx)
-	if err == nil {
-		d.counters.collected()
-	}
-	return freed, err
-}
-
-// statfs is the number of bytes that are free below a directory.
-func statfs(directory string) int64 {
-	var found syscall.Statfs_t
-	if syscall.Statfs(directory, &found) != nil {
-		return 0
-	}
-	return int64(found.Bavail) * int64(found.Bsize)
-}
-
-// recent is how long a count of bytes on the volume holds; what came since is added.
-const recent = 10 * time.Second

@@ -130,7 +130,13 @@ func TestRightsFollowFromTheTenant(t *testing.T) {
 		{roads, "POST", "/v2/parks/web/blobs/uploads/", 403},
 		{roads, "DELETE", "/v2/parks/web/manifests/" + layer, 403},
 		{roads, "GET", "/v2/roads/web/blobs/" + layer, 404},
-		{roads, "POST", "/v2/roads/web/blobs/uploads/?from=parks/web&mount=" + layer, 403},
+		// What may not be read is not mounted but uploaded.
+		{roads, "POST", "/v2/roads/web/blobs/uploads/?from=parks/web&mount=" + layer, 202},
+		{roads, "GET", "/v2/roads/web/blobs/" + layer, 404},
+		{parks, "POST", "/v2/parks/own/blobs/uploads/?from=city/postgresql&mount=" + digestOfBytes([]byte("layer of the city")), 202},
+		{parks, "POST", "/v2/parks/own/blobs/uploads/?from=parks/web&mount=" + layer, 201},
+		{parks, "GET", "/v2/parks/own/blobs/" + layer, 200},
+		{roads, "POST", "/v2/parks/web/blobs/uploads/?from=roads/web&mount=" + layer, 403},
 		{roads, "POST", "/v2/city/web/blobs/uploads/", 403},
 		{node, "GET", "/v2/city/postgresql/manifests/1", 200},
 		{node, "GET", "/v2/parks/web/manifests/1", 403},
@@ -244,6 +250,109 @@ func TestGarbageIsCollected(t *testing.T) {
 	}
 	if code, _ := parks.image("parks/web", "1", large); code != 201 {
 		t.Errorf("pushing it again is answered by %d", code)
+	}
+}
+
+func TestGarbageIsNoneThatAPushHasJustFound(t *testing.T) {
+	door, _ := opened(t)
+	parks := client{t, door, "parks.web.images", secret}
+	layer := []byte("layer")
+	if code := parks.blob("parks/web", layer); code != 201 {
+		t.Fatal(code)
+	}
+	for _, item := range []struct {
+		method, target string
+		idle           bool
+	}{
+		{"GET", "/v2/parks/web/blobs/" + digestOfBytes(layer), true},
+		{"HEAD", "/v2/parks/web/blobs/" + digestOfBytes([]byte("another")), true},
+		{"HEAD", "/v2/parks/web/blobs/" + digestOfBytes(layer), false},
+	} {
+		door.counters.pushed = time.Now().Add(-2 * settled)
+		parks.ask(item.method, item.target, nil)
+		if door.counters.idle(settled) != item.idle {
+			t.Errorf("after %s %s it is idle: %v", item.method, item.target, !item.idle)
+		}
+	}
+}
+
+func TestGarbageIsCollectedSoonerWhereTheVolumeIsNearlyFull(t *testing.T) {
+	door, _ := opened(t)
+	for _, item := range []struct {
+		free   int64
+		since  time.Duration
+		wanted bool
+	}{
+		{50, 2 * hurried, false}, {50, 2 * settled, true}, {9, hurried / 2, false}, {9, 2 * hurried, true},
+	} {
+		door.kept.space = func(string) (int64, int64) { return item.free, 100 }
+		door.counters.pushed = time.Now().Add(-item.since)
+		if door.isDue() != item.wanted {
+			t.Errorf("%d %% free, %s after a push: %v", item.free, item.since, !item.wanted)
+		}
+	}
+	door.counters.collected()
+	if door.isDue() {
+		t.Error("it is collected again though nothing was pushed")
+	}
+}
+
+func TestLayersOfAPushThatDidNotFitAreGarbage(t *testing.T) {
+	door, _ := opened(t)
+	parks := client{t, door, "parks.web.images", secret}
+	admin := client{t, door.administration(), "admin", "admins"}
+	if freed := admin.ask("POST", "/collect", nil); freed.Code != 200 || door.counters.dirty() {
+		t.Fatal(freed.Code, freed.Body)
+	}
+	// Of an image of two layers the second does not fit, so that there is no manifest.
+	if code := parks.blob("parks/web", bytes.Repeat([]byte("a"), 60_000)); code != 201 {
+		t.Fatal(code)
+	}
+	if code := parks.blob("parks/web", bytes.Repeat([]byte("b"), 60_000)); code != 403 {
+		t.Fatal(code)
+	}
+	if !door.counters.dirty() {
+		t.Fatal("nobody collects the layers of a push that was given up")
+	}
+	admin.ask("POST", "/collect", nil)
+	if code := parks.blob("parks/web", bytes.Repeat([]byte("b"), 60_000)); code != 201 {
+		t.Errorf("there is no room afterwards: %d", code)
+	}
+}
+
+func TestAnImageOfWhichOnePlatformIsDeletedKeepsTheOthers(t *testing.T) {
+	door, _ := opened(t)
+	parks := client{t, door, "parks.web.images", secret}
+	admin := client{t, door.administration(), "admin", "admins"}
+	one, other := []byte("layer of amd64"), []byte("layer of arm64")
+	_, first := parks.image("parks/web", "amd64", one)
+	_, second := parks.image("parks/web", "arm64", other)
+	kind := "application/vnd.oci.image.index.v1+json"
+	entry := func(digest, architecture string) map[string]any {
+		size := len(parks.ask("GET", "/v2/parks/web/manifests/"+digest, nil).Body.Bytes())
+		platform := map[string]string{"os": "linux", "architecture": architecture}
+		return map[string]any{"mediaType": manifestType, "digest": digest, "size": size, "platform": platform}
+	}
+	index, _ := json.Marshal(map[string]any{
+		"schemaVersion": 2, "mediaType": kind, "manifests": []any{entry(first, "amd64"), entry(second, "arm64")},
+	})
+	if code := parks.ask("PUT", "/v2/parks/web/manifests/1", bytes.NewReader(index), "Content-Type", kind).Code; code != 201 {
+		t.Fatal(code)
+	}
+	if code := parks.ask("DELETE", "/v2/parks/web/manifests/"+second, nil).Code; code != 202 {
+		t.Fatal(code)
+	}
+	// Without it, its layer goes; the collector goes on at what the index still names.
+	if freed := admin.ask("POST", "/collect", nil); freed.Code != 200 {
+		t.Fatalf("collecting is answered by %d %s", freed.Code, freed.Body)
+	}
+	for target, wanted := range map[string]int{
+		"/v2/parks/web/manifests/1": 200, "/v2/parks/web/manifests/" + first: 200, "/v2/parks/web/manifests/" + second: 404,
+		"/v2/parks/web/blobs/" + digestOfBytes(one): 200, "/v2/parks/web/blobs/" + digestOfBytes(other): 404,
+	} {
+		if code := parks.ask("GET", target, nil, "Accept", kind+", "+manifestType).Code; code != wanted {
+			t.Errorf("%s: %d, not %d", target, code, wanted)
+		}
 	}
 }
 

@@ -25,6 +25,8 @@ type kept struct {
 	registry  distribution.Namespace
 	mutex     sync.Mutex
 	counted   map[string]count
+	// The bytes that are free on the volume of a directory, and all.
+	space func(directory string) (free, size int64)
 }
 
 type count struct {
@@ -44,14 +46,25 @@ func openKept(ctx context.Context, directory string) (*kept, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &kept{directory: directory, driver: storing, registry: registry, counted: map[string]count{}}, nil
+	return &kept{
+		directory: directory, driver: storing, registry: registry, counted: map[string]count{}, space: statfs,
+	}, nil
 }
 
 func (k *kept) root() string { return filepath.Join(k.directory, "docker/registry/v2") }
 
 func (k *kept) repositories() string { return filepath.Join(k.root(), "repositories") }
 
-func (k *kept) free() int64 { return statfs(k.directory) }
+func (k *kept) free() int64 {
+	free, _ := k.space(k.directory)
+	return free
+}
+
+// isShort is whether less than a tenth of the volume is free.
+func (k *kept) isShort() bool {
+	free, size := k.space(k.directory)
+	return free < size/10
+}
 
 // used is how many bytes the repositories of a tenant take, with what is being pushed.
 func (k *kept) used(tenant string) (int64, error) {

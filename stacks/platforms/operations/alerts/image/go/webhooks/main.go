@@ -3,9 +3,13 @@
 // Alertmanager itself reads an answer to its end however long it is, and asks for a name's addresses each time, which
 // whoever owns the name may lead inside the cluster. Here a connection goes to a webhook of the city's files alone, to
 // an address that was looked at after the name was asked for, and ends after so many bytes.
+//
+// On a port of its own it tells what Alertmanager counts of its messages, which listens on the loopback device alone. It
+// tells Alertmanager when the store of metrics does not answer.
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"log"
@@ -18,6 +22,11 @@ import (
 func main() {
 	log.SetFlags(0)
 	listen := flag.String("listen", "127.0.0.1:9094", "`address` to serve at")
+	figures := flag.String("figures", "", "`address` to tell at what Alertmanager counts; empty: nowhere")
+	manager := flag.String("manager", "http://127.0.0.1:9093", "`URL` of Alertmanager")
+	certificate := flag.String("certificate", "", "`file` with the certificate chain; without it, figures are told in plain")
+	key := flag.String("key", "", "`file` with the private key")
+	binding := flag.String("binding", "", "`directory` with the address of the store of metrics; empty: it is not watched")
 	file := flag.String("webhooks", "/etc/alerts/webhooks.json", "`file` with the webhooks that may be reached")
 	flag.Parse()
 	text, err := os.ReadFile(*file)
@@ -27,6 +36,12 @@ func main() {
 	var known []webhook
 	if err := json.Unmarshal(text, &known); err != nil {
 		log.Fatalf("%s: %v", *file, err)
+	}
+	if *figures != "" {
+		go func() { log.Fatal(serveFigures(*figures, *manager, *certificate, *key)) }()
+	}
+	if *binding != "" {
+		go watch{*binding, *manager, lookEvery, lookFor}.run(context.Background())
 	}
 	dialer := &net.Dialer{Timeout: 5 * time.Second}
 	server := &http.Server{

@@ -318,6 +318,28 @@ func TestTheStatusSaysWhatIsKept(t *testing.T) {
 	}
 }
 
+func TestFiguresSayWhatWasHeardOfShippers(t *testing.T) {
+	heard := &shippers{known: map[string]Report{}}
+	if text := heard.figures(time.Now().Unix()); strings.Contains(text, "{") {
+		t.Error(text)
+	}
+	heard.heard(Report{Node: "one", Behind: 7, DroppedLines: 5, Gaps: 2})
+	text := heard.figures(heard.list()[0].Heard + 90)
+	for _, wanted := range []string{"silent_seconds{node=\"one\"} 90", "behind_seconds{node=\"one\"} 7",
+		"dropped_lines_total{node=\"one\"} 5", "gaps_total{node=\"one\"} 2"} {
+		if !strings.Contains(text, "\nwecity_log_shipper_"+wanted+"\n") {
+			t.Errorf("%s is not in %s", wanted, text)
+		}
+	}
+	page := httptest.NewRecorder()
+	figuresPage(t.TempDir(), heard).ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
+	for _, wanted := range []string{"wecity_volume_bytes_size ", `wecity_log_shipper_behind_seconds{node="one"} 7`} {
+		if !strings.Contains(page.Body.String(), wanted) {
+			t.Errorf("%s is not on the page", wanted)
+		}
+	}
+}
+
 func TestAClientHasNoMoreConnectionsThanItMay(t *testing.T) {
 	listener, err := listen(settings{}, "127.0.0.1:0")
 	if err != nil {

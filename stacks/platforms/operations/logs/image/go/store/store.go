@@ -64,7 +64,7 @@ func Run(ctx context.Context, arguments []string) error {
 		return err
 	}
 	defer stop()
-	go func() { _ = serve(ctx, serverOf(figuresPage(settings.data)), observed) }()
+	go func() { _ = serve(ctx, serverOf(figuresPage(settings.data, handler.shippers)), observed) }()
 	return serve(ctx, serverOf(handler), listener)
 }
 
@@ -77,12 +77,13 @@ func serverOf(handler http.Handler) *http.Server {
 	}
 }
 
-// figuresPage tells what the server measures, and how full its volume is, to everybody who reaches the port.
-func figuresPage(data string) http.Handler {
+// figuresPage tells what the server measures, how full its volume is, and what it hears of shippers, to everybody who
+// reaches the port.
+func figuresPage(data string, heard *shippers) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-		_, _ = io.WriteString(w, volumeLines(data))
+		_, _ = io.WriteString(w, volumeLines(data)+heard.figures(time.Now().Unix()))
 		metrics.WritePrometheus(w, true)
 	})
 	return mux
@@ -91,10 +92,14 @@ func figuresPage(data string) http.Handler {
 // Open starts a store of this directory, of which there is one in a process, and returns what serves it and a function
 // that writes what is in memory and closes it.
 func Open(data string, days int, password string) (http.Handler, func(), error) {
-	return open(settings{data: data, days: days}, password)
+	made, stop, err := open(settings{data: data, days: days}, password)
+	if err != nil {
+		return nil, nil, err
+	}
+	return made, stop, nil
 }
 
-func open(settings settings, password string) (http.Handler, func(), error) {
+func open(settings settings, password string) (*guard, func(), error) {
 	if err := configure(settings); err != nil {
 		return nil, nil, err
 	}

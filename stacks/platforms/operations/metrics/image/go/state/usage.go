@@ -54,7 +54,7 @@ func (o object) requests() amounts {
 	return wanted
 }
 
-// limits are the sum over containers and sidecars that have some.
+// limits are the sum over containers and sidecars that have some, unless the pod has one of its own.
 func (o object) limits() amounts {
 	found := amounts{}
 	for _, each := range o.Spec.Containers {
@@ -64,6 +64,9 @@ func (o object) limits() amounts {
 		if each.RestartPolicy == "Always" {
 			found.add(each.Resources.Limits)
 		}
+	}
+	for resource, value := range o.Spec.Resources.Limits {
+		found[resource] = float64(value)
 	}
 	return found
 }

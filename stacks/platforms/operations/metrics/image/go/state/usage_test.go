@@ -67,12 +67,13 @@ func TestWhatRunsIsSummedUpByComponent(t *testing.T) {
 	has(t, text, observedSeries, `wecity_observed{namespace="health-internet",tenant="health"} 1`)
 }
 
-func TestPodLevelRequestsReplaceThoseOfContainers(t *testing.T) {
+func TestPodLevelResourcesReplaceThoseOfContainers(t *testing.T) {
 	text := string(renderUsage(known(t, counted[0], `{"metadata": {"name": "one"}, "status": {"phase": "Running"},
-		"spec": {"resources": {"requests": {"cpu": "2"}}, "containers": [{"resources": {"requests": {"cpu": "1"}}}]}}`), health))
-	if !strings.Contains(text, `resource="cpu",namespace="health-internet",tenant="health"} 2`) {
-		t.Error(text)
-	}
+		"spec": {"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "4"}}, "containers": [
+		{"resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "3"}}}, {"resources": {"limits": {"cpu": "3"}}}]}}`), health))
+	whose := `resource="cpu",namespace="health-internet",tenant="health"} `
+	has(t, text, usageSeries, `wecity_usage{of="requests",`+whose+"2", `wecity_usage{of="limits",`+whose+"4",
+		`wecity_usage{of="pods",resource="pods",namespace="health-internet",tenant="health"} 1`)
 }
 
 func TestVolumesHaveTheSizeThatTheyGot(t *testing.T) {
