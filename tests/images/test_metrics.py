@@ -24,8 +24,9 @@ from stacks.platforms.operations import logs, metrics, registry, vault
 from stacks.platforms.operations.alerts.rules import DEFAULT, backups_missing
 from stacks.platforms.operations.metrics.access import ADMIN_PORT, DELETE, DEPROVISION, INVENTORY, PROVISION
 from stacks.platforms.operations.metrics.health import PROBE
+from stacks.platforms.operations.metrics.program import SERIES, STORE_PORT, store_command
 from tests.images import city_series
-from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
+from tests.images.rootfs import RootFilesystem, fill, free_port, needs_root, small_volume, wait_for
 from tests.images.test_running import fetch
 from tests.support import browser
 from wecityctl.dashboards import pages
@@ -217,6 +218,50 @@ def test_it_tells_how_full_its_volume_is(store: Store) -> None:
     assert int(told["wecity_volume_bytes_size"]) == pytest.approx(used + free, rel=0.02)
 
 
+def test_a_full_volume_is_read_and_taken_up_again(unpacked: Unpacked, tmp_path: Path) -> None:
+    """The store with its own options; others fill the volume, as where it is a directory of a node's disk."""
+    image, port = unpacked("metrics"), free_port()
+    store = Store(image, port)
+    tmp_path.chmod(0o755)
+    # The store keeps a figure of itself every 15 seconds. The rule itself waits for a minute.
+    rule = metrics.TYPE.alerts[0].expression.replace("[1m]", "[20s]")
+
+    def is_up() -> bool | None:
+        return store.ask("admin", PASSWORD, "/health")[0] == 200 or None
+
+    def taken(code: int) -> bool | None:
+        return store.ask("admin", PASSWORD, "/api/v1/import/prometheus", b"kept 1\n")[0] == code or None
+
+    def fires() -> bool:
+        return store.found("admin", rule) != set()
+
+    def is_kept() -> bool | None:
+        return store.found("admin", "max_over_time(kept[1h])") == {("", "1")} or None
+
+    with small_volume(tmp_path / "volume", 128) as volume:
+        command = [
+            item.replace(SERIES, f"/tmp{volume}/series").replace(f":{STORE_PORT}", f":{port}")
+            for item in store_command(2**27, 128 * 2**20)
+        ]
+        with image.running(*command, shared=[volume]) as process:
+            wait_for("the store", is_up, process)
+            assert taken(204)
+            wait_for("a value", is_kept, process)
+            wait_for("its own figure", lambda: not fires() or None, process)
+            fill(volume, free=2**22)
+            wait_for("the refusal", lambda: taken(503), process)
+            wait_for("the alert", lambda: fires() or None, process, 60)
+            assert is_kept()
+        filler = fill(volume)
+        with image.running(*command, shared=[volume]) as process:
+            wait_for("the store on a full volume", is_up, process)
+            assert is_kept()
+            assert taken(503)
+            filler.unlink()
+            wait_for("room", lambda: taken(204), process)
+            wait_for("the end of the alert", lambda: not fires() or None, process)
+
+
 NOW = int(time.time())
 OWNER = 'tenant="health",namespace="health-internet"'
 QUOTA = "kube_resourcequota{{" + OWNER + ',resource="limits.memory",type="{type}"}} {value}\n'
@@ -236,6 +281,11 @@ def certificate(days: float) -> str:
 def volume(used: int, size: int) -> str:
     whose = 'platform="operations",capability="logs",pod="logs-0"'
     return f"wecity_volume_bytes_used{{{whose}}} {used}\nwecity_volume_bytes_size{{{whose}}} {size}\n"
+
+
+def store_figure() -> str:
+    """What the store keeps of itself every 15 seconds, as long as it takes anything."""
+    return 'vm_storage_is_read_only{job="victoria-metrics"} 0\n'
 
 
 def backup(scheduled: int | None, succeeded: int | None, *, suspended: int = 0, created: int = 10**7) -> str:
@@ -281,6 +331,8 @@ def backup(scheduled: int | None, succeeded: int | None, *, suspended: int = 0, 
         ("VolumeNearFull", volume(90, 100), False),
         # One of which only half is known.
         ("VolumeNearFull", volume(91, 100).splitlines()[0], False),
+        ("StoreReadOnly", store_figure(), False),
+        ("StoreReadOnly", "", True),
     ],
 )
 def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
@@ -305,7 +357,8 @@ def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
     while len(ask('{case!=""}')) < text.count("\n") + 1:
         assert time.monotonic() < deadline, "what was written is not found"
         time.sleep(0.5)
-    expression = next(item.expression for item in (*DEFAULT, backups_missing("30 2 * * *")) if item.name == rule)
+    rules = (*DEFAULT, *metrics.TYPE.alerts, backups_missing("30 2 * * *"))
+    expression = next(item.expression for item in rules if item.name == rule)
     assert bool(ask(expression)) == fires
 
 

@@ -15,6 +15,7 @@ from stacks.catalogue import load_catalogue
 from stacks.pem import end_of
 from stacks.platforms.operations import metrics
 from stacks.platforms.operations.alerts.rules import groups, longest_pause
+from stacks.platforms.operations.metrics.program import store_command
 from tests.stacks.cities import WEB, app, application, city, full_city, inputs_for, objects, one, record_city
 from wecityctl.dashboards.panels import APP, CITY, TENANT
 from wecityctl.engine.sdk.recorder import record
@@ -24,6 +25,7 @@ from wecityctl.model.city import Alerts, Backup, Capability, City, Compliance, M
 from wecityctl.model.entries import AUTHORITY_KEY
 from wecityctl.model.naming import NAME_LABEL
 from wecityctl.model.outputs import Outputs
+from wecityctl.model.quantity import parse_quantity
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY
 from wecityctl.plan import make_plan
 from wecityctl.resource_graph import RecordedResource, Recording
@@ -125,6 +127,14 @@ def test_an_app_cannot_make_up_series_of_the_city(recorded: dict[str, Recording]
 def test_values_are_kept_for_more_than_a_year_of_bills(recorded: dict[str, Recording]) -> None:
     (store, _) = one(recorded, "StatefulSet", f"{PLACE}/metrics").inputs["spec"]["template"]["spec"]["containers"]
     assert " -retentionPeriod=400d " in store["command"][-1]
+
+
+@pytest.mark.parametrize(("storage", "free"), [("100Gi", 256_000_000), ("1Gi", 2**30 // 20)])
+def test_a_volume_is_told_as_nearly_full_before_the_store_takes_nothing(storage: str, free: int) -> None:
+    """`VolumeNearFull` fires above 90 % of any volume, by way of the store."""
+    options = list(store_command(2**27, int(parse_quantity(storage))))
+    assert f"-storage.minFreeDiskSpaceBytes={free}" in options
+    assert free < parse_quantity(storage) / 10
 
 
 def test_the_observer_knows_whose_each_namespace_is(recorded: dict[str, Recording]) -> None:

@@ -53,10 +53,12 @@ TYPE = CapabilityType(
         scrapes=True,
     ),
     alerts=(
+        # The store keeps its own figures in itself: one that takes nothing cannot keep that either. It answers, or the
+        # rule could not be evaluated, and has no figure of the last minute.
         AlertRule(
             "StoreReadOnly",
-            'vm_storage_is_read_only{job="victoria-metrics"} == 1',
-            "the metrics store takes nothing more, as its volume is full",
+            'absent_over_time(vm_storage_is_read_only{job="victoria-metrics"}[1m])',
+            "the metrics store takes nothing more, as when its volume is full: what is told of the rest is old",
             severity="critical",
         ),
     ),

@@ -37,6 +37,9 @@ STORE_PORT, AGENT_PORT = 8480, 8483
 RETENTION = "400d"
 # New series in an hour and in a day, for each MiB of the store's memory. A pod that makes up names meets them.
 HOURLY_SERIES, DAILY_SERIES = 500, 1_000
+# Below so many free bytes the store takes nothing more: what merges and its end write still fits. Of a small volume it
+# is a part, so that `VolumeNearFull` is told before.
+RESERVE, RESERVED_PART = 256_000_000, 20
 ADMIN_FILES, SCRAPING = "/etc/observer", "/etc/scraping"
 
 
@@ -70,10 +73,11 @@ class Metrics(StoreComponent):
         data: Manifest = {"name": "data", "mountPath": DATA}
         requests, access = context.resources(), context.workload().sidecar("access")
         memory = int(parse_quantity(requests["memory"]))
-        store = pods.container(
+        store = store_command(memory, int(parse_quantity(context.storage)))
+        server = pods.container(
             "metrics",
             image,
-            command=["/bin/sh", "-c", f"set -eu\numask 077\n{volume_lock(DATA)}exec {' '.join(_store(memory))}"],
+            command=["/bin/sh", "-c", f"set -eu\numask 077\n{volume_lock(DATA)}exec {' '.join(store)}"],
             env=[{"name": "GOMEMLIMIT", "value": str(memory * 9 // 10)}],
             mounts=[data],
             requests=requests,
@@ -107,7 +111,7 @@ class Metrics(StoreComponent):
             startup={**ready, "periodSeconds": 1, "failureThreshold": 120},
         )
         spec = pods.pod(
-            [store, door],
+            [server, door],
             cluster=self.scope.inputs.cluster,
             volumes=[
                 {"name": "data", "persistentVolumeClaim": {"claimName": f"{context.capability.name}-data"}},
@@ -195,8 +199,8 @@ def observer_password(password: str) -> str:
     return sha256(f"observer:{password}")
 
 
-def _store(memory: int) -> Iterator[str]:
-    """The store's command line for a container of `memory` bytes."""
+def store_command(memory: int, storage: int) -> Iterator[str]:
+    """The store's command line for a container with this memory and a volume of this size, both in bytes."""
     mebibytes = memory // 1024**2
     yield "victoria-metrics"
     yield f"-storageDataPath={SERIES}"
@@ -205,7 +209,7 @@ def _store(memory: int) -> Iterator[str]:
     yield f"-memory.allowedBytes={memory // 2}"
     yield f"-storage.maxHourlySeries={mebibytes * HOURLY_SERIES}"
     yield f"-storage.maxDailySeries={mebibytes * DAILY_SERIES}"
-    yield "-storage.minFreeDiskSpaceBytes=256MB"
+    yield f"-storage.minFreeDiskSpaceBytes={min(RESERVE, storage // RESERVED_PART)}"
     # Alerts are evaluated a second after the scrape, not half a minute.
     yield "-search.latencyOffset=1s"
     yield "-search.maxConcurrentRequests=8"

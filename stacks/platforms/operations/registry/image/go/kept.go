@@ -23,8 +23,10 @@ type kept struct {
 	directory string
 	driver    driver.StorageDriver
 	registry  distribution.Namespace
-	mutex     sync.Mutex
-	counted   map[string]count
+	// How many bytes of the volume are free.
+	free    func() int64
+	mutex   sync.Mutex
+	counted map[string]count
 }
 
 type count struct {
@@ -44,14 +46,13 @@ func openKept(ctx context.Context, directory string) (*kept, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &kept{directory: directory, driver: storing, registry: registry, counted: map[string]count{}}, nil
+	free := func() int64 { return statfs(directory) }
+	return &kept{directory: directory, driver: storing, registry: registry, free: free, counted: map[string]count{}}, nil
 }
 
 func (k *kept) root() string { return filepath.Join(k.directory, "docker/registry/v2") }
 
 func (k *kept) repositories() string { return filepath.Join(k.root(), "repositories") }
-
-func (k *kept) free() int64 { return statfs(k.directory) }
 
 // used is how many bytes the repositories of a tenant take, with what is being pushed.
 func (k *kept) used(tenant string) (int64, error) {
