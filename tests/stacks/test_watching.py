@@ -263,6 +263,9 @@ def test_alertmanager_reaches_webhooks_through_the_proxy_alone(recorded: dict[st
     pod = one(recorded, "Deployment", f"{PLACE}/alerts").inputs["spec"]["template"]["spec"]
     (proxy,) = [item for item in pod["containers"] if item["name"] == "webhooks"]
     assert "-listen=127.0.0.1:9094" in proxy["command"]
+    # It also looks whether rules are evaluated, as their administrator.
+    assert "-evaluator=https://127.0.0.1:8880" in proxy["command"]
+    assert f"-password={proxy['volumeMounts'][-1]['mountPath']}/password" in proxy["command"]
 
 
 def test_rules_of_capability_types_are_about_the_instance(recorded: dict[str, Recording]) -> None:

@@ -71,6 +71,7 @@ class Alerts(CapabilityComponent):
         name, requests = context.capability.name, context.resources()
         manager, way = (context.workload().sidecar(item.name) for item in SIDECARS)
         files: Manifest = {"name": "files", "mountPath": FILES, "readOnly": True}
+        password: Manifest = {"name": "admin", "mountPath": ADMIN_FILES, "readOnly": True}
         ready: Manifest = {
             "httpGet": {"path": "/health", "port": "alerts", "scheme": "HTTPS" if context.tls else "HTTP"},
             "periodSeconds": 2,
@@ -84,7 +85,7 @@ class Alerts(CapabilityComponent):
             ports=context.ports,
             mounts=[
                 files,
-                {"name": "admin", "mountPath": ADMIN_FILES, "readOnly": True},
+                password,
                 *context.binding_mounts,
                 *([tls.MOUNT] if context.tls else []),
             ],
@@ -106,9 +107,9 @@ class Alerts(CapabilityComponent):
         proxy = pods.container(
             "webhooks",
             image,
-            command=["alerts-webhooks", f"-listen=127.0.0.1:{rules.PROXY_PORT}", f"-webhooks={FILES}/webhooks.json"],
+            command=["alerts-webhooks", *_proxy(context)],
             env=[_memory(PROXY_LIMITS)],
-            mounts=[files],
+            mounts=[files, password],
             requests=way.requests,
             limits=PROXY_LIMITS,
         )
@@ -195,6 +196,15 @@ def _manager() -> Iterator[str]:
     yield f"--web.listen-address=127.0.0.1:{MANAGER_PORT}"
     yield "--cluster.listen-address="
     yield "--log.level=warn"
+
+
+def _proxy(context: CapabilityScope) -> Iterator[str]:
+    """The options of the proxy, which also looks whether vmalert evaluates the rules: no rule could say so itself."""
+    yield f"-listen=127.0.0.1:{rules.PROXY_PORT}"
+    yield f"-webhooks={FILES}/webhooks.json"
+    yield f"-evaluator={'https' if context.tls else 'http'}://127.0.0.1:{context.type.port}"
+    yield f"-manager=http://127.0.0.1:{MANAGER_PORT}"
+    yield f"-password={ADMIN_FILES}/password"
 
 
 def _flows(context: CapabilityScope) -> Iterator[Manifest]:

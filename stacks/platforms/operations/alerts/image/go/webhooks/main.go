@@ -3,9 +3,12 @@
 // Alertmanager itself reads an answer to its end however long it is, and asks for a name's addresses each time, which
 // whoever owns the name may lead inside the cluster. Here a connection goes to a webhook of the city's files alone, to
 // an address that was looked at after the name was asked for, and ends after so many bytes.
+//
+// Beside that it looks whether vmalert evaluates the rules, and has Alertmanager tell when it does not.
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"log"
@@ -19,6 +22,9 @@ func main() {
 	log.SetFlags(0)
 	listen := flag.String("listen", "127.0.0.1:9094", "`address` to serve at")
 	file := flag.String("webhooks", "/etc/alerts/webhooks.json", "`file` with the webhooks that may be reached")
+	evaluator := flag.String("evaluator", "", "`URL` of vmalert; without it nobody looks whether rules are evaluated")
+	manager := flag.String("manager", "http://127.0.0.1:9093", "`URL` of Alertmanager")
+	password := flag.String("password", "/etc/admin/password", "`file` with the password of vmalert's administrator")
 	flag.Parse()
 	text, err := os.ReadFile(*file)
 	if err != nil {
@@ -35,6 +41,9 @@ func main() {
 		ReadHeaderTimeout: 5 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		IdleTimeout:       time.Minute,
+	}
+	if *evaluator != "" {
+		go newWatch(*evaluator, *manager, *password).run(context.Background())
 	}
 	log.Fatal(server.ListenAndServe())
 }
