@@ -283,6 +283,11 @@ def volume(used: int, size: int) -> str:
     return f"wecity_volume_bytes_used{{{whose}}} {used}\nwecity_volume_bytes_size{{{whose}}} {size}\n"
 
 
+def node(ready: int) -> str:
+    """A node as the observer tells it; of one that is not heard of, nothing is known, which is no readiness."""
+    return f'kube_node_status_condition{{node="worker-2",condition="Ready"}} {ready}\n'
+
+
 def store_figure() -> str:
     """What the store keeps of itself every 15 seconds, as long as it takes anything."""
     return 'vm_storage_is_read_only{job="victoria-metrics"} 0\n'
@@ -313,6 +318,11 @@ def backup(scheduled: int | None, succeeded: int | None, *, suspended: int = 0, 
         ("JobLate", backup(600, 90_000), False),
         ("JobLate", backup(7200, 7000), False),
         ("JobLate", backup(7200, 90_000, suspended=1), False),
+        # The cluster's clock was a day ahead; it differs a little from the store's; the schedule is not to run.
+        ("JobAhead", backup(-86_400, 7000), True),
+        ("JobAhead", backup(-300, 7000), False),
+        ("JobAhead", backup(60, 50), False),
+        ("JobAhead", backup(-86_400, 7000, suspended=1), False),
         ("BackupSuspended", backup(7200, 7000, suspended=1), True),
         ("BackupSuspended", backup(7200, 7000), False),
         # Another schedule of a capability, and one of an app.
@@ -327,6 +337,8 @@ def backup(scheduled: int | None, succeeded: int | None, *, suspended: int = 0, 
         ("CertificateNearEnd", certificate(29.9), True),
         ("CertificateNearEnd", certificate(-1), True),
         ("CertificateNearEnd", certificate(30.1), False),
+        ("NodeNotReady", node(0), True),
+        ("NodeNotReady", node(1), False),
         ("VolumeNearFull", volume(91, 100), True),
         ("VolumeNearFull", volume(90, 100), False),
         # One of which only half is known.

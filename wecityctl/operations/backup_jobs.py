@@ -110,11 +110,14 @@ def failure(
             details=details,
             resolution="give keys that may read and write the bucket: `wecityctl secrets set`, and then `wecityctl up`",
         )
-    if problem and _LOCKED.search(details):
+    if (problem or failed) and _LOCKED.search(details):
+        missing = f", not backed up: {', '.join(failed)}" if failed else ""
         return LockedError(
-            f"{capability}: its backups are in use",
+            f"{capability}: its backups are in use{missing}",
             details=details,
-            resolution="another one is under way, or was killed within the last half an hour: run it again after that",
+            resolution="another one is under way, or was killed within the last half an hour: run it again after that. "
+            "A lock by a clock that was ahead lasts until that time: once nothing works on these backups, remove it "
+            "with `restic unlock --remove-all`",
         )
     if (found := _DAMAGED.match(problem)) and _UNREACHABLE.search(details):
         problem = f"the target stopped answering while backups were read{problem[found.end() :]}"
