@@ -14,7 +14,7 @@ import pytest
 from stacks.catalogue import load_catalogue
 from stacks.pem import end_of
 from stacks.platforms.operations import metrics
-from stacks.platforms.operations.alerts.rules import groups, longest_pause
+from stacks.platforms.operations.alerts.rules import DEFAULT, backups_missing, groups, longest_pause
 from stacks.platforms.operations.metrics.program import store_command
 from tests.stacks.cities import WEB, app, application, city, full_city, inputs_for, objects, one, record_city
 from wecityctl.dashboards.panels import APP, CITY, TENANT
@@ -281,6 +281,12 @@ def test_rules_of_capability_types_are_about_the_instance(recorded: dict[str, Re
     down = next(item for item in general["rules"] if item["alert"] == "Down")
     assert down["for"] == "10s"
     assert general["interval"] == "5s"
+
+
+def test_the_page_explains_every_rule() -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/watch-a-city.md").read_text(encoding="utf-8")
+    names = {rule.name for rule in (*DEFAULT, *metrics.TYPE.alerts, backups_missing("@daily"))} | {"NotEvaluated"}
+    assert [name for name in sorted(names) if f"`{name}`" not in page] == []
 
 
 def test_every_certificate_has_its_end_beside_it() -> None:
