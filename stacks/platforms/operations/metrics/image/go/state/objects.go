@@ -11,6 +11,8 @@ type metadata struct {
 	Name              string
 	Labels            map[string]string
 	CreationTimestamp *time.Time
+	// When a pod that is being deleted has to have ended.
+	DeletionTimestamp *time.Time
 	// The other annotations are not kept.
 	Annotations struct {
 		CertificateEnds string `json:"wecity.dev/certificate-ends"`
