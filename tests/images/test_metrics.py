@@ -283,6 +283,17 @@ def volume(used: int, size: int) -> str:
     return f"wecity_volume_bytes_used{{{whose}}} {used}\nwecity_volume_bytes_size{{{whose}}} {size}\n"
 
 
+def up(job: str, value: int) -> str:
+    """Whether a target has told its metrics."""
+    return f'up{{job="{job}",pod="web-0"}} {value}\n'
+
+
+def replicas(ready: int, wanted: int) -> str:
+    """A StatefulSet, of which the node of a pod may be dead."""
+    whose = f'{{statefulset="cache",{OWNER}}}'
+    return f"kube_statefulset_status_replicas_ready{whose} {ready}\nkube_statefulset_replicas{whose} {wanted}\n"
+
+
 def node(ready: int) -> str:
     """A node as the observer tells it; of one that is not heard of, nothing is known, which is no readiness."""
     return f'kube_node_status_condition{{node="worker-2",condition="Ready"}} {ready}\n'
@@ -339,6 +350,18 @@ def backup(scheduled: int | None, succeeded: int | None, *, suspended: int = 0, 
         ("CertificateNearEnd", certificate(30.1), False),
         ("NodeNotReady", node(0), True),
         ("NodeNotReady", node(1), False),
+        # A pod that is slow or refuses to tell; the observer's own pages are no pods of the city.
+        ("NoMetrics", up("health/code/web/8080", 0), True),
+        ("NoMetrics", up("health/code/web/8080", 1), False),
+        ("NoMetrics", up("usage", 0), False),
+        # The observer cannot see, or is silent, as with its node.
+        ("NotObserved", up("state", 1), False),
+        ("NotObserved", up("state", 0), True),
+        ("NotObserved", "", True),
+        ("Down", replicas(0, 1), True),
+        ("Down", replicas(1, 2), False),
+        ("Down", replicas(0, 0), False),
+        ("Degraded", replicas(1, 2), True),
         ("VolumeNearFull", volume(91, 100), True),
         ("VolumeNearFull", volume(90, 100), False),
         # One of which only half is known.
