@@ -113,7 +113,7 @@ def test_an_unmarked_test_that_starts_what_needs_a_mark_fails(outcomes: dict[str
     }
 
 
-@pytest.mark.parametrize("more", [(), ("-n", "1", "--dist", "loadgroup", "--no-loadscope-reorder")])
+@pytest.mark.parametrize("more", [(), ("-n", "1", "--dist", "loadgroup")])
 def test_what_is_shared_ends_before_lighter_groups_begin(tmp_path: Path, more: tuple[str, ...]) -> None:
     (tmp_path / "conftest.py").write_text(PLANE)
     (tmp_path / "test_a.py").write_text(LIGHTER)
@@ -127,3 +127,8 @@ def test_what_shares_with_a_lighter_mark_is_refused(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(PLANE)
     _, printed = run(tmp_path, TOO_LIGHT)
     assert "::test_too_light shares what ends before it runs: mark it cluster" in printed
+
+
+def test_a_group_of_its_own_is_refused(tmp_path: Path) -> None:
+    _, printed = run(tmp_path, 'import pytest\n@pytest.mark.xdist_group("mine")\ndef test_apart(): pass\n')
+    assert "::test_apart has a group of its own" in printed

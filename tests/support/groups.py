@@ -64,12 +64,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     So do the landing zones: each worker that has some of them loads the vendors' SDKs. Files that share a running
     control plane or node follow each other, after those with cities of their own, so that nothing runs meanwhile.
-    Raises `pytest.UsageError` for a test with a lighter mark than what it shares.
+    Raises `pytest.UsageError` for a test with a lighter mark than what it shares, or with a group of its own.
     """
     sharing = set()
     groups: dict[str, list[pytest.Item]] = {}
     for item in items:
         file = item.nodeid.partition("::")[0]
+        if item.get_closest_marker("xdist_group"):
+            raise pytest.UsageError(f"{item.nodeid} has a group of its own: a second worker would start its node")
         group = "node" if "node" in marks_of(item) else "landing" if file.startswith("tests/landing/") else file
         item.add_marker(pytest.mark.xdist_group(group))
         groups.setdefault(group, []).append(item)

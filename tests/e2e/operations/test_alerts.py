@@ -17,7 +17,7 @@ from tests.e2e.operations.webhook import Told, Webhook
 from tests.e2e.pages import follow
 from wecityctl.model.quantity import parse_quantity
 
-pytestmark = [pytest.mark.node, pytest.mark.xdist_group("operations"), pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.node, pytest.mark.timeout(1500)]
 PLACE = "platform-operations"
 # Reads with the binding of an app, in its pod. The certificate is the city's.
 QUERY = """

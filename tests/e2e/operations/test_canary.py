@@ -12,7 +12,7 @@ from tests.e2e.machine import Cluster, Machine, eventually
 from tests.e2e.operations.conftest import NAME, Node
 from tests.e2e.operations.entry import ask
 
-pytestmark = [pytest.mark.node, pytest.mark.xdist_group("operations"), pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.node, pytest.mark.timeout(1500)]
 
 OPERATIONS = "platform-operations"
 # Ready whatever it answers: only its requests say that it is broken.

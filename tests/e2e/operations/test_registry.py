@@ -27,7 +27,7 @@ from wecityctl.operations.app_targets import client_of
 from wecityctl.operations.capability_servers import connected, servers_on
 from wecityctl.session import open_session
 
-pytestmark = [pytest.mark.node, pytest.mark.xdist_group("operations"), pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.node, pytest.mark.timeout(1500)]
 
 
 def bound(cluster: Cluster, tenant: str) -> dict[str, str]:

@@ -28,7 +28,7 @@ from wecityctl.operations.capability_servers import conversation, servers_on
 from wecityctl.operations.usage import METRICS
 from wecityctl.session import Session, open_session
 
-pytestmark = [pytest.mark.node, pytest.mark.xdist_group("operations"), pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.node, pytest.mark.timeout(1500)]
 PLATFORM = "platform-application"
 
 

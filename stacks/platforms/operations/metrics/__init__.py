@@ -25,7 +25,7 @@ TYPE = CapabilityType(
     ports=(Port("query", 8428, "http"), Port("admin", 8429, "http", metrics=True)),
     images=("metrics",),
     pods=(
-        Pods(cpu="100m", memory="100Mi", storage="10Gi", sidecars=(Sidecar("access", "10m", "24Mi"),)),
+        Pods(cpu="100m", memory="160Mi", storage="10Gi", sidecars=(Sidecar("access", "10m", "24Mi"),)),
         Pods("observer", cpu="50m", memory="48Mi", sidecars=(Sidecar("state", "20m", "32Mi"),)),
     ),
     binding=Binding(

@@ -36,7 +36,10 @@ STORE_PORT, AGENT_PORT = 8480, 8483
 # Bills of a year are made from the series of usage, and the store has one time for all.
 RETENTION = "400d"
 # New series in an hour and in a day, for each MiB of the store's memory. A pod that makes up names meets them.
-HOURLY_SERIES, DAILY_SERIES = 500, 1_000
+HOURLY_SERIES, DAILY_SERIES = 300, 600
+# Percent of the store's memory: for Go's heap, and for caches, which lie outside of it and are full soon after a start
+# on old data. What is left is for stacks, connections and the program itself.
+HEAP, CACHES = 50, 40
 # Below so many free bytes the store takes nothing more: what merges and its end write still fits. Of a small volume it
 # is a part, so that `VolumeNearFull` is told before.
 RESERVE, RESERVED_PART = 256_000_000, 20
@@ -78,7 +81,7 @@ class Metrics(StoreComponent):
             "metrics",
             image,
             command=["/bin/sh", "-c", f"set -eu\numask 077\n{volume_lock(DATA)}exec {' '.join(store)}"],
-            env=[{"name": "GOMEMLIMIT", "value": str(memory * 9 // 10)}],
+            env=[{"name": "GOMEMLIMIT", "value": str(memory * HEAP // 100)}],
             mounts=[data],
             requests=requests,
         )
@@ -206,7 +209,7 @@ def store_command(memory: int, storage: int) -> Iterator[str]:
     yield f"-storageDataPath={SERIES}"
     yield f"-httpListenAddr=127.0.0.1:{STORE_PORT}"
     yield f"-retentionPeriod={RETENTION}"
-    yield f"-memory.allowedBytes={memory // 2}"
+    yield f"-memory.allowedBytes={memory * CACHES // 100}"
     yield f"-storage.maxHourlySeries={mebibytes * HOURLY_SERIES}"
     yield f"-storage.maxDailySeries={mebibytes * DAILY_SERIES}"
     yield f"-storage.minFreeDiskSpaceBytes={min(RESERVE, storage // RESERVED_PART)}"
@@ -214,7 +217,7 @@ def store_command(memory: int, storage: int) -> Iterator[str]:
     yield "-search.latencyOffset=1s"
     yield "-search.maxConcurrentRequests=8"
     yield "-search.maxQueryDuration=20s"
-    yield f"-search.maxUniqueTimeseries={mebibytes * 500}"
+    yield f"-search.maxUniqueTimeseries={mebibytes * HOURLY_SERIES}"
     yield f"-search.maxMemoryPerQuery={memory // 8}"
     yield "-selfScrapeInterval=15s"
     yield "-loggerLevel=WARN"

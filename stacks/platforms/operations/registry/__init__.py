@@ -12,7 +12,7 @@ TYPE = CapabilityType(
     # Accounts are made on a port of their own, which no use opens; it also tells what was pushed and pulled.
     ports=(Port("registry", 5000, "http"), Port("admin", 5001, "http", metrics=True)),
     images=("registry",),
-    pods=(Pods(cpu="100m", memory="96Mi", storage="20Gi"),),
+    pods=(Pods(cpu="100m", memory="80Mi", storage="20Gi"),),
     binding=Binding(
         "registry",
         keys=("uri", "repository", "username", "password", "config.json"),
