@@ -91,9 +91,10 @@ while read -r word account owner size state since; do
 done < /tmp/wecity/accounts
 : > /tmp/wecity/error
 [ "$failed" = 0 ] || exit 1
-# By number and not by age, so that a clock that jumps makes nothing old.
-$restic forget --quiet --prune --host "$CITY" --group-by host,paths --keep-last 1 --keep-daily "$DAILY" \\
-  --keep-weekly "$WEEKLY" --keep-monthly "$MONTHLY" > /tmp/wecity/forgotten 2>&1 || {{
+# By number and not by age, so that a clock that jumps makes nothing old. A lock of who was killed is not waited for as
+# long as it may last: the next backup removes them.
+$restic forget --retry-lock 1m --quiet --prune --host "$CITY" --group-by host,paths --keep-last 1 \\
+  --keep-daily "$DAILY" --keep-weekly "$WEEKLY" --keep-monthly "$MONTHLY" > /tmp/wecity/forgotten 2>&1 || {{
   cat /tmp/wecity/forgotten
   tell "note older backups could not be removed"
 }}

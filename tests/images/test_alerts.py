@@ -21,6 +21,7 @@ import pytest
 
 from stacks.platforms.operations import alerts
 from stacks.platforms.operations.alerts.program import PACE
+from stacks.platforms.operations.alerts.rules import Receiver as Receiving
 from stacks.platforms.operations.alerts.rules import routing, webhooks
 from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
 from tests.support.pki import Authority
@@ -96,6 +97,21 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
     server.server_close()
 
 
+def prepare(place: Path, told: list[Receiving], proxy: int) -> None:
+    """Write the files of Alertmanager and of the proxy on this port, and an empty log."""
+    for parent in (place, *place.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    settings = routing(told)
+    for item in settings["receivers"]:
+        for webhook in item.get("webhook_configs", ()):
+            webhook["http_config"]["proxy_url"] = f"http://127.0.0.1:{proxy}"
+            webhook["http_config"]["tls_config"]["ca_file"] = f"/tmp{place}/ca.crt"
+    (place / "alertmanager.yaml").write_text(json.dumps(settings))
+    (place / "webhooks.json").write_text(json.dumps([asdict(item) for item in webhooks(told)]))
+    (place / "log").touch()
+    os.chown(place / "log", 65532, 65532)
+
+
 def test_alerts_do_not_end_because_the_store_does_not_answer(
     unpacked: Callable[[str], RootFilesystem], tmp_path: Path
 ) -> None:
@@ -146,8 +162,6 @@ def test_alerts_reach_webhooks_of_the_files_and_no_answer_fills_the_memory(
     unpacked: Callable[[str], RootFilesystem], receiver: Receiver, tmp_path: Path
 ) -> None:
     image, address, port = unpacked("alerts"), own_address(), receiver.port
-    for parent in (tmp_path, *tmp_path.parents[:3]):
-        parent.chmod(parent.stat().st_mode | 0o055)
     # The image of a pod has the kubelet's file.
     names = f"{address} oncall.example\n{address} inner.example\n127.0.0.1 local.example\n"
     (image.root / "etc/hosts").write_text(names)
@@ -159,15 +173,7 @@ def test_alerts_reach_webhooks_of_the_files_and_no_answer_fills_the_memory(
         ("inner", "", city.Alerts(f"https://inner.example:{port}/inner")),
         ("local", "", city.Alerts(f"https://local.example:{port}/local", ("127.0.0.0/8",))),
     ]
-    settings = routing(told)
-    for item in settings["receivers"]:
-        for webhook in item.get("webhook_configs", ()):
-            webhook["http_config"]["proxy_url"] = f"http://127.0.0.1:{proxy}"
-            webhook["http_config"]["tls_config"]["ca_file"] = f"{inside}/ca.crt"
-    (tmp_path / "alertmanager.yaml").write_text(json.dumps(settings))
-    (tmp_path / "webhooks.json").write_text(json.dumps([asdict(item) for item in webhooks(told)]))
-    (tmp_path / "log").touch()
-    os.chown(tmp_path / "log", 65532, 65532)
+    prepare(tmp_path, told, proxy)
     with ExitStack() as servers:
         servers.enter_context(
             image.running(
@@ -201,3 +207,59 @@ def test_alerts_reach_webhooks_of_the_files_and_no_answer_fills_the_memory(
     assert receiver.told["/named"] == receiver.told["/literal"] == ["Down"]
     # What the proxy takes, and what is under way in the sockets' buffers.
     assert max(receiver.taken) < 20 * 2**20
+
+
+def test_people_are_told_when_no_rule_can_be_evaluated(
+    unpacked: Callable[[str], RootFilesystem], receiver: Receiver, tmp_path: Path
+) -> None:
+    """The metrics are away, as with a dead node: that is told after a minute, and its end once they answer."""
+    image, inside = unpacked("alerts"), f"/tmp{tmp_path}"
+    proxy, manager, evaluator, store = (free_port() for _ in range(4))
+    prepare(tmp_path, [("city", "", city.Alerts(f"https://{own_address()}:{receiver.port}/city"))], proxy)
+    rule = {"alert": "Down", "expr": "vector(1) == 2"}
+    (tmp_path / "rules.yaml").write_text(json.dumps({"groups": [{"name": "city", "interval": "1s", "rules": [rule]}]}))
+    (tmp_path / "password").write_text("secret")
+    with ExitStack() as servers:
+        running = servers.enter_context(
+            image.running(
+                *("alertmanager", f"--config.file={inside}/alertmanager.yaml", "--storage.path=/tmp/state"),
+                *(f"--web.listen-address=127.0.0.1:{manager}", "--cluster.listen-address=", "--log.level=warn"),
+                shared=[tmp_path],
+            )
+        )
+        servers.enter_context(
+            image.running(
+                *("vmalert", f"-rule={inside}/rules.yaml", f"-datasource.url=http://127.0.0.1:{store}"),
+                *(f"-notifier.url=http://127.0.0.1:{manager}", f"-httpListenAddr=127.0.0.1:{evaluator}"),
+                *("-httpAuth.username=admin", f"-httpAuth.password=file://{inside}/password", "-loggerLevel=ERROR"),
+                shared=[tmp_path],
+            )
+        )
+        servers.enter_context(
+            image.running(
+                *("alerts-webhooks", f"-listen=127.0.0.1:{proxy}", f"-webhooks={inside}/webhooks.json"),
+                *(f"-evaluator=http://127.0.0.1:{evaluator}", f"-manager=http://127.0.0.1:{manager}"),
+                f"-password={inside}/password",
+                shared=[tmp_path],
+            )
+        )
+        wait_for("the alert", lambda: receiver.told.get("/city"), running, 150)
+        assert receiver.told == {"/city": ["NotEvaluated"]}
+
+        class Empty(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                body = b'{"status": "success", "data": {"resultType": "vector", "result": []}}'
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *words: Any) -> None:
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", store), Empty) as answering:
+            threading.Thread(target=answering.serve_forever, daemon=True).start()
+            wait_for("its end", lambda: len(receiver.told["/city"]) > 1 or None, running, 60)
+            answering.shutdown()
+    assert set(receiver.told["/city"]) == {"NotEvaluated"}

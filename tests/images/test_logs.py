@@ -25,7 +25,7 @@ from stacks.platforms.operations.logs.health import PROBE
 from stacks.platforms.operations.logs.program import shipper_password
 from stacks.platforms.operations.logs.provision import PROVISION, PROVISIONER
 from stacks.platforms.operations.logs.telling import TELLER
-from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
+from tests.images.rootfs import RootFilesystem, fill, free_port, needs_root, small_volume, wait_for
 from tests.support.pki import Authority
 from wecityctl.errors import WecityError
 from wecityctl.kube.client import KubeClient
@@ -126,6 +126,61 @@ def test_a_store_with_accounts_over_tls(unpacked: Unpacked, tmp_path_factory: py
             line for line in Path(f"/proc/{_program(server.pid)}/status").read_text().splitlines() if "VmHWM" in line
         )
         print("the store:", memory)
+
+
+def test_a_full_volume_is_read_and_taken_up_again(unpacked: Unpacked, tmp_path: Path) -> None:
+    """Others fill the volume, as where it is a directory of a node's disk."""
+    image, port = unpacked("logs"), free_port()
+    tmp_path.chmod(0o755)
+
+    def ask(name: str, password: str, path: str, body: str | None = None) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        pair = b64encode(f"{name}:{password}".encode()).decode()
+        connection.request("GET" if body is None else "POST", path, body, {"Authorization": f"Basic {pair}"})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+    def sent(code: int) -> bool | None:
+        line = json.dumps({"_time": datetime.now(UTC).isoformat(), "tenant": "parks", "_msg": "a line"})
+        return ask("shipper", shipper_password(PASSWORD), "/insert/jsonline", line)[0] == code or None
+
+    def is_kept() -> bool | None:
+        code, text = ask("admin", PASSWORD, "/select/logsql/query?query=line")
+        return (code == 200 and "a line" in text) or None
+
+    def opened(name: str) -> tuple[int, str]:
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        account = {"name": name, "tenant": "parks", "owner": "parks/app/logs", "sha256": digest, "requests": 4}
+        return ask("admin", PASSWORD, "/accounts", json.dumps({"action": "open", **account}))
+
+    def problems() -> str:
+        status = json.loads(ask("admin", PASSWORD, TELLER.path)[1])
+        return "\n".join(TELLER.judge(status, City("c", "d", (), ()), []).problems)
+
+    with small_volume(tmp_path / "volume", 128) as volume:
+        command = ("/usr/local/bin/logs", "store", "--listen", f"127.0.0.1:{port}", "--data", f"/tmp{volume}")
+        command += ("--metrics", f"127.0.0.1:{free_port()}", "--retention-days", "180")
+        with image.running(*command, shared=[volume], ADMIN_PASSWORD=PASSWORD) as process:
+            wait_for("the store", lambda: _answers(lambda: ask("", "", "/health")) or None, process)
+            assert sent(200)
+            wait_for("a line", is_kept, process)
+            assert "full" not in problems()
+            fill(volume, free=2**25)
+            wait_for("the refusal", lambda: sent(429), process)
+            assert "its volume is full and it takes no lines" in problems()
+            assert is_kept()
+            assert opened("first")[0] == 204
+        filler = fill(volume)
+        with image.running(*command, shared=[volume], ADMIN_PASSWORD=PASSWORD) as process:
+            wait_for("the store on a full volume", lambda: _answers(lambda: ask("", "", "/health")) or None, process)
+            assert is_kept()
+            assert ask("first", "first", "/select/logsql/query?query=line")[0] == 200
+            assert sent(429)
+            code, why = opened("second")
+            assert (code, "could not be stored" in why, "no space left" in why) == (500, True, True)
+            filler.unlink()
+            wait_for("room", lambda: sent(200), process)
+            assert opened("second")[0] == 204
 
 
 class Cluster:

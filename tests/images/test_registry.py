@@ -11,7 +11,7 @@ import ssl
 import subprocess
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from stacks.platforms.operations.registry.access import PROVISION
 from stacks.platforms.operations.registry.health import PROBE
 from stacks.platforms.operations.registry.program import node_password
 from stacks.platforms.operations.registry.provision import PROVISIONER
-from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
+from tests.images.rootfs import RootFilesystem, fill, free_port, needs_root, small_volume, wait_for
 from tests.support.pki import Authority
 from wecityctl import oci
 from wecityctl.errors import DeploymentError
@@ -183,6 +183,55 @@ def test_probe_limit_and_the_end_of_accounts(served: Served) -> None:
         assert not path.is_file() or b"password of" not in path.read_bytes(), path
     status = Path(f"/proc/{_program(served.process.pid)}/status").read_text()
     print("the registry:", next(line for line in status.splitlines() if "VmHWM" in line))
+
+
+def test_a_full_volume_is_read_and_taken_up_again(unpacked: Unpacked, tmp_path: Path) -> None:
+    """Others fill the volume, as where it is a directory of a node's disk."""
+    image, authority, place = unpacked("registry"), Authority(), tmp_path / "files"
+    place.mkdir()
+    for parent in (place, *place.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    pair = authority.server()
+    (place / "tls.crt").write_bytes(pair.cert)
+    (place / "tls.key").write_bytes(pair.key)
+    os.chown(place / "tls.key", 65532, 65532)
+    port, admin = free_port(), free_port()
+    account = ("parks.app.images", "password of parks")
+
+    @contextmanager
+    def running(volume: Path) -> Iterator[Served]:
+        arguments = ["-listen", f"127.0.0.1:{port}", "-admin", f"127.0.0.1:{admin}", "-data", f"/tmp{volume}"]
+        arguments += ["-certificate", f"/tmp{place}/tls.crt", "-key", f"/tmp{place}/tls.key"]
+        given = {"ADMIN_PASSWORD": PASSWORD, "NODE_PASSWORD": node_password(PASSWORD)}
+        with image.running("/usr/local/bin/registry", *arguments, shared=[place, volume], **given) as process:
+            found = Served(image, place, port, authority.cert, process)
+            wait_for("the registry", lambda: found.ask("", "", "GET", "/health")[0] == 200 or None, process)
+            yield found
+
+    def opened(served: Served, name: str) -> tuple[int, str]:
+        path = f"/accounts/parks.{name}.images?owner=parks/{name}/images&tenant=parks&storage=500000000"
+        code, text, _ = replace(served, port=admin).ask("admin", PASSWORD, "PUT", path, b"password of parks")
+        return code, text.decode()
+
+    with small_volume(tmp_path / "volume", 96) as volume:
+        with running(volume) as served:
+            assert opened(served, "app")[0] == 204
+            assert served.push(*account, "parks/web", "1", b"a layer") == 201
+            fill(volume, free=2**25)
+            code, text, _ = served.ask(*account, "POST", "/v2/parks/web/blobs/uploads/")
+            assert (code, "the volume of the registry is full" in text.decode()) == (403, True)
+            assert served.push("admin", PASSWORD, "city/debian", "1", b"a layer") == 403
+            assert served.ask(*account, "GET", "/v2/parks/web/manifests/1")[0] == 200
+            # What is left is for accounts.
+            assert opened(served, "other")[0] == 204
+        filler = fill(volume)
+        with running(volume) as served:
+            assert served.ask(*account, "GET", f"/v2/parks/web/blobs/{_digest(b'a layer')}")[:2] == (200, b"a layer")
+            code, why = opened(served, "third")
+            assert (code, "no space left on device" in why) == (400, True)
+            filler.unlink()
+            assert opened(served, "third")[0] == 204
+            assert served.push(*account, "parks/web", "2", b"another layer") == 201
 
 
 def _program(parent: int) -> int:

@@ -134,6 +134,14 @@ def test_backups_of_what_is_newer_or_another_type_are_refused(newer: dict[str, o
             "its backups are in use",
             "half an hour",
         ),
+        # The one before was killed while it removed older backups.
+        (
+            "unable to create lock in backend: repository is already locked exclusively by PID 9 on db-backup by\n"
+            "wecity failed b x/b/db\nwecity failed c x/c/db",
+            LockedError,
+            "its backups are in use, not backed up: b, c",
+            "half an hour",
+        ),
         (
             "Load(<data/1>) failed: dial tcp 192.0.2.9:443: i/o timeout\n"
             "wecity problem the backup is damaged, or was tampered with: nothing was changed",

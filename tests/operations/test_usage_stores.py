@@ -172,6 +172,19 @@ def test_a_store_that_restarts_loses_the_samples_that_were_due() -> None:
     assert amounts[Owner("health", "code")] == pytest.approx(0.25)
 
 
+def test_a_clock_that_was_ahead_for_a_while_leaves_a_gap_and_makes_no_hour_longer() -> None:
+    """At half past, it jumps an hour ahead, and half an hour later back: the end of the second hour is there twice."""
+    counts = {BEGIN + HOUR: 30, BEGIN + 2 * HOUR: 30 + 60, BEGIN + 3 * HOUR: 60}
+    last = BEGIN + 3 * HOUR
+    with store(
+        ("wecity_observed", HEALTH, counts.get),
+        ("wecity_usage", CPU, lambda end: counts[end] * 0.5 if end in counts else None),
+    ) as port:
+        found = read(port, Period(BEGIN, last))
+    assert found.coverage == Coverage(2 * HOUR + 1800, (Gap(BEGIN, BEGIN + HOUR, 1800),))
+    assert [item.amount for item in found.used] == pytest.approx([0.5 * 2.5])
+
+
 def test_a_namespace_that_changes_hands_is_counted_once() -> None:
     end = BEGIN + HOUR
     with store(

@@ -194,12 +194,13 @@ def test_what_people_see_in_a_browser_speaks_http(name: str) -> None:
 def test_placement_counts_what_pods_request(recorded: tuple[str, list[RecordedResource]]) -> None:
     name, items = recorded
     kind, _ = found(name)
-    for item in (item for item in items if item.type.endswith((":Deployment", ":StatefulSet"))):
+    for item in (item for item in items if item.type.endswith((":Deployment", ":StatefulSet", ":DaemonSet"))):
         if item.inputs["metadata"]["labels"]["app.kubernetes.io/name"] != name:
             continue
         requests = [each["resources"]["requests"] for each in item.inputs["spec"]["template"]["spec"]["containers"]]
         asked = tuple(sum(parse_quantity(each[what]) for each in requests) for what in ("cpu", "memory"))
-        counted = [each.total for each in kind.workloads("small")]
+        on_each_node = item.type.endswith(":DaemonSet")
+        counted = [each.total for each in kind.workloads("small") if each.each_node == on_each_node]
         assert asked in [(parse_quantity(each["cpu"]), parse_quantity(each["memory"])) for each in counted]
 
 

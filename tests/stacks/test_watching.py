@@ -14,7 +14,8 @@ import pytest
 from stacks.catalogue import load_catalogue
 from stacks.pem import end_of
 from stacks.platforms.operations import metrics
-from stacks.platforms.operations.alerts.rules import groups, longest_pause
+from stacks.platforms.operations.alerts.rules import DEFAULT, backups_missing, groups, longest_pause
+from stacks.platforms.operations.metrics.program import store_command
 from tests.stacks.cities import WEB, app, application, city, full_city, inputs_for, objects, one, record_city
 from wecityctl.dashboards.panels import APP, CITY, TENANT
 from wecityctl.engine.sdk.recorder import record
@@ -24,6 +25,7 @@ from wecityctl.model.city import Alerts, Backup, Capability, City, Compliance, M
 from wecityctl.model.entries import AUTHORITY_KEY
 from wecityctl.model.naming import NAME_LABEL
 from wecityctl.model.outputs import Outputs
+from wecityctl.model.quantity import parse_quantity
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY
 from wecityctl.plan import make_plan
 from wecityctl.resource_graph import RecordedResource, Recording
@@ -126,6 +128,14 @@ def test_an_app_cannot_make_up_series_of_the_city(recorded: dict[str, Recording]
 def test_values_are_kept_for_more_than_a_year_of_bills(recorded: dict[str, Recording]) -> None:
     (store, _) = one(recorded, "StatefulSet", f"{PLACE}/metrics").inputs["spec"]["template"]["spec"]["containers"]
     assert " -retentionPeriod=400d " in store["command"][-1]
+
+
+@pytest.mark.parametrize(("storage", "free"), [("100Gi", 256_000_000), ("1Gi", 2**30 // 20)])
+def test_a_volume_is_told_as_nearly_full_before_the_store_takes_nothing(storage: str, free: int) -> None:
+    """`VolumeNearFull` fires above 90 % of any volume, by way of the store."""
+    options = list(store_command(2**27, int(parse_quantity(storage))))
+    assert f"-storage.minFreeDiskSpaceBytes={free}" in options
+    assert free < parse_quantity(storage) / 10
 
 
 def test_the_observer_knows_whose_each_namespace_is(recorded: dict[str, Recording]) -> None:
@@ -257,9 +267,9 @@ def test_alertmanager_reaches_webhooks_through_the_proxy_alone(recorded: dict[st
     assert "-listen=127.0.0.1:9094" in proxy["command"]
     # Whose messages are not taken is counted, and told with the pod's certificate.
     assert {"-figures=:8881", "-manager=http://127.0.0.1:9093", "-key=/etc/tls/tls.key"} <= {*proxy["command"]}
-    # Without the store no rule is evaluated, and only this one can tell.
-    assert "-binding=/bindings/metrics" in proxy["command"]
-    assert "/bindings/metrics" in {item["mountPath"] for item in proxy["volumeMounts"]}
+    # It also looks whether rules are evaluated, as their administrator.
+    assert "-evaluator=https://127.0.0.1:8880" in proxy["command"]
+    assert f"-password={proxy['volumeMounts'][1]['mountPath']}/password" in proxy["command"]
     (manager,) = [item for item in pod["containers"] if item["name"] == "alertmanager"]
     assert "--enable-feature=receiver-name-in-metrics" in manager["command"]
 
@@ -291,6 +301,12 @@ def test_what_comes_and_goes_is_not_told_each_time(recorded: dict[str, Recording
     (evaluator,) = [item for item in pod["containers"] if item["name"] == "alerts"]
     # Alertmanager takes four times as long without news for the end of an alert: longer than a store takes to start.
     assert " -evaluationInterval=5s -rule.resendDelay=30s " in evaluator["command"][-1]
+
+
+def test_the_page_explains_every_rule() -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/watch-a-city.md").read_text(encoding="utf-8")
+    names = {rule.name for rule in (*DEFAULT, *metrics.TYPE.alerts, backups_missing("@daily"))} | {"NotEvaluated"}
+    assert [name for name in sorted(names) if f"`{name}`" not in page] == []
 
 
 def test_every_certificate_has_its_end_beside_it() -> None:

@@ -74,7 +74,8 @@ class Pods:
 
     `name` distinguishes several kinds; the first kind has none. `storage` is the size of each replica's volume at every
     size, unless the files give another; empty for no volume. `replicas` is the minimum and default, `max_replicas` the
-    most that the files may ask for.
+    most that the files may ask for. `each_node`: there is one on each node of the cloud that can run it, as of a
+    DaemonSet, whatever `replicas` says.
     """
 
     name: str = ""
@@ -84,13 +85,14 @@ class Pods:
     replicas: int = 1
     max_replicas: int = 1
     sidecars: tuple[Sidecar, ...] = ()
+    each_node: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
     """A kind of pod of one instance: the number of replicas, and the requests of each as quantities.
 
-    `cpu` and `memory` are those of all containers but the `sidecars`.
+    `cpu` and `memory` are those of all containers but the `sidecars`. `each_node` is that of `Pods`.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Workload:
     memory: str
     storage: str
     sidecars: tuple[Sidecar, ...] = ()
+    each_node: bool = False
 
     @property
     def requests(self) -> dict[str, str]:
@@ -352,6 +355,7 @@ class CapabilityType:
                 _times(item.memory, factor),
                 (storage or item.storage) if item.storage else "",
                 item.sidecars,
+                item.each_node,
             )
             for item in self.pods
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from wecityctl.errors import DeploymentError, WecityError
 from wecityctl.event_loops import run_async
 from wecityctl.model.stacknames import StackName
+from wecityctl.model.words import printable
 from wecityctl.operations.app_targets import client_of, find_tenant_or_app
 from wecityctl.operations.capability_servers import CapabilityServer, RefusedRequestError, conversation
 from wecityctl.operations.platform_endpoints import endpoints_in
@@ -63,7 +64,8 @@ class Alert:
 class Alerts:
     """The alerts of the clouds that told theirs, and of the others why nothing is known.
 
-    `failed` are those of `unknown` that have somebody to ask, who did not answer.
+    `failed` are those of `unknown` that have somebody to ask, who did not answer, or could not evaluate the rules; of
+    the latter, `found` has what was known before.
     """
 
     found: tuple[Alert, ...]
@@ -114,7 +116,7 @@ def alerts_of(city: City, catalogue: Catalogue, backend: Backend, clusters: Mapp
         else:
             asked[cloud] = (cluster, *tellers[cloud])
     results = run_async(_ask_all(asked))
-    failed = {cloud: why for cloud, (_, why) in results.items() if why}
+    failed = {cloud: problem for cloud, (_, problem) in results.items() if problem}
     found = [item for told, _ in results.values() for item in told]
     order = {"critical": 0, "warning": 1}
     found.sort(key=lambda item: (item.state, order.get(item.severity, 2), item.since, item.subject, item.name))
@@ -135,7 +137,7 @@ def _tellers(catalogue: Catalogue, backend: Backend) -> Iterator[tuple[str, tupl
                 yield platform.cloud, (endpoint, platform.is_tls(endpoint))
 
 
-# The alerts of a cloud, and why they are not all, or not of now; empty if they are.
+# The alerts that a cloud tells, and why they are not all; empty if they are.
 _Told = tuple[tuple[Alert, ...], str]
 
 
@@ -147,8 +149,8 @@ async def _ask_all(asked: Mapping[str, tuple[Cluster, Endpoint, bool]]) -> dict[
         except TimeoutError:
             return (), f"{endpoint.capability} has not answered within {PATIENCE:.0f} s"
         except WecityError as error:
-            reason = ": ".join(filter(None, (error.message, error.details)))
-            return (), f"{endpoint.capability} could not be asked: {reason}"
+            why = ": ".join(filter(None, (error.message, error.details)))
+            return (), f"{endpoint.capability} could not be asked: {why}"
 
     answers = await asyncio.gather(*(one(*item) for item in asked.values()))
     return dict(zip(asked, answers, strict=True))
@@ -162,23 +164,26 @@ async def _ask(client: KubeClient, cloud: str, endpoint: Endpoint, is_tls: bool)
     async with conversation(client, server) as asking:
         told = await asking.status(_PATH)
         try:
-            rules = await asking.status(_RULES)
+            rules = await asking.status(_RULES, {"exclude_alerts": "true"})
         except RefusedRequestError:
             # It tells alerts alone.
             rules = {"data": {"groups": []}}
     try:
-        return tuple(_alert(cloud, item) for item in told["data"]["alerts"]), unevaluated(rules)
+        return tuple(_alert(cloud, item) for item in told["data"]["alerts"]), _unevaluated(endpoint, rules)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DeploymentError(f"{endpoint.host} answers with something else than alerts", details=str(error)) from error
 
 
-def unevaluated(told: Mapping[str, Any]) -> str:
-    """Why no rule is evaluated, as an answer about rules says it; empty if one is. What fired before is all that is
-    known then. Raises `KeyError`, `TypeError` or `AttributeError` for another answer."""
+def _unevaluated(endpoint: Endpoint, told: Mapping[str, Any]) -> str:
+    """Say that rules cannot be evaluated, as while the metrics do not answer, and why; empty if all are."""
     rules = [rule for group in told["data"]["groups"] for rule in group["rules"]]
-    if not rules or any(rule["health"] != "err" for rule in rules):
+    broken = [rule for rule in rules if rule["health"] == "err"]
+    if not broken:
         return ""
-    return f"no rule is evaluated, so what is wrong now is not known: {str(rules[0]['lastError'])[:300]}"
+    return (
+        f"{endpoint.capability} cannot evaluate {len(broken)} of {len(rules)} rules, so that nothing new is known of"
+        f" them: {printable(str(broken[0]['lastError']))[:300]}"
+    )
 
 
 def _alert(cloud: str, told: Mapping[str, Any]) -> Alert:

@@ -117,11 +117,14 @@ def failure(
             details="what is half restored is not backed up",
             resolution="run it again when that job is gone, which is ten minutes after its end at the latest",
         )
-    if problem and _LOCKED.search(details):
+    if (problem or failed) and _LOCKED.search(details):
+        missing = f", not backed up: {', '.join(failed)}" if failed else ""
         return LockedError(
-            f"{capability}: its backups are in use",
+            f"{capability}: its backups are in use{missing}",
             details=details,
-            resolution="another one is under way, or was killed within the last half an hour: run it again after that",
+            resolution="another one is under way, or was killed within the last half an hour: run it again after that. "
+            "A lock by a clock that was ahead lasts until that time: once nothing works on these backups, remove it "
+            "with `restic unlock --remove-all`",
         )
     if (found := _DAMAGED.match(problem)) and _UNREACHABLE.search(details):
         problem = f"the target stopped answering while backups were read{problem[found.end() :]}"

@@ -178,12 +178,15 @@ async def connected(
 
 
 async def _ready_pod(client: KubeClient, server: CapabilityServer) -> str:
+    from wecityctl.kube.readiness.pods import problems
+
     pods = await client.list(await client.resource("v1", "Pod"), server.namespace, label_selector=server.selector)
     for pod in pods:
         conditions = (pod.get("status") or {}).get("conditions") or ()
         if any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions):
             return str(pod["metadata"]["name"])
-    raise NoSuchStackError(f"capability {server.name} has no pod that is ready", details=f"in {server.namespace}")
+    why = ": ".join((f"in {server.namespace}", *problems(pods, limit=1)))
+    raise NoSuchStackError(f"capability {server.name} has no pod that is ready", details=why)
 
 
 async def _received(receiving: Any, writer: asyncio.StreamWriter) -> None:

@@ -113,6 +113,29 @@ def test_a_use_that_was_rotated_since_opens_again_after_the_vault_was_restored(
     assert eventually(sign_in)
 
 
+def test_a_scheduled_backup_that_is_killed_is_taken_by_its_next_pod(
+    home: Machine, city: CityFiles, cluster: Cluster, target: Target, saved: dict[str, Any]
+) -> None:
+    place = ("-n", "platform-application")
+    before = {item["id"] for item in snapshots(home, city)}
+    cluster.kubectl("create", "job", "by-schedule-killed", "--from=cronjob/postgresql-backup", *place)
+
+    def running() -> list[str]:
+        pods = cluster.get("pods", "-l", "batch.kubernetes.io/job-name=by-schedule-killed", *place)["items"]
+        return [item["metadata"]["name"] for item in pods if item["status"]["phase"] == "Running"]
+
+    (first,) = eventually(running, 60)
+    cluster.kubectl("delete", "pod", first, "--grace-period=0", "--force", *place)
+    # It waits a minute for the lock of the one that was killed before it leaves older backups as they are.
+    cluster.kubectl("wait", "--for=condition=complete", "job/by-schedule-killed", "--timeout=240s", *place)
+    taken = {item["owner"] for item in snapshots(home, city) if item["id"] not in before}
+    assert {"parks/parks-app/db", "roads/roads-app/db"} <= taken
+    cluster.kubectl("delete", "job", "by-schedule-killed", *place)
+    # `backup verify` would be refused for half an hour.
+    for lock in target.server.buckets.rglob("locks/*"):
+        lock.unlink()
+
+
 def test_an_up_sees_a_restore_whose_command_was_killed(
     home: Machine, city: CityFiles, cluster: Cluster, saved: dict[str, Any]
 ) -> None:

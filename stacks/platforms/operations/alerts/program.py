@@ -73,6 +73,7 @@ class Alerts(CapabilityComponent):
         name, requests = context.capability.name, context.resources()
         manager, way = (context.workload().sidecar(item.name) for item in SIDECARS)
         files: Manifest = {"name": "files", "mountPath": FILES, "readOnly": True}
+        password: Manifest = {"name": "admin", "mountPath": ADMIN_FILES, "readOnly": True}
         ready: Manifest = {
             "httpGet": {"path": "/health", "port": "alerts", "scheme": "HTTPS" if context.tls else "HTTP"},
             "periodSeconds": 2,
@@ -86,7 +87,7 @@ class Alerts(CapabilityComponent):
             ports=context.ports,
             mounts=[
                 files,
-                {"name": "admin", "mountPath": ADMIN_FILES, "readOnly": True},
+                password,
                 *context.binding_mounts,
                 *([tls.MOUNT] if context.tls else []),
             ],
@@ -110,7 +111,7 @@ class Alerts(CapabilityComponent):
             image,
             command=["alerts-webhooks", *_proxy(context)],
             env=[_memory(PROXY_LIMITS)],
-            mounts=[files, *context.binding_mounts, *([tls.MOUNT] if context.tls else [])],
+            mounts=[files, password, *([tls.MOUNT] if context.tls else [])],
             requests=way.requests,
             limits=PROXY_LIMITS,
         )
@@ -200,13 +201,14 @@ def _manager() -> Iterator[str]:
 
 
 def _proxy(context: CapabilityScope) -> Iterator[str]:
-    """The options of the way to webhooks, which also tells what Alertmanager counts of its messages, and tells it when
-    the metrics store does not answer."""
+    """The options of the way to webhooks, which also tells what Alertmanager counts of its messages, and looks whether
+    vmalert evaluates the rules: no rule could say so itself."""
     yield f"-listen=127.0.0.1:{rules.PROXY_PORT}"
     yield f"-webhooks={FILES}/webhooks.json"
     yield f"-figures=:{context.ports['metrics']}"
+    yield f"-evaluator={'https' if context.tls else 'http'}://127.0.0.1:{context.type.port}"
     yield f"-manager=http://127.0.0.1:{MANAGER_PORT}"
-    yield f"-binding={BINDING_ROOT}/{METRICS}"
+    yield f"-password={ADMIN_FILES}/password"
     if context.tls:
         yield f"-certificate={tls.CERTIFICATE}"
         yield f"-key={tls.KEY}"

@@ -81,6 +81,13 @@ DEFAULT = (
         f"the last run of {{{{ $labels.cronjob }}}} of {_WHOSE} has not succeeded within an hour",
         0,
     ),
+    # The cluster waits until its clock is there again.
+    AlertRule(
+        "JobAhead",
+        "kube_cronjob_status_last_schedule_time - time() > 600 and kube_cronjob_spec_suspend == 0",
+        f"by a clock that was ahead, the last run of {{{{ $labels.cronjob }}}} of {_WHOSE} begins in"
+        " {{ $value | humanizeDuration }}: it does not run before. Delete the CronJob: `wecityctl up` makes it again",
+    ),
     AlertRule(
         "BackupSuspended",
         f"kube_cronjob_spec_suspend{_BACKUPS} == 1",

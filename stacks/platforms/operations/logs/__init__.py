@@ -23,7 +23,10 @@ TYPE = CapabilityType(
     # What the server measures is told on a port of its own, which no use opens.
     ports=(Port("logs", 9428, "http"), Port("metrics", 9429, "http", metrics=True)),
     images=("logs",),
-    pods=(Pods(cpu="100m", memory="128Mi", storage="10Gi"), Pods("shipper", cpu="30m", memory="48Mi")),
+    pods=(
+        Pods(cpu="100m", memory="128Mi", storage="10Gi"),
+        Pods("shipper", cpu="30m", memory="48Mi", each_node=True),
+    ),
     binding=Binding(
         "logs",
         keys=("uri", "username", "password"),

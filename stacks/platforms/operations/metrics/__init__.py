@@ -53,14 +53,12 @@ TYPE = CapabilityType(
         scrapes=True,
     ),
     alerts=(
+        # The store keeps its own figures in itself: one that takes nothing cannot keep that either. It answers, or the
+        # rule could not be evaluated, and has no figure of the last minute.
         AlertRule(
             "StoreReadOnly",
-            # A store that takes nothing does not take `vm_storage_is_read_only` either. These are its last figures from
-            # before.
-            'last_over_time(vm_free_disk_space_bytes{job="victoria-metrics"}[1d])'
-            ' < 1.5 * last_over_time(vm_free_disk_space_limit_bytes{job="victoria-metrics"}[1d])',
-            "the metrics store takes nothing more, or soon will not: its volume had {{ $value | humanize1024 }}B free"
-            " when it was last known",
+            'absent_over_time(vm_storage_is_read_only{job="victoria-metrics"}[1m])',
+            "the metrics store takes nothing more, as when its volume is full: what is told of the rest is old",
             severity="critical",
         ),
         AlertRule(

@@ -86,7 +86,9 @@ class Vault(StoreComponent):
             env=[
                 pods.from_secret("ADMIN_PASSWORD", admin, "password"),
                 {"name": "SERVER", "value": f"{scheme}://127.0.0.1:{context.type.port}"},
+                {"name": "VOLUME", "value": DATA},
             ],
+            mounts=[{**data, "readOnly": True}],
             requests=GUARD_REQUESTS,
             limits=GUARD_LIMITS,
         )

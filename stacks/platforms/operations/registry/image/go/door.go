@@ -169,32 +169,18 @@ func (d *door) full(asked *question, r *http.Request) string {
 	if r.Method == http.MethodDelete {
 		return ""
 	}
-	if d.kept.free() < reserve+max(r.ContentLength, 0) {
-		return "the volume of the registry is full"
-	}
+	// Nothing is begun that does not fit. Bodies of unknown length, and several that fit one by one, end where they
+	// pass what there is.
 	tenant := asked.account.Tenant
-	if tenant == "" {
-		return ""
-	}
-	limit := d.accounts.limit(tenant)
-	full := func(more int64) string {
-		used, err := d.kept.used(tenant)
-		if err != nil {
-			return "what the repositories take cannot be counted"
-		}
-		if used+more <= limit {
-			return ""
-		}
-		return fmt.Sprintf("the repositories of %s take %d bytes of %d, and %d more do not fit", tenant, used, limit, more)
-	}
-	// Nothing larger than the limit is begun; bodies of unknown length end where they pass it.
-	if refusal := full(max(r.ContentLength, 0)); refusal != "" {
+	if refusal := d.refusal(tenant, max(r.ContentLength, 0)); refusal != "" {
 		return refusal
 	}
 	if r.Body != nil {
 		r.Body = &body{ReadCloser: r.Body, after: func(count int) error {
-			d.kept.took(tenant, int64(count))
-			if refusal := full(0); refusal != "" {
+			if tenant != "" {
+				d.kept.took(tenant, int64(count))
+			}
+			if refusal := d.refusal(tenant, 0); refusal != "" {
 				asked.refusal = refusal
 				return errors.New(refusal)
 			}
@@ -202,6 +188,25 @@ func (d *door) full(asked *question, r *http.Request) string {
 		}}
 	}
 	return ""
+}
+
+// refusal says why so many bytes more do not fit: on the volume, or into what the repositories of a tenant may take.
+func (d *door) refusal(tenant string, more int64) string {
+	if d.kept.free() < reserve+more {
+		return "the volume of the registry is full"
+	}
+	if tenant == "" {
+		return ""
+	}
+	limit := d.accounts.limit(tenant)
+	used, err := d.kept.used(tenant)
+	if err != nil {
+		return "what the repositories take cannot be counted"
+	}
+	if used+more <= limit {
+		return ""
+	}
+	return fmt.Sprintf("the repositories of %s take %d bytes of %d, and %d more do not fit", tenant, used, limit, more)
 }
 
 // A body tells of what is read of it: before, after, and when there is no more.

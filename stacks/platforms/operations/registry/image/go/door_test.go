@@ -197,6 +197,49 @@ func TestALimitHolds(t *testing.T) {
 	}
 }
 
+func TestAFullVolumeIsReadAndEmptied(t *testing.T) {
+	door, _ := opened(t)
+	parks, admin := client{t, door, "parks.web.images", secret}, client{t, door, "admin", "admins"}
+	layer := bytes.Repeat([]byte("a"), 60_000)
+	code, manifest := parks.image("parks/web", "1", layer)
+	if code != 201 {
+		t.Fatalf("a push that fits is answered by %d", code)
+	}
+	room := bytesUnder(t, door.kept.directory) + 100_000
+	door.kept.space = func(directory string) (int64, int64) {
+		free := reserve + room - bytesUnder(t, directory)
+		return free, free
+	}
+	refused := func(what string, answer *httptest.ResponseRecorder) {
+		t.Helper()
+		if answer.Code != 403 || !strings.Contains(answer.Body.String(), "the volume of the registry is full") {
+			t.Errorf("%s is answered by %d %s", what, answer.Code, answer.Body)
+		}
+	}
+	// No limit of an account ends what the operator pushes, and its length is not told in advance.
+	begun := admin.ask("POST", "/v2/city/debian/blobs/uploads/", nil)
+	streamed := struct{ io.Reader }{bytes.NewReader(bytes.Repeat([]byte("b"), 10_000_000))}
+	refused("a stream", admin.ask("PATCH", begun.Header().Get("Location"), streamed))
+	if used := bytesUnder(t, door.kept.directory); used > room+100_000 {
+		t.Errorf("%d bytes are on the volume, of %d", used, room)
+	}
+	refused("a push to the full volume", parks.ask("POST", "/v2/parks/web/blobs/uploads/", nil))
+	if code := parks.ask("GET", "/v2/parks/web/blobs/"+digestOfBytes(layer), nil).Code; code != 200 {
+		t.Errorf("a pull from the full volume is answered by %d", code)
+	}
+	if code := parks.ask("DELETE", "/v2/parks/web/manifests/"+manifest, nil).Code; code != 202 {
+		t.Errorf("a deletion on the full volume is answered by %d", code)
+	}
+	collected := (client{t, door.administration(), "admin", "admins"}).ask("POST", "/collect", nil)
+	if collected.Code != 200 || bytesUnder(t, door.kept.directory) > room+40_000 {
+		t.Errorf("collecting on the full volume is answered by %d %s", collected.Code, collected.Body)
+	}
+	room += 1_000_000
+	if code, _ := parks.image("parks/web", "2", []byte("layer")); code != 201 {
+		t.Errorf("a push where there is room again is answered by %d", code)
+	}
+}
+
 func bytesUnder(t *testing.T, directory string) (bytes int64) {
 	t.Helper()
 	err := filepath.Walk(directory, func(_ string, info os.FileInfo, err error) error {

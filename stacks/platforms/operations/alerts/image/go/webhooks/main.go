@@ -4,8 +4,8 @@
 // whoever owns the name may lead inside the cluster. Here a connection goes to a webhook of the city's files alone, to
 // an address that was looked at after the name was asked for, and ends after so many bytes.
 //
-// On a port of its own it tells what Alertmanager counts of its messages, which listens on the loopback device alone. It
-// tells Alertmanager when the store of metrics does not answer.
+// On a port of its own it tells what Alertmanager counts of its messages, which listens on the loopback device alone.
+// Beside that it looks whether vmalert evaluates the rules, and has Alertmanager tell when it does not.
 package main
 
 import (
@@ -22,12 +22,13 @@ import (
 func main() {
 	log.SetFlags(0)
 	listen := flag.String("listen", "127.0.0.1:9094", "`address` to serve at")
+	file := flag.String("webhooks", "/etc/alerts/webhooks.json", "`file` with the webhooks that may be reached")
 	figures := flag.String("figures", "", "`address` to tell at what Alertmanager counts; empty: nowhere")
-	manager := flag.String("manager", "http://127.0.0.1:9093", "`URL` of Alertmanager")
 	certificate := flag.String("certificate", "", "`file` with the certificate chain; without it, figures are told in plain")
 	key := flag.String("key", "", "`file` with the private key")
-	binding := flag.String("binding", "", "`directory` with the address of the store of metrics; empty: it is not watched")
-	file := flag.String("webhooks", "/etc/alerts/webhooks.json", "`file` with the webhooks that may be reached")
+	manager := flag.String("manager", "http://127.0.0.1:9093", "`URL` of Alertmanager")
+	evaluator := flag.String("evaluator", "", "`URL` of vmalert; without it nobody looks whether rules are evaluated")
+	password := flag.String("password", "/etc/admin/password", "`file` with the password of vmalert's administrator")
 	flag.Parse()
 	text, err := os.ReadFile(*file)
 	if err != nil {
@@ -40,9 +41,6 @@ func main() {
 	if *figures != "" {
 		go func() { log.Fatal(serveFigures(*figures, *manager, *certificate, *key)) }()
 	}
-	if *binding != "" {
-		go watch{*binding, *manager, lookEvery, lookFor}.run(context.Background())
-	}
 	dialer := &net.Dialer{Timeout: 5 * time.Second}
 	server := &http.Server{
 		Addr:              *listen,
@@ -50,6 +48,9 @@ func main() {
 		ReadHeaderTimeout: 5 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		IdleTimeout:       time.Minute,
+	}
+	if *evaluator != "" {
+		go newWatch(*evaluator, *manager, *password).run(context.Background())
 	}
 	log.Fatal(server.ListenAndServe())
 }

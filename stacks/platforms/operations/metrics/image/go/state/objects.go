@@ -12,6 +12,8 @@ type metadata struct {
 	Labels            map[string]string
 	CreationTimestamp *time.Time
 	OwnerReferences   []struct{ Kind, Name string }
+	// When a pod that is being deleted has to have ended.
+	DeletionTimestamp *time.Time
 	// The other annotations are not kept.
 	Annotations struct {
 		CertificateEnds string `json:"wecity.dev/certificate-ends"`

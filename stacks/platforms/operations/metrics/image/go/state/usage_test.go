@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 )
 
 func known(t *testing.T, of kind, texts ...string) *store {
@@ -65,6 +66,20 @@ func TestWhatRunsIsSummedUpByComponent(t *testing.T) {
 		`wecity_usage{of="pods",resource="pods",`+whose+"2",
 	)
 	has(t, text, observedSeries, `wecity_observed{namespace="health-internet",tenant="health"} 1`)
+}
+
+func TestAPodOnADeadNodeIsNotCountedBesideTheOneInItsPlace(t *testing.T) {
+	pod := func(name, more string) string {
+		return `{"metadata": {"name": "` + name + `"` + more + `}, "status": {"phase": "Running"}, "spec": {}}`
+	}
+	deleted := func(ago time.Duration) string {
+		return `, "deletionTimestamp": "` + time.Now().Add(-ago).UTC().Format(time.RFC3339) + `"`
+	}
+	// The last two are ending: their time is not over, or has been for a moment.
+	text := string(renderUsage(known(t, counted[0],
+		pod("lost", deleted(time.Hour)), pod("new", ""), pod("ends", deleted(-time.Minute)), pod("ended", deleted(time.Minute)),
+	), health))
+	has(t, text, usageSeries, `wecity_usage{of="pods",resource="pods",namespace="health-internet",tenant="health"} 3`)
 }
 
 func TestPodLevelResourcesReplaceThoseOfContainers(t *testing.T) {
