@@ -14,7 +14,7 @@ import pytest
 
 from tests.operations.conftest import SIMULATED, write_city
 from wecityctl.errors import ConfigurationError, DeploymentError, NoSuchStackError
-from wecityctl.model.metering import written
+from wecityctl.model.times import rfc3339
 from wecityctl.operations.usage import UsageOptions, usage
 from wecityctl.operations.usage.periods import period_of
 from wecityctl.operations.usage.reading import parsed
@@ -25,7 +25,7 @@ NOW = datetime(2026, 11, 28, 10, 30, tzinfo=UTC)
 
 def spelt(begin: str = "", end: str = "") -> tuple[str, str]:
     found = period_of(begin, end, NOW)
-    return written(found.begin), written(found.end)
+    return rfc3339(found.begin), rfc3339(found.end)
 
 
 def test_a_period_is_this_month_or_what_is_asked_for() -> None:

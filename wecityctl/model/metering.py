@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
 from functools import reduce
 from itertools import pairwise
@@ -44,11 +43,6 @@ class Window:
     def due(self) -> int:
         """The samples that it has when none is missing. One more may fall into a part of a minute."""
         return max(1, self.seconds // USAGE_SECONDS)
-
-
-def written(seconds: int) -> str:
-    """A time in seconds since 1970 as RFC 3339."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True, slots=True)

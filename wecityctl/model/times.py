@@ -5,6 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 
+def rfc3339(seconds: float) -> str:
+    """A time in seconds since 1970 as RFC 3339 has it, to the second and in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def in_utc(time: str) -> str:
     """An RFC 3339 time to the second, in UTC with its `Z`; empty for an empty one. A time without a zone is in UTC.
 

@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     from wecityctl.model.catalogue import Catalogue
     from wecityctl.model.city import Capability, City
     from wecityctl.placement import Placement
+    from wecityctl.session import Session
 
 # Seconds for one answer.
 _PATIENCE = 45.0
 # Bytes of one answer.
 _LONGEST = 64 * 2**20
 _ADMIN = "admin"
+# The capability type whose stores dashboards and usage are read from.
+METRICS = "metrics"
 # Of a query, in pairs; a name may come again.
 Parameters = Sequence[tuple[str, str]]
 
@@ -64,6 +67,11 @@ def servers_on(
         for item in city.capabilities
         if item.type == kind and placement.capabilities.get(item.name) == cloud
     )
+
+
+def metric_stores(session: Session, cloud: str) -> tuple[CapabilityServer, ...]:
+    """The stores of metrics that are placed on `cloud`."""
+    return servers_on(session.city, session.catalogue, session.plan.placement, cloud, METRICS)
 
 
 def _server(capability: Capability, catalogue: Catalogue) -> CapabilityServer:

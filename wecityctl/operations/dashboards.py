@@ -19,7 +19,7 @@ from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
 from wecityctl.event_loops import run_async
 from wecityctl.guesses import nearest
 from wecityctl.operations.app_targets import client_of, find_tenant_or_app
-from wecityctl.operations.capability_servers import RefusedRequestError, conversation, servers_on
+from wecityctl.operations.capability_servers import METRICS, RefusedRequestError, conversation, metric_stores
 from wecityctl.paths import write_private
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from wecityctl.operations.capability_servers import CapabilityServer, Conversation
     from wecityctl.session import Session
 
-# The capability type of a store of metrics.
-METRICS = "metrics"
 # What commands know of the pages.
 Dashboard = boards.Dashboard
 FIRST = pages.FIRST
@@ -94,7 +92,7 @@ def unwatched(session: Session) -> dict[str, str]:
     return {
         cloud.name: f"it has no capability {METRICS}, so there is nothing to show"
         for cloud in session.city.clouds
-        if not servers_on(session.city, session.catalogue, session.plan.placement, cloud.name, METRICS)
+        if not metric_stores(session, cloud.name)
     }
 
 
@@ -165,8 +163,7 @@ def _answers(
         elif cluster.simulated:
             unknown[cloud] = "its nodes are simulated: nothing runs there that could measure"
         else:
-            servers = servers_on(session.city, session.catalogue, session.plan.placement, cloud, METRICS)
-            asked[cloud] = (cluster, servers[0])
+            asked[cloud] = (cluster, metric_stores(session, cloud)[0])
     results = run_async(_ask_all(asked, found, span)) if asked else {}
     answers = {cloud: item for cloud, item in results.items() if not isinstance(item, WecityError)}
     failures |= {cloud: item for cloud, item in results.items() if isinstance(item, WecityError)}

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from wecityctl.model.metering import HOUR, CityUsage, CloudUsage, Coverage, Gap, Group, Row, total_of, written
+from wecityctl.model.metering import HOUR, CityUsage, CloudUsage, Coverage, Gap, Group, Row, total_of
+from wecityctl.model.times import rfc3339
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,7 +58,7 @@ def table_of(found: CityUsage) -> Table:
 def lines_of(found: CityUsage) -> Iterator[str]:
     """Yield what the table has no room for: for how long it is counted, what is missing, and what has a price."""
     period = found.period
-    yield f"from {written(period.begin)} until {written(period.end)}"
+    yield f"from {rfc3339(period.begin)} until {rfc3339(period.end)}"
     for cloud in found.clouds:
         yield f"{cloud.cloud}: {_counted(cloud.coverage, period.hours)}"
         yield from (f"  {line}" for line in _gaps(cloud.coverage.gaps))
@@ -99,7 +100,7 @@ def csv_of(found: CityUsage) -> str:
     for row in found.rows:
         writer.writerow(
             (
-                written(found.period.begin), written(found.period.end),
+                rfc3339(found.period.begin), rfc3339(found.period.end),
                 *(getattr(row.owner, item) for item in _SUBJECTS[found.by]),
                 *(round(getattr(row, attribute), 6) for _, _, attribute in _AMOUNTS),
                 *(row.counts.get(name, 0) for name in counts),
@@ -115,8 +116,8 @@ def as_json(found: CityUsage) -> dict[str, Any]:
     """Return everything as plain values: amounts as numbers, money as decimal strings, times as RFC 3339."""
     return {
         "city": found.city,
-        "from": written(found.period.begin),
-        "until": written(found.period.end),
+        "from": rfc3339(found.period.begin),
+        "until": rfc3339(found.period.end),
         "period_hours": round(found.period.hours, 4),
         "by": found.by,
         "rows": [_row_json(row, found.by) for row in found.rows],
@@ -161,7 +162,7 @@ def _coverage_json(coverage: Coverage) -> dict[str, Any]:
     return {
         "counted_hours": round(coverage.counted / HOUR, 6),
         "gaps": [
-            {"from": written(gap.begin), "until": written(gap.end), "missing_hours": round(gap.missing / HOUR, 6)}
+            {"from": rfc3339(gap.begin), "until": rfc3339(gap.end), "missing_hours": round(gap.missing / HOUR, 6)}
             for gap in coverage.gaps
         ],
     }
@@ -188,7 +189,7 @@ def _counted(coverage: Coverage, hours: float) -> str:
 
 def _gaps(gaps: tuple[Gap, ...]) -> Iterator[str]:
     for gap in gaps[:_SHOWN]:
-        yield f"not counted: {_hours(gap.missing):.10g} h between {written(gap.begin)} and {written(gap.end)}"
+        yield f"not counted: {_hours(gap.missing):.10g} h between {rfc3339(gap.begin)} and {rfc3339(gap.end)}"
     if len(gaps) > _SHOWN:
         yield f"… and {len(gaps) - _SHOWN} more gaps: see -o json"
 

@@ -24,8 +24,7 @@ from wecityctl.model.metering import Period, integrate
 from wecityctl.model.naming import COMPONENT_LABEL, NAME_LABEL
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.operations.app_targets import client_of
-from wecityctl.operations.capability_servers import conversation, servers_on
-from wecityctl.operations.usage import METRICS
+from wecityctl.operations.capability_servers import conversation, metric_stores
 from wecityctl.session import Session, open_session
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(1500)]
@@ -50,7 +49,7 @@ Stored = tuple[Mapping[str, str], list[tuple[float, float]]]
 
 def stored(session: Session, cluster: Cluster, period: Period, selector: str) -> list[Stored]:
     """The series of the period, each sample as it was taken: no query has added anything up."""
-    (store,) = servers_on(session.city, session.catalogue, session.plan.placement, "main", METRICS)
+    (store,) = metric_stores(session, "main")
     reached = inputs.Cluster("main", cluster.kubeconfig.read_text(), "", "")
 
     async def told() -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from wecityctl.errors import ExitCode
@@ -12,6 +12,7 @@ from wecityctl.model.city import City
 from wecityctl.model.events import KeptObject
 from wecityctl.model.findings import Drift, Finding
 from wecityctl.model.stacknames import StackName
+from wecityctl.model.times import rfc3339
 from wecityctl.model.waivers import holds
 from wecityctl.model.words import counted
 from wecityctl.operations.status.values import Away, StackState, StackStatus, WorkloadStatus
@@ -112,7 +113,7 @@ def _without_resources(known: StackStatus, taken_down: float, away: Away, *, is_
     if not is_needed:
         return "ok", ""
     if known.planned and taken_down:
-        when = datetime.fromtimestamp(taken_down, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        when = rfc3339(taken_down)
         # What was kept is known only to the cluster.
         stopped = away.stopped.get(known.cloud, "")
         unknown = f"; kept objects unknown: {stopped}" if stopped else ""

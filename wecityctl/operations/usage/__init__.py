@@ -14,7 +14,7 @@ from wecityctl.event_loops import run_async
 from wecityctl.guesses import nearest
 from wecityctl.model.metering import CityUsage, CloudUsage, Group, Owner, Period, rows
 from wecityctl.operations.app_targets import client_of
-from wecityctl.operations.capability_servers import CapabilityServer, conversation, servers_on
+from wecityctl.operations.capability_servers import CapabilityServer, conversation, metric_stores
 from wecityctl.operations.usage.periods import period_of
 from wecityctl.operations.usage.progress import Progress
 from wecityctl.operations.usage.reading import Counter, read_usage
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from wecityctl.model.city import City
     from wecityctl.session import Session
 
-# The capability type whose observer counts.
-METRICS = "metrics"
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -85,18 +83,18 @@ def usage(session: Session, options: UsageOptions, say: Callable[[str], None] = 
         raise NoSuchStackError(
             "nothing counts the usage of the city", details="\n".join(f"{name}: {why}" for name, why in unknown.items())
         )
-    return _summed(city, period, options, tuple(read), {**unknown, **_texts(failed)}, frozenset(failed), session)
+    return _summed(session, period, options, tuple(read), {**unknown, **_texts(failed)}, frozenset(failed))
 
 
 def _summed(
-    city: City,
+    session: Session,
     period: Period,
     options: UsageOptions,
     read: tuple[CloudUsage, ...],
     unknown: Mapping[str, str],
     failed: frozenset[str],
-    session: Session,
 ) -> CityUsage:
+    city = session.city
     prices = {cloud.name: cloud.prices for cloud in city.clouds if cloud.prices is not None}
     names = {(app.tenant, app.name): app.called for app in city.apps}
 
@@ -142,8 +140,7 @@ def _check_name(city: City, tenant: str) -> None:
 def _stores(session: Session) -> Iterator[tuple[str, CapabilityServer]]:
     """Yield each cloud that has a metrics store, and the store."""
     for cloud in session.city.clouds:
-        placement = session.plan.placement
-        for store in servers_on(session.city, session.catalogue, placement, cloud.name, METRICS)[:1]:
+        for store in metric_stores(session, cloud.name)[:1]:
             yield cloud.name, store
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.metering import Period, written
+from wecityctl.model.metering import Period
+from wecityctl.model.times import rfc3339
 
 # Seconds until the newest sample can be read.
 _SETTLING = 15
@@ -28,7 +29,7 @@ def period_of(begin: str, end: str, now: datetime) -> Period:
     if since >= until:
         what = "begins in the future" if since >= latest else "has no time in it"
         raise ConfigurationError(
-            f"the period {what}: from {written(since)} until {written(until)}",
+            f"the period {what}: from {rfc3339(since)} until {rfc3339(until)}",
             resolution="write dates such as --from 2026-11-01 --to 2026-12-01, which is all of November",
         )
     return Period(since, until)

@@ -6,13 +6,13 @@ The object is `Status` in `image/go/store`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from stacks.platforms.telling import Teller, Told
 from wecityctl.model.city import City
 from wecityctl.model.quantity import rounded_bytes
+from wecityctl.model.times import rfc3339
 from wecityctl.model.words import counted
 
 DAY = 86400
@@ -28,7 +28,7 @@ def judge(status: Mapping[str, Any], city: City, nodes: Sequence[str]) -> Told:
     heard = [node for node in nodes if node in reports and status["now"] - reports[node]["heard"] <= SILENT]
     facts = [
         f"it keeps lines for {counted(status['retention_days'], 'day')}",
-        f"its lines are of {_time(status['oldest'])} to {_time(status['newest'])}"
+        f"its lines are of {rfc3339(status['oldest'])} to {rfc3339(status['newest'])}"
         if status["oldest"]
         else "it has no line yet",
         f"it takes {_size(status['used_bytes'])} of {_size(status['limit_bytes'])}",
@@ -83,7 +83,7 @@ def _room(status: Mapping[str, Any]) -> Iterator[str]:
     first = max(began, now - days * DAY)
     if status["oldest"] and status["oldest"] > first + 2 * DAY and status["used_bytes"] > status["limit_bytes"] // 2:
         yield (
-            f"its oldest line is of {_time(status['oldest'])}, though it began on {_time(began)}: its volume is too"
+            f"its oldest line is of {rfc3339(status['oldest'])}, though it began on {rfc3339(began)}: its volume is too"
             f" small for {days} days"
         )
         return
@@ -100,10 +100,6 @@ def _room(status: Mapping[str, Any]) -> Iterator[str]:
 
 def _size(count: int) -> str:
     return rounded_bytes(Decimal(count))
-
-
-def _time(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 TELLER = Teller("/status", judge)
