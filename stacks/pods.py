@@ -207,13 +207,17 @@ def secret(namespace: pulumi.Input[str], name: str, data: Mapping[str, Any], kin
     }
 
 
-def service_account(namespace: str, name: str) -> Manifest:
-    return {
+def service_account(namespace: str, name: str, pull_secrets: Sequence[str] = ()) -> Manifest:
+    """A ServiceAccount without a token. Pods that name no pull secrets of their own have `pull_secrets`."""
+    account: Manifest = {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
         "metadata": {"name": name, "namespace": namespace},
         "automountServiceAccountToken": False,
     }
+    if pull_secrets:
+        account["imagePullSecrets"] = [{"name": item} for item in pull_secrets]
+    return account
 
 
 def disruption_budget(namespace: str, name: str, selector: Mapping[str, str]) -> Manifest:

@@ -27,7 +27,7 @@ from wecityctl.model.catalogue import Binding as BindingType
 from wecityctl.model.catalogue import credential_key
 from wecityctl.model.city import App, AppUse, Use
 from wecityctl.model.provided import AUTHORITY_ENTRY, BINDING_TYPE, ProvidedPort
-from wecityctl.model.requirements import Consumer
+from wecityctl.model.requirements import CAPABILITY, Consumer
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, speaks_tls
 from wecityctl.model.variables import BINDING_ROOT
 
@@ -36,13 +36,15 @@ from wecityctl.model.variables import BINDING_ROOT
 class Binding:
     """The binding of one use: the Secret that the user's pods mount at `BINDING_ROOT/<alias>`.
 
-    `content` is a digest that changes with the Secret.
+    `content` is a digest that changes with the Secret. `pulls` is the Secret with which nodes pull what the user has
+    in a registry; `None` for uses of anything else.
     """
 
     alias: str
     secret: KubernetesObject
     secret_name: str
     content: pulumi.Output[str]
+    pulls: KubernetesObject | None = None
 
 
 def bind(scope: Scope, user: Consumer, use: Use, namespace: str, endpoint: KnownEndpoint) -> Binding:
@@ -63,7 +65,13 @@ def bind(scope: Scope, user: Consumer, use: Use, namespace: str, endpoint: Known
     name = naming.binding_secret(user.name, use.alias)
     secret = scope.add(pods.secret(namespace, name, values, f"servicebinding.io/{name_of_type}"))
     content = pulumi.Output.all(**values).apply(pods.content_digest)
-    return Binding(use.alias, secret, name, content)
+    pulls = None
+    if kind.binding is not None and kind.binding.docker_config:
+        # The kubelet takes it from a Secret of its own type only.
+        configuration = {".dockerconfigjson": values[kind.binding.docker_config]}
+        pull_name = naming.use_pull_secret(user.name, use.alias)
+        pulls = scope.add(pods.secret(namespace, pull_name, configuration, "kubernetes.io/dockerconfigjson"))
+    return Binding(use.alias, secret, name, content, pulls)
 
 
 def bind_app(scope: Scope, user: App, use: AppUse, target: ProvidedPort, host: pulumi.Input[str], port: int) -> Binding:
@@ -109,6 +117,7 @@ def provision(
     written = scope.add(
         pods.secret(endpoint.namespace, base, {"role": account, **credentials, **digests}), name=f"{base}-credentials"
     )
+    labels = _job_labels(scope, user)
     digest = pulumi.Output.all(
         script=provisioner.script,
         role=account,
@@ -116,6 +125,7 @@ def provision(
         image=endpoint.image,
         host=endpoint.host,
         **settings,
+        **labels,
     ).apply(lambda values: pods.content_digest(values)[:10])
     name = pulumi.Output.unsecret(pulumi.Output.concat(base, "-", digest))
     environment = [
@@ -124,7 +134,17 @@ def provision(
         *(pods.from_secret(f"APP_PASSWORD_{key.upper()}", base, key) for key in digests),
         *({"name": key, "value": value} for key, value in settings.items()),
     ]
-    return (scope.after(written).add(_job(scope, use, endpoint, provisioner.script, environment, name), name=base),)
+    job = _job(scope, use, endpoint, provisioner.script, environment, name, labels)
+    return (scope.after(written).add(job, name=base),)
+
+
+def _job_labels(scope: Scope, user: Consumer) -> Mapping[str, str]:
+    """What the labels of a Job's pods say beside those of the scope.
+
+    The pods may run beside a capability that is the user, and its Service would select them by its own labels. An app's
+    component is in a namespace of the tenant.
+    """
+    return {naming.COMPONENT_LABEL: "provisioning"} if user.group == CAPABILITY else {}
 
 
 def _account(binding: BindingType, user: Consumer, use: Use) -> str:
@@ -147,9 +167,10 @@ def _job(
     script: str,
     environment: list[Manifest],
     name: pulumi.Output[str],
+    labels: Mapping[str, str],
 ) -> Manifest:
     admin_secret, is_tls = endpoint.admin_secret, _is_tls(scope, use)
-    labels = {**scope.labels, **provisioning_labels(use.capability)}
+    labels = {**scope.labels, **labels, **provisioning_labels(use.capability)}
     spec = job_pod(
         "provision",
         endpoint.image,

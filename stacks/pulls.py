@@ -37,15 +37,18 @@ def secrets_for(inputs: StackInputs, namespace: str, references: Iterable[str]) 
 
 
 def with_pull_secrets(city: City, manifest: Manifest) -> Manifest:
-    """The manifest with the names of the pull secrets of its pods' images; unchanged if they need none."""
+    """The manifest with the names of the pull secrets of its pods' images, after those that it has; unchanged if they
+    need none.
+    """
     spec = pod_spec(manifest) if city.images.credentials else None
     if spec is None:
         return manifest
+    own = list(spec.get("imagePullSecrets", ()))
     images = [item.get("image") for item in (*spec.get("initContainers", ()), *spec["containers"])]
     if all(isinstance(item, str) for item in images):
         named: Any = _named(city, images)
-        return with_pod_fields(manifest, {"imagePullSecrets": named}) if named else manifest
-    later = pulumi.Output.all(*images).apply(lambda found: _named(city, found))
+        return with_pod_fields(manifest, {"imagePullSecrets": own + named}) if named else manifest
+    later = pulumi.Output.all(*images).apply(lambda found: own + _named(city, found))
     return with_pod_fields(manifest, {"imagePullSecrets": later})
 
 

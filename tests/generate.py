@@ -13,10 +13,12 @@ from stacks.catalogue import load_catalogue
 from tests.cli.help_texts import SNAPSHOTS, all_help, reference_page
 from tests.policy.city_cases import write_expected as write_findings
 from tests.policy.reference_page import rules_page
-from tests.provider.go_types import ZEROS, api_version, sources, table
+from tests.provider.go_types import ZEROS, api_version, sources
+from tests.provider.go_types import table as zeros_table
 from tests.spec.cases import write_expected
 from tests.spec.reference_page import spec_page
 from tests.stacks.deployer_role import role_page
+from tests.stacks.proofs import table
 from wecityctl.report.catalogue import catalogue_page
 from wecityctl.spec.jsonschema import schema_text
 
@@ -29,12 +31,12 @@ def generated() -> dict[Path, str]:
     version = api_version()
     root = sources(version)  # there once Kubernetes has been built on this machine
     return {
-        **({ZEROS: table(root, version)} if root else {}),
+        **({ZEROS: zeros_table(root, version)} if root else {}),
         REFERENCE / "city.schema.json": schema_text(),
         REFERENCE / "city.md": spec_page(),
         REFERENCE / "cli.md": reference_page(helps),
         REFERENCE / "rules.md": rules_page(),
-        REFERENCE / "catalogue.md": catalogue_page(load_catalogue().values()),
+        REFERENCE / "catalogue.md": catalogue_page(load_catalogue().values(), table()),
         REFERENCE / "deployer-role.yaml": role_page(),
         **{SNAPSHOTS / f"{name.replace(' ', '-')}.txt": text for name, text in helps.items()},
     }

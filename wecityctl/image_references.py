@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from wecityctl.model.backups import BACKUP_IMAGE
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import City
+from wecityctl.model.images import REGISTRY
 from wecityctl.model.manifests import catalogue_images, owners
+from wecityctl.model.registries import is_in_cluster
 
 
 def image_references(city: City, catalogue: Catalogue) -> Mapping[str, str]:
@@ -18,8 +20,10 @@ def image_references(city: City, catalogue: Catalogue) -> Mapping[str, str]:
     from wecityctl import oci
 
     images = city.images
+    # A registry of the city's does not come from itself.
+    its_own = catalogue[REGISTRY].images if REGISTRY in catalogue and is_in_cluster(images.registry) else ()
     found = {
-        name: oci.reference(name, source=images.source, registry=images.registry)
+        name: oci.reference(name, source=images.source, registry="" if name in its_own else images.registry)
         for name in sorted(image_names(city, catalogue))
     }
     return {

@@ -1,11 +1,6 @@
-"""Backups of capabilities: the CronJob beside each, the Jobs of the commands, and the scripts that they run.
+"""Backups of capabilities: the CronJob beside each, the Jobs of the commands, and what a type says of its data.
 
-A pod has the capability's own image, into which an init container copies restic, a static program. restic runs the
-type's script itself and makes a snapshot only if the script ends with 0. So no stream is joined by hand, and a dump
-that was cut is never a snapshot, whatever was killed.
-
-What a Job tells is in lines of its log that begin with `wecity`: `saved ACCOUNT OWNER SNAPSHOT BYTES`, `failed ACCOUNT
-OWNER`, `problem WHAT`, `occupied`, `restored ACCOUNT`, `snapshots JSON`.
+The scripts that the Jobs run are in `backup_scripts`.
 """
 
 from __future__ import annotations
@@ -13,10 +8,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from stacks import network_policies, pods, pulls, references
 from stacks.objects import Manifest, secret_value
+from stacks.platforms import rotation
+from stacks.platforms.backup_scripts import OCCUPIED, PAGE, TOOLS, Task, script
 from stacks.platforms.job_pods import job_pod
 from stacks.platforms.provisioner import provisioner_of
 from stacks.platforms.stateful import provisioning_labels
@@ -30,14 +27,21 @@ from wecityctl.model.outputs import Endpoint
 if TYPE_CHECKING:
     from stacks.platforms.component import CapabilityScope
 
-Task = Literal["backup", "list", "verify", "restore"]
+__all__ = [
+    "OCCUPIED",
+    "BackupScripts",
+    "Task",
+    "job",
+    "job_name",
+    "notice",
+    "objects",
+    "script",
+    "scripts_of",
+    "writers",
+]
+
 # Seconds: a backup or a restore that is not done by then is given up; a Job whose caller is gone stays so long.
 DEADLINE, KEPT = 6 * 3600, 600
-# Seconds within which the target has to answer.
-_PATIENCE = 45
-# The exit code of a restore script that has found data where it was not to replace any.
-OCCUPIED = 3
-_TOOLS = "/tools"
 _KEYS = "/target"
 # restic holds the index of the repository, and the pieces of files that it sends.
 _REQUESTS: Mapping[str, str] = {"cpu": "50m", "memory": "256Mi"}
@@ -57,129 +61,26 @@ class BackupScripts:
 
     What is read may turn out to be damaged at its end. A script that is `atomic` writes beside what the account has,
     then runs the script in the variable WHOLE, and replaces the account's data only if that ends with 0. For any other
-    one the whole backup is read once before, and the script reads it a second time.
+    one the whole backup is read once before, and the script reads it a second time. Before it changes anything it
+    writes into the file in the variable CHANGED, as one line, what it is about to do: users are told that if it fails.
+
+    A type whose data cannot be taken account by account has an `inventory` of its own, which prints what there is
+    instead, in the same form, with `-` for the owner: that is restored by the capability's name alone. The `dump` of a
+    type whose server has an account for it gets the password in the entry `dumped_by` of the administrator's Secret
+    instead of the administrator's. The `restore` of a type with a `rotation` has PREVIOUS_PASSWORDS, as that explains.
     """
 
     dump: str
     restore: str
     atomic: bool
+    inventory: str = ""
+    dumped_by: str = "password"
 
 
 def scripts_of(kind: CapabilityType) -> BackupScripts | None:
     """The scripts of a type; `None` if it has none. Raises `ConfigurationError` if they cannot be loaded."""
     found: BackupScripts | None = references.load(kind.backup, kind.name) if kind.backup else None
     return found
-
-
-# `reach` sets `code` to 0 for a repository that opens, to 10 if there is none.
-_BEGIN = f"""set -u
-umask 077
-mkdir -p /tmp/wecity
-export HOME=/tmp
-restic="{_TOOLS}/restic --no-cache --retry-lock 5m --cacert ${{AUTHORITY_OF_TARGET:-{_TOOLS}/ca-certificates.crt}}"
-problem() {{
-  [ ! -s /tmp/wecity/error ] || cat /tmp/wecity/error
-  echo "wecity problem $1"
-  exit 1
-}}
-reach() {{
-  code=0
-  timeout {_PATIENCE} $restic --no-lock cat config > /tmp/wecity/config 2> /tmp/wecity/error || code=$?
-  case $code in
-    0 | 10) : > /tmp/wecity/error ;;
-    12) problem "the password does not open the backups" ;;
-    124) problem "the target has not answered within {_PATIENCE} s" ;;
-    *) problem "the target cannot be read" ;;
-  esac
-}}
-"""
-
-# A first backup makes the repository. Should two be the first at once, one of them fails, and tries again.
-_BACKUP = f"""{_BEGIN}
-reach
-if [ "$code" = 10 ]; then
-  $restic init > /tmp/wecity/config 2> /tmp/wecity/error || problem "the target takes no repository"
-fi
-# Of those who were killed.
-$restic unlock > /tmp/wecity/unlocked 2>&1 || :
-/bin/sh -c "$INVENTORY" > /tmp/wecity/accounts || problem "the accounts could not be listed"
-failed=0
-while read -r word account owner size state since; do
-  [ "$word" = account ] || continue
-  export ACCOUNT="$account" OWNER="$owner"
-  if $restic backup --json --quiet --host "$CITY" --tag "$TAGS,account=$account,owner=$owner" \\
-    --stdin-filename "/$CAPABILITY/$account" --stdin-from-command -- /bin/sh -c "$DUMP" \\
-    > /tmp/wecity/summary 2> /tmp/wecity/error < /dev/null
-  then
-    told=$(sed -n 's/.*"total_bytes_processed":\\([0-9]*\\).*"snapshot_id":"\\([0-9a-f]*\\)".*/\\2 \\1/p' \\
-      /tmp/wecity/summary)
-    echo "wecity saved $account $owner $told"
-  else
-    cat /tmp/wecity/error
-    echo "wecity failed $account $owner"
-    failed=1
-  fi
-done < /tmp/wecity/accounts
-: > /tmp/wecity/error
-[ "$failed" = 0 ] || exit 1
-# By number and not by age, so that a clock that jumps makes nothing old.
-$restic forget --quiet --prune --host "$CITY" --group-by host,paths --keep-last 1 --keep-daily "$DAILY" \\
-  --keep-weekly "$WEEKLY" --keep-monthly "$MONTHLY" > /tmp/wecity/forgotten 2>&1 || {{
-  cat /tmp/wecity/forgotten
-  echo "wecity note older backups could not be removed"
-}}
-"""
-
-_LIST = f"""{_BEGIN}
-reach
-[ "$code" != 10 ] || {{ echo "wecity snapshots []"; exit 0; }}
-$restic --no-lock snapshots --json > /tmp/wecity/snapshots 2> /tmp/wecity/error ||
-  problem "the backups cannot be listed"
-echo "wecity snapshots $(cat /tmp/wecity/snapshots)"
-"""
-
-_VERIFY = f"""{_BEGIN}
-reach
-[ "$code" != 10 ] || problem "there are no backups"
-$restic unlock > /tmp/wecity/unlocked 2>&1 || :
-$restic check --read-data-subset "$SUBSET" > /tmp/wecity/checked 2> /tmp/wecity/error ||
-  problem "the backups are damaged, or were tampered with"
-echo "wecity verified"
-"""
-
-# What has read the snapshot to its end leaves its exit code; WHOLE waits for it.
-_RESTORE = f"""{_BEGIN}
-reach
-[ "$code" != 10 ] || problem "there are no backups"
-dump="$restic --no-lock dump"
-damaged="the backup is damaged, or was tampered with: nothing was changed"
-if [ "$ATOMIC" = no ]; then
-  $dump "$SNAPSHOT" "$SOURCE" 2> /tmp/wecity/error > /dev/null || problem "$damaged"
-fi
-mkfifo /tmp/wecity/stream
-(
-  read=0
-  $dump "$SNAPSHOT" "$SOURCE" > /tmp/wecity/stream 2> /tmp/wecity/error || read=$?
-  echo "$read" > /tmp/wecity/read.new
-  mv /tmp/wecity/read.new /tmp/wecity/read
-) &
-export WHOLE='until [ -f /tmp/wecity/read ]; do sleep 0.1; done; [ "$(cat /tmp/wecity/read)" = 0 ]'
-code=0
-/bin/sh -c "$RESTORE" < /tmp/wecity/stream || code=$?
-[ "$code" != {OCCUPIED} ] || {{ echo "wecity occupied"; exit 1; }}
-# A script that stops reading ends the reader with a broken pipe, which is not the backup's fault.
-[ "$code" = 0 ] || /bin/sh -c "$WHOLE" || [ "$(cat /tmp/wecity/read)" = 141 ] ||
-  grep -q -i 'broken pipe' /tmp/wecity/error || problem "$damaged"
-[ "$code" = 0 ] || {{ : > /tmp/wecity/error; problem "the capability has not taken the backup"; }}
-echo "wecity restored $ACCOUNT"
-"""
-
-_SCRIPTS: Mapping[Task, str] = {"backup": _BACKUP, "list": _LIST, "verify": _VERIFY, "restore": _RESTORE}
-
-
-def script(task: Task) -> str:
-    """The shell script of a task's Job."""
-    return _SCRIPTS[task]
 
 
 def job_name(capability: str, task: Task) -> str:
@@ -189,8 +90,29 @@ def job_name(capability: str, task: Task) -> str:
 
 
 def writers(capability: str) -> str:
-    """The label selector of pods that back the capability up or restore it."""
+    """The label selector of Jobs and pods that back the capability up or restore it.
+
+    A CronJob's Jobs have the labels of their pods, as those of any Job that states none.
+    """
     return f"{naming.BACKS_UP_LABEL}={naming.label_value(capability)},{naming.COMPONENT_LABEL} in (backup,restore)"
+
+
+def notice(city: City, endpoint: Endpoint) -> Manifest:
+    """The ConfigMap that is there while data is restored into a capability. Backups that begin meanwhile fail."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": _notice_name(endpoint.capability),
+            "namespace": endpoint.namespace,
+            "labels": _labels(city, endpoint, "restore"),
+        },
+        "data": {"job": job_name(endpoint.capability, "restore")},
+    }
+
+
+def _notice_name(capability: str) -> str:
+    return naming.fit(f"{capability}-restoring", 52)
 
 
 def _selector(capability: str) -> dict[str, str]:
@@ -256,10 +178,10 @@ def job(
 ) -> Manifest:
     """The Job of a command for a capability that is up, with plain values. `image` is that of `BACKUP_IMAGE`.
 
-    `values` are more variables: of `verify` SUBSET, of `restore` SNAPSHOT, SOURCE, ACCOUNT, OWNER and REPLACE;
-    RESTIC_REPOSITORY where it is another capability's.
+    `values` are more variables: MARK, of `list` FROM, of `verify` SUBSET, of `restore` SNAPSHOT, SOURCE, ACCOUNT, OWNER
+    and REPLACE; RESTIC_REPOSITORY where it is another capability's.
     """
-    labels = _labels(city, endpoint, task)
+    labels = {**_labels(city, endpoint, task), **_selector(endpoint.capability)}
     manifest = {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -302,7 +224,7 @@ def _job_spec(
     of_task: dict[str, str] = {}
     if task == "backup":
         of_task = {
-            "INVENTORY": provisioner.inventory,
+            "INVENTORY": scripts.inventory or provisioner.inventory,
             "DUMP": scripts.dump,
             "TAGS": tags(**said, cloud=cluster.cloud if cluster is not None else "", format=str(FORMAT)),
             "DAILY": str(keep.daily),
@@ -311,6 +233,8 @@ def _job_spec(
         }
     elif task == "restore":
         of_task = {"RESTORE": scripts.restore, "ATOMIC": "yes" if scripts.atomic else "no"}
+    elif task == "list":
+        of_task = {"FROM": "0", "PAGE": str(PAGE)}
     variables = {
         "HOST": endpoint.host,
         "PORT": str(endpoint.port),
@@ -322,16 +246,21 @@ def _job_spec(
         **of_task,
         **values,
     }
+    entry = scripts.dumped_by if task == "backup" else "password"
+    replaced = kind.rotation and task == "restore"
     environment = [
-        pods.from_secret("ADMIN_PASSWORD", endpoint.admin_secret, "password"),
+        # What only looks needs no server.
+        *([pods.from_secret("ADMIN_PASSWORD", endpoint.admin_secret, entry)] if task in ("backup", "restore") else ()),
+        *([pods.from_secret("PREVIOUS_PASSWORDS", *rotation.previous(endpoint))] if replaced else ()),
+        *([_from_notice(endpoint.capability)] if task == "backup" else ()),
         pods.from_secret("AWS_ACCESS_KEY_ID", name, "access-key"),
         pods.from_secret("AWS_SECRET_ACCESS_KEY", name, "secret-key"),
         pods.from_secret("RESTIC_PASSWORD", name, "password"),
         *({"name": key, "value": value} for key, value in variables.items()),
     ]
-    tools: Manifest = {"name": "tools", "mountPath": _TOOLS}
+    tools: Manifest = {"name": "tools", "mountPath": TOOLS}
     authority = {"name": "target", "secret": {"secretName": name, "items": [{"key": "ca.crt", "path": "ca.crt"}]}}
-    copy = f"cp /usr/local/bin/restic /etc/ssl/certs/ca-certificates.crt {_TOOLS}/"
+    copy = f"cp /usr/local/bin/restic /etc/ssl/certs/ca-certificates.crt {TOOLS}/"
     spec = job_pod(
         "backup",
         endpoint.image,
@@ -362,7 +291,13 @@ def _job_spec(
     }
     return {
         # A scheduled backup that fails is tried again; a command tells at once what is wrong.
-        "backoffLimit": 2 if not values and task == "backup" else 0,
+        "backoffLimit": 0 if values or task != "backup" else 2,
         "activeDeadlineSeconds": DEADLINE,
         "template": pods.template(labels, spec),
     }
+
+
+def _from_notice(capability: str) -> Manifest:
+    """The variable RESTORING: the Job that restores into the capability, if there is one."""
+    key = {"name": _notice_name(capability), "key": "job", "optional": True}
+    return {"name": "RESTORING", "valueFrom": {"configMapKeyRef": key}}

@@ -17,6 +17,7 @@ from stacks.catalogue import registered
 RECORDS = Path(__file__).with_name("restores.json")
 _SHARED = (
     Path(__file__).with_name("backups.py"),
+    Path(__file__).with_name("backup_scripts.py"),
     Path(__file__).with_name("job_pods.py"),
     Path(__file__).with_name("provisioner.py"),
 )

@@ -27,9 +27,15 @@ from wecityctl.model.outputs import Endpoint
 DEADLINE = 300
 
 
-def secret(endpoint: Endpoint, previous: pulumi.Output[str]) -> Manifest:
-    """The Secret with the replaced passwords, which only the Job reads."""
-    return pods.secret(endpoint.namespace, _base(endpoint), {"previous": previous})
+def secret(endpoint: Endpoint, replaced: pulumi.Output[str]) -> Manifest:
+    """The Secret with the replaced passwords, which this Job reads, and one that restores what had one of them."""
+    name, entry = previous(endpoint)
+    return pods.secret(endpoint.namespace, name, {entry: replaced})
+
+
+def previous(endpoint: Endpoint) -> tuple[str, str]:
+    """The name of that Secret and of its entry."""
+    return _base(endpoint), "previous"
 
 
 def job(
@@ -55,7 +61,7 @@ def job(
         ["/bin/sh", "-c", str(references.load(kind.rotation, kind.name))],
         [
             pods.from_secret("ADMIN_PASSWORD", endpoint.admin_secret, "password"),
-            pods.from_secret("PREVIOUS_PASSWORDS", _base(endpoint), "previous"),
+            pods.from_secret("PREVIOUS_PASSWORDS", *previous(endpoint)),
             *({"name": name, "value": value} for name, value in values.items()),
         ],
         capability=endpoint.capability,

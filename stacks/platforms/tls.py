@@ -24,6 +24,19 @@ DIRECTORY = "/etc/tls"
 CERTIFICATE, KEY, AUTHORITY = (f"{DIRECTORY}/{name}" for name in ("tls.crt", "tls.key", "ca.crt"))
 MOUNT: Manifest = {"name": "tls", "mountPath": DIRECTORY, "readOnly": True}
 
+# Shell commands before the `exec` of a server that reads its certificate again on SIGHUP. The shell becomes the server.
+RELOAD = f"""(
+  loaded=$(cksum < {CERTIFICATE})
+  while sleep 10 && kill -0 $$; do
+    found=$(cksum < {CERTIFICATE}) || continue
+    [ "$found" != "$loaded" ] || continue
+    echo "the server takes over its renewed certificate" >&2
+    kill -HUP $$
+    loaded=$found
+  done
+) &
+"""
+
 
 def secret_name(capability: str) -> str:
     """The name of the Secret with a capability's certificate, in the capability's namespace."""

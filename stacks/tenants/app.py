@@ -32,7 +32,7 @@ from wecityctl.model.manifests import ports_of, workloads
 from wecityctl.model.naming import COMPONENT_LABEL, DATA_CLASS_LABEL, NAME_LABEL, PART_OF_LABEL
 from wecityctl.model.observing import scrapers
 from wecityctl.model.outputs import CanaryTarget, ProvidedAddress, RouteTarget, UsedAddress
-from wecityctl.model.registries import resolve_image
+from wecityctl.model.registries import resolve_image, use_pull_secrets
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import app_certificate_key
 from wecityctl.model.variables import BINDING_ROOT, TLS_DIRECTORY, literal, own_variables, secret_variable
@@ -73,11 +73,13 @@ class Application(pulumi.ComponentResource):
         # Labels from the files are set in the app's namespace only, because the template of a provisioning Job is
         # immutable.
         home = self.scope.within(self, {**app.labels, **self.scope.labels}, namespace)
-        account = home.add(pods.service_account(self.namespace, app.name))
+        pulls = use_pull_secrets(app, self.scope.inputs.city, self.scope.inputs.catalogue)
+        account = home.add(pods.service_account(self.namespace, app.name, pulls))
         flows = home.add_all([*self._inner_flows(), *self._flows(), *self._calls(), *self._callers(), *self._scraped()])
         bindings = [bind(home, Consumer.of(app), use, self.namespace, self._endpoints[use.alias]) for use in app.uses]
         bindings += [bind_app(home, app, use, target, *self._address(use, target)) for use, target in self._called]
-        ready = home.after(*guardrails, account, *flows, *(binding.secret for binding in bindings), *self._rooms)
+        bound = [made for item in bindings for made in (item.secret, item.pulls) if made is not None]
+        ready = home.after(*guardrails, account, *flows, *bound, *self._rooms)
         before = [part for part in app.components if part.run == "before-release"]
         released = ready.after(*(job for part in before for job in self._add_component(home, ready, part, bindings)))
         for component in app.components:
@@ -497,6 +499,9 @@ class Application(pulumi.ComponentResource):
         where = node_affinity.affinity(inputs.city.cloud(inputs.stack.cloud), self.app, component)
         if where is not None:
             spec["affinity"] = where
+        if names := use_pull_secrets(self.app, inputs.city, inputs.catalogue):
+            # Those of the service account are for pods that name none, and others may be added here.
+            spec["imagePullSecrets"] = [{"name": name} for name in names]
         # The group that may read the bindings. Kubernetes assigns the volumes to it and adds it to every process.
         spec["securityContext"] = {**spec["securityContext"], "fsGroup": 2000}
         if component.user is not None:

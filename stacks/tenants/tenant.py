@@ -19,7 +19,7 @@ from wecityctl.model.city import App, City, Quota, Tenant
 from wecityctl.model.manifests import images_of
 from wecityctl.model.naming import TENANT_LABEL, ZONE_LABEL
 from wecityctl.model.outputs import ProvidedAddress, RouteTarget, TenantOutputs, UsedAddress, to_json
-from wecityctl.model.registries import resolve_image
+from wecityctl.model.registries import resolve_image, use_pull_secrets
 from wecityctl.model.shares import share_quota
 
 _Of = TypeVar("_Of", RouteTarget, ProvidedAddress, UsedAddress)
@@ -151,7 +151,8 @@ def _open_namespace(scope: Scope, tenant: Tenant, place: Place) -> tuple[Kuberne
     secrets = list(pulls.secrets_for(scope.inputs, place.namespace, images))
     roles = [*admin_rbac.bindings(city, place.namespace), *observers.bindings(scope.inputs, place.namespace)]
     inside.add_all([*administration(tenant, place.namespace), *roles])
-    own = secret_names(place.apps) if secrets else None
+    pulled = [name for app in place.apps for name in use_pull_secrets(app, city, scope.inputs.catalogue)]
+    own = sorted({*secret_names(place.apps), *pulled}) if secrets else None
     bounded = inside.add_all([*deployers.namespaced(tenant, place.namespace, own)])
     # Before the first credential deployers may read every Secret here.
     pulling = inside.after(*bounded).add_all(secrets)

@@ -98,12 +98,14 @@ def test_every_command_of_an_app_has_keys_or_channels_or_is_its_connections_own(
         "SUNIONSTORE {own} {other}", "SET wecity.limits:20 1",
     ],
 )  # fmt: skip
+@pytest.mark.proves("cache", "refused")
 def test_what_reaches_beyond_an_apps_own_keys_is_refused(connect: Connect, command: str) -> None:
     words = command.format(own=f"{EVE}:a", other=f"{BOB}:a").split(" ")
     with pytest.raises(Exception, match=r"permission|not allowed"):
         connect(EVE).execute_command(*words)
 
 
+@pytest.mark.proves("cache", "built", "used")
 def test_an_app_does_what_apps_do(connect: Connect) -> None:
     eve = connect(EVE)
     assert eve.set(f"{EVE}:a", "1", ex=100)
@@ -219,6 +221,7 @@ def test_what_an_app_sends_in_part_and_leaves_unread_stays_within_the_servers_me
     connect(EVE).unlink(f"{EVE}:wide")
 
 
+@pytest.mark.proves("cache", "limited")
 def test_an_app_cannot_hold_more_connections_than_its_limit(connect: Connect, served: Served) -> None:
     eves = [connect(EVE, single_connection_client=True, retry=None) for _ in range(120)]
     quiet = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(260)]
@@ -241,6 +244,7 @@ def test_an_app_cannot_hold_more_connections_than_its_limit(connect: Connect, se
             plain.close()
 
 
+@pytest.mark.proves("cache", "limited")
 def test_a_flood_of_one_app_leaves_its_neighbours_values(connect: Connect) -> None:
     """As long as it takes the guard no longer to look than the app to write a quarter of the memory."""
     bob, eve, admin = connect(BOB), connect(EVE), connect("admin", ADMIN)

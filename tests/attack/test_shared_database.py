@@ -130,6 +130,7 @@ def test_a_server_of_another_authority_is_refused(connect: Connect, served: Serv
         assert "certificate verify failed" in served.provision(code=1)
 
 
+@pytest.mark.proves("postgresql", "limited")
 def test_a_role_gets_its_connections_and_leaves_the_others_theirs(connect: Connect, served: Served) -> None:
     held = hold(connect, EVE, 93)
     try:
@@ -220,6 +221,7 @@ def test_a_query_that_asks_for_all_memory_fails_alone(connect: Connect) -> None:
     eve.close()
 
 
+@pytest.mark.proves("postgresql", "limited")
 def test_a_full_database_is_read_only_then_closed_and_opens_with_a_higher_limit(
     connect: Connect, served: Served
 ) -> None:

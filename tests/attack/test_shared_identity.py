@@ -153,6 +153,7 @@ def claims(token: str) -> dict[str, Any]:
     return dict(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))))
 
 
+@pytest.mark.proves("identity", "used")
 def test_an_app_finds_the_issuer_of_its_binding_in_tokens(keycloak: Keycloak) -> None:
     issuer = f"{keycloak.url}/realms/tenant-health"
     status, found = keycloak.send("realms/tenant-health/.well-known/openid-configuration")
@@ -187,6 +188,7 @@ def test_provisioning_again_changes_nothing(keycloak: Keycloak) -> None:
     assert keycloak.inventory() == {account: [OWNERS[account], "0", "open", "-"] for account in REALMS}
 
 
+@pytest.mark.proves("identity", "refused")
 def test_nobody_uses_what_is_anothers(keycloak: Keycloak) -> None:
     of_eve, of_bob = (keycloak.login(account)[1] for account in (EVE, BOB))
     assert keycloak.token(EVE, "another-secret")[0] == 401

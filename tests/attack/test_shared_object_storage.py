@@ -81,6 +81,7 @@ def code(call: Callable[..., Any], **values: Any) -> str:
     return ""
 
 
+@pytest.mark.proves("object-storage", "built", "used")
 def test_an_app_does_what_apps_do(connect: Connect) -> None:
     eve = connect(EVE)
     eve.put_object(Bucket=EVE, Key="a/b", Body="健康".encode(), Metadata={"kind": "note"}, Tagging="a=1")
@@ -99,6 +100,7 @@ def test_an_app_does_what_apps_do(connect: Connect) -> None:
     assert f"/{EVE}/first?" in url
 
 
+@pytest.mark.proves("object-storage", "refused")
 def test_nobody_gets_at_anothers_bucket_or_widens_his_own(connect: Connect) -> None:
     eve, bob, nobody = connect(EVE), connect(BOB), connect("")
     bob.put_object(Bucket=BOB, Key="secret", Body=b"of bob")
@@ -155,6 +157,7 @@ def test_users_are_in_a_file_of_the_servers_alone(served: Served, connect: Conne
     assert [oct(path.stat().st_mode)[-3:] for path in (data / "users", data / "buckets")] == ["700", "700"]
 
 
+@pytest.mark.proves("object-storage", "limited")
 def test_a_bucket_beyond_its_limit_is_read_only_until_there_is_room(served: Served, connect: Connect) -> None:
     eve, bob = connect(EVE), connect(BOB)
     upload = eve.create_multipart_upload(Bucket=EVE, Key="parts")["UploadId"]

@@ -30,7 +30,7 @@ def test_json_has_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["catalog", "show", "cache", "-o", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["type"]["workloads"]["medium"] == [
-        {"name": "", "replicas": 1, "cpu": "400m", "memory": "1024Mi", "storage": "1Gi"}
+        {"name": "", "replicas": 1, "each_node": False, "cpu": "400m", "memory": "1024Mi", "storage": "1Gi"}
     ]
     assert document["type"]["binding"]["type"] == "redis"
     assert run(["catalog", "list", "-o", "json"]) == 0

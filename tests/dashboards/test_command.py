@@ -1,4 +1,4 @@
-"""`wecityctl dashboards` where no cloud answers: what it lists, and what it refuses."""
+"""`wecityctl dashboards` where no cloud answers: what it lists, what it refuses, and what stays."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.cli.program import wecityctl
+from wecityctl.cli import dashboards as command
+from wecityctl.errors import ConfigurationError, NoSuchStackError
+from wecityctl.operations import dashboards as operation
 
 CITY = "examples/xingcheng-operations"
 
@@ -46,3 +50,29 @@ def test_a_city_without_metrics_has_nothing_to_show(tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused(words: tuple[str, ...], code: int, told: str, tmp_path: Path) -> None:
     done = wecityctl("dashboards", CITY, *words, home=tmp_path)
     assert (done.returncode, told in done.stderr) == (code, True), done.stderr
+
+
+def test_pages_stay_while_the_store_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / operation.FIRST
+    turns = iter(
+        [
+            operation.Written((page,), {}),
+            NoSuchStackError("capability metrics has no pod that is ready"),
+            operation.Written((page,), {}),
+            ConfigurationError("the end of the test"),
+        ]
+    )
+
+    def write(*arguments: object, **options: object) -> operation.Written:
+        turn = next(turns)
+        if isinstance(turn, Exception):
+            raise turn
+        page.write_text("a page")
+        return turn
+
+    monkeypatch.setattr(operation, "write_dashboards", write)
+    monkeypatch.setattr(command.time, "sleep", lambda seconds: None)
+    ended = CliRunner().invoke(command.app, [CITY, "--directory", str(tmp_path), "--every", "5s"])
+    assert isinstance(ended.exception, ConfigurationError)
+    assert "not written this time: capability metrics has no pod that is ready" in ended.output
+    assert ended.output.count("1 page written") == 2

@@ -213,6 +213,7 @@ def strangers(real: RealCity) -> Iterator[tuple[tuple[str, str], ...]]:
         ("bus", "bus-arrival", "transport-bureau", "公交到站"),
     ],
 )
+@pytest.mark.proves("gateway", "ran", "used")
 def test_the_entry_point_serves_each_apps_page_with_what_it_read_from_its_own_database(
     real: RealCity, host: str, app: str, tenant: str, title: str
 ) -> None:
@@ -272,6 +273,7 @@ def test_an_unknown_host_is_not_found(real: RealCity) -> None:
     assert real.get(f"nobody.{DOMAIN}")[0] == 404
 
 
+@pytest.mark.proves("postgresql", "ran", "used")
 def test_the_row_on_the_page_is_the_row_in_the_database(real: RealCity) -> None:
     shown = real.state_of("health-code")["database"]
     database = "health_commission_health_code_db"
@@ -280,6 +282,7 @@ def test_the_row_on_the_page_is_the_row_in_the_database(real: RealCity) -> None:
     assert real.sql(database, query) == f"{shown['note']}|{shown['created']}"
 
 
+@pytest.mark.proves("cache", "ran", "used")
 def test_the_cache_counts_from_one_visit_to_the_next(real: RealCity) -> None:
     first, second = (real.state_of("bus")["cache"]["visits"] for _ in range(2))
     assert second == first + 1
@@ -432,6 +435,7 @@ def test_a_bound_pod_reaches_the_databases_port_alone(real: RealCity) -> None:
 
 
 @pytest.mark.parametrize("database", ["transport_bureau_bus_arrival_db", "postgres", "template1"])
+@pytest.mark.proves("postgresql", "refused")
 def test_an_apps_credentials_are_refused_on_any_other_database(real: RealCity, database: str) -> None:
     seen = real.check(HEALTH_CODE, "postgresql", "--database", database)
     assert not seen["ok"]
@@ -445,6 +449,7 @@ def test_one_apps_password_does_not_open_another_apps_role(real: RealCity) -> No
     assert "password authentication failed" in seen["message"], seen
 
 
+@pytest.mark.proves("cache", "refused")
 def test_an_apps_cache_user_is_refused_outside_its_own_prefix(real: RealCity) -> None:
     assert real.check(HEALTH_CODE, "cache", "SET", "health-commission.health-code.cache:season", "spring")["ok"]
     for command in (

@@ -14,6 +14,8 @@ from wecityctl.model.city import City
 SECONDS, STEP = 3600, 15
 # Of all pods: requests are a quarter of the limits.
 _CPU, _MEMORY = 0.5, 512 * 2**20
+# What the vault counts, and how much of it in a second.
+_VAULT = (("request", 6), ("login_request", 1))
 # The app that breaks, and when, in shares of the time.
 BROKEN, BEGIN, END = "bus-arrival", 0.55, 0.64
 
@@ -89,6 +91,16 @@ def _cluster(city: City, time: int, share: float) -> Iterator[str]:
     yield _sample("vm_rows", own, 4e7 + 4e5 * share, time)
     yield _sample("vm_data_size_bytes", own, 60e6 + 3e6 * share, time)
     yield _sample("vm_free_disk_space_bytes", own, 18e9 - 3e6 * share, time)
+
+    for name, figures in (
+        ("logs", {"vl_rows_ingested_total": 90 * (time % 100_000), "vl_data_size_bytes": 3e9 + 4e7 * share}),
+        ("vault", {f"vault_core_handle_{kind}_count": each * (time % 100_000) for kind, each in _VAULT}),
+    ):
+        own = {"platform": "operations", "capability": name}
+        figures |= {"wecity_volume_bytes_used": 6e9 + 1e9 * share, "wecity_volume_bytes_size": 20e9}
+        for figure, value in figures.items():
+            yield _sample(figure, own, value, time)
+    yield _sample("vl_max_disk_space_usage_bytes", {"platform": "operations", "capability": "logs"}, 15e9, time)
 
 
 def _sample(name: str, labels: dict[str, str], value: float, time: int) -> str:

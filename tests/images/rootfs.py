@@ -138,6 +138,27 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@contextmanager
+def small_volume(place: Path, mebibytes: int) -> Iterator[Path]:
+    """A volume of this size at a new directory, for the images' user. It outlives programs that share it."""
+    place.mkdir()
+    options = f"size={mebibytes}m,mode=0700,uid=65532,gid=65532"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill(volume: Path, *, free: int = 0) -> Path:
+    """Fill a volume but for `free` bytes, by a file that is returned."""
+    filler = volume / "filler"
+    with filler.open("wb") as file:
+        room = os.statvfs(volume)
+        os.posix_fallocate(file.fileno(), 0, max(room.f_bavail * room.f_frsize - free, 1))
+    return filler
+
+
 def wait_for(what: str, probe: Callable[[], T | None], process: subprocess.Popen[str], seconds: float = 30) -> T:
     """What `probe` returns once it returns something; its errors count as nothing."""
     deadline = time.monotonic() + seconds

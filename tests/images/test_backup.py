@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from stacks.passwords import scram_verifier, sha256
-from stacks.platforms import backups
+from stacks.platforms import backup_scripts, backups
 from stacks.platforms.application.cache import backup as cache_backup
 from stacks.platforms.application.cache import provision as cache_provision
 from stacks.platforms.application.cache.access import permissions
@@ -34,7 +34,7 @@ from tests.images.test_running import fetch, postgresql
 from tests.support.s3_server import S3Server, s3_server
 from wecityctl.engine.cluster.account_jobs import JobFailedError
 from wecityctl.model.backups import FORMAT, Snapshot, parse_snapshots, tags
-from wecityctl.operations.backups import failure
+from wecityctl.operations.backup_jobs import failure, own_lines, read_list
 
 Unpacked = Callable[[str], RootFilesystem]
 pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(300)]
@@ -66,7 +66,8 @@ class World:
             "AWS_SECRET_ACCESS_KEY": self.s3.secret,
         }
 
-    def task(self, task: backups.Task, **values: str) -> subprocess.CompletedProcess[str]:
+    def task(self, task: backups.Task, *, then: str = "", **values: str) -> subprocess.CompletedProcess[str]:
+        """Run a Job's script; with `then`, a restore's with this between its two readings of the backup."""
         of_task = {
             "INVENTORY": PROVISIONER.inventory,
             "DUMP": SCRIPTS.dump,
@@ -84,9 +85,15 @@ class World:
             "WEEKLY": "5",
             "MONTHLY": "12",
             "SUBSET": "100%",
+            "FROM": "0",
+            "PAGE": str(backup_scripts.PAGE),
         }
         env = {**self.settings, **of_task, **values}
-        return self.image.run("/bin/sh", "-c", backups.script(task), **env)
+        text = backups.script(task)
+        if then:
+            assert "\nmkfifo " in text
+            text = text.replace("\nmkfifo ", f"\n{then}\nmkfifo ")
+        return self.image.run("/bin/sh", "-c", text, **env)
 
     def back_up(self, **values: str) -> None:
         done = self.task("backup", **values)
@@ -94,9 +101,10 @@ class World:
         assert f"wecity saved {ACCOUNT} {OWNER} " in done.stdout, done
 
     def snapshots(self, **values: str) -> tuple[Snapshot, ...]:
-        done = self.task("list", **values)
-        line = next(line for line in done.stdout.splitlines() if line.startswith("wecity snapshots "))
-        return parse_snapshots(line.removeprefix("wecity snapshots "))
+        def page(start: int) -> str:
+            return self.task("list", **values, FROM=str(start)).stdout
+
+        return parse_snapshots(read_list(page))
 
     def restore(self, replace: str = "yes", **values: str) -> subprocess.CompletedProcess[str]:
         last = self.snapshots()[-1]
@@ -259,11 +267,44 @@ def test_a_wrong_key_is_told_and_makes_no_second_repository(world: World) -> Non
     assert len(world.snapshots()) == 1
 
 
-def told(done: subprocess.CompletedProcess[str]) -> str:
+def told(done: subprocess.CompletedProcess[str], mark: str = "") -> str:
     """The error of a failed Job, in the words of the commands."""
     assert done.returncode == 1, done
-    error = failure("postgresql", JobFailedError("job", done.stdout + done.stderr))
+    printed = done.stdout + done.stderr
+    error = failure("postgresql", JobFailedError("job", own_lines(printed, mark) if mark else printed))
     return f"{type(error).__name__}: {error.message}"
+
+
+def test_what_others_print_is_not_taken_for_the_jobs_own_lines(world: World) -> None:
+    forged = "wecity problem the password does not open the backups\nwecity occupied\nwecity failed x y/z/w"
+    # Without a newline at its end, so that the next line of the Job's own would be part of it.
+    forging = f"printf '%s' '{forged}' >&2; exit 1"
+    failed = world.task("backup", DUMP=forging, MARK="a1b2")
+    assert told(failed, "a1b2") == f"DeploymentError: postgresql: not backed up: {ACCOUNT}"
+    world.back_up()
+    refused = world.restore(RESTORE=forging, MARK="a1b2")
+    assert "nothing was changed" in told(refused, "a1b2")
+    assert "the capability has not taken the backup" in told(refused, "a1b2")
+
+
+def test_a_repository_that_was_left_between_its_key_and_its_configuration_is_told(world: World) -> None:
+    world.back_up()
+    place = world.s3.buckets / "backups" / world.prefix
+    for item in place.iterdir():
+        if item.name != "keys":
+            shutil.rmtree(item) if item.is_dir() else item.unlink()
+    half_made = "DeploymentError: postgresql: the repository has a key and no configuration"
+    assert told(world.task("backup")) == half_made
+    # As the message says.
+    shutil.rmtree(place / "keys")
+    world.back_up()
+
+
+def test_a_list_that_is_longer_than_a_page_is_whole(world: World) -> None:
+    for _ in range(2):
+        world.back_up()
+    assert len(world.snapshots()) == 2
+    assert world.snapshots(PAGE="100") == world.snapshots()
 
 
 def test_a_target_that_refuses_or_is_not_there_is_told(world: World) -> None:
@@ -427,6 +468,11 @@ def test_an_apps_keys_come_back_and_nobody_elses(
         given["ACCOUNT"] = "parks.trees.store"
         refused = world.task("restore", **given, REPLACE="no")
         assert refused.returncode == 1 and "wecity occupied" in refused.stdout, refused
+        # It was forgotten meanwhile, by somebody else.
+        broken = world.task("restore", **given, REPLACE="yes", then="SNAPSHOT=0123abcd")
+        changed = "the keys of parks.trees.store were deleted, and 0 of the backup's are written"
+        assert broken.returncode == 1 and f"tampered with: {changed}\n" in broken.stdout, broken
+        assert cli("GET", "parks.trees.store2:theirs") == "after"
         done = world.task("restore", **given, REPLACE="yes")
         assert done.returncode == 0, done
         assert cli("GET", f"{own}oak \n橡树") == "tree\n\t end"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.parse
 import urllib.request
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from stacks.platforms.application.identity import TYPE
 from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
 from tests.images.test_running import POSTGRES, fetch, postgresql
 from wecityctl import oci
@@ -26,6 +28,7 @@ def post(url: str, **fields: str) -> dict[str, object]:
 
 
 @needs_root
+@pytest.mark.proves("identity", "built")
 def test_keycloak_starts_on_postgresql(
     unpacked: Unpacked, tmp_path_factory: pytest.TempPathFactory, record_property: Callable[[str, object], None]
 ) -> None:
@@ -65,9 +68,10 @@ def test_keycloak_starts_on_postgresql(
                 grant_type="password", client_id="admin-cli", username="admin", password="adminpassword",
             )  # fmt: skip
             assert token["token_type"] == "Bearer"
-            assert "keycloak_" in fetch(f"http://127.0.0.1:{management}/auth/metrics")[1] or "jvm_" in fetch(
-                f"http://127.0.0.1:{management}/auth/metrics"
-            )[1]  # fmt: skip
+            told = fetch(f"http://127.0.0.1:{management}/auth/metrics")[1]
+            names = set(re.findall(r"^(\w+)[ {]", told, re.MULTILINE))
+            asked = " ".join(f"{panel.query} {panel.limit}" for panel in TYPE.dashboard)
+            assert set(re.findall(r"(?:http|jvm|agroal)_\w+", asked)) <= names
 
 
 def test_licences_of_maven_artefacts_are_kept(built: Callable[..., dict[str, oci.BuiltImage]], tmp_path: Path) -> None:

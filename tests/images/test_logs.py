@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import ssl
 import subprocess
 from base64 import b64encode
@@ -24,7 +25,7 @@ from stacks.platforms.operations.logs.health import PROBE
 from stacks.platforms.operations.logs.program import shipper_password
 from stacks.platforms.operations.logs.provision import PROVISION, PROVISIONER
 from stacks.platforms.operations.logs.telling import TELLER
-from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
+from tests.images.rootfs import RootFilesystem, fill, free_port, needs_root, small_volume, wait_for
 from tests.support.pki import Authority
 from wecityctl.errors import WecityError
 from wecityctl.kube.client import KubeClient
@@ -40,6 +41,7 @@ pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
 PASSWORD = "administrator"
 
 
+@pytest.mark.proves("logs", "limited")
 def test_the_go_packages() -> None:
     """Their own tests: what a tenant may ask of a real store, and what a shipper does at moments that are rare."""
     done = subprocess.run(
@@ -51,6 +53,7 @@ def test_the_go_packages() -> None:
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
 
 
+@pytest.mark.proves("logs", "built", "used", "refused")
 def test_a_store_with_accounts_over_tls(unpacked: Unpacked, tmp_path_factory: pytest.TempPathFactory) -> None:
     image, authority = unpacked("logs"), Authority()
     place = tmp_path_factory.mktemp("logs")
@@ -62,11 +65,13 @@ def test_a_store_with_accounts_over_tls(unpacked: Unpacked, tmp_path_factory: py
     (place / "data").mkdir()
     os.chown(place / "data", 65532, 65532)
     os.chown(place / "tls.key", 65532, 65532)
-    port, inside = free_port(), f"/tmp{place}"
+    port, figures, inside = free_port(), free_port(), f"/tmp{place}"
     context = ssl.create_default_context(cafile=str(place / "ca.crt"))
 
-    def ask(name: str, password: str, path: str, body: str | None = None, **values: str) -> tuple[int, str]:
-        connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=10)
+    def ask(
+        name: str, password: str, path: str, body: str | None = None, *, at: int = port, **values: str
+    ) -> tuple[int, str]:
+        connection = http.client.HTTPSConnection("127.0.0.1", at, context=context, timeout=10)
         pair = b64encode(f"{name}:{password}".encode()).decode()
         method = "GET" if body is None else "POST"
         connection.request(method, f"{path}?{urlencode(values)}", body, {"Authorization": f"Basic {pair}"})
@@ -80,6 +85,7 @@ def test_a_store_with_accounts_over_tls(unpacked: Unpacked, tmp_path_factory: py
         return done.stdout
 
     arguments = ["--listen", f"127.0.0.1:{port}", "--data", f"{inside}/data", "--retention-days", "30"]
+    arguments += ["--metrics", f"127.0.0.1:{figures}"]
     arguments += ["--cert", f"{inside}/tls.crt", "--key", f"{inside}/tls.key", "--limit-bytes", "1000000"]
     with image.running("/usr/local/bin/logs", "store", *arguments, shared=[place], ADMIN_PASSWORD=PASSWORD) as server:
         wait_for("the store", lambda: _answers(lambda: ask("", "", "/health")) or None, server)
@@ -110,11 +116,71 @@ def test_a_store_with_accounts_over_tls(unpacked: Unpacked, tmp_path_factory: py
         assert (status["version"], status["retention_days"]) == (logs.TYPE.versions[0], 30)
         told = TELLER.judge(status, City("c", "d", (), ()), ["one"])
         assert [text.partition(" ")[0] for text in told.problems] == ["it", "no"], told
+        code, text = ask("", "", "/metrics", at=figures)
+        names = set(re.findall(r"^(\w+)[ {]", text, re.MULTILINE))
+        asked = " ".join(f"{panel.query} {panel.limit}" for panel in logs.TYPE.dashboard)
+        assert code == 200 and set(re.findall(r"(?:vl|wecity)_\w+", asked)) <= names
+        assert {ask("", "", path, at=figures)[0] for path in ("/", "/status", "/select/logsql/query")} == {404}
         read_by_the_command(port, (place / "ca.crt").read_bytes(), ask, server)
         memory = next(
             line for line in Path(f"/proc/{_program(server.pid)}/status").read_text().splitlines() if "VmHWM" in line
         )
         print("the store:", memory)
+
+
+def test_a_full_volume_is_read_and_taken_up_again(unpacked: Unpacked, tmp_path: Path) -> None:
+    """Others fill the volume, as where it is a directory of a node's disk."""
+    image, port = unpacked("logs"), free_port()
+    tmp_path.chmod(0o755)
+
+    def ask(name: str, password: str, path: str, body: str | None = None) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        pair = b64encode(f"{name}:{password}".encode()).decode()
+        connection.request("GET" if body is None else "POST", path, body, {"Authorization": f"Basic {pair}"})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+    def sent(code: int) -> bool | None:
+        line = json.dumps({"_time": datetime.now(UTC).isoformat(), "tenant": "parks", "_msg": "a line"})
+        return ask("shipper", shipper_password(PASSWORD), "/insert/jsonline", line)[0] == code or None
+
+    def is_kept() -> bool | None:
+        code, text = ask("admin", PASSWORD, "/select/logsql/query?query=line")
+        return (code == 200 and "a line" in text) or None
+
+    def opened(name: str) -> tuple[int, str]:
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        account = {"name": name, "tenant": "parks", "owner": "parks/app/logs", "sha256": digest, "requests": 4}
+        return ask("admin", PASSWORD, "/accounts", json.dumps({"action": "open", **account}))
+
+    def problems() -> str:
+        status = json.loads(ask("admin", PASSWORD, TELLER.path)[1])
+        return "\n".join(TELLER.judge(status, City("c", "d", (), ()), []).problems)
+
+    with small_volume(tmp_path / "volume", 128) as volume:
+        command = ("/usr/local/bin/logs", "store", "--listen", f"127.0.0.1:{port}", "--data", f"/tmp{volume}")
+        command += ("--metrics", f"127.0.0.1:{free_port()}", "--retention-days", "180")
+        with image.running(*command, shared=[volume], ADMIN_PASSWORD=PASSWORD) as process:
+            wait_for("the store", lambda: _answers(lambda: ask("", "", "/health")) or None, process)
+            assert sent(200)
+            wait_for("a line", is_kept, process)
+            assert "full" not in problems()
+            fill(volume, free=2**25)
+            wait_for("the refusal", lambda: sent(429), process)
+            assert "its volume is full and it takes no lines" in problems()
+            assert is_kept()
+            assert opened("first")[0] == 204
+        filler = fill(volume)
+        with image.running(*command, shared=[volume], ADMIN_PASSWORD=PASSWORD) as process:
+            wait_for("the store on a full volume", lambda: _answers(lambda: ask("", "", "/health")) or None, process)
+            assert is_kept()
+            assert ask("first", "first", "/select/logsql/query?query=line")[0] == 200
+            assert sent(429)
+            code, why = opened("second")
+            assert (code, "could not be stored" in why, "no space left" in why) == (500, True, True)
+            filler.unlink()
+            wait_for("room", lambda: sent(200), process)
+            assert opened("second")[0] == 204
 
 
 class Cluster:

@@ -15,16 +15,18 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from stacks.platforms.application.gateway import TYPE
-from stacks.platforms.operations import metrics
+from stacks.platforms.operations import alerts, logs, metrics, registry, vault
 from stacks.platforms.operations.alerts.rules import DEFAULT, backups_missing
 from stacks.platforms.operations.metrics.access import ADMIN_PORT, DELETE, DEPROVISION, INVENTORY, PROVISION
 from stacks.platforms.operations.metrics.health import PROBE
+from stacks.platforms.operations.metrics.program import SERIES, STORE_PORT, store_command
 from tests.images import city_series
-from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
+from tests.images.rootfs import RootFilesystem, fill, free_port, needs_root, small_volume, wait_for
 from tests.images.test_running import fetch
 from tests.support import browser
 from wecityctl.dashboards import pages
@@ -123,6 +125,7 @@ def store(unpacked: Unpacked, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield Store(image, port)
 
 
+@pytest.mark.proves("metrics", "built", "used", "refused")
 def test_each_tenant_reads_its_own_series(store: Store) -> None:
     for owner in ("health/code/metrics", "transport/bus/metrics", "capability/alerts/metrics"):
         role = owner.replace("/", ".")
@@ -161,6 +164,106 @@ def test_the_probe_writes_reads_and_deletes(store: Store) -> None:
     assert store.found("admin", '{__name__=~"wecity_probe.*"}') == set()
 
 
+@pytest.mark.proves("metrics", "limited")
+def test_a_client_that_opens_many_connections_loses_its_own(store: Store) -> None:
+    """From another address than the tests' own, which the door takes for another client."""
+
+    def is_open(connection: http.client.HTTPConnection) -> bool:
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().read() == b"OK"
+        except OSError:
+            return False
+
+    def connected(address: str) -> http.client.HTTPConnection:
+        made = http.client.HTTPConnection("127.0.0.1", store.port, timeout=10, source_address=(address, 0))
+        # One that is closed is not opened again.
+        made.auto_open = 0
+        made.connect()
+        assert is_open(made)
+        return made
+
+    others, opened = connected("127.0.0.2"), [connected("127.0.0.3") for _ in range(72)]
+    assert [is_open(item) for item in opened] == [False] * 8 + [True] * 64
+    assert is_open(others)
+    for item in (others, *opened):
+        item.close()
+
+
+@pytest.mark.parametrize(
+    "copies",
+    [
+        (metrics, "access/gate.go", logs, "store/gate.go"),
+        (metrics, "access/volume.go", logs, "store/volume.go"),
+        (metrics, "access/volume.go", vault, "volume.go"),
+        (metrics, "access/gate.go", registry, "gate.go"),
+        (metrics, "access/volume.go", registry, "volume.go"),
+    ],
+)
+def test_go_modules_have_the_same_file(copies: tuple[ModuleType, str, ModuleType, str]) -> None:
+    """An image is built of its own folder alone. The first line names the package."""
+    one, name, other, its_name = copies
+    texts = {
+        (Path(str(package.__file__)).parent / "image/go" / file).read_text(encoding="utf-8").partition("\n")[2]
+        for package, file in ((one, name), (other, its_name))
+    }
+    assert len(texts) == 1
+
+
+def test_it_tells_how_full_its_volume_is(store: Store) -> None:
+    """On the port that the observer reads, as `df` says it."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{ADMIN_PORT}/metrics", timeout=10) as answer:
+        told = dict(re.findall(r"^(wecity_volume_bytes_\w+) (\d+)$", answer.read().decode(), re.MULTILINE))
+    found = os.statvfs("/tmp")
+    used, free = (found.f_blocks - found.f_bfree) * found.f_frsize, found.f_bavail * found.f_frsize
+    assert int(told["wecity_volume_bytes_used"]) == pytest.approx(used, rel=0.02)
+    assert int(told["wecity_volume_bytes_size"]) == pytest.approx(used + free, rel=0.02)
+
+
+def test_a_full_volume_is_read_and_taken_up_again(unpacked: Unpacked, tmp_path: Path) -> None:
+    """The store with its own options; others fill the volume, as where it is a directory of a node's disk."""
+    image, port = unpacked("metrics"), free_port()
+    store = Store(image, port)
+    tmp_path.chmod(0o755)
+    # The store keeps a figure of itself every 15 seconds. The rule itself waits for a minute.
+    rule = metrics.TYPE.alerts[0].expression.replace("[1m]", "[20s]")
+
+    def is_up() -> bool | None:
+        return store.ask("admin", PASSWORD, "/health")[0] == 200 or None
+
+    def taken(code: int) -> bool | None:
+        return store.ask("admin", PASSWORD, "/api/v1/import/prometheus", b"kept 1\n")[0] == code or None
+
+    def fires() -> bool:
+        return store.found("admin", rule) != set()
+
+    def is_kept() -> bool | None:
+        return store.found("admin", "max_over_time(kept[1h])") == {("", "1")} or None
+
+    with small_volume(tmp_path / "volume", 128) as volume:
+        command = [
+            item.replace(SERIES, f"/tmp{volume}/series").replace(f":{STORE_PORT}", f":{port}")
+            for item in store_command(2**27, 128 * 2**20)
+        ]
+        with image.running(*command, shared=[volume]) as process:
+            wait_for("the store", is_up, process)
+            assert taken(204)
+            wait_for("a value", is_kept, process)
+            wait_for("its own figure", lambda: not fires() or None, process)
+            fill(volume, free=2**22)
+            wait_for("the refusal", lambda: taken(503), process)
+            wait_for("the alert", lambda: fires() or None, process, 60)
+            assert is_kept()
+        filler = fill(volume)
+        with image.running(*command, shared=[volume]) as process:
+            wait_for("the store on a full volume", is_up, process)
+            assert is_kept()
+            assert taken(503)
+            filler.unlink()
+            wait_for("room", lambda: taken(204), process)
+            wait_for("the end of the alert", lambda: not fires() or None, process)
+
+
 # The time in the series of rules' cases, which is that of the test when it runs: cases are the same for all workers.
 NOW = 1_800_000_000
 OWNER = 'tenant="health",namespace="health-internet"'
@@ -178,6 +281,32 @@ def certificate(days: float) -> str:
     return f'wecity_certificate_end_time_seconds{{platform="data",capability="db",service="db"}} {end}\n'
 
 
+def volume(used: int, size: int) -> str:
+    whose = 'platform="operations",capability="logs",pod="logs-0"'
+    return f"wecity_volume_bytes_used{{{whose}}} {used}\nwecity_volume_bytes_size{{{whose}}} {size}\n"
+
+
+def up(job: str, value: int) -> str:
+    """Whether a target has told its metrics."""
+    return f'up{{job="{job}",pod="web-0"}} {value}\n'
+
+
+def replicas(ready: int, wanted: int) -> str:
+    """A StatefulSet, of which the node of a pod may be dead."""
+    whose = f'{{statefulset="cache",{OWNER}}}'
+    return f"kube_statefulset_status_replicas_ready{whose} {ready}\nkube_statefulset_replicas{whose} {wanted}\n"
+
+
+def node(ready: int) -> str:
+    """A node as the observer tells it; of one that is not heard of, nothing is known, which is no readiness."""
+    return f'kube_node_status_condition{{node="worker-2",condition="Ready"}} {ready}\n'
+
+
+def store_figure() -> str:
+    """What the store keeps of itself every 15 seconds, as long as it takes anything."""
+    return 'vm_storage_is_read_only{job="victoria-metrics"} 0\n'
+
+
 def backup(scheduled: int | None, succeeded: int | None, *, suspended: int = 0, created: int = 10**7) -> str:
     """A schedule of backups: how many seconds ago the last run began, the last one succeeded, and it was made."""
     lines = [
@@ -189,6 +318,54 @@ def backup(scheduled: int | None, succeeded: int | None, *, suspended: int = 0, 
     if succeeded is not None:
         lines.append(f"kube_cronjob_status_last_successful_time{{{JOB}}} {NOW - succeeded}")
     return "\n".join(lines) + "\n"
+
+
+def job(cronjob: str, succeeded: int | None) -> str:
+    """A failed Job of a schedule, made 1000 seconds ago; the schedule's last success was `succeeded` seconds ago."""
+    lines = [
+        'kube_job_failed{namespace="n",job_name="c-1",app="a"} 1',
+        f'kube_job_created{{namespace="n",job_name="c-1",app="a",cronjob="{cronjob}"}} {NOW - 1000}',
+        f'kube_job_created{{namespace="n",job_name="c-2",app="a",cronjob="{cronjob}"}} {NOW - 700}',
+    ]
+    if succeeded is not None:
+        found = f'kube_cronjob_status_last_successful_time{{namespace="n",cronjob="c",app="a"}} {NOW - succeeded}'
+        lines.append(found)
+    return "\n".join(lines) + "\n"
+
+
+def restarts(*counts: tuple[int, int], kind: str = "") -> str:
+    """Counts of restarts, each with how many seconds ago it was seen."""
+    name = f'kube_pod_{kind}container_status_restarts_total{{pod="a",container="b"}}'
+    return "".join(f"{name} {count} @{ago}\n" for count, ago in counts)
+
+
+def waits(reason: str, kind: str = "", ago: int = 0) -> str:
+    return f'kube_pod_{kind}container_status_waiting_reason{{pod="a",container="b",reason="{reason}"}} 1 @{ago}\n'
+
+
+def undelivered(*counts: tuple[int, int]) -> str:
+    """Messages that were not taken, each with how many seconds ago it was seen."""
+    name = 'alertmanager_notifications_failed_total{capability="alerts",receiver_name="city",reason="other"}'
+    return "".join(f"{name} {count} @{ago}\n" for count, ago in counts)
+
+
+def refused(*counts: tuple[int, int]) -> str:
+    """Samples of new series that the store has not taken, each with how many seconds ago it was seen."""
+    name = 'vm_hourly_series_limit_rows_dropped_total{job="victoria-metrics",instance="self"}'
+    return "".join(f"{name} {count} @{ago}\n" for count, ago in counts)
+
+
+def repositories(stored: int, limit: int) -> str:
+    own = '{capability="registry",tenant="parks"}'
+    return f"wecity_registry_stored_bytes{own} {stored}\nwecity_registry_limit_bytes{own} {limit}\n"
+
+
+def shipper(what: str, seconds: int) -> str:
+    """What a log store says of a shipper, whose node is ready."""
+    return (
+        f'wecity_log_shipper_{what}_seconds{{capability="logs",node="a"}} {seconds}\n'
+        'kube_node_status_condition{condition="Ready",node="a"} 1\n'
+    )
 
 
 @pytest.mark.parametrize(
@@ -203,6 +380,11 @@ def backup(scheduled: int | None, succeeded: int | None, *, suspended: int = 0, 
         ("JobLate", backup(600, 90_000), False),
         ("JobLate", backup(7200, 7000), False),
         ("JobLate", backup(7200, 90_000, suspended=1), False),
+        # The cluster's clock was a day ahead; it differs a little from the store's; the schedule is not to run.
+        ("JobAhead", backup(-86_400, 7000), True),
+        ("JobAhead", backup(-300, 7000), False),
+        ("JobAhead", backup(60, 50), False),
+        ("JobAhead", backup(-86_400, 7000, suspended=1), False),
         ("BackupSuspended", backup(7200, 7000, suspended=1), True),
         ("BackupSuspended", backup(7200, 7000), False),
         # Another schedule of a capability, and one of an app.
@@ -217,6 +399,66 @@ def backup(scheduled: int | None, succeeded: int | None, *, suspended: int = 0, 
         ("CertificateNearEnd", certificate(29.9), True),
         ("CertificateNearEnd", certificate(-1), True),
         ("CertificateNearEnd", certificate(30.1), False),
+        ("NodeNotReady", node(0), True),
+        ("NodeNotReady", node(1), False),
+        # A pod that is slow or refuses to tell; the observer's own pages are no pods of the city.
+        ("NoMetrics", up("health/code/web/8080", 0), True),
+        ("NoMetrics", up("health/code/web/8080", 1), False),
+        ("NoMetrics", up("usage", 0), False),
+        # The observer cannot see, or is silent, as with its node.
+        ("NotObserved", up("state", 1), False),
+        ("NotObserved", up("state", 0), True),
+        ("NotObserved", "", True),
+        ("Down", replicas(0, 1), True),
+        ("Down", replicas(1, 2), False),
+        ("Down", replicas(0, 0), False),
+        ("Degraded", replicas(1, 2), True),
+        ("VolumeNearFull", volume(91, 100), True),
+        ("VolumeNearFull", volume(90, 100), False),
+        # One of which only half is known.
+        ("VolumeNearFull", volume(91, 100).splitlines()[0], False),
+        # A run that has failed counts until a later one has succeeded.
+        ("JobFailed", job("c", None), True),
+        ("JobFailed", job("c", 2000), True),
+        ("JobFailed", job("c", 300), False),
+        ("JobFailed", job("", 300), True),
+        ("Restarting", restarts((0, 200), (3, 0)), True),
+        ("Restarting", restarts((7, 200), (1, 100), (3, 0)), True),
+        ("Restarting", restarts((0, 200), (3, 0), kind="init_"), True),
+        ("Restarting", restarts((0, 200), (2, 0)), False),
+        # When an observer begins, or knows nothing for a while, what has restarted before is no restart of now.
+        ("Restarting", restarts((5, 0)), False),
+        ("Restarting", restarts((5, 60), (5, 0)), False),
+        ("CannotStart", waits("CrashLoopBackOff"), True),
+        # It runs for a while, before it crashes again.
+        ("CannotStart", waits("CrashLoopBackOff", ago=40), True),
+        ("CannotStart", waits("CrashLoopBackOff", ago=90), False),
+        ("CannotStart", waits("ImagePullBackOff", "init_"), True),
+        ("CannotStart", waits("ErrImagePull"), False),
+        ("CannotStart", waits("PodInitializing"), False),
+        ("NotObserved", 'up{job="state"} 1 @0\n', False),
+        ("NotObserved", 'up{job="state"} 1 @120\n', True),
+        ("NotObserved", 'up{job="state"} 0 @0\n', True),
+        ("NotRead", 'wecity_unread{resource="pods",namespace="a"} 1\n', True),
+        ("NotRead", 'wecity_unready{resource="pods"} 1\n', False),
+        ("StoreTakesNoSeries", refused((7, 200), (9, 0)), True),
+        ("StoreTakesNoSeries", refused((9, 200), (9, 0)), False),
+        ("SeriesDropped", 'scrape_series_limit_samples_dropped{tenant="parks",pod="a"} 3\n', True),
+        ("SeriesDropped", 'scrape_series_limit_samples_dropped{tenant="parks",pod="a"} 0\n', False),
+        ("LogShipperSilent", shipper("silent", 61), True),
+        ("LogShipperSilent", shipper("silent", 10), False),
+        ("LogShipperSilent", shipper("silent", 61).replace("} 1", "} 0"), False),
+        ("LogShipperBehind", shipper("behind", 301), True),
+        ("LogShipperBehind", shipper("behind", 299), False),
+        ("LogStoreReadOnly", 'vl_storage_is_read_only{capability="logs"} 1\n', True),
+        ("RepositoriesNearFull", repositories(91, 100), True),
+        ("RepositoriesNearFull", repositories(90, 100), False),
+        # Its accounts are locked.
+        ("RepositoriesNearFull", repositories(90, 0), False),
+        ("NotTold", undelivered((0, 200), (5, 0)), True),
+        ("NotTold", undelivered((0, 200), (1, 0)), False),
+        ("StoreReadOnly", store_figure(), False),
+        ("StoreReadOnly", "", True),
     ],
 )
 def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
@@ -227,9 +469,12 @@ def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
     mark = f'wecity_mark{{case="{case}"}} 1\n'
     later = int(time.time()) - NOW
     series = re.sub(r"\b1[78]\d{8}\b", lambda found: str(int(found[0]) + later), series)
-    text = "".join(
-        f'{line[: line.index("}")]},case="{case}"{line[line.index("}") :]}\n' for line in series.splitlines()
+    lines = [f'{line[: line.index("}")]},case="{case}"{line[line.index("}") :]}\n' for line in series.splitlines()]
+    # A time in milliseconds.
+    text = re.sub(
+        r" @(\d+)$", lambda ago: f" {(time.time() - int(ago[1])) * 1000:.0f}", "".join(lines), flags=re.MULTILINE
     )
+    many = len({line[: line.index("}")] for line in lines}) + 1
     assert store.ask("admin", PASSWORD, "/api/v1/import/prometheus", (text + mark).encode())[0] == 204
     assert store.ask("admin", PASSWORD, "/internal/force_flush")[0] == 200
 
@@ -241,11 +486,13 @@ def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
         return found
 
     deadline = time.monotonic() + 20
-    while len(ask('{case!=""}')) < text.count("\n") + 1:
+    while len(ask('last_over_time({case!=""}[1d])')) < many:
         assert time.monotonic() < deadline, "what was written is not found"
         time.sleep(0.5)
-    expression = next(item.expression for item in (*DEFAULT, backups_missing("30 2 * * *")) if item.name == rule)
-    assert bool(ask(expression)) == fires
+    found = {item.name: item.expression for item in (*DEFAULT, backups_missing("30 2 * * *"))}
+    for kind in (metrics.TYPE, logs.TYPE, alerts.TYPE, registry.TYPE):
+        found |= {item.name: item.expression.replace("$capability", kind.name) for item in kind.alerts}
+    assert bool(ask(found[rule])) == fires
 
 
 def test_usage_is_counted_from_what_the_store_has_and_gaps_are_told(store: Store) -> None:

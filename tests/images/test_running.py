@@ -114,6 +114,7 @@ def app(image: RootFilesystem, shared: list[Path], **env: str) -> Iterator[tuple
         yield url, process
 
 
+@pytest.mark.proves("postgresql", "built", "used")
 def test_app_reads_its_database_and_cache(unpacked: Unpacked, services: Path) -> None:
     image = unpacked("sample-app")
     with app(image, [services], SERVICE_BINDING_ROOT=f"/tmp{services}") as (url, _):
@@ -186,6 +187,7 @@ def test_check_refuses_what_the_credentials_do_not_allow(unpacked: Unpacked, ser
     assert (code, refused["error"]) == (1, "ConnectionRefusedError")
 
 
+@pytest.mark.proves("gateway", "built")
 def test_gateway_judges_and_reloads_its_configuration(unpacked: Unpacked, services: Path) -> None:
     image, place, port = unpacked("gateway"), services.parent / "gateway", free_port()
     place.mkdir()

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
+import ssl
+import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stacks.platforms.operations.vault import TYPE
 from stacks.platforms.operations.vault.access import MAX_REQUEST, MAX_VERSIONS, PROVISION
 from stacks.platforms.operations.vault.deprovision import DELETE, DEPROVISION, INVENTORY
+from stacks.platforms.operations.vault.guard import PERIOD
 from stacks.platforms.operations.vault.guard import script as guard_script
 from stacks.platforms.operations.vault.health import PROBE
 from stacks.platforms.operations.vault.program import settings
 from stacks.platforms.operations.vault.rotation import ROTATE
-from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
+from stacks.platforms.tls import RELOAD
+from tests.images.rootfs import RootFilesystem, fill, free_port, needs_root, small_volume, wait_for
+from tests.support.pki import Authority, Pair
 
 pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
 
@@ -36,26 +43,38 @@ class Vault:
     image: RootFilesystem
     place: Path
     port: int = field(default_factory=free_port)
+    figures: int = field(default_factory=free_port)
     password: str = "first-password"
 
     def prepare(self) -> None:
-        (self.place / "data").mkdir()
+        (self.place / "data").mkdir(exist_ok=True)
         (self.place / "key").write_text(secrets.token_hex(32))
         text = settings("vault", "platform-operations", self.port, is_tls=False)
         inside = f"/tmp{self.place}"
         text = text.replace('"/data"', f'"{inside}/data"').replace("/etc/seal/key", f"{inside}/key")
         # Another server may be tested on this machine.
         text = text.replace("127.0.0.1:8201", f"127.0.0.1:{free_port()}").replace("[::]:", "127.0.0.1:")
+        text = text.replace("127.0.0.1:8203", f"127.0.0.1:{self.figures}")
         (self.place / "vault.hcl").write_text(text)
         for path in (self.place / "data", self.place / "key", self.place / "vault.hcl"):
             os.chown(path, 65532, 65532)
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self, *, shared: Sequence[Path] = ()) -> Iterator[None]:
         arguments = ("/usr/local/bin/bao", "server", f"-config=/tmp{self.place}/vault.hcl")
-        with self.image.running(*arguments, shared=[self.place], ADMIN_PASSWORD=self.password) as server:
+        with self.image.running(*arguments, shared=[self.place, *shared], ADMIN_PASSWORD=self.password) as server:
             wait_for("the vault", lambda: self.call("GET", "sys/health")[0] == 200 or None, server)
             yield
+
+    def guarded(
+        self, before: str = "", *, volume: str = "/tmp", shared: Sequence[Path] = ()
+    ) -> AbstractContextManager[subprocess.Popen[str]]:
+        """The guard as it runs beside the server, with a volume that is not full unless another is named."""
+        server = f"http://127.0.0.1:{self.port}"
+        return self.image.running(
+            "/bin/sh", "-c", f"{before}{guard_script()}", shared=shared,
+            SERVER=server, VOLUME=volume, ADMIN_PASSWORD=self.password,
+        )  # fmt: skip
 
     def run(self, script: str, **values: str) -> str:
         """What a script prints that runs as Jobs run it."""
@@ -107,6 +126,29 @@ def test_the_probe_passes_and_leaves_nothing(vault: Vault) -> None:
     assert "probe/" not in vault.run(f"{INVENTORY}cat stores")
 
 
+def test_it_tells_what_it_measures_and_how_full_its_volume_is(vault: Vault) -> None:
+    port = free_port()
+    options = (
+        f"-listen=127.0.0.1:{port}",
+        f"-server=http://127.0.0.1:{vault.figures}",
+        f"-data=/tmp{vault.place}/data",
+    )
+
+    def told() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    with vault.image.running("vault-metrics", *options, shared=[vault.place]) as program:
+        text = wait_for("the page", told, program)
+        names = set(re.findall(r"^(\w+)[ {]", text, re.MULTILINE))
+        assert {"wecity_volume_bytes_used", "wecity_volume_bytes_size"} <= names
+        assert {name for panel in TYPE.dashboard for name in re.findall(r"(?:wecity|vault)_\w+", panel.query)} <= names
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/sys/health", timeout=10)
+        print(text)
+
+
+@pytest.mark.proves("vault", "built", "used", "refused")
 def test_an_app_has_its_store_and_nothing_else(vault: Vault) -> None:
     token, other = vault.sign_in(ONE, "secret-of-one"), vault.sign_in(TWO, "secret-of-two")
     assert vault.call("POST", f"apps/{ONE}/data/a/b", {"data": {"k": "健康"}}, token)[0] == 200
@@ -182,11 +224,11 @@ def _listed(vault: Vault, account: str) -> list[str]:
     return ["", *found]
 
 
+@pytest.mark.proves("vault", "limited")
 def test_a_store_that_has_reached_its_limit_is_read_only_until_there_is_room(vault: Vault) -> None:
     account = "filling.app.keys"
     vault.provision(account, "secret", limit=4 * MAX_REQUEST * MAX_VERSIONS)
-    server = f"http://127.0.0.1:{vault.port}"
-    with vault.image.running("/bin/sh", "-c", guard_script(), SERVER=server, ADMIN_PASSWORD=vault.password) as guard:
+    with vault.guarded() as guard:
         token = vault.sign_in(account, "secret")
         for number in range(5):
             assert vault.call("POST", f"apps/{account}/data/{number}", {"data": {"k": "v"}}, token)[0] == 200
@@ -207,7 +249,6 @@ def test_a_store_that_another_guard_has_closed_is_opened(vault: Vault) -> None:
     account = "closed.app.keys"
     vault.provision(account, "secret", limit=2 * MAX_REQUEST * MAX_VERSIONS)
     token = vault.sign_in(account, "secret")
-    server = f"http://127.0.0.1:{vault.port}"
 
     def answer() -> int:
         return vault.call("POST", f"apps/{account}/data/0", {"data": {"k": "w"}}, token)[0]
@@ -215,12 +256,54 @@ def test_a_store_that_another_guard_has_closed_is_opened(vault: Vault) -> None:
     for number in range(2):
         assert vault.call("POST", f"apps/{account}/data/{number}", {"data": {"k": "v"}}, token)[0] == 200
     # The second knows nothing of what the first has done.
-    guard = f"rm -rf /tmp/states\n{guard_script()}"
-    with vault.image.running("/bin/sh", "-c", guard, SERVER=server, ADMIN_PASSWORD=vault.password) as first:
+    with vault.guarded("rm -rf /tmp/states\n") as first:
         wait_for("the limit", lambda: answer() == 403 or None, first)
     assert vault.call("DELETE", f"apps/{account}/metadata/1", token=token)[0] == 204
-    with vault.image.running("/bin/sh", "-c", guard, SERVER=server, ADMIN_PASSWORD=vault.password) as second:
+    with vault.guarded("rm -rf /tmp/states\n") as second:
         wait_for("room", lambda: answer() == 200 or None, second)
+
+
+def test_stores_are_read_only_while_the_volume_is_nearly_full(vault: Vault, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    token = vault.sign_in(ONE, "secret-of-one")
+
+    def answer() -> int:
+        return vault.call("POST", f"apps/{ONE}/data/full", {"data": {"k": "v"}}, token)[0]
+
+    with small_volume(tmp_path / "volume", 16) as volume:
+        filler = fill(volume, free=2**20 // 2)
+        assert answer() == 200
+        with vault.guarded("rm -rf /tmp/states\n", volume=f"/tmp{volume}", shared=[volume]) as guard:
+            wait_for("the closing", lambda: answer() == 403 or None, guard)
+            assert vault.call("GET", f"apps/{ONE}/data/full", token=token)[0] == 200
+            assert "written, read and deleted" in vault.run(PROBE)
+            # Less than a tenth is free: stores would be closed again soon.
+            os.truncate(filler, 15 * 2**20)
+            time.sleep(PERIOD + 2)
+            assert answer() == 403
+            os.truncate(filler, 0)
+            wait_for("room", lambda: answer() == 200 or None, guard)
+
+
+def test_it_starts_again_on_a_full_volume_and_goes_on_where_there_is_room(
+    unpacked: Callable[[str], RootFilesystem], tmp_path: Path
+) -> None:
+    """The volume is filled by others, as where it is a directory of a node's disk."""
+    tmp_path.chmod(0o755)
+    found = Vault(unpacked("vault"), tmp_path)
+    with small_volume(tmp_path / "data", 96) as volume:
+        found.prepare()
+        with found.running(shared=[volume]):
+            found.provision(ONE, "secret-of-one")
+            token = found.sign_in(ONE, "secret-of-one")
+            assert found.call("POST", f"apps/{ONE}/data/a", {"data": {"k": "v"}}, token)[0] == 200
+            filler = fill(volume)
+            assert found.call("GET", f"apps/{ONE}/data/a", token=token)[1]["data"]["data"] == {"k": "v"}
+        with found.running(shared=[volume]):
+            token = found.sign_in(ONE, "secret-of-one")
+            assert found.call("GET", f"apps/{ONE}/data/a", token=token)[1]["data"]["data"] == {"k": "v"}
+            filler.unlink()
+            assert found.call("POST", f"apps/{ONE}/data/b", {"data": {"k": "v"}}, token)[0] == 200
 
 
 def test_wrong_passwords_lock_nobody_out(vault: Vault) -> None:
@@ -262,3 +345,59 @@ def test_it_opens_by_itself_after_a_restart_and_not_with_another_key(
     )  # fmt: skip
     assert done.returncode != 0
     assert found.call("GET", "sys/health")[0] != 200
+
+
+def test_a_renewed_certificate_is_taken_over_and_the_audit_goes_on(
+    unpacked: Callable[[str], RootFilesystem], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """On SIGHUP the server also opens its audit files anew. Its output is one that stays."""
+    place, authority = tmp_path_factory.mktemp("vault-renewed"), Authority()
+    place.chmod(0o755)
+    found = Vault(unpacked("vault"), place)
+    found.prepare()
+    inside, log = f"/tmp{place}", place / "data" / "output"
+    text = settings("vault", "platform-operations", found.port, is_tls=True)
+    for old, new in (
+        ('"/data"', f'"{inside}/data"'),
+        ("/etc/seal/key", f"{inside}/key"),
+        ("/etc/tls", f"{inside}/tls"),
+        ("127.0.0.1:8201", f"127.0.0.1:{free_port()}"),
+        ("127.0.0.1:8203", f"127.0.0.1:{found.figures}"),
+        ("[::]:", "127.0.0.1:"),
+    ):
+        text = text.replace(old, new)
+    (place / "vault.hcl").write_text(text)
+    (place / "tls").mkdir()
+
+    def install(pair: Pair) -> bytes:
+        for name, content in (("tls.key", pair.key), ("tls.crt", pair.cert)):
+            (place / "tls" / name).write_bytes(content)
+            os.chown(place / "tls" / name, 65532, 65532)
+        return ssl.PEM_cert_to_DER_cert(pair.cert.decode())
+
+    def served() -> bytes:
+        return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", found.port), timeout=5))
+
+    def asks(path: str) -> None:
+        context = ssl.create_default_context(cadata=authority.cert.decode())
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(f"https://127.0.0.1:{found.port}/v1/{path}", timeout=5, context=context)
+
+    def audited(path: str) -> set[str]:
+        """The kinds of entries about a path that the server has written to its output, of which a pod's log is made."""
+        entries = [json.loads(line) for line in log.read_text().splitlines() if line.startswith('{"')]
+        return {item["type"] for item in entries if item.get("request", {}).get("path") == path}
+
+    first = install(authority.server())
+    reload = RELOAD.replace("/etc/tls", f"{inside}/tls").replace("sleep 10", "sleep 1")
+    command = f"set -eu\n{reload}exec bao server -config={inside}/vault.hcl > {inside}/data/output 2>&1"
+    with found.image.running("/bin/sh", "-c", command, shared=[place], ADMIN_PASSWORD="x") as server:
+        wait_for("the vault", lambda: served() == first or None, server)
+        asks("apps/before")
+        wait_for("the audit", lambda: audited("apps/before") == {"request", "response"} or None, server)
+        second = install(authority.server())
+        wait_for("the renewed certificate", lambda: served() == second or None, server)
+        asks("apps/after")
+        wait_for("the audit", lambda: audited("apps/after") == {"request", "response"} or None, server)
+    # By one device still.
+    assert log.read_text().count('"path":"apps/after"') == 2

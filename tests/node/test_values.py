@@ -125,13 +125,16 @@ def test_containerd_configuration_is_toml() -> None:
         pause_image="docker.io/wecity/pause:1",
         snapshotter="native",
         restrict_oom_score=True,
+        registries="/run/wecity/etc/registries",
     )
     found = tomllib.loads(containerd.render(settings))
     runtime = found["plugins"]["io.containerd.cri.v1.runtime"]
     assert runtime["restrict_oom_score_adj"] is True
     assert runtime["cni"]["bin_dirs"] == ["/usr/lib/cni", '/with "quotes"']
     assert runtime["containerd"]["runtimes"]["runc"]["options"]["SystemdCgroup"] is False
-    assert found["plugins"]["io.containerd.cri.v1.images"]["snapshotter"] == "native"
+    images = found["plugins"]["io.containerd.cri.v1.images"]
+    assert images["snapshotter"] == "native"
+    assert images["registry"]["config_path"] == "/run/wecity/etc/registries"
     assert found["imports"] == [], "the host's own containerd has no say"
 
 

@@ -13,8 +13,11 @@ from urllib.parse import unquote, urlsplit
 
 
 @contextlib.contextmanager
-def unconditional_s3(*, refuses: bool = False) -> Iterator[str]:
-    """The URL of its bucket. `refuses`: a condition is answered with 501, in place of being ignored."""
+def unconditional_s3(*, refuses: bool = False, busy: list[bytes] | None = None) -> Iterator[str]:
+    """The URL of its bucket. `refuses`: a condition is answered with 501, in place of being ignored.
+
+    `busy` are the contents of answers with 503, one for each of the next requests.
+    """
     stored: dict[str, tuple[bytes, str]] = {}
 
     class Handler(BaseHTTPRequestHandler):
@@ -24,6 +27,8 @@ def unconditional_s3(*, refuses: bool = False) -> Iterator[str]:
             return unquote(urlsplit(self.path).path)
 
         def _answer(self, status: int, data: bytes = b"", **headers: str) -> None:
+            if busy:
+                status, data = 503, busy.pop(0)
             self.send_response(status)
             for name, value in {"ETag": '"1"', "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT", **headers}.items():
                 self.send_header(name.replace("_", "-"), value)
@@ -36,7 +41,8 @@ def unconditional_s3(*, refuses: bool = False) -> Iterator[str]:
             if refuses and self.headers["If-Match"]:
                 self._answer(501)
                 return
-            stored[self._key()] = data, self.headers["x-amz-meta-wecity-writer"] or ""
+            if not busy:
+                stored[self._key()] = data, self.headers["x-amz-meta-wecity-writer"] or ""
             self._answer(200)
 
         def do_GET(self) -> None:

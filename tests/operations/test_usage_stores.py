@@ -172,6 +172,19 @@ def test_a_store_that_restarts_loses_the_samples_that_were_due() -> None:
     assert amounts[Owner("health", "code")] == pytest.approx(0.25)
 
 
+def test_a_clock_that_was_ahead_for_a_while_leaves_a_gap_and_makes_no_hour_longer() -> None:
+    """At half past, it jumps an hour ahead, and half an hour later back: the end of the second hour is there twice."""
+    counts = {BEGIN + HOUR: 30, BEGIN + 2 * HOUR: 30 + 60, BEGIN + 3 * HOUR: 60}
+    last = BEGIN + 3 * HOUR
+    with store(
+        ("wecity_observed", HEALTH, counts.get),
+        ("wecity_usage", CPU, lambda end: counts[end] * 0.5 if end in counts else None),
+    ) as port:
+        found = read(port, Period(BEGIN, last))
+    assert found.coverage == Coverage(2 * HOUR + 1800, (Gap(BEGIN, BEGIN + HOUR, 1800),))
+    assert [item.amount for item in found.used] == pytest.approx([0.5 * 2.5])
+
+
 def test_a_namespace_that_changes_hands_is_counted_once() -> None:
     end = BEGIN + HOUR
     with store(
@@ -196,6 +209,22 @@ def test_counters_are_read_with_the_day_before_which_does_not_count() -> None:
     assert asked[-1]["end"] == str(BEGIN + 2 * HOUR)
 
 
+@pytest.mark.parametrize(("days", "windows"), [(5, 5 * 24 + 1), (0, 24)])
+def test_a_counter_is_known_from_before_a_gap_of_days(days: int, windows: int) -> None:
+    """The store took nothing for days before the period, as its volume was full; or there was none."""
+    asked: list[Mapping[str, str]] = []
+    last = BEGIN - days * 24 * HOUR
+    with store(
+        ("count_over_time(wecity_observed", HEALTH, lambda end: 60.0 if end > BEGIN else None),
+        ("tlast_over_time(wecity_observed[336h]", {}, lambda end: last if days and end == BEGIN else None),
+        ("wecity_queries", {"tenant": "health", "app": "code"}, lambda end: 3.0),
+        asked=asked,
+    ) as port:
+        found = read(port, Period(BEGIN, BEGIN + 2 * HOUR), (QUERIES,))
+    assert [item.value for item in found.counted] == [6]
+    assert int(asked[-1]["start"]) == BEGIN + HOUR - windows * HOUR
+
+
 def test_a_year_is_asked_for_in_bounded_queries() -> None:
     asked: list[Mapping[str, str]] = []
     told: list[tuple[int, int]] = []
@@ -204,6 +233,9 @@ def test_a_year_is_asked_for_in_bounded_queries() -> None:
         found = read(port, Period(begin, end), (QUERIES,), tell=lambda done, of: told.append((done, of)))
     # A query for each day of usage, and for each week of what is observed and of a counter; two parts of an hour.
     days, weeks = 365 + 2, 53 + 2
+    # And for what was observed before it begins.
+    assert len([query for query in asked if "tlast_over_time" in query["query"]]) == 1
+    asked = [query for query in asked if "tlast_over_time" not in query["query"]]
     assert len(asked) == days + 2 * weeks
     assert told == [(number, len(asked)) for number in range(1, len(asked) + 1)]
     for query in asked:

@@ -74,6 +74,15 @@ def test_what_stands_stays_where_it_is_dearer() -> None:
     assert again.moves == ()
 
 
+def test_a_pod_on_each_node_is_paid_for_and_reserved_on_each() -> None:
+    logs = Platform("operations", (Capability("operations", "logs", "logs"),))
+    whole = city(clouds=(HERE,), platforms=(logs,))
+    # The store asks for 100m, and a shipper on each of four nodes for 30m and 48 MiB.
+    assert place(whole, load_catalogue()).cost_per_hour == Decimal("0.022")
+    (supply,) = build_problem(whole, load_catalogue()).clouds
+    assert (supply.pools[0].node["cpu"], supply.pools[0].total["memory"]) == (7970, 4 * (64 * 2**20 - 48 * 2**10))
+
+
 def test_a_cloud_that_lost_some_room_loses_no_more_than_it_must() -> None:
     apps = (plain("large"), plain("one"), plain("two"))
     stands = Placement({}, {("health", item.name): "here" for item in apps}, "here")

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from pydantic_core import PydanticCustomError
 
+from wecityctl.model.city import Alerts
+from wecityctl.session import open_session
 from wecityctl.spec.schema.places import check_webhook
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "xingcheng-operations"
 
 
 @pytest.mark.parametrize(
@@ -54,3 +61,12 @@ def test_a_webhook_is_outside_the_clusters(url: str) -> None:
 def test_a_webhook_that_is_inside_or_that_no_sender_reads_is_refused(url: str, why: str) -> None:
     with pytest.raises(PydanticCustomError, match=why):
         check_webhook(url)
+
+
+def test_files_say_in_which_ranges_a_webhook_is_found(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLE, tmp_path / "city")
+    file = tmp_path / "city" / "city.yaml"
+    url = "https://oncall.xingcheng.gov.example/hooks/city"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace(f'"{url}"', f'"{url}", addresses: [10.8.4.0/24]'), encoding="utf-8")
+    assert open_session(tmp_path / "city").city.alerts == Alerts(url, ("10.8.4.0/24",))

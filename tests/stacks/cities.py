@@ -141,6 +141,15 @@ def objects(recordings: Mapping[str, Recording], kind: str = "") -> list[Recorde
     return [item for item in found if not kind or item.type.endswith(f":{kind}")]
 
 
+def services_of_jobs(recordings: Mapping[str, Recording]) -> list[str]:
+    """The Services that would send clients to the pods of a Job or CronJob, if these were in the same namespace."""
+    specs = [item.inputs["spec"] for item in objects(recordings, "Job")]
+    specs += [item.inputs["spec"]["jobTemplate"]["spec"] for item in objects(recordings, "CronJob")]
+    labels = [spec["template"]["metadata"]["labels"].items() for spec in specs]
+    found = objects(recordings, "Service")
+    return [item.name for item in found if any(item.inputs["spec"]["selector"].items() <= own for own in labels)]
+
+
 def one(recordings: Mapping[str, Recording], kind: str, name: str) -> RecordedResource:
     """The object of a kind with this `<namespace>/<name>`."""
     (found,) = [item for item in objects(recordings, kind) if item.name == name]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tests.stacks.cities import WEB, app, city, objects, one, record_city
+from tests.stacks.cities import WEB, app, city, objects, one, record_city, services_of_jobs
 from wecityctl.model.city import City, Component, Probe, Probes, Route, Strategy, Use, Volume
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.model.rollouts import Share, declared, with_shares
@@ -167,6 +167,7 @@ def test_a_schedule_is_a_cron_job() -> None:
         assert job["template"]["spec"]["restartPolicy"] == "Never"
         assert {item.inputs["metadata"]["name"] for item in objects(recorded, "Deployment")} >= {"code-web"}
         assert not [item for item in objects(recorded, "Service") if "report" in item.name]
+        assert services_of_jobs(recorded) == []
 
 
 def test_a_release_waits_for_its_job_and_each_version_has_another() -> None:
@@ -177,6 +178,7 @@ def test_a_release_waits_for_its_job_and_each_version_has_another() -> None:
         (job,) = [item for item in objects(recorded, "Job") if "migrate" in item.name]
         assert job.urn in one(recorded, "Deployment", "health-internet/code-web").depends_on
         assert job.inputs["spec"]["activeDeadlineSeconds"] == 600
+        assert services_of_jobs(recorded) == []
         names.add(job.inputs["metadata"]["name"])
     assert len(names) == 2
     scaled = replace(WEB, replicas=5)

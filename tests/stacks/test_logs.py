@@ -127,6 +127,13 @@ def test_lines_that_were_left_out_are_told() -> None:
     assert any(fact.startswith("3 lines were not stored, as the clock of their node is") for fact in told.facts)
 
 
+def test_logs_that_were_rotated_before_they_were_read_are_told() -> None:
+    told = judge(status(shippers=[report(gaps=2), report(node="two", gaps=1), report(node="old")]), FILES, ["one"])
+    (fact,) = [fact for fact in told.facts if "rotated" in fact]
+    assert "lines may be missing in 3 places" in fact
+    assert not any("rotated" in fact for fact in judge(status(), FILES, ["one"]).facts)
+
+
 def test_a_new_and_empty_store_is_no_problem() -> None:
     told = judge(status(began=NOW - 60, oldest=0, newest=0, used_bytes=0), FILES, ["one"])
     assert told.problems == ()

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from tests.stacks.cities import IMAGES, WEB, app, city, objects, one, record_city
-from wecityctl.model.city import City, Component, Images, Use
+from wecityctl.image_references import image_references
+from wecityctl.model.city import Capability, City, Component, Images, Platform, Use
+from wecityctl.model.images import BUILT_HOST
 from wecityctl.model.registries import (
     docker_config,
     is_credential,
@@ -135,3 +137,58 @@ def test_the_secrets_that_a_pod_is_given_the_content_of() -> None:
         "initContainers": [{"envFrom": [{"secretRef": {"name": "g"}}, {"configMapRef": {"name": "none"}}]}],
     }
     assert sorted(secrets_read(spec)) == list("abcdefg")
+
+
+HOST = "registry.platform-operations.svc.cluster.local:5000"
+OWN = {"name": "code-binding-images.pull"}
+
+
+def with_registry(*components: Component, **images: Any) -> City:
+    """A city with a registry that one of its apps uses."""
+    registry = Platform("operations", (Capability("operations", "registry", "registry"),))
+    whole = city(app("code", components=components, uses=(Use("registry", "images"),)), app("bus", tenant="transport"))
+    return replace(whole, platforms=(*whole.platforms, registry), images=Images(**images))
+
+
+def test_an_app_pulls_with_the_account_of_its_use() -> None:
+    recorded = record_city(with_registry(PRIVATE, NIGHTLY))
+    account = one(recorded, "ServiceAccount", "health-internet/code").inputs
+    assert account["imagePullSecrets"] == [OWN]
+    made = one(recorded, "Secret", f"health-internet/{OWN['name']}")
+    assert made.inputs["type"] == "kubernetes.io/dockerconfigjson"
+    assert "value-of" not in json.dumps(made.inputs)
+    assert made.urn in one(recorded, "Deployment", "health-internet/code-web").depends_on
+    assert [item.name for item in objects(recorded) if named(item)] == [
+        "health-internet/code-web",
+        "health-internet/code-nightly",
+    ]
+    assert "imagePullSecrets" not in one(recorded, "ServiceAccount", "transport-internet/bus").inputs
+
+
+def test_an_app_pulls_from_a_private_registry_too() -> None:
+    whole = with_registry(PRIVATE, credentials={"private.example:5000": "harbor"})
+    whole = replace(whole, tenants=tuple(replace(item, deployers=("ci@x.example",)) for item in whole.tenants))
+    recorded = record_city(whole)
+    assert named(one(recorded, "Deployment", "health-internet/code-web")) == [OWN, SECRET]
+    role = one(recorded, "Role", "health-internet/tenant-deployer").inputs["rules"]
+    names = next(item["resourceNames"] for item in role if item.get("resourceNames") and "secrets" in item["resources"])
+    assert OWN["name"] in names and SECRET["name"] not in names
+
+
+def test_images_in_the_city_s_registry_are_named_as_they_are() -> None:
+    own, inside = f"{HOST}/health/web:1", f"{HOST}/city"
+    assert resolve_image(own, {}, inside) == own
+    assert resolve_image("private.example/web:1", {}, inside) == f"{inside}/web:1"
+    # Of a mirror outside the city nothing changes.
+    assert resolve_image("mirror.example/web:1", {}, "mirror.example/base") == "mirror.example/base/web:1"
+
+
+def test_a_registry_does_not_come_from_itself() -> None:
+    from stacks.catalogue import load_catalogue
+
+    catalogue = load_catalogue()
+    found = image_references(with_registry(WEB, source="built", registry=f"{HOST}/city"), catalogue)
+    assert found["registry"].startswith(f"{BUILT_HOST}/registry:")
+    assert found["postgresql"].startswith(f"{HOST}/city/postgresql:")
+    outside = image_references(with_registry(WEB, source="built", registry="mirror.example"), catalogue)
+    assert outside["registry"].startswith("mirror.example/registry:")

@@ -14,7 +14,8 @@ import pytest
 from stacks.catalogue import load_catalogue
 from stacks.pem import end_of
 from stacks.platforms.operations import metrics
-from stacks.platforms.operations.alerts.rules import groups, longest_pause
+from stacks.platforms.operations.alerts.rules import DEFAULT, backups_missing, groups, longest_pause
+from stacks.platforms.operations.metrics.program import store_command
 from tests.stacks.cities import WEB, app, application, city, full_city, inputs_for, objects, one, record_city
 from wecityctl.dashboards.panels import APP, CITY, TENANT
 from wecityctl.engine.sdk.recorder import record
@@ -24,6 +25,7 @@ from wecityctl.model.city import Alerts, Backup, Capability, City, Compliance, M
 from wecityctl.model.entries import AUTHORITY_KEY
 from wecityctl.model.naming import NAME_LABEL
 from wecityctl.model.outputs import Outputs
+from wecityctl.model.quantity import parse_quantity
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY
 from wecityctl.plan import make_plan
 from wecityctl.resource_graph import RecordedResource, Recording
@@ -31,6 +33,7 @@ from wecityctl.resource_graph import RecordedResource, Recording
 PLACE = "platform-operations"
 IMAGE = Path(metrics.__file__).parent / "image"
 SERVING = replace(WEB, metrics=Metrics())
+HEALTH = Alerts("https://oncall.example/health", ("10.8.4.0/24",))
 OTHER = replace(WEB, name="api", ports={"http": 8080, "admin": 9100}, metrics=Metrics("admin", "/numbers"))
 
 
@@ -52,7 +55,7 @@ def watched(**changes: Any) -> City:
         **changes,
     )
     health, transport = found.tenants
-    return replace(found, tenants=(replace(health, alerts=Alerts("https://oncall.example/health")), transport))
+    return replace(found, tenants=(replace(health, alerts=HEALTH), transport))
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,7 @@ def test_what_is_scraped_follows_from_the_files(recorded: dict[str, Recording]) 
         "state",
         "usage",
         "operations/metrics/8429",
+        "operations/alerts/8881",
         "application/gateway/8081",
         "application/identity/9000",
         "health/code/web/8080",
@@ -124,6 +128,14 @@ def test_an_app_cannot_make_up_series_of_the_city(recorded: dict[str, Recording]
 def test_values_are_kept_for_more_than_a_year_of_bills(recorded: dict[str, Recording]) -> None:
     (store, _) = one(recorded, "StatefulSet", f"{PLACE}/metrics").inputs["spec"]["template"]["spec"]["containers"]
     assert " -retentionPeriod=400d " in store["command"][-1]
+
+
+@pytest.mark.parametrize(("storage", "free"), [("100Gi", 256_000_000), ("1Gi", 2**30 // 20)])
+def test_a_volume_is_told_as_nearly_full_before_the_store_takes_nothing(storage: str, free: int) -> None:
+    """`VolumeNearFull` fires above 90 % of any volume, by way of the store."""
+    options = list(store_command(2**27, int(parse_quantity(storage))))
+    assert f"-storage.minFreeDiskSpaceBytes={free}" in options
+    assert free < parse_quantity(storage) / 10
 
 
 def test_the_observer_knows_whose_each_namespace_is(recorded: dict[str, Recording]) -> None:
@@ -180,6 +192,7 @@ def test_both_ends_of_a_scrape_are_opened_and_nothing_else(recorded: dict[str, R
         (None, 8428),
         ("platform-application", 8081),
         (PLACE, 8429),
+        (PLACE, 8881),
         ("platform-application", 9000),
         ("health-internet", 8080),
         ("health-internet", 9100),
@@ -232,26 +245,68 @@ def test_each_tenant_is_told_its_own_alerts_and_the_city_all(recorded: dict[str,
     urls = {item["name"]: item["webhook_configs"][0]["url"] for item in told["receivers"] if "webhook_configs" in item}
     assert urls == {"tenant/health": "https://oncall.example/health", "city": "https://192.0.2.8:8443/city"}
     out = _policy(recorded, f"{PLACE}/alerts-to-webhooks")["egress"]
-    assert [(rule["to"][0]["ipBlock"]["cidr"], rule["ports"][0]["port"]) for rule in out] == [
-        ("192.0.2.8/32", 8443),
-        ("0.0.0.0/0", 443),
+    assert [([peer["ipBlock"]["cidr"] for peer in rule["to"]], rule["ports"][0]["port"]) for rule in out] == [
+        (["192.0.2.8/32"], 8443),
+        (["10.8.4.0/24", "0.0.0.0/0"], 443),
     ]
+    # A name may lead anywhere, also to what is not on the internet.
+    assert {"10.0.0.0/8", "169.254.0.0/16"} <= set(out[1]["to"][1]["ipBlock"]["except"])
+
+
+def test_alertmanager_reaches_webhooks_through_the_proxy_alone(recorded: dict[str, Recording]) -> None:
+    files = one(recorded, "Secret", f"{PLACE}/alerts-files").inputs["stringData"]
+    told = json.loads(files["alertmanager.yaml"])["receivers"]
+    settings = [item["webhook_configs"][0]["http_config"] for item in told if "webhook_configs" in item]
+    assert [item["proxy_url"] for item in settings] == ["http://127.0.0.1:9094"] * 2
+    assert json.loads(files["webhooks.json"]) == [
+        {"scheme": "https", "host": "192.0.2.8", "port": 8443, "addresses": []},
+        {"scheme": "https", "host": "oncall.example", "port": 443, "addresses": ["10.8.4.0/24"]},
+    ]
+    pod = one(recorded, "Deployment", f"{PLACE}/alerts").inputs["spec"]["template"]["spec"]
+    (proxy,) = [item for item in pod["containers"] if item["name"] == "webhooks"]
+    assert "-listen=127.0.0.1:9094" in proxy["command"]
+    # Whose messages are not taken is counted, and told with the pod's certificate.
+    assert {"-figures=:8881", "-manager=http://127.0.0.1:9093", "-key=/etc/tls/tls.key"} <= {*proxy["command"]}
+    # It also looks whether rules are evaluated, as their administrator.
+    assert "-evaluator=https://127.0.0.1:8880" in proxy["command"]
+    assert f"-password={proxy['volumeMounts'][1]['mountPath']}/password" in proxy["command"]
+    (manager,) = [item for item in pod["containers"] if item["name"] == "alertmanager"]
+    assert "--enable-feature=receiver-name-in-metrics" in manager["command"]
 
 
 def test_rules_of_capability_types_are_about_the_instance(recorded: dict[str, Recording]) -> None:
     files = one(recorded, "Secret", f"{PLACE}/alerts-files").inputs["stringData"]
     general, own = json.loads(files["rules.yaml"])["groups"]
-    assert {"Down", "Restarting", "QuotaNear", "JobFailed", "NotObserved"} <= {
+    assert {"Down", "Restarting", "QuotaNear", "JobFailed", "NotObserved", "VolumeNearFull"} <= {
         item["alert"] for item in general["rules"]
     }
     assert {item["alert"]: item["labels"]["capability"] for item in own["rules"]} == {
-        "StoreNearFull": "metrics",
         "StoreReadOnly": "metrics",
+        "StoreTakesNoSeries": "metrics",
+        "NotTold": "alerts",
     }
     # Half a minute from the fault to the message is what the longest of these has to leave room for.
     down = next(item for item in general["rules"] if item["alert"] == "Down")
     assert down["for"] == "10s"
     assert general["interval"] == "5s"
+
+
+def test_what_comes_and_goes_is_not_told_each_time(recorded: dict[str, Recording]) -> None:
+    files = one(recorded, "Secret", f"{PLACE}/alerts-files").inputs["stringData"]
+    found = {rule["alert"]: rule for rule in json.loads(files["rules.yaml"])["groups"][0]["rules"]}
+    # Its pod runs between two waits of five minutes at the most.
+    assert found["CannotStart"]["keep_firing_for"] == "300s"
+    assert "keep_firing_for" not in found["Down"]
+    pod = one(recorded, "Deployment", f"{PLACE}/alerts").inputs["spec"]["template"]["spec"]
+    (evaluator,) = [item for item in pod["containers"] if item["name"] == "alerts"]
+    # Alertmanager takes four times as long without news for the end of an alert: longer than a store takes to start.
+    assert " -evaluationInterval=5s -rule.resendDelay=30s " in evaluator["command"][-1]
+
+
+def test_the_page_explains_every_rule() -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/watch-a-city.md").read_text(encoding="utf-8")
+    names = {rule.name for rule in (*DEFAULT, *metrics.TYPE.alerts, backups_missing("@daily"))} | {"NotEvaluated"}
+    assert [name for name in sorted(names) if f"`{name}`" not in page] == []
 
 
 def test_every_certificate_has_its_end_beside_it() -> None:

@@ -46,8 +46,9 @@ def alerts(
     """Show which alerts there are now, as the capability `alerts` on each cloud tells.
 
     An alert is pending until its condition has lasted as long as its rule says; then it fires. It is asked through the
-    cluster's API server, as its administrator. Ends with 0 when nothing fires, with 4 when something does or a cloud
-    that has the capability could not be asked. Of a cloud without it nothing is known, which is said.
+    cluster's API server, as its administrator. Ends with 0 when nothing fires, with 4 when something does, or a cloud
+    that has the capability could not be asked or cannot evaluate its rules. Of a cloud without it nothing is known,
+    which is said.
     """
     from wecityctl.errors import ExitCode
     from wecityctl.operations import alerts as operation

@@ -78,7 +78,7 @@ def dashboards(
 
     Ends with 4 if a cloud that has metrics could not be asked; the pages say so too.
     """
-    from wecityctl.errors import ConfigurationError, DeploymentError, ExitCode
+    from wecityctl.errors import ConfigurationError, DeploymentError, ExitCode, NoSuchStackError, TimedOutError
     from wecityctl.operations import dashboards as operation
     from wecityctl.operations.rollouts.planning import open_current
 
@@ -94,8 +94,8 @@ def dashboards(
     while True:
         try:
             written = operation.write_dashboards(session, found, directory, last or _HOUR, refresh=int(every or 0))
-        except DeploymentError as error:
-            # Those that were written stay, and say of which time they are.
+        except (DeploymentError, NoSuchStackError, TimedOutError) as error:
+            # As while the store is started again. Those that were written stay, and say of which time they are.
             if every is None or not (directory / operation.FIRST).exists():
                 raise
             note(f"not written this time: {error.message}")

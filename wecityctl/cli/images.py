@@ -1,4 +1,4 @@
-"""`wecityctl images`: builds images from package registries, lists them, and loads them into an embedded cloud's node.
+"""`wecityctl images`: builds images from package registries, lists, loads and pushes them.
 
 Results on stdout, progress on stderr; errors are handled in
 `cli.main`.
@@ -19,7 +19,7 @@ from wecityctl.model.severity import Severity
 if TYPE_CHECKING:
     from wecityctl.operations.images import BuiltImage, ImageEvent
 
-SUMMARY = "Build, list and load container images."
+SUMMARY = "Build, list, load and push container images."
 ORDER = 260
 app = typer.Typer(
     name="images",
@@ -118,6 +118,47 @@ def load(
         say(reference)
     if not imported:
         note(f"the node of {cloud} has them all")
+
+
+@app.command(
+    epilog=EPILOG.format(
+        "wecityctl images push examples/xingcheng-operations --dry-run",
+        "wecityctl images push examples/xingcheng-operations --image postgresql --to images -o json",
+    )
+)
+def push(
+    path: CityPath = HERE,
+    *,
+    images: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--image", metavar="NAME", help="Only this image; all that the city needs without it. Repeatable."
+        ),
+    ] = None,
+    to: Annotated[
+        str, typer.Option("--to", metavar="CAPABILITY", help="Only to this registry of the city.", show_default=False)
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be sent; build and push nothing.")
+    ] = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Push the city's own images to its registry: those that its capabilities and apps need, built first if missing.
+
+    The registry is a capability of type `registry`, reached through its cluster's API server. What it has already is
+    not sent, so that the command can be run again after it was interrupted.
+    """
+    from wecityctl.cli import _pushes as render
+    from wecityctl.operations import images_push as operation
+    from wecityctl.operations.rollouts.planning import open_current
+
+    options = operation.PushOptions(images=tuple(images or ()), capability=to, dry_run=dry_run)
+    session = open_current(path)
+    found = operation.push_images(session, options, _progress, render.Progress(note))
+    if output is Output.JSON:
+        say_json({"city": session.city.name, "dry_run": dry_run, "registries": render.documents(found)})
+    else:
+        render.show(found)
 
 
 @app.command(

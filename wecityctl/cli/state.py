@@ -14,6 +14,7 @@ from wecityctl.cli._arguments import PathBeforeName
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say, say_json
 from wecityctl.cli._complete import complete_stack
 from wecityctl.cli._options import Yes
+from wecityctl.cli._state_target import back_up_to_target, plan_from_target
 from wecityctl.cli.state_serve import serve, token
 from wecityctl.errors import ConfigurationError, ExitCode
 from wecityctl.model.times import in_utc
@@ -129,7 +130,9 @@ def import_(
 @app.command(
     "backup",
     epilog=EPILOG.format(
-        "wecityctl state backup examples/xingcheng", "wecityctl state backup examples/xingcheng --file monday.tar.gz"
+        "wecityctl state backup examples/xingcheng",
+        "wecityctl state backup examples/xingcheng --file monday.tar.gz",
+        "wecityctl state backup examples/xingcheng --to-target",
     ),
 )
 def backup(
@@ -138,12 +141,21 @@ def backup(
         Path | None,
         typer.Option("--file", metavar="FILE", help="The archive; by default one with the time, in this directory."),
     ] = None,
+    to_target: Annotated[
+        bool, typer.Option("--to-target", help="Write it to the target of the city's backups, encrypted as a whole.")
+    ] = False,
     stack: _SomeStacks = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Write the states of a city's stacks into an archive, secrets encrypted. Their passphrase is not in it."""
+    """Write the states of a city's stacks into an archive, secrets encrypted. Their passphrase is not in it.
+
+    In the target, archives are encrypted with the passphrase, and go by their number as the city's backups do.
+    """
     from wecityctl.operations.state import back_up
 
+    if to_target:
+        back_up_to_target(path, stack or (), file, output)
+        return
     backend = _backend(path)
     done = back_up(backend, stack or (), file)
     if output is Output.JSON:
@@ -160,12 +172,22 @@ def backup(
     epilog=EPILOG.format(
         "wecityctl state restore examples/xingcheng --file monday.tar.gz",
         "wecityctl state restore examples/xingcheng --file monday.tar.gz --stack entry --yes",
+        "wecityctl state restore examples/xingcheng --from-target --at 2026-11-27T02:30:00Z --dry-run",
     ),
 )
 def restore(
     path: CityPath = HERE,
     *,
-    file: Annotated[Path, typer.Option("--file", metavar="FILE", help="An archive that `state backup` has written.")],
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", metavar="FILE", help="An archive that `state backup` has written.", show_default=False),
+    ] = None,
+    from_target: Annotated[
+        bool, typer.Option("--from-target", help="The newest archive in the target of the city's backups.")
+    ] = False,
+    at: Annotated[
+        str, typer.Option("--at", metavar="TIME", help="With --from-target: as it was at this time (RFC 3339).")
+    ] = "",
     stack: _SomeStacks = None,
     yes: Yes = False,
     dry_run: _DryRun = False,
@@ -173,8 +195,16 @@ def restore(
     """Put states of an archive in their place; those of now are put aside first. `up` then compares with the clouds."""
     from wecityctl.operations.state import plan_restore
 
-    backend = _backend(path)
-    planned = plan_restore(backend, file, stack or ())
+    if (file is None) != from_target or (at and not from_target):
+        raise ConfigurationError(
+            "one of --file and --from-target says which archive is restored, and --at goes with the latter",
+            resolution="give one of them",
+        )
+    if file is None:
+        backend, planned = plan_from_target(path, at, stack or ())
+    else:
+        backend = _backend(path)
+        planned = plan_restore(backend, file, stack or ())
     lines = []
     for item in planned:
         now = _told(item.now.resources, item.now.updated) if item.now is not None else "nothing"

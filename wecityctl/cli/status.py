@@ -69,6 +69,7 @@ def status(
                 # Only where there is one, as most cities have none.
                 **({"rollouts": [asdict(item) for item in found.rollouts]} if found.rollouts else {}),
                 **({"servers": [asdict(item) for item in found.told]} if found.told else {}),
+                **({"state_copies": found.copies.as_json()} if found.copies is not None else {}),
             }
         )
     else:
@@ -83,6 +84,8 @@ def status(
         _print_balancers(found.balancers)
         for rollout in found.rollouts:
             say(str(rollout))
+        if found.copies is not None:
+            note(str(found.copies))
         _print_kept(stacks, session.city.name)
         for reason in away.stopped.values():
             note(reason)

@@ -74,7 +74,8 @@ class Pods:
 
     `name` distinguishes several kinds; the first kind has none. `storage` is the size of each replica's volume at every
     size, unless the files give another; empty for no volume. `replicas` is the minimum and default, `max_replicas` the
-    most that the files may ask for.
+    most that the files may ask for. `each_node`: there is one on each node of the cloud that can run it, as of a
+    DaemonSet, whatever `replicas` says.
     """
 
     name: str = ""
@@ -84,13 +85,14 @@ class Pods:
     replicas: int = 1
     max_replicas: int = 1
     sidecars: tuple[Sidecar, ...] = ()
+    each_node: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
     """A kind of pod of one instance: the number of replicas, and the requests of each as quantities.
 
-    `cpu` and `memory` are those of all containers but the `sidecars`.
+    `cpu` and `memory` are those of all containers but the `sidecars`. `each_node` is that of `Pods`.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Workload:
     memory: str
     storage: str
     sidecars: tuple[Sidecar, ...] = ()
+    each_node: bool = False
 
     @property
     def requests(self) -> dict[str, str]:
@@ -127,7 +130,8 @@ class Binding:
     `ca.crt`. `credentials` are the entries that are generated in the city's secret store for each use.
     `provisioner` is the `module:attribute` of the `Provisioner` that creates an account for each use; empty if a use
     needs no account. `separator` joins the parts of the account's name (`naming.account_name`). `stores_data`: the
-    capability stores data of its users.
+    capability stores data of its users. `docker_config` is the entry with a Docker configuration, if the capability
+    serves images: nodes pull the images of the user's pods with it.
     """
 
     type: str
@@ -136,6 +140,8 @@ class Binding:
     provisioner: str = ""
     separator: str = "."
     stores_data: bool = False
+    # Not in the `repr`: stacks of the other types do not depend on it.
+    docker_config: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +174,8 @@ Severity = Literal["critical", "warning"]
 class AlertRule:
     """A rule for an alert about an instance of a capability, in the query language of the metrics platform.
 
-    `expression` has `$capability` in the place of the instance's name; it holds for `seconds` before the alert fires.
+    `expression` has `$capability` in the place of the instance's name; it holds for `seconds` before the alert fires,
+    which goes on for `keep` seconds after it has held for the last time.
     `summary` says what is wrong, and may have `{{ $value }}` and `{{ $labels.NAME }}`.
     """
 
@@ -177,6 +184,7 @@ class AlertRule:
     summary: str
     seconds: int = 60
     severity: Severity = "warning"
+    keep: int = 0
 
 
 Unit = Literal["count", "per second", "cores", "bytes", "seconds", "share"]
@@ -198,6 +206,10 @@ class Panel:
     by: tuple[str, ...] = ()
     limit: str = ""
     whole_store: bool = False
+
+
+# Of types whose servers say how full their volumes are.
+VOLUME = Panel("Volume in use and size", "wecity_volume_bytes_used", "bytes", limit="wecity_volume_bytes_size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +355,7 @@ class CapabilityType:
                 _times(item.memory, factor),
                 (storage or item.storage) if item.storage else "",
                 item.sidecars,
+                item.each_node,
             )
             for item in self.pods
         )

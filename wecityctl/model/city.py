@@ -62,7 +62,8 @@ class Backup:
     `endpoint` is the URL of the S3 server of the target; without it the target is only declared, and nothing takes
     backups. `addresses` are the ranges (CIDR) in which the server answers. `credentials`, `password` and `authority`
     name secrets of the city: ACCESS-KEY:SECRET-KEY, the password of the encryption, and certificates (PEM) with which
-    the server is verified instead of the public ones. `schedule` is a cron expression in `time_zone`.
+    the server is verified instead of the public ones. `schedule` is a cron expression in `time_zone`. With `states`,
+    each `up` copies the city's states there.
     """
 
     target: str = ""
@@ -75,6 +76,7 @@ class Backup:
     schedule: str = "30 2 * * *"
     time_zone: str = "Etc/UTC"
     keep: Keep = Keep()
+    states: bool = True
 
     @property
     def is_taken(self) -> bool:
@@ -445,9 +447,10 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Alerts:
-    """Where alerts are sent: a webhook's URL."""
+    """Where alerts are sent: a webhook's URL. `addresses` are ranges (CIDR) in which its name may be found."""
 
     webhook: str
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

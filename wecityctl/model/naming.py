@@ -140,6 +140,15 @@ def binding_secret(app: str, alias: str) -> str:
     return fit(f"{app}-binding-{alias}")
 
 
+def use_pull_secret(app: str, alias: str) -> str:
+    """The name of the Secret with which nodes pull the images that an app has in a registry it uses.
+
+    It has a dot, so that no other Secret is named like this. The credential is the app's own, as in the binding beside
+    it, so that it is none of the city's (`registries.PULL_SECRET_PREFIX`), which deployers may not write.
+    """
+    return f"{binding_secret(app, alias)}.pull"
+
+
 def account_name(separator: str, *owner: str) -> str:
     """The name of a use's account in a capability, such as a database role; at most 63 bytes.
 

@@ -7,8 +7,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from wecityctl.model import naming
+
 if TYPE_CHECKING:
-    from wecityctl.model.city import Images
+    from wecityctl.model.catalogue import Catalogue
+    from wecityctl.model.city import App, City, Images
 
 CATALOGUE_PREFIX = "catalogue:"
 _RECORDED_PREFIX = "recorded:"
@@ -41,7 +44,7 @@ def resolve_image(image: str, catalogue: Mapping[str, str], registry: str) -> st
         return image.removeprefix(_RECORDED_PREFIX)
     if image.startswith(CATALOGUE_PREFIX):
         return str(catalogue[image.removeprefix(CATALOGUE_PREFIX)])
-    if not registry:
+    if not registry or (is_in_cluster(registry) and registry_of(image) == registry_of(f"{registry}/")):
         return image
     first, _, rest = image.partition("/")
     return f"{registry.rstrip('/')}/{rest if rest and _is_host(first) else image}"
@@ -52,6 +55,11 @@ def recorded_image(image: str, catalogue: Mapping[str, str]) -> str:
     if image.startswith(CATALOGUE_PREFIX):
         return _RECORDED_PREFIX + resolve_image(image, catalogue, "")
     return image
+
+
+def is_in_cluster(registry: str) -> bool:
+    """Whether the host of a registry is a Service of a cluster: the city's own registry."""
+    return registry_of(f"{registry}/").partition(":")[0].endswith((".svc", ".svc.cluster.local"))
 
 
 def is_of_catalogue(image: str) -> bool:
@@ -78,6 +86,16 @@ def private_registries(images: Images, references: Iterable[str]) -> Iterator[st
 def pull_secret(registry: str) -> str:
     """The name of the Secret with a registry's credential, in each namespace that needs it."""
     return PULL_SECRET_PREFIX + registry.replace(":", ".")
+
+
+def use_pull_secrets(app: App, city: City, catalogue: Catalogue) -> tuple[str, ...]:
+    """The names of the Secrets with which nodes pull the app's images from registries of the city that it uses."""
+    kinds = {use.alias: catalogue[city.capability(use.capability).type].binding for use in app.uses}
+    return tuple(
+        naming.use_pull_secret(app.name, alias)
+        for alias, binding in kinds.items()
+        if binding is not None and binding.docker_config
+    )
 
 
 def docker_config(registry: str, credential: str) -> str:

@@ -21,12 +21,16 @@ class Limits:
     """How long an operation may take.
 
     One attempt ends after `seconds`. It is repeated at most `attempts` times in all; `pause` (seconds) is the time
-    before the second attempt, and doubles for each one after that.
+    before the second attempt, and doubles for each one after that. Attempts that the server refuses because it has too
+    much to do do not count: there may be `busy_attempts` of them, with `busy_pause` (seconds, doubled up to eight times
+    as much) after the first.
     """
 
     seconds: float = 20.0
     attempts: int = 3
     pause: float = 0.2
+    busy_attempts: int = 8
+    busy_pause: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

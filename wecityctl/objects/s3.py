@@ -42,8 +42,12 @@ _CONNECT_SECONDS: Final = 5.0
 # The key prefix for testing whether a server supports conditions, and an ETag that no object has.
 _PROBE: Final = ".wecity/partial"
 _NO_ETAG: Final = f'"{0:032x}"'
-# Only for display: error handling does not depend on the text.
+# The server's answer in the library's text, which has no other form for it: for display, and for how long to wait.
 _REASON: Final = {name: re.compile(f"<{name}>([^<]{{1,300}})</{name}>") for name in ("Code", "Message")}
+
+_BUSY: Final = re.compile(
+    r"<Code>(?:SlowDown|ServiceUnavailable|Throttling\w*|TooManyRequests\w*)</Code>|: (?:429|503) "
+)
 
 
 def open_url(url: str, limits: Limits) -> S3:
@@ -52,7 +56,11 @@ def open_url(url: str, limits: Limits) -> S3:
     Raises `ConfigurationError` for an unusable URL and a missing bucket, `AuthenticationError` for missing or rejected
     credentials, and `DeploymentError` if the server does not answer.
     """
-    settings = S3Settings.read(url, os.environ)
+    return open_settings(S3Settings.read(url, os.environ), limits)
+
+
+def open_settings(settings: S3Settings, limits: Limits) -> S3:
+    """Open the bucket of these settings, after checking that it exists. Raises as `open_url` does."""
     if _first_process() != os.getpid():
         raise WecityError(
             "this process was forked from one that had used S3, whose threads it lacks",
@@ -324,7 +332,7 @@ class S3:
             details = self._shown(error)
             if self._settings.keys is None and not self._settings.anonymous:
                 details += "\nno credentials in AWS variables or files: the machine's metadata service was asked"
-            raise LostAnswerError(details) from None
+            raise LostAnswerError(details, is_busy=bool(_BUSY.search(str(error)))) from None
 
 
 def _store(settings: S3Settings, limits: Limits) -> S3Store:

@@ -45,6 +45,22 @@ class Server:
         assert self.type.binding is not None
         return self.type.binding
 
+    @property
+    def is_saved_whole(self) -> bool:
+        """Whether a backup of it is of all its accounts together."""
+        from stacks.platforms.backups import scripts_of
+
+        scripts = scripts_of(self.type)
+        return scripts is not None and bool(scripts.inventory)
+
+    @property
+    def restores_atomically(self) -> bool:
+        """Whether a restore into it that fails changes nothing."""
+        from stacks.platforms.backups import scripts_of
+
+        scripts = scripts_of(self.type)
+        return scripts is not None and scripts.atomic
+
     def name_of(self, account: Account) -> str:
         """The account's name in the server."""
         return account_name(self.binding.separator, *account.parts)

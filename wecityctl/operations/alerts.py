@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from wecityctl.errors import DeploymentError, WecityError
 from wecityctl.event_loops import run_async
 from wecityctl.model.stacknames import StackName
+from wecityctl.model.words import printable
 from wecityctl.operations.app_targets import client_of, find_tenant_or_app
-from wecityctl.operations.capability_servers import CapabilityServer, conversation
+from wecityctl.operations.capability_servers import CapabilityServer, RefusedRequestError, conversation
 from wecityctl.operations.platform_endpoints import endpoints_in
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 # Seconds that one cloud is waited for.
 PATIENCE = 15.0
-_PATH = "/api/v1/alerts"
+_PATH, _RULES = "/api/v1/alerts", "/api/v1/rules"
 # Labels that are fields of their own.
 _NAMED = ("tenant", "app", "component", "platform", "capability")
 
@@ -63,7 +64,8 @@ class Alert:
 class Alerts:
     """The alerts of the clouds that told theirs, and of the others why nothing is known.
 
-    `failed` are those of `unknown` that have somebody to ask, who did not answer.
+    `failed` are those of `unknown` that have somebody to ask, who did not answer, or could not evaluate the rules; of
+    the latter, `found` has what was known before.
     """
 
     found: tuple[Alert, ...]
@@ -114,8 +116,8 @@ def alerts_of(city: City, catalogue: Catalogue, backend: Backend, clusters: Mapp
         else:
             asked[cloud] = (cluster, *tellers[cloud])
     results = run_async(_ask_all(asked))
-    failed = {cloud: item for cloud, item in results.items() if isinstance(item, str)}
-    found = [item for told in results.values() if not isinstance(told, str) for item in told]
+    failed = {cloud: problem for cloud, (_, problem) in results.items() if problem}
+    found = [item for told, _ in results.values() for item in told]
     order = {"critical": 0, "warning": 1}
     found.sort(key=lambda item: (item.state, order.get(item.severity, 2), item.since, item.subject, item.name))
     return Alerts(tuple(found), {**unknown, **failed}, frozenset(failed))
@@ -135,33 +137,53 @@ def _tellers(catalogue: Catalogue, backend: Backend) -> Iterator[tuple[str, tupl
                 yield platform.cloud, (endpoint, platform.is_tls(endpoint))
 
 
-async def _ask_all(asked: Mapping[str, tuple[Cluster, Endpoint, bool]]) -> dict[str, tuple[Alert, ...] | str]:
-    async def one(cluster: Cluster, endpoint: Endpoint, is_tls: bool) -> tuple[Alert, ...] | str:
+# The alerts that a cloud tells, and why they are not all; empty if they are.
+_Told = tuple[tuple[Alert, ...], str]
+
+
+async def _ask_all(asked: Mapping[str, tuple[Cluster, Endpoint, bool]]) -> dict[str, _Told]:
+    async def one(cluster: Cluster, endpoint: Endpoint, is_tls: bool) -> _Told:
         try:
             async with asyncio.timeout(PATIENCE), client_of(cluster) as client:
                 return await _ask(client, cluster.cloud, endpoint, is_tls)
         except TimeoutError:
-            return f"{endpoint.capability} has not answered within {PATIENCE:.0f} s"
+            return (), f"{endpoint.capability} has not answered within {PATIENCE:.0f} s"
         except WecityError as error:
-            return f"{endpoint.capability} could not be asked: " + ": ".join(
-                filter(None, (error.message, error.details))
-            )
+            why = ": ".join(filter(None, (error.message, error.details)))
+            return (), f"{endpoint.capability} could not be asked: {why}"
 
     answers = await asyncio.gather(*(one(*item) for item in asked.values()))
     return dict(zip(asked, answers, strict=True))
 
 
-async def _ask(client: KubeClient, cloud: str, endpoint: Endpoint, is_tls: bool) -> tuple[Alert, ...]:
+async def _ask(client: KubeClient, cloud: str, endpoint: Endpoint, is_tls: bool) -> _Told:
     selector = ",".join(f"{key}={value}" for key, value in endpoint.pod_labels.items())
     server = CapabilityServer(
         endpoint.capability, endpoint.namespace, selector, endpoint.port, (endpoint.host,), is_tls
     )
     async with conversation(client, server) as asking:
         told = await asking.status(_PATH)
+        try:
+            rules = await asking.status(_RULES, {"exclude_alerts": "true"})
+        except RefusedRequestError:
+            # It tells alerts alone.
+            rules = {"data": {"groups": []}}
     try:
-        return tuple(_alert(cloud, item) for item in told["data"]["alerts"])
+        return tuple(_alert(cloud, item) for item in told["data"]["alerts"]), _unevaluated(endpoint, rules)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DeploymentError(f"{endpoint.host} answers with something else than alerts", details=str(error)) from error
+
+
+def _unevaluated(endpoint: Endpoint, told: Mapping[str, Any]) -> str:
+    """Say that rules cannot be evaluated, as while the metrics do not answer, and why; empty if all are."""
+    rules = [rule for group in told["data"]["groups"] for rule in group["rules"]]
+    broken = [rule for rule in rules if rule["health"] == "err"]
+    if not broken:
+        return ""
+    return (
+        f"{endpoint.capability} cannot evaluate {len(broken)} of {len(rules)} rules, so that nothing new is known of"
+        f" them: {printable(str(broken[0]['lastError']))[:300]}"
+    )
 
 
 def _alert(cloud: str, told: Mapping[str, Any]) -> Alert:

@@ -5,7 +5,7 @@ Jobs beside the capabilities do it, since they alone may reach the target; nothi
 
 from __future__ import annotations
 
-import re
+import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from wecityctl.engine.cluster.account_jobs import JobFailedError
-from wecityctl.engine.state.engine_lock import LockedError
-from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError, WecityError
+from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
 from wecityctl.guesses import nearest
-from wecityctl.model.backups import BACKUP_IMAGE, Snapshot, parse_snapshots
+from wecityctl.model.backups import BACKUP_IMAGE, Snapshot, parse_snapshots, repository
 from wecityctl.model.events import Progress
 from wecityctl.operations.account_servers import ProvisionedAccounts, Server, provisioned_accounts
+from wecityctl.operations.backup_jobs import failure, own_lines, read_list
 
 if TYPE_CHECKING:
     from stacks.platforms.backups import Task
@@ -29,17 +29,6 @@ if TYPE_CHECKING:
 
 # Seconds for what only looks, and for what reads or writes all data.
 LOOKING, WORKING = 600.0, 6 * 3600.0
-_REFUSED = re.compile(
-    r"access ?denied|access key id|invalidaccesskeyid|signature we calculated|signaturedoesnotmatch|forbidden",
-    re.IGNORECASE,
-)
-_UNREACHABLE = re.compile(
-    r"dial tcp|no such host|connection (?:refused|reset)|i/o timeout|deadline exceeded|has not answered", re.IGNORECASE
-)
-# The words of restic, which takes a lock of somebody who was killed for stale after half an hour.
-_LOCKED = re.compile(r"repository is already locked", re.IGNORECASE)
-# What a script says of any failure of a program that reads backups.
-_DAMAGED = re.compile(r"the backups? (?:is|are) damaged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +92,11 @@ class Opened:
         values: Mapping[str, str] = {},
         told: Callable[[str], None] | None = None,
     ) -> str:
-        """Run a task's Job beside a capability and return what it prints. Raises what `run_job` does."""
-        from stacks.platforms.backups import job, writers
+        """Run a task's Job beside a capability and return what it prints, as `own_lines` has it.
+
+        Raises what `run_job` does.
+        """
+        from stacks.platforms.backups import job, notice, writers
         from wecityctl.engine.cluster.account_jobs import run_job
 
         cluster = self.clusters.found.get(server.cloud)
@@ -117,13 +109,21 @@ class Opened:
             )
         image = self.session.images[BACKUP_IMAGE]
         endpoint, city = server.endpoint, self.session.city
+        mark = secrets.token_hex(8)
+        values = {**values, "MARK": mark}
         made = job(city, server.type, cluster, endpoint, image, task, values, is_tls=server.is_tls)
         looks = task in ("list", "verify")
         alone = "" if looks else writers(endpoint.capability)
+        shown = None if told is None else lambda text: told(own_lines(text, mark))
+        restoring = notice(city, endpoint) if task == "restore" else None
+        seconds = LOOKING if task == "list" else WORKING
         try:
-            return run_job(cluster, made, LOOKING if task == "list" else WORKING, alone=alone, told=told)
+            printed = run_job(cluster, made, seconds, alone=alone, notice=restoring, told=shown)
         except JobFailedError as error:
-            raise failure(endpoint.capability, error) from error
+            said = JobFailedError(error.message, own_lines(error.printed, mark))
+            where = values.get("RESTIC_REPOSITORY") or repository(city, endpoint.capability)
+            raise failure(endpoint.capability, said, where, restoring=task == "restore") from said
+        return own_lines(printed, mark)
 
 
 def open_backups(session: Session, emit: Emit) -> Opened:
@@ -221,12 +221,12 @@ def are_of(found: Iterable[Snapshot], city: str, capability: str) -> tuple[Snaps
     return tuple(item for item in found if (item.city, item.capability) == (city, capability))
 
 
-def snapshots_of(opened: Opened, server: Server, repository: str = "") -> tuple[Snapshot, ...]:
-    """The snapshots in a capability's repository, or in another `repository` that its Job is to read."""
-    text = opened.run(server, "list", {"RESTIC_REPOSITORY": repository} if repository else {})
-    line = next((item for item in text.splitlines() if item.startswith("wecity snapshots ")), "")
+def snapshots_of(opened: Opened, server: Server, other: str = "") -> tuple[Snapshot, ...]:
+    """The snapshots in a capability's repository, or in that at the address `other`, which its Job is to read."""
+    where = {"RESTIC_REPOSITORY": other} if other else {}
+    text = read_list(lambda start: opened.run(server, "list", {**where, "FROM": str(start)}))
     try:
-        return parse_snapshots(line.removeprefix("wecity snapshots "))
+        return parse_snapshots(text)
     except ValueError as error:
         raise DeploymentError(
             f"the list of {server.endpoint.capability}'s backups cannot be read", details=f"{text[-300:]}\n{error}"
@@ -252,50 +252,3 @@ def verify_backups(
             found[name] = error
         emit(Progress(name, "reading back", done=True, seconds=time.monotonic() - started))
     return found
-
-
-def failure(capability: str, error: JobFailedError) -> WecityError:
-    """The error of a backup Job in words for people, by what its pod has printed."""
-    lines = [line for line in error.printed.splitlines() if line.strip()]
-    problem = next((line.removeprefix("wecity problem ") for line in lines if line.startswith("wecity problem ")), "")
-    # What the target or a server says is printed, too, and may begin as ours does.
-    failed = [words[2] for line in lines if (words := line.split())[:2] == ["wecity", "failed"] and len(words) == 4]
-    details = "\n".join(line for line in lines if not line.startswith("wecity "))[-1500:]
-    if problem == "the password does not open the backups":
-        return AuthenticationError(
-            f"{capability}: {problem}",
-            details="the repository in the target was made with another password, or is another city's",
-            resolution="set the password that it was made with: `wecityctl secrets set`, and then `wecityctl up`",
-        )
-    if _REFUSED.search(details) and problem:
-        return AuthenticationError(
-            f"{capability}: the target refuses the credentials",
-            details=details,
-            resolution="give keys that may read and write the bucket: `wecityctl secrets set`, and then `wecityctl up`",
-        )
-    if problem and _LOCKED.search(details):
-        return LockedError(
-            f"{capability}: its backups are in use",
-            details=details,
-            resolution="another one is under way, or was killed within the last half an hour: run it again after that",
-        )
-    if _DAMAGED.match(problem) and _UNREACHABLE.search(details):
-        problem = "the target stopped answering while backups were read"
-    if problem:
-        hint = ""
-        if _UNREACHABLE.search(f"{problem}\n{details}"):
-            hint = (
-                "look whether the target is up, and whether `endpoint` and `addresses` under compliance.backup are its"
-            )
-        return DeploymentError(f"{capability}: {problem}", details=details, resolution=hint)
-    if failed:
-        return DeploymentError(
-            f"{capability}: not backed up: {', '.join(failed)}",
-            details=details,
-            resolution="what was backed up of the others is complete; mend the cause and run it again",
-        )
-    return DeploymentError(
-        f"{capability}: {error.message}",
-        details=details or "its pod was ended before it could say why",
-        resolution="nothing of it counts as a backup; run it again",
-    )

@@ -134,7 +134,16 @@ class Conversation:
 
 @asynccontextmanager
 async def conversation(client: KubeClient, server: CapabilityServer) -> AsyncIterator[Conversation]:
-    """Connect to a server that runs, as its administrator.
+    """Connect to a server that runs, as its administrator. Raises what `connected` raises."""
+    async with connected(client, server) as (connection, password):
+        yield Conversation(connection, password, server.name)
+
+
+@asynccontextmanager
+async def connected(
+    client: KubeClient, server: CapabilityServer
+) -> AsyncIterator[tuple[http.client.HTTPConnection, str]]:
+    """Connect to a server that runs; yields the connection and the password of its administrator.
 
     Raises `AuthenticationError` without the rights, `NoSuchStackError` if it is not up or not ready, and
     `DeploymentError` if nothing listens.
@@ -159,7 +168,7 @@ async def conversation(client: KubeClient, server: CapabilityServer) -> AsyncIte
             ]
             try:
                 connection = await asyncio.to_thread(_connected, server, ours, authority)
-                yield Conversation(connection, password, server.name)
+                yield connection, password
             finally:
                 ours.close()
                 for task in tasks:
@@ -177,12 +186,15 @@ async def conversation(client: KubeClient, server: CapabilityServer) -> AsyncIte
 
 
 async def _ready_pod(client: KubeClient, server: CapabilityServer) -> str:
+    from wecityctl.kube.readiness.pods import problems
+
     pods = await client.list(await client.resource("v1", "Pod"), server.namespace, label_selector=server.selector)
     for pod in pods:
         conditions = (pod.get("status") or {}).get("conditions") or ()
         if any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions):
             return str(pod["metadata"]["name"])
-    raise NoSuchStackError(f"capability {server.name} has no pod that is ready", details=f"in {server.namespace}")
+    why = ": ".join((f"in {server.namespace}", *problems(pods, limit=1)))
+    raise NoSuchStackError(f"capability {server.name} has no pod that is ready", details=why)
 
 
 async def _received(receiving: Any, writer: asyncio.StreamWriter) -> None:

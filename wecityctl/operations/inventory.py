@@ -84,7 +84,9 @@ def inventory(path: Path, advisories: Sequence[Path] = (), limit: Severity | Non
     clusters = open_clusters(city, catalogue, lambda event: None, start=False)
     running, errors = read_running(city.name, clusters.found, patience())
     known = _contents()
-    names = {oci.reference(name, source="built", registry=city.images.registry): name for name in known.names}
+    # Some come from no registry: the registry's own, and those from before one was named.
+    sources = {"", city.images.registry}
+    names = {oci.reference(name, source="built", registry=item): name for name in known.names for item in sources}
     images = [
         _image(reference, items, _packages(known, names.get(reference, ""), city.images.architectures), names)
         for reference, items in _by_reference(running).items()

@@ -93,7 +93,16 @@ def collect_evidence(session: Session, options: ReportOptions, emit: Emit) -> Co
 
     recordings, failures = record_what_can_be(session)
     clusters = Clusters() if options.offline else open_clusters(session.city, session.catalogue, emit, start=False)
-    return collect(session, recordings, RULES, datetime.now(UTC), clusters, tuple(failures), trying=options.trying)
+    return collect(
+        session,
+        recordings,
+        RULES,
+        datetime.now(UTC),
+        clusters,
+        tuple(failures),
+        trying=options.trying,
+        asking_target=not options.offline,
+    )
 
 
 def base_stacks(session: Session) -> tuple[str, ...]:

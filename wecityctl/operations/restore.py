@@ -23,11 +23,15 @@ from wecityctl.model.naming import account_name
 from wecityctl.model.requirements import CAPABILITY
 from wecityctl.operations.account_servers import Server
 from wecityctl.operations.backups import Opened, are_of, open_backups, snapshots_of
+from wecityctl.operations.provisioning_again import provision_again
 
 if TYPE_CHECKING:
     from wecityctl.model.catalogue import CapabilityType
     from wecityctl.model.events import Emit
     from wecityctl.session import Session
+
+# What the restore's script says where that is so.
+_UNCHANGED = "nothing was changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Restore:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What came of a restore: `seconds` is how long it took, `error` why nothing was changed, if it was not."""
+    """What came of a restore: `seconds` is how long it took, `error` why it failed and what was changed by then."""
 
     restore: Restore
     seconds: float
@@ -89,10 +93,17 @@ def plan_restore(session: Session, name: str, emit: Emit, *, to: str = "", at: d
                 f"{capability}: passed over {len(ahead)} of a clock that is ahead, the last of {when(ahead[-1].at)}; "
                 "--at takes them"
             )
-        owners = _owners(opened, capability)
-        for item in newest(own, now, at).values():
+        owners, accounts = _owners(opened, capability), newest(own, now, at)
+        if reader.is_saved_whole and name != capability and any(wanted("", owner) for owner in owners.values()):
+            notes.append(f"{capability}: its backups are of all of it, so {name} alone is not restored there")
+        for item in accounts.values():
             owner = owners.get(item.account, item.owner)
             if wanted(item.account, owner):
+                if reader.is_saved_whole:
+                    notes.append(
+                        f"{capability}: apps' credentials in it are then those of {when(item.at)}, until the next "
+                        "`wecityctl up` sets today's"
+                    )
                 check_version(item, place.type, place.endpoint.capability)
                 items.append(Restore(item, owner, place.cloud, place.endpoint.capability))
     if not items:
@@ -138,6 +149,8 @@ def _restore(opened: Opened, server: Server, item: Restore, *, replace: bool) ->
         "OWNER": item.owner,
         "REPLACE": "yes" if replace else "no",
     }
+    if server.is_saved_whole and replace:
+        _provision_again(opened, server)
     try:
         printed = opened.run(server, "restore", values)
     except WecityError as error:
@@ -149,11 +162,23 @@ def _restore(opened: Opened, server: Server, item: Restore, *, replace: bool) ->
                 details=f"its backup is of {when(item.snapshot.at)}: what is younger would be lost",
                 resolution=f"add --confirm={city} to replace it, or restore beside it with --to",
             ) from error
+        if isinstance(cause, JobFailedError) and not server.restores_atomically and _UNCHANGED not in error.message:
+            # Whoever runs it again without a time may get what this one has left.
+            again = f"or, once another backup was taken, with --at {when(item.snapshot.at)}"
+            error.resolution = f"{error.resolution or 'run it again'}, {again}"
         raise
     if f"wecity restored {item.snapshot.account}" not in printed.splitlines():
         raise DeploymentError(
             f"the restore of {item.snapshot.account} has not said that it is done", details=printed[-500:]
         )
+    if server.is_saved_whole and not replace:
+        # Not before: where there is data, nothing was to be changed.
+        _provision_again(opened, server)
+
+
+def _provision_again(opened: Opened, server: Server) -> None:
+    if server.cloud in opened.clusters.found:
+        provision_again(opened.clusters.found[server.cloud], server.endpoint)
 
 
 def _target(opened: Opened, to: str) -> Server:

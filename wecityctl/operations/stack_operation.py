@@ -17,7 +17,7 @@ from wecityctl.engine.state.backend import Backend, open_backend
 from wecityctl.engine.workers.engine import Engine
 from wecityctl.errors import ExitCode, WecityError, error_text
 from wecityctl.inputs import Clusters
-from wecityctl.model.events import Emit, Event, Progress, RunFinished, RunResult
+from wecityctl.model.events import Emit, Event, Progress, RunFinished, RunResult, StackFinished
 from wecityctl.operations.cloud_moves import moves_within, require_confirmed
 from wecityctl.operations.deployment_rights import duties, require_rights
 from wecityctl.operations.deprovision import end_access
@@ -25,9 +25,12 @@ from wecityctl.operations.entry_urls import entry_urls
 from wecityctl.operations.interconnect import link_clouds
 from wecityctl.operations.manifest_places import manifest_places
 from wecityctl.operations.namespace_conflicts import without_namespace_conflicts
+from wecityctl.operations.node_registries import trust_registries
 from wecityctl.operations.policy_gate import PolicyGate
 from wecityctl.operations.rename_hints import rename_hints
+from wecityctl.operations.restores_under_way import require_no_restore
 from wecityctl.operations.rollouts.planning import planned_moves, shares_of
+from wecityctl.operations.state_copies import copy_states
 from wecityctl.operations.status.addresses import app_addresses
 from wecityctl.operations.volume_changes import require_volumes_kept
 
@@ -124,12 +127,19 @@ class StackOperation:
         )
         require_rights(self.session.plan, foreseen, self.clusters.found, self.options.files)
 
+    def require_no_restore(self) -> None:
+        """Raise `LockedError` while a Job restores data of the city that no command waits for any more."""
+        require_no_restore(self.session.city, self.clusters)
+
     def run_stacks(self) -> RunResult:
         """Run the selected stacks after the policy evaluation; return the result with this host's additions."""
         return self.finished(self.run_once())
 
     def finished(self, result: RunResult) -> RunResult:
-        """Emit the end of the operation with its result, and return it."""
+        """Emit the end of the operation with its result, and return it; an `up` leaves a copy of the states before."""
+        if self.options.operation == "up" and not self.options.given and result.exit_code != ExitCode.CANCELLED:
+            told = copy_states(self.session.city, self.backend, self.emit)
+            result = replace(result, notes=(*result.notes, *((told,) if told else ())))
         self.emit(RunFinished(result))
         return result
 
@@ -168,6 +178,9 @@ class StackOperation:
         return end_access(self.session, self.clusters, self.backend, self.emit, result, patience=patience)
 
     def _emit_before_end(self, event: Event) -> None:
+        brings_up = self.options.operation == "up"
+        if brings_up and isinstance(event, StackFinished) and event.result.outcome in ("succeeded", "unchanged"):
+            trust_registries(self.session, self.clusters, event.result.stack, self.emit)
         if not isinstance(event, RunFinished):
             self.emit(event)
 

@@ -19,6 +19,7 @@ from wecityctl.engine.state.maintenance import Copy, Health, Mending, states_of
 from wecityctl.engine.state.move import Move, move, planned, undo
 from wecityctl.errors import ConfigurationError
 from wecityctl.guesses import nearest
+from wecityctl.model.city import City
 from wecityctl.session import open_session
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "list_states",
     "move",
     "needs_repair",
+    "open_city",
     "open_states",
     "plan_import",
     "plan_repair",
@@ -89,6 +91,12 @@ def open_states(path: Path, *, moving: bool = False) -> Backend:
     return open_backend(open_session(path, lenient=True).city, moving=moving)
 
 
+def open_city(path: Path) -> tuple[City, Backend]:
+    """Open a city and its state back end. Raises as `open_states` does."""
+    city = open_session(path, lenient=True).city
+    return city, open_backend(city)
+
+
 def list_states(backend: Backend) -> tuple[Health, ...]:
     """Return the condition of each stack's state."""
     states = states_of(backend)
@@ -138,7 +146,7 @@ def back_up(backend: Backend, parts: Sequence[str] = (), file: Path | None = Non
     target = file or Path(_DEFAULT_NAME.format(backend.city, datetime.now(UTC)))
     if target.exists():
         raise ConfigurationError(f"{target} is there already", resolution="name another file")
-    stacks = _matching(backend.list_stacks(), parts)
+    stacks = matching(backend.list_stacks(), parts)
     return Backup(target, maintenance.back_up(states_of(backend), backend.city, stacks, target.absolute()))
 
 
@@ -147,9 +155,17 @@ def plan_restore(backend: Backend, file: Path, parts: Sequence[str] = ()) -> tup
 
     Raises `ConfigurationError` if the archive is damaged or another city's, or if no stack of it matches.
     """
+    return replacements(backend, maintenance.read_backup(file, backend.city), parts)
+
+
+def replacements(backend: Backend, found: Sequence[Copy], parts: Sequence[str]) -> tuple[Replacement, ...]:
+    """Plan to put these states in their place: those with one of `parts` in their name, or all.
+
+    Raises `ConfigurationError` if none matches.
+    """
     states = states_of(backend)
-    copies = {item.stack: item for item in maintenance.read_backup(file, backend.city)}
-    wanted = _matching(tuple(copies), parts)
+    copies = {item.stack: item for item in found}
+    wanted = matching(tuple(copies), parts)
     judged = {name: maintenance.seen(states, name) for name in wanted}
     return tuple(
         Replacement(
@@ -169,11 +185,11 @@ def plan_repair(backend: Backend, parts: Sequence[str] = ()) -> tuple[Mending, .
 
     Raises `ConfigurationError` if no stack matches, and `DeploymentError` for a state without an earlier version.
     """
-    stacks = _matching(backend.list_stacks(), parts)
+    stacks = matching(backend.list_stacks(), parts)
     return tuple(item for name in stacks if (item := maintenance.mending(backend, name)) is not None)
 
 
-def _matching(names: Sequence[str], parts: Sequence[str]) -> tuple[str, ...]:
+def matching(names: Sequence[str], parts: Sequence[str]) -> tuple[str, ...]:
     """Return the stacks with one of `parts` in their name; all stacks if it is empty.
 
     Raises `ConfigurationError` if none matches.

@@ -20,7 +20,7 @@ def up(session: Session, options: UpOptions, emit: Emit) -> RunResult:
 
     Errors of single stacks or clouds are in the result. Raises `WecityError` for errors that stop the run before it
     begins: `PolicyError` for violations, `ConfigurationError` for unconfirmed moves, `AuthenticationError` for missing
-    rights, `TimedOutError`.
+    rights, `LockedError` while data is restored, `TimedOutError`.
     """
     chosen = session.only(options.only)
     checks, shown = options.check_policies, options.advice_shown
@@ -34,4 +34,5 @@ def up(session: Session, options: UpOptions, emit: Emit) -> RunResult:
         if options.start_clouds:
             work.link_clouds()
         work.require_rights()
+        work.require_no_restore()
         return run_rollouts(work)

@@ -149,4 +149,4 @@ def _offer(cloud: CloudSupply, pools: frozenset[int], resource: str, limit: int)
 
 def _where(cloud: CloudSupply, pools: frozenset[int]) -> str:
     names = [cloud.pools[index].pool.name for index in sorted(pools)]
-    return f"{noun_for(len(names), 'pool')} {listed(names)} of cloud {cloud.name}"
+    return f"{noun_for(len(names), 'pool')} {listed(names)} of cloud {cloud.name}{cloud.less}"

@@ -29,7 +29,8 @@ class Workload:
     """Replicas of one kind of pod, as amounts by resource.
 
     `replica` is the request of one replica, `room` the capacity reserved for all, and `paid` the amounts that are paid
-    for.
+    for. Of a workload on `each_node` there is nothing in `room`, since each node of the cloud has that much less for
+    all others (`supply`); `paid` is for one node.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Workload:
     paid: Amounts
     accelerators: frozenset[str]
     source: Source
+    each_node: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +105,12 @@ def _capabilities(city: City, catalogue: Catalogue, classes: Mapping[str, str], 
                 one = {CPU: read(CPU, pods.total["cpu"]), MEMORY: read(MEMORY, pods.total["memory"])}
                 if pods.storage:
                     one[STORAGE] = read(STORAGE, pods.storage)
-                total = {name: amount * pods.replicas * copies for name, amount in one.items()}
-                name = f"{item.name}-{pods.name}" if pods.name else item.name
-                workloads.append(Workload(name, architectures, one, total, total, frozenset(), source))
+                name, count = f"{item.name}-{pods.name}" if pods.name else item.name, pods.replicas * copies
+                total = {resource: amount * (0 if pods.each_node else count) for resource, amount in one.items()}
+                paid = one if pods.each_node else total
+                workloads.append(
+                    Workload(name, architectures, one, total, paid, frozenset(), source, each_node=pods.each_node)
+                )
             workloads += [
                 _stated(part, Source("Platform", platform.name, ("spec", "manifests")), read)
                 for manifest in platform.manifests

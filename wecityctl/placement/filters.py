@@ -147,7 +147,8 @@ def _offered(workload: Workload, clouds: Sequence[CloudSupply], resources: Seque
     nodes = [each.node for _, each in pools if each.pool.nodes > 0]
     most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in resources}
     short = [amount_text(name, most[name], ROUND_FLOOR) for name in resources if most[name] < workload.replica[name]]
-    return f"and no node has more than {listed(short)}" if short else "and no node has all of it"
+    less = next((cloud.less for cloud in clouds if cloud.less), "")
+    return f"and no node has more than {listed(short)}{less}" if short else "and no node has all of it"
 
 
 def zone_constraint(item: Item, clouds: Sequence[CloudSupply]) -> Constraint:

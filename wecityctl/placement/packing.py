@@ -94,7 +94,7 @@ def _constraint(cloud: CloudSupply, resources: Sequence[str]) -> Constraint:
         f" {listed([amount_text(name, each.node[name]) for name in resources if each.node.get(name)])}"
         for each in cloud.pools
     ]
-    text = f"cloud {cloud.name} holds only pods that fit on its nodes side by side: {listed(pools)}"
+    text = f"cloud {cloud.name} holds only pods that fit on its nodes side by side: {listed(pools)}{cloud.less}"
     return Constraint("capacity", (f"cloud {cloud.name}",), text, Source("Cloud", cloud.name, ("spec", "pools")))
 
 

@@ -58,7 +58,7 @@ def build_problem(city: City, catalogue: Catalogue, previous: Placement | None =
     """The problem of placing what runs in `city`."""
     read = Reader()
     items = items_of(city, catalogue, read)
-    clouds = tuple(supply_of(cloud, read) for cloud in city.clouds)
+    clouds = tuple(supply_of(cloud, read, items) for cloud in city.clouds)
     eligible_pools = eligible_pools_of(items, clouds)
     refusals = filters_of(city, items, clouds, eligible_pools)
     numbers = {item.key: number for number, item in enumerate(items)}
@@ -95,7 +95,7 @@ def _costs(item: Item, clouds: tuple[CloudSupply, ...]) -> tuple[int, ...]:
 
 def own_cost(item: Item, cloud: CloudSupply) -> int | None:
     """The item's cost by the cloud's own prices, in micro-units per hour; `None` if it has none."""
-    parts = [cloud.price(workload.paid) for workload in item.workloads]
+    parts = [cloud.cost(workload) for workload in item.workloads]
     return None if cloud.prices is None else sum(part for part in parts if part is not None)
 
 

@@ -6,7 +6,7 @@ pods' node affinity restricts that). Domestic hardware and accelerators count as
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import combinations
@@ -29,7 +29,7 @@ Test = ConstraintKind
 
 @dataclass(frozen=True, slots=True)
 class PoolSupply:
-    """A pool: the capacity of one node, and of all."""
+    """A pool: the capacity of one node, and of all, without what runs on each node."""
 
     pool: Pool
     node: Amounts
@@ -42,11 +42,15 @@ class PoolSupply:
 
 @dataclass(frozen=True, slots=True)
 class CloudSupply:
-    """A cloud, its pools, and its prices in micro-units per hour by resource unit (`None`: it has none)."""
+    """A cloud, its pools, and its prices in micro-units per hour by resource unit (`None`: it has none).
+
+    `on_each_node` is what has a pod on each node of it, for which capacities have that much less.
+    """
 
     cloud: Cloud
     pools: tuple[PoolSupply, ...]
     prices: Mapping[str, Decimal] | None
+    on_each_node: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -62,6 +66,20 @@ class CloudSupply:
         """The capacity of the pools together."""
         return sum(self.pools[index].total.get(resource, 0) for index in pools)
 
+    @property
+    def less(self) -> str:
+        """What is not in the capacities, as the end of a text about them."""
+        return f" (less what {' and '.join(self.on_each_node)} runs on each node)" if self.on_each_node else ""
+
+    def cost(self, workload: Workload) -> int | None:
+        """The cost of a workload in micro-units per hour; of one on each node, on all that can run it.
+
+        Where nodes are not known, it is that of one.
+        """
+        nodes = sum(each.pool.nodes for each in self.pools if each.pool.architecture in workload.architectures)
+        many = nodes if workload.each_node and self.pools else 1
+        return self.price({name: amount * many for name, amount in workload.paid.items()})
+
     def price(self, amounts: Amounts) -> int | None:
         """The cost of the amounts in micro-units per hour."""
         if self.prices is None:
@@ -70,18 +88,34 @@ class CloudSupply:
         return int(cost.to_integral_value())
 
 
-def supply_of(cloud: Cloud, read: Reader) -> CloudSupply:
-    """The cloud's pools and prices as numbers."""
-    return CloudSupply(cloud, tuple(_pool(pool, read) for pool in cloud.pools), _prices(cloud))
+def supply_of(cloud: Cloud, read: Reader, items: Sequence[Item] = ()) -> CloudSupply:
+    """The cloud's pools and prices as numbers.
+
+    Each node has less by the pods that those of the items which may be on this cloud have on each node. Where an item
+    has several clouds to choose from, that is so on each of them.
+    """
+    here = [
+        (item.subject, workload)
+        for item in items
+        if item.pin in ("", cloud.name)
+        for workload in item.workloads
+        if workload.each_node
+    ]
+    less = [workload for _, workload in here]
+    names = tuple(dict.fromkeys(subject for subject, _ in here)) if cloud.pools else ()
+    return CloudSupply(cloud, tuple(_pool(pool, read, less) for pool in cloud.pools), _prices(cloud), names)
 
 
-def _pool(pool: Pool, read: Reader) -> PoolSupply:
+def _pool(pool: Pool, read: Reader, less: Sequence[Workload]) -> PoolSupply:
     node = {
         CPU: read.floor(CPU, pool.cpu),
         MEMORY: read.floor(MEMORY, pool.memory),
         STORAGE: read.floor(STORAGE, pool.storage),
         **pool.accelerators,
     }
+    for workload in less:
+        if pool.architecture in workload.architectures:
+            node |= {name: max(node[name] - amount, 0) for name, amount in workload.replica.items()}
     return PoolSupply(pool, node, {name: amount * pool.nodes for name, amount in node.items()})
 
 
@@ -109,7 +143,9 @@ def passing(supply: CloudSupply, item: Item, workload: Workload) -> dict[Test, f
         tests["accelerators"] = frozenset(i for i in pools if supply.pools[i].has(workload, workload.accelerators))
     # A volume is not limited by a node's disk: storage is compared as a whole.
     plain = frozenset({CPU, MEMORY})
-    tests["node-size"] = frozenset(i for i in pools if supply.pools[i].has(workload, plain))
+    # What runs on each node is not in the capacity of one.
+    if not workload.each_node:
+        tests["node-size"] = frozenset(i for i in pools if supply.pools[i].has(workload, plain))
     return tests
 
 

@@ -29,7 +29,8 @@ _WRONG = ("partial", "altered", "undeclared", "inactive", "crossed", "missing")
 class Observation:
     """An observation on one cloud: how many of the wanted objects exist and are unchanged.
 
-    `since` is the creation time of the oldest of them (RFC 3339).
+    `cloud` is the URL of the target for what is observed in the target of backups. `since` is the creation time of the
+    oldest of them (RFC 3339).
     """
 
     cloud: str

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from wecityctl.model.catalogue import SIZE_FACTORS, CapabilityType, Port, UseLimits
+from wecityctl.model.catalogue import SIZE_FACTORS, CapabilityType, Port, UseLimits, Workload
+from wecityctl.model.words import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,7 +47,13 @@ def type_json(kind: CapabilityType) -> dict[str, Any]:
         ],
         "workloads": {
             size: [
-                {"name": item.name, "replicas": item.replicas, **item.total, "storage": item.storage}
+                {
+                    "name": item.name,
+                    "replicas": item.replicas,
+                    "each_node": item.each_node,
+                    **item.total,
+                    "storage": item.storage,
+                }
                 for item in kind.workloads(size)
             ]
             for size in SIZE_FACTORS
@@ -82,8 +89,8 @@ def type_text(kind: CapabilityType) -> Iterator[str]:
         yield f"  {name:<12} {text}"
 
 
-def catalogue_page(kinds: Iterable[CapabilityType]) -> str:
-    """Return the reference page: a table of all types, then a section for each."""
+def catalogue_page(kinds: Iterable[CapabilityType], proved: str = "") -> str:
+    """Return the reference page: a table of all types, the section `proved`, then a section for each."""
     ordered = sorted(kinds, key=lambda item: (item.platform, item.name))
     rows = "".join(
         f"| [`{kind.name}`](#{kind.name}) | {kind.platform} | {kind.title} | {', '.join(kind.engines)} | "
@@ -94,7 +101,7 @@ def catalogue_page(kinds: Iterable[CapabilityType]) -> str:
         f"\n## {kind.name}\n\n{kind.title}.\n\n" + "".join(f"- {name}: {text}\n" for name, text in _facts(kind))
         for kind in ordered
     )
-    return _HEAD + rows + sections
+    return _HEAD + rows + proved + sections
 
 
 def _facts(kind: CapabilityType) -> Iterator[tuple[str, str]]:
@@ -105,13 +112,7 @@ def _facts(kind: CapabilityType) -> Iterator[tuple[str, str]]:
     yield "images", f"{', '.join(kind.images)} for {', '.join(kind.architectures)}"
     yield "ports", ", ".join(map(_port, kind.ports))
     for size in SIZE_FACTORS:
-        pods = (
-            f"{item.replicas} {'pod' if item.replicas == 1 else 'pods'}{f' {item.name}' if item.name else ''} of "
-            f"{item.total['cpu']} CPU and {item.total['memory']}"
-            f"{f', with a volume of {item.storage}' if item.storage else ''}"
-            for item in kind.workloads(size)
-        )
-        yield size, "; ".join(pods)
+        yield size, "; ".join(map(_pods, kind.workloads(size)))
     if kind.max_replicas > 1:
         yield "replicas", f"up to {kind.max_replicas}"
     if kind.uses:
@@ -125,6 +126,12 @@ def _facts(kind: CapabilityType) -> Iterator[tuple[str, str]]:
     if limits := ", ".join(f"{name} {value}" for name, value in _limits(kind)):
         yield "limits", f"{limits} for a use that states none"
     yield "health", kind.health if kind.probe else f"{kind.health} (no probe)"
+
+
+def _pods(item: Workload) -> str:
+    words = [counted(item.replicas, "pod"), item.name, "on each node" if item.each_node else ""]
+    volume = f", with a volume of {item.storage}" if item.storage else ""
+    return f"{' '.join(filter(None, words))} of {item.total['cpu']} CPU and {item.total['memory']}{volume}"
 
 
 def _limits(kind: CapabilityType) -> Iterator[tuple[str, Any]]:

@@ -46,6 +46,7 @@ def send(cluster: Cluster, *requests: str) -> list[list[int]]:
     return found
 
 
+@pytest.mark.proves("object-storage", "ran", "used", "limited")
 def test_an_app_keeps_files_up_to_its_limit(home: Machine, city: CityFiles, cluster: Cluster) -> None:
     assert send(cluster, "PUT:oak:1000", "GET:oak:0", "PUT:pine:5000000") == [[200, 0], [200, 1000], [200, 0]]
     eventually(lambda: send(cluster, "PUT:elm:1")[0][0] == 403)

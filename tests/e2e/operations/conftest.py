@@ -23,6 +23,7 @@ EXAMPLE = ROOT / "examples" / "xingcheng-operations"
 NAME = EXAMPLE.name
 DATABASE = {"capability": "postgresql", "as": "db"}
 LOGS = {"capability": "logs", "as": "logs"}
+REGISTRY = {"capability": "registry", "as": "images", "storage": "1Gi"}
 
 
 @pytest.fixture(scope="package")
@@ -34,7 +35,7 @@ def home() -> Iterator[Machine]:
 
 @pytest.fixture(scope="package")
 def bare(home: Machine) -> CityFiles:
-    """The files of the example and of two more tenants, and its cloud with a node that is up.
+    """The files of the example with a registry and two more tenants, and its cloud with a node that is up.
 
     Where its alerts and backups go to is not there: `sink` and `target` say another place.
     """
@@ -42,10 +43,11 @@ def bare(home: Machine) -> CityFiles:
     city = CityFiles(home.root / NAME, read(EXAMPLE).files)
     example = next(city.documents("City"))["spec"]
     del example["alerts"], example["compliance"]["backup"], city.one("Tenant", "transport-bureau")["spec"]["alerts"]
+    city.one("Platform", "operations")["spec"]["capabilities"].append({"name": "registry", "storage": "4Gi"})
     quota = {"cpu": "2", "memory": "4Gi", "storage": "10Gi"}
     for tenant in ("parks", "roads"):
         title = {"title": tenant, "area": "digital-government", "quota": quota}
-        watched = app(f"{tenant}-app", tenant, uses=(DATABASE, "metrics", "vault", LOGS))
+        watched = app(f"{tenant}-app", tenant, uses=(DATABASE, "metrics", "vault", LOGS, REGISTRY))
         # All pods end before new ones start, so that a broken version is down.
         watched["spec"]["components"][0] |= {"metrics": {}, "strategy": {"type": "recreate"}}
         city.files[f"{tenant}.yaml"] = [document("Tenant", tenant, title), watched]

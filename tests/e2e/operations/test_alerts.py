@@ -73,6 +73,20 @@ def test_ends_of_certificates_and_schedules_of_backups_are_read(city: CityFiles,
     assert made and all(0 <= time.time() - int(at) < 7200 for at in made)
 
 
+def test_it_is_known_how_full_volumes_are(city: CityFiles, cluster: Cluster) -> None:
+    """Of the capabilities that say so themselves, as the observer has read it."""
+    url = "https://127.0.0.1:8428/api/v1/query?query=wecity_volume_bytes_used/wecity_volume_bytes_size"
+    command = f'curl --silent --fail --insecure --user "admin:$ADMIN_PASSWORD" "{url}"'
+
+    def known() -> dict[str, float]:
+        told = json.loads(cluster.kubectl("exec", "-n", PLACE, "metrics-0", "-c", "access", "--", "sh", "-c", command))
+        return {item["metric"]["capability"]: float(item["value"][1]) for item in told["data"]["result"]}
+
+    eventually(lambda: {"metrics", "logs", "vault"} <= known().keys(), 90)
+    assert all(0 < share <= 1 for share in known().values())
+
+
+@pytest.mark.proves("metrics", "ran", "used", "refused")
 def test_a_tenant_reads_its_own_series_alone(city: CityFiles, cluster: Cluster) -> None:
     eventually(lambda: result(cluster, "roads", "sample_app_busy"), 90)
     assert {item["metric"]["tenant"] for item in result(cluster, "parks", "sample_app_busy")} == {"parks"}
@@ -87,6 +101,7 @@ def test_the_page_is_right(home: Machine, city: CityFiles) -> None:
     assert follow(home, city, "watch-a-city.md", "operations") == 2
 
 
+@pytest.mark.proves("alerts", "ran", "used")
 def test_an_app_that_breaks_is_told_within_half_a_minute(
     home: Machine, city: CityFiles, cluster: Cluster, sink: Webhook
 ) -> None:

@@ -10,7 +10,9 @@ import pytest
 from tests.e2e.files import CityFiles
 from tests.e2e.machine import Cluster, Machine, eventually
 from tests.e2e.operations.conftest import Target
+from tests.e2e.operations.test_restores import VAULT
 from tests.e2e.pages import follow
+from wecityctl.model.naming import COMPONENT_LABEL
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(1500)]
 
@@ -49,7 +51,7 @@ def saved(home: Machine, city: CityFiles, cluster: Cluster) -> dict[str, Any]:
 def test_each_account_is_a_snapshot_of_its_own(home: Machine, city: CityFiles, saved: dict[str, Any]) -> None:
     assert not saved["failed"]
     found = {(item["capability"], item["owner"]) for item in saved["saved"]}
-    assert {("postgresql", "parks/parks-app/db"), ("postgresql", "roads/roads-app/db")} <= found
+    assert {("postgresql", "parks/parks-app/db"), ("postgresql", "roads/roads-app/db"), ("vault", "-")} <= found
     assert {item["id"][:8] for item in snapshots(home, city)} == {item["snapshot"][:8] for item in saved["saved"]}
     assert "sound" in home.run("backup", "verify", city, "--read", "100%").err
 
@@ -83,6 +85,72 @@ def test_a_scheduled_backup_works_and_no_other_runs_meanwhile(
     cluster.kubectl("delete", "job", "by-schedule", *place)
 
 
+def test_a_scheduled_backup_does_not_begin_while_data_is_restored(cluster: Cluster, saved: dict[str, Any]) -> None:
+    place = ("-n", "platform-application")
+    # As `restore` makes it before its Job begins.
+    cluster.kubectl("create", "configmap", "postgresql-restoring", "--from-literal=job=restoring-now", *place)
+    cluster.kubectl("create", "job", "refused", "--from=cronjob/postgresql-backup", *place)
+    told = "wecity problem a restore is under way: job restoring-now"
+    assert eventually(lambda: told in cluster.kubectl("logs", "job/refused", "-c", "backup", *place))
+    cluster.kubectl("delete", "job/refused", "configmap/postgresql-restoring", *place)
+
+
+@pytest.mark.proves("vault", "ran", "used")
+def test_a_use_that_was_rotated_since_opens_again_after_the_vault_was_restored(
+    home: Machine, city: CityFiles, cluster: Cluster, saved: dict[str, Any]
+) -> None:
+    def sign_in() -> Any:
+        words = ("exec", "-n", "parks-internet", "deploy/parks-app-web", "--")
+        script = VAULT.replace("/keys/", "/vault/")
+        return json.loads(cluster.kubectl(*words, "python3", "-c", script, "POST", "oak"))["version"]
+
+    home.run("secrets", "rotate", city, "--app", "parks/parks-app")
+    home.run("up", city, "--yes", timeout=600)
+    assert eventually(sign_in)
+    restored = home.run("restore", city, "vault", "--confirm", city.name, timeout=600)
+    assert "until the next `wecityctl up` sets today's" in restored.err
+    home.run("up", city, "--yes", timeout=600)
+    assert eventually(sign_in)
+
+
+def test_a_scheduled_backup_that_is_killed_is_taken_by_its_next_pod(
+    home: Machine, city: CityFiles, cluster: Cluster, target: Target, saved: dict[str, Any]
+) -> None:
+    place = ("-n", "platform-application")
+    before = {item["id"] for item in snapshots(home, city)}
+    cluster.kubectl("create", "job", "by-schedule-killed", "--from=cronjob/postgresql-backup", *place)
+
+    def running() -> list[str]:
+        pods = cluster.get("pods", "-l", "batch.kubernetes.io/job-name=by-schedule-killed", *place)["items"]
+        return [item["metadata"]["name"] for item in pods if item["status"]["phase"] == "Running"]
+
+    (first,) = eventually(running, 60)
+    cluster.kubectl("delete", "pod", first, "--grace-period=0", "--force", *place)
+    # It waits a minute for the lock of the one that was killed before it leaves older backups as they are.
+    cluster.kubectl("wait", "--for=condition=complete", "job/by-schedule-killed", "--timeout=240s", *place)
+    taken = {item["owner"] for item in snapshots(home, city) if item["id"] not in before}
+    assert {"parks/parks-app/db", "roads/roads-app/db"} <= taken
+    cluster.kubectl("delete", "job", "by-schedule-killed", *place)
+    # `backup verify` would be refused for half an hour.
+    for lock in target.server.buckets.rglob("locks/*"):
+        lock.unlink()
+
+
+def test_an_up_sees_a_restore_whose_command_was_killed(
+    home: Machine, city: CityFiles, cluster: Cluster, saved: dict[str, Any]
+) -> None:
+    place = ("-n", "platform-application")
+    words = ("create", "job", "restore-left", "--from=cronjob/postgresql-backup", "--dry-run=client", "-o", "json")
+    left = json.loads(cluster.kubectl(*words, *place))
+    # As `restore` makes it, but that it never ends.
+    left["metadata"]["labels"] = left["spec"]["template"]["metadata"]["labels"] | {COMPONENT_LABEL: "restore"}
+    left["spec"]["parallelism"] = 0
+    cluster.apply(left)
+    refused = home.run("up", city, "--yes", code=1)
+    assert "a restore goes on: job platform-application/restore-left on main" in refused.err
+    cluster.kubectl("delete", "job", "restore-left", *place)
+
+
 def test_backups_alone_reach_the_target(
     cluster: Cluster, city: CityFiles, target: Target, saved: dict[str, Any]
 ) -> None:
@@ -98,11 +166,18 @@ def test_the_report_tells_what_the_target_has(home: Machine, city: CityFiles, sa
     (measure,) = [item for item in control["measures"] if item["name"] == "backups"]
     (observed,) = measure["observations"]
     # The city also has capabilities of which no backups are taken, and the report does not pass over them.
-    assert (observed["cloud"], observed["present"]) == ("main", 4), observed
+    assert (observed["cloud"], observed["present"]) == ("main", 7), observed
     assert "postgresql: newest complete 20" in observed["detail"] and "4 accounts" in observed["detail"], observed
-    assert observed["state"] == ("observed" if observed["wanted"] == 4 else "partial"), observed
+    # The vault's are of all its accounts together.
+    assert "vault: newest complete 20" in observed["detail"] and "3 accounts" in observed["detail"], observed
+    assert observed["state"] == ("observed" if observed["wanted"] == 7 else "partial"), observed
     assert any(note.startswith("restoring postgresql: ") for note in measure["notes"])
+    # Each `up` has left a copy of the states.
+    (copies,) = [item for item in control["measures"] if item["name"] == "state-copies"]
+    (seen,) = copies["observations"]
+    assert (seen["cloud"], seen["state"], seen["present"]) == ("s3://backups/hunan", "observed", 1), seen
+    assert home.run("status", city, "-o", "json", code=None).json()["state_copies"]["current"]
 
 
 def test_the_page_about_it_is_true(home: Machine, city: CityFiles, saved: dict[str, Any]) -> None:
-    assert follow(home, city, "back-up-and-restore.md", "operations") == 6
+    assert follow(home, city, "back-up-and-restore.md", "operations") == 8

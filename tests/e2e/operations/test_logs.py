@@ -72,6 +72,7 @@ def found(cluster: Cluster, tenant: str, marker: str, count: int = 1) -> list[di
     return result
 
 
+@pytest.mark.proves("logs", "ran", "used")
 def test_a_line_is_found_with_the_fields_of_its_pod(city: CityFiles, cluster: Cluster) -> None:
     marker = word()
     began = time.monotonic()
@@ -99,6 +100,7 @@ def test_what_a_line_says_of_itself_is_text(city: CityFiles, cluster: Cluster) -
     assert lines(cluster, "roads", marker) == []
 
 
+@pytest.mark.proves("logs", "refused")
 def test_a_tenant_reads_its_own_lines_only(city: CityFiles, cluster: Cluster) -> None:
     mine, theirs = word(), word()
     write(cluster, "parks", mine)

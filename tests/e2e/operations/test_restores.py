@@ -23,8 +23,28 @@ pytestmark = [pytest.mark.node, pytest.mark.timeout(1800)]
 
 # The platform of each type, and the alias under which the app has it.
 TYPES = {"postgresql": ("application", "db"), "cache": ("application", "store"), "object-storage": ("data", "files")}
-STALE = [name for name in TYPES if restores.proof_of(name) is None]
+# What is backed up as a whole opens only with the city's secrets, so it is restored into the same instance.
+WHOLE = {"vault": "keys"}
+STALE = [name for name in (*TYPES, *WHOLE) if restores.proof_of(name) is None]
 HOW = "into an empty instance in another namespace, after its city was destroyed with all data"
+HOW_WHOLE = "into an empty instance with the secrets that came back from the target, after its city was destroyed"
+
+# Run in the app's container: writes or reads an entry of its store, by its own binding.
+VAULT = """
+import json, os, ssl, sys, urllib.request
+place = os.environ['SERVICE_BINDING_ROOT'] + '/keys/'
+read = lambda name: open(place + name).read()
+context = ssl.create_default_context(cafile=place + 'ca.crt') if read('uri').startswith('https') else None
+def call(method, path, body=None, token=''):
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(read('uri') + '/v1/' + path, data, {'X-Vault-Token': token}, method=method)
+    with urllib.request.urlopen(request, timeout=20, context=context) as answer:
+        return json.loads(answer.read())
+roles = {'role_id': read('role-id'), 'secret_id': read('secret-id')}
+token = call('POST', 'auth/approle/login', roles)['auth']['client_token']
+body = {'data': {'value': sys.argv[2]}} if sys.argv[1] == 'POST' else None
+print(json.dumps(call(sys.argv[1], read('path') + '/data/lost', body, token)['data']))
+"""
 
 
 def ask(cluster: Cluster, *words: str) -> Any:
@@ -44,6 +64,11 @@ def files(cluster: Cluster, *requests: str) -> Any:
     return ask(cluster, "python3", "-c", CLIENT, *requests)
 
 
+def entry(cluster: Cluster, *words: str) -> Any:
+    """What the vault answers of an entry in the app's store."""
+    return ask(cluster, "python3", "-c", VAULT, *words)
+
+
 def prefix(cluster: Cluster) -> str:
     """The beginning of the app's keys."""
     read = "import os, json; print(json.dumps(open(os.environ['SERVICE_BINDING_ROOT'] + '/store/prefix').read()))"
@@ -58,13 +83,16 @@ def test_data_comes_back_elsewhere_after_everything_was_lost(
     objects = {"name": "object-storage", "storage": "1Gi"}
     city.add("city.yaml", document("Platform", "data", {"capabilities": [objects]}))
     app = city.one("App", "parks-app")["spec"]
-    app["uses"] = [{"capability": name, "as": alias} for name, (_, alias) in TYPES.items()]
+    kept = [{"capability": name, "as": alias} for name, alias in WHOLE.items()]
+    app["uses"] = [{"capability": name, "as": alias} for name, (_, alias) in TYPES.items()] + kept
     home.run("up", city.save(), "--yes", timeout=900)
+    assert entry(cluster, "POST", "榆树")["version"] == 1
     sql(cluster, "CREATE TABLE IF NOT EXISTS lost (name text)")
     sql(cluster, "INSERT INTO lost VALUES ('橡树')")
     assert cache(cluster, "SET", f"{prefix(cluster)}lost", "elm")
     assert files(cluster, "PUT:lost:12345") == [[200, 0]]
     home.run("backup", "run", city, timeout=900)
+    home.run("state", "backup", city, "--to-target")
 
     home.run("destroy", city, f"--confirm={city.name}", "--delete-data", timeout=600)
     for name, (platform, _) in TYPES.items():
@@ -72,15 +100,19 @@ def test_data_comes_back_elsewhere_after_everything_was_lost(
         city.one("Platform", platform)["spec"]["capabilities"].append(capability)
     city.save()
     target.give_secrets(home, city)
+    home.run("state", "restore", city, "--from-target", "--stack", f"{city.name}.secrets", "--yes")
     home.run("up", city, "--yes", timeout=900)
     # Without --confirm: nothing is replaced.
     for name in TYPES:
         home.run("restore", city, name, "--to", f"{name}-new", timeout=600)
-    app["uses"] = [{"capability": f"{name}-new", "as": alias} for name, (_, alias) in TYPES.items()]
+    for name in WHOLE:
+        assert "apps' credentials in it are then those of 20" in home.run("restore", city, name, timeout=600).err
+    app["uses"] = [{"capability": f"{name}-new", "as": alias} for name, (_, alias) in TYPES.items()] + kept
     home.run("up", city.save(), "--yes", timeout=600)
 
     assert eventually(lambda: sql(cluster, "SELECT name FROM lost")) == [["橡树"]]
     assert cache(cluster, "GET", f"{prefix(cluster)}lost") == "elm"
     assert files(cluster, "GET:lost:0") == [[200, 12345]]
+    assert eventually(lambda: entry(cluster, "GET"))["data"] == {"value": "榆树"}
     for name in STALE:
-        restores.record(name, str(date.today()), HOW)
+        restores.record(name, str(date.today()), HOW_WHOLE if name in WHOLE else HOW)

@@ -36,17 +36,26 @@ def run_job(
     seconds: float,
     *,
     alone: str = "",
+    notice: Mapping[str, Any] | None = None,
     told: Callable[[str], None] | None = None,
 ) -> str:
     """What the Job's pod prints, within `seconds`. One of that name that an earlier run has left is removed first.
 
-    With `alone`, a label selector of pods, nothing is removed that goes on: the Job is refused while such a pod runs,
-    or a Job of its name. `told` gets what is printed every few seconds, all of it each time.
+    With `alone`, a label selector of Jobs and pods, nothing is removed that goes on: the Job is refused while such a
+    Job has not ended, or such a pod runs. `told` gets what is printed every few seconds, all of it each time.
+
+    `notice` is a ConfigMap that is there from before the Job begins until it is removed, by whomever: other Jobs'
+    pods read it as they start. Jobs that `alone` selects are looked for once more when it is there, so that each of
+    two Jobs that begin at once either sees the notice or is seen.
 
     On simulated nodes no program runs, and nothing is printed. Raises `JobFailedError` where the Job fails, with the
     last lines of its pod, `LockedError` for what goes on, `TimedOutError`, and the Kubernetes client's errors.
     """
-    return ask(cluster, lambda client: _run(client, dict(manifest), seconds, alone, told, simulated=cluster.simulated))
+
+    async def go(client: KubeClient) -> str:
+        return await _run(client, dict(manifest), seconds, alone, notice, told, simulated=cluster.simulated)
+
+    return ask(cluster, go)
 
 
 async def _run(
@@ -54,6 +63,7 @@ async def _run(
     manifest: dict[str, Any],
     seconds: float,
     alone: str,
+    notice: Mapping[str, Any] | None,
     told: Callable[[str], None] | None,
     *,
     simulated: bool,
@@ -61,13 +71,17 @@ async def _run(
     served = await client.resource("batch/v1", "Job")
     name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
     if alone:
-        await _require_alone(client, name, namespace, alone)
-    await _remove(client, name, namespace)
+        await require_alone(client, namespace, alone)
+    await remove_job(client, name, namespace)
+    if notice is not None:
+        manifest["spec"] = {**manifest["spec"], "suspend": True}
     if alone:
-        await _create(client, served, manifest)
+        made = await _create(client, served, manifest)
     else:
-        await client.apply(manifest, field_manager=FIELD_MANAGER, force=True)
+        made = await client.apply(manifest, field_manager=FIELD_MANAGER, force=True)
     try:
+        if notice is not None:
+            await _begin(client, made, notice, alone)
         until, looked = time.monotonic() + seconds, time.monotonic()
         while not (ended := _ended(await client.get(served, name, namespace))):
             if time.monotonic() > until:
@@ -83,7 +97,7 @@ async def _run(
             raise JobFailedError(f"job {namespace}/{name} has failed", text)
         return text
     finally:
-        await _remove(client, name, namespace)
+        await remove_job(client, name, namespace)
 
 
 def _ended(job: Mapping[str, Any]) -> str:
@@ -94,24 +108,74 @@ def _ended(job: Mapping[str, Any]) -> str:
     )
 
 
-async def _require_alone(client: KubeClient, name: str, namespace: str, selector: str) -> None:
-    """Raise `LockedError` while a pod of the selector runs, or a Job of the name has not ended."""
-    from wecityctl.kube.errors import NotFound
+def has_ended(job: Mapping[str, Any]) -> bool:
+    """Whether a Job is complete or has failed."""
+    return bool(_ended(job))
 
-    found = await client.list(await client.resource("v1", "Pod"), namespace, label_selector=selector)
-    for pod in found:
-        if (pod.get("status") or {}).get("phase") in ("Pending", "Running"):
-            raise _under_way(str((pod["metadata"].get("labels") or {}).get("job-name") or pod["metadata"]["name"]))
-    with suppress(NotFound):
-        if not _ended(await client.get(await client.resource("batch/v1", "Job"), name, namespace)):
+
+async def _begin(client: KubeClient, job: Mapping[str, Any], notice: Mapping[str, Any], alone: str) -> None:
+    """Let a suspended Job begin, once its notice is there and no Job goes on that has not seen it.
+
+    The cluster removes the notice with the Job. So whatever is killed, at whatever moment, a notice without a Job does
+    not stay, and a Job without a notice has not begun.
+    """
+    from wecityctl.kube.errors import AlreadyExists, NotFound
+
+    served, notices = await client.resource("batch/v1", "Job"), await client.resource("v1", "ConfigMap")
+    meta = job["metadata"]
+    name, namespace = str(meta["name"]), str(meta["namespace"])
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": meta["uid"], "blockOwnerDeletion": True}
+    owned = {**notice, "metadata": {**notice["metadata"], "ownerReferences": [owner]}}
+    try:
+        await client.create(notices, namespace, owned, field_manager=FIELD_MANAGER)
+    except AlreadyExists:
+        # Of a Job that somebody removed without what it owns: there is no other of this name now.
+        with suppress(NotFound):
+            await client.delete(notices, str(notice["metadata"]["name"]), namespace)
+        await client.create(notices, namespace, owned, field_manager=FIELD_MANAGER)
+    await require_alone(client, namespace, alone, but=name)
+    try:
+        await client.patch(served, name, namespace, {"spec": {"suspend": False}}, field_manager=FIELD_MANAGER)
+    except NotFound:
+        raise LockedError(
+            f"job {name} was removed before it began", resolution="another command has begun meanwhile: run it again"
+        ) from None
+
+
+async def require_alone(client: KubeClient, namespace: str, selector: str, *, but: str = "") -> None:
+    """Raise `LockedError` while a Job of the selector has not ended, or a pod of it runs; those of `but` do not count.
+
+    A Job that has not begun, since the command that made it was killed, is removed.
+    """
+    for job in await client.list(await client.resource("batch/v1", "Job"), namespace, label_selector=selector):
+        name = str(job["metadata"]["name"])
+        if name != but and not has_ended(job) and not await remove_unbegun(client, job):
+            raise _under_way(name)
+    for pod in await client.list(await client.resource("v1", "Pod"), namespace, label_selector=selector):
+        name = str((pod["metadata"].get("labels") or {}).get("job-name") or pod["metadata"]["name"])
+        if name != but and (pod.get("status") or {}).get("phase") in ("Pending", "Running"):
             raise _under_way(name)
 
 
-async def _create(client: KubeClient, served: ResourceType, manifest: dict[str, Any]) -> None:
+async def remove_unbegun(client: KubeClient, job: Mapping[str, Any]) -> bool:
+    """Remove a Job that is suspended, and return whether it was: not if it has begun since it was read."""
+    from wecityctl.kube.errors import Conflict
+
+    meta = job["metadata"]
+    if not job["spec"].get("suspend") or (job.get("status") or {}).get("active"):
+        return False
+    try:
+        await remove_job(client, str(meta["name"]), str(meta["namespace"]), version=str(meta["resourceVersion"]))
+    except Conflict:
+        return False
+    return True
+
+
+async def _create(client: KubeClient, served: ResourceType, manifest: dict[str, Any]) -> dict[str, Any]:
     from wecityctl.kube.errors import AlreadyExists
 
     try:
-        await client.create(served, manifest["metadata"]["namespace"], manifest, field_manager=FIELD_MANAGER)
+        return await client.create(served, manifest["metadata"]["namespace"], manifest, field_manager=FIELD_MANAGER)
     except AlreadyExists:
         raise _under_way(manifest["metadata"]["name"]) from None
 
@@ -138,14 +202,17 @@ async def _printed(client: KubeClient, job: str, namespace: str, *, whole: bool 
         return ""
 
 
-async def _remove(client: KubeClient, name: str, namespace: str) -> None:
-    """Remove a Job and wait until its pods are gone: what it does must not come after what follows."""
+async def remove_job(client: KubeClient, name: str, namespace: str, *, version: str = "") -> None:
+    """Remove a Job and wait until what it owns is gone: what it does must not come after what follows.
+
+    With `version`, raises `Conflict` if the Job has changed since that resource version.
+    """
     from wecityctl.kube.errors import NotFound
 
     served = await client.resource("batch/v1", "Job")
     until = time.monotonic() + _REMOVAL
     try:
-        await client.delete(served, name, namespace, propagation="Foreground")
+        await client.delete(served, name, namespace, propagation="Foreground", resource_version=version or None)
         while time.monotonic() < until:
             await client.get(served, name, namespace)
             await asyncio.sleep(_LOOK)

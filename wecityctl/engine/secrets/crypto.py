@@ -75,6 +75,20 @@ class PassphraseCrypter:
                 resolution="set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE to the one it was made with",
             ) from error
 
+    def seal(self, data: bytes, about: bytes) -> bytes:
+        """Return `data` encrypted; it opens only with the same `about`, which is not in it."""
+        nonce = os.urandom(_NONCE)
+        return nonce + self._aead.encrypt(nonce, data, about)
+
+    def unseal(self, sealed: bytes, about: bytes) -> bytes:
+        """Return what `seal` has encrypted. Raises `ValueError` for data that is damaged or of another `about`."""
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            return self._aead.decrypt(sealed[:_NONCE], sealed[_NONCE:], about)
+        except InvalidTag as error:
+            raise ValueError("it is damaged, or is not what its name says") from error
+
     def reveal(self, value: Any) -> Any:
         """Return a property value of a state with all its secrets decrypted."""
         if isinstance(value, dict):

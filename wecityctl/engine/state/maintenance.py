@@ -32,6 +32,8 @@ Condition = Literal["sound", "under way", "interrupted", "unsound", "damaged"]
 _FORMAT = 1
 _NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 _INDEX = "index.json"
+# The manifest is the first that a state has.
+_WRITTEN = re.compile(rb'"manifest":\s*\{\s*"time":\s*"([^"]+)"')
 # Far larger than the largest stack's state.
 _MOST_BYTES = 1 << 31
 
@@ -81,6 +83,12 @@ def states_of(backend: Backend) -> StateStore:
             resolution='use that back end\'s own copies and versions, or plain `pulumi`: eval "$(wecityctl env PATH)"',
         )
     return backend.states
+
+
+def changed_at(states: StateStore, stack: str) -> str:
+    """Return when the stack's state was last written (RFC 3339), empty if it does not say. The state is not parsed."""
+    found = _WRITTEN.search(unpacked(states.stored(stack)))
+    return found[1].decode() if found else ""
 
 
 def health(states: StateStore, stack: str) -> Health:
@@ -208,9 +216,22 @@ def replace(backend: Backend, stack: str, deployment: Deployment, *, judged: str
 
 
 def back_up(states: StateStore, city: str, stacks: Sequence[str], target: Path) -> tuple[Copy, ...]:
-    """Write an archive of these stacks' states, with journals replayed. Raises `DeploymentError`.
+    """Write an archive of these stacks' states, as `archive` makes it. Raises `DeploymentError`.
 
-    Only its owner can read it. Secrets stay encrypted as in the states.
+    Only its owner can read it.
+    """
+    data, copies = archive(states, city, stacks)
+    try:
+        write_private(target, data)
+    except OSError as error:
+        raise disk_error(error, target) from error
+    return copies
+
+
+def archive(states: StateStore, city: str, stacks: Sequence[str]) -> tuple[bytes, tuple[Copy, ...]]:
+    """Return an archive of these stacks' states, with journals replayed, and what is in it.
+
+    Secrets stay encrypted as in the states.
     """
     copies = tuple(_copy(stack, states.stored(stack)) for stack in stacks)
     index = {
@@ -220,27 +241,25 @@ def back_up(states: StateStore, city: str, stacks: Sequence[str], target: Path) 
         "stacks": {item.stack: hashlib.sha256(item.stored).hexdigest() for item in copies},
     }
     stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
-        _add(archive, _INDEX, json.dumps(index, indent=2).encode())
+    with tarfile.open(fileobj=stream, mode="w:gz") as written:
+        _add(written, _INDEX, json.dumps(index, indent=2).encode())
         for item in copies:
-            _add(archive, f"{item.stack}.json", item.stored)
-    try:
-        write_private(target, stream.getvalue())
-    except OSError as error:
-        raise disk_error(error, target) from error
-    return copies
+            _add(written, f"{item.stack}.json", item.stored)
+    return stream.getvalue(), copies
 
 
-def read_backup(source: Path, city: str) -> tuple[Copy, ...]:
-    """Return the states in an archive after checking each. Raises `ConfigurationError` if it is damaged or another
-    city's.
+def read_backup(source: Path | str, city: str, data: bytes | None = None) -> tuple[Copy, ...]:
+    """Return the states in an archive after checking each: the file `source`, or `data` that is of the place `source`.
+
+    Raises `ConfigurationError` if it is damaged or another city's.
     """
     try:
-        with tarfile.open(source, mode="r:gz") as archive:
-            index = json.loads(_member(archive, _INDEX))
+        stream = io.BytesIO(Path(source).read_bytes() if data is None else data)
+        with tarfile.open(fileobj=stream, mode="r:gz") as found:
+            index = json.loads(_member(found, _INDEX))
             if index.get("format") != _FORMAT:
                 raise ValueError(f"format {index.get('format')!r}, not {_FORMAT}")
-            texts = {str(stack): _member(archive, f"{stack}.json") for stack in index["stacks"]}
+            texts = {str(stack): _member(found, f"{stack}.json") for stack in index["stacks"]}
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, tarfile.TarError) as error:
         raise ConfigurationError(
             f"{source} is no archive of states",

@@ -47,12 +47,22 @@ def explain(obj: Object) -> str:
     gate = condition(obj, "Ready")
     if gate is not None and gate.get("reason") == "ReadinessGatesNotReady":
         return told(gate)
+    if _is_lost(obj):
+        return f"its node {spec_of(obj).get('nodeName')} is not ready"
     unready = [c.get("name") for c in status.get("containerStatuses") or () if not c.get("ready")]
     if status.get("phase") == "Running" and unready:
         probed = {c.get("name") for c in spec_of(obj).get("containers") or () if c.get("readinessProbe")}
         probe = ", its readiness probe has not succeeded" if probed & set(unready) else ""
         return f"container {unready[0]} runs but is not ready{probe}"
     return "" if scheduled is None else "starting"
+
+
+def _is_lost(obj: Object) -> bool:
+    """Whether the pod is on a node that is not heard of: the cluster takes it for not ready, its containers were."""
+    ready, status = condition(obj, "Ready"), status_of(obj)
+    containers = status.get("containerStatuses") or ()
+    is_running = status.get("phase") == "Running" and containers and all(item.get("ready") for item in containers)
+    return bool(is_running and ready is not None and ready.get("status") != "True" and spec_of(obj).get("nodeName"))
 
 
 def _without_preemption(text: str) -> str:
@@ -76,7 +86,9 @@ def problems(pods: Iterable[Object], *, limit: int = 3) -> list[str]:
     """`web-7d: image pull: …` for the pods that are not ready; pods with the same problem share a line."""
     grouped: dict[str, list[str]] = {}
     for each in pods:
-        if is_ready(each) or meta(each).get("deletionTimestamp") or status_of(each).get("phase") == "Succeeded":
+        # On a node that is not heard of, deleted pods stay: nobody ends their containers.
+        is_leaving = meta(each).get("deletionTimestamp") and not _is_lost(each)
+        if is_ready(each) or is_leaving or status_of(each).get("phase") == "Succeeded":
             continue
         reason = explain(each)
         if reason:

@@ -14,7 +14,7 @@ from wecityctl.errors import DeploymentError
 from wecityctl.local import netpol
 from wecityctl.local.driver import Context
 from wecityctl.local.node import containerd, kubelet, machine
-from wecityctl.local.node.layout import INSIDE_RUN, NODE_NAME, HoldSpec, Layout
+from wecityctl.local.node.layout import INSIDE_RUN, NODE_NAME, NODE_RESOLV_CONF, HoldSpec, Layout
 from wecityctl.local.node.network import Block, Link
 from wecityctl.paths import private_dir, write_private
 from wecityctl.toolchain import locate
@@ -82,6 +82,7 @@ def _files(ctx: Context, node: Node) -> dict[str, str]:
                 pause_image=PAUSE_IMAGE,
                 snapshotter=_snapshotter(layout),
                 restrict_oom_score=not full_oom_range,
+                registries=layout.inside(*layout.registries.relative_to(layout.data).parts),
             )
         ),
         "cni/10-wecity.conflist": containerd.cni_conflist(node.block.pod_cidr, _chained_plugins()),
@@ -98,6 +99,8 @@ def _files(ctx: Context, node: Node) -> dict[str, str]:
         "kube-proxy.json": kubelet.kube_proxy_config(etc, NODE_NAME, node.block),
         # The cluster's DNS has no upstream server, because pods cannot reach anything outside the node.
         "resolv.conf": "",
+        # The node's own programs find the city's registries by their names in the cluster.
+        NODE_RESOLV_CONF: f"nameserver {node.block.dns_ip}\nsearch cluster.local\n",
     }
 
 

@@ -36,6 +36,7 @@ class ContainerdSettings:
     pause_image: str
     snapshotter: str
     restrict_oom_score: bool
+    registries: str
 
 
 def render(settings: ContainerdSettings) -> str:
@@ -55,6 +56,9 @@ address = {_quote(SOCKET)}
 
 [plugins.'io.containerd.cri.v1.images']
 snapshotter = {_quote(settings.snapshotter)}
+
+[plugins.'io.containerd.cri.v1.images'.registry]
+config_path = {_quote(settings.registries)}
 
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
 sandbox = {_quote(settings.pause_image)}

@@ -14,6 +14,8 @@ from typing import ClassVar
 from wecityctl.local.node.network import Block, Link
 
 NODE_NAME = "real-0"
+# The file below `etc` that the node's own programs see as /etc/resolv.conf.
+NODE_RESOLV_CONF = "node-resolv.conf"
 INSIDE = PurePosixPath("/run/wecity")
 # Sockets and the PID of the namespaces' first process; the only directory that host and node share at run time.
 INSIDE_RUN = PurePosixPath("/run/wecity-cloud")
@@ -43,6 +45,11 @@ class Layout:
     def etc(self) -> Path:
         """Configuration and keys, written at every start if they changed."""
         return self.data / "etc"
+
+    @property
+    def registries(self) -> Path:
+        """How containerd reaches registries: a directory for each, read at each pull."""
+        return self.etc / "registries"
 
     @property
     def volumes(self) -> Path:

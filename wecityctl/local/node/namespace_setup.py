@@ -9,7 +9,14 @@ import os
 from pathlib import Path
 
 from wecityctl.local.node import interconnect, syscalls
-from wecityctl.local.node.layout import FIXED_DIRECTORIES, INSIDE, INSIDE_RUN, KERNEL_SETTINGS, HoldSpec
+from wecityctl.local.node.layout import (
+    FIXED_DIRECTORIES,
+    INSIDE,
+    INSIDE_RUN,
+    KERNEL_SETTINGS,
+    NODE_RESOLV_CONF,
+    HoldSpec,
+)
 from wecityctl.local.node.network import UPLINK, run
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
@@ -40,6 +47,7 @@ def prepare_mounts(spec: HoldSpec) -> None:
     for name in ("lock", "netns", "containerd"):
         Path("/run", name).mkdir()
     _guard_kernel_settings()
+    _resolve_in_the_cluster()
     _show_whole_proc()
     # Containers may share mounts with the node (propagation), but never with the host.
     syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_SHARED)
@@ -80,6 +88,23 @@ def _guard_kernel_settings() -> None:
         copy = copies / name.replace("/", ".")
         copy.write_text(value + "\n")
         syscalls.mount(str(copy), str(target), flags=syscalls.MS_BIND)
+
+
+def _resolve_in_the_cluster() -> None:
+    """Let the node's programs ask the cluster's DNS first: containerd finds registries by their names there.
+
+    The machine's own file is often a link to one below /run, which is hidden here. Where there is none it stays so.
+    """
+    ours, target = Path(INSIDE, "etc", NODE_RESOLV_CONF), Path(os.path.realpath("/etc/resolv.conf"))
+    if not target.exists() and target.is_relative_to("/run"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+    if not ours.exists() or not target.exists():
+        return
+    of_machine = [line for line in target.read_text().splitlines() if line.startswith("nameserver")]
+    copy = Path("/run", NODE_RESOLV_CONF)
+    copy.write_text("\n".join((ours.read_text().strip(), *of_machine)) + "\n")
+    syscalls.mount(str(copy), str(target), flags=syscalls.MS_BIND)
 
 
 def _show_whole_proc() -> None:

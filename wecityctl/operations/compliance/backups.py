@@ -16,7 +16,7 @@ from wecityctl.session import Session
 
 CONTROL = "8.1.4.9"
 # How old the newest snapshot may be: the longest time between two that the schedule makes, and some hours more.
-_GRACE = timedelta(hours=6)
+GRACE = timedelta(hours=6)
 
 
 def backup_measures(
@@ -76,7 +76,7 @@ def _restores(stores: dict[str, list[Server]]) -> Iterator[str]:
 def _observe(opened: Opened, servers: Sequence[Server], now: datetime) -> Observation:
     """How many of a cloud's accounts have a complete snapshot that is not too old."""
     cloud, present, wanted, told, oldest = servers[0].cloud, 0, 0, list[str](), list[Snapshot]()
-    limit = now - longest_gap(opened.session.city.compliance.backup.schedule) - _GRACE
+    limit = now - longest_gap(opened.session.city.compliance.backup.schedule) - GRACE
     for server in servers:
         name = server.endpoint.capability
         used = {
@@ -94,6 +94,8 @@ def _observe(opened: Opened, servers: Sequence[Server], now: datetime) -> Observ
         except WecityError as error:
             told.append(f"{name}: {error.message}")
             continue
+        if server.is_saved_whole and found:
+            found = dict.fromkeys(used, max(found.values(), key=lambda item: item.at))
         recent = {account: found[account] for account in used & found.keys() if found[account].at >= limit}
         present += len(recent)
         oldest += recent.values()

@@ -13,6 +13,7 @@ from wecityctl.model.findings import Finding
 from wecityctl.operations.compliance.backups import backup_measures
 from wecityctl.operations.compliance.live import judge_live, wanted_on
 from wecityctl.operations.compliance.reading import Look, Tried, look
+from wecityctl.operations.compliance.state_copies import state_measures
 from wecityctl.operations.told_servers import ToldServer, told_servers
 from wecityctl.policy.check import PolicyReport, judge
 from wecityctl.policy.controls import ELSEWHERE, controls_for, number_at
@@ -44,11 +45,13 @@ def collect(
     unseen: Sequence[str] = (),
     *,
     trying: bool = False,
+    asking_target: bool = False,
 ) -> ComplianceReport:
     """Return the compliance report.
 
     The `clusters` that were found are examined. The city's other clouds are reported as unreachable if they failed, and
-    otherwise as not examined. With `trying`, the admission policies are tested by dry runs.
+    otherwise as not examined. With `trying`, the admission policies are tested by dry runs. With `asking_target`, the
+    target of backups is asked for copies of the states, from here.
     """
     city = session.city
     policy_input = PolicyInput(city, session.catalogue, session.plan.placement, session.images, tuple(recordings))
@@ -61,6 +64,7 @@ def collect(
     looks = tuple(_cloud_look(cloud, clusters.found.get(cloud.name), answers.get(cloud.name)) for cloud in city.clouds)
     measures = [*_of_rules(policy_input, rules, policy_report, live), *_of_settings(city)]
     measures += backup_measures(session, clusters, looks, now)
+    measures += state_measures(session, now, asking=asking_target)
     told = told_servers(session, clusters.found) if any(rule.enforced_by for rule in rules) else ()
     measures += _of_servers(policy_input, rules, told, looks)
     for item in enforcement_points(policy_input, rules):

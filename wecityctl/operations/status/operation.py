@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wecityctl.errors import ExitCode, WecityError
+from wecityctl.errors import ExitCode, WecityError, error_text
 from wecityctl.operations.alerts import Alerts, alerts_of
 from wecityctl.operations.probes import ProbeStatus, is_alarming, last_probes, run_probes
+from wecityctl.operations.state_copies import StateCopies, look
 from wecityctl.operations.status.addresses import app_addresses
 from wecityctl.operations.status.examination import balancer_statuses, examine_clouds, find_lacking
 from wecityctl.operations.status.judging import exit_code, stack_statuses
@@ -19,6 +20,7 @@ from wecityctl.operations.status.workloads import workload_statuses
 from wecityctl.operations.told_servers import ToldServer, told_servers
 
 if TYPE_CHECKING:
+    from wecityctl.engine.state.backend import Backend
     from wecityctl.inputs import Cluster, Clusters
     from wecityctl.model.events import Emit
     from wecityctl.resource_graph import Recording
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CityStatus:
-    """The status of a city. `exit_code` is 0 if everything is as the last run left it."""
+    """The status of a city. `exit_code` is 0 if everything is as the last run left it.
+
+    `copies` is what the target of backups has of the states; `None` if no `up` copies them, or it does not answer.
+    """
 
     stacks: tuple[StackStatus, ...]
     workloads: tuple[WorkloadStatus, ...]
@@ -40,6 +45,7 @@ class CityStatus:
     rollouts: tuple[RolloutStatus, ...] = ()
     alerts: Alerts = field(default_factory=lambda: Alerts((), {}))
     told: tuple[ToldServer, ...] = ()
+    copies: StateCopies | None = None
 
 
 def status(session: Session, emit: Emit, *, probe: bool = False) -> CityStatus:
@@ -74,6 +80,7 @@ def status(session: Session, emit: Emit, *, probe: bool = False) -> CityStatus:
     ):
         code = ExitCode.DEPLOYMENT
     alerts = alerts_of(session.city, session.catalogue, backend, reached)
+    copies, unknown = _copies(session, backend)
     if code == ExitCode.OK and (alerts.firing or alerts.failed):
         code = ExitCode.DEPLOYMENT
     return CityStatus(
@@ -81,14 +88,26 @@ def status(session: Session, emit: Emit, *, probe: bool = False) -> CityStatus:
         read.found,
         balancer_statuses(clusters.provisioned),
         away,
-        tuple(examined.notes),
+        (*examined.notes, *unknown),
         code,
         probes,
         app_addresses(session.plan, backend),
         rollout_statuses(session, backend),
         alerts,
         told,
+        copies,
     )
+
+
+def _copies(session: Session, backend: Backend) -> tuple[StateCopies | None, tuple[str, ...]]:
+    """What the target of backups has of the states, if an `up` copies them, and why that is not known."""
+    backup = session.city.compliance.backup
+    if not backup.is_taken or not backup.states:
+        return None, ()
+    try:
+        return look(session.city, backend), ()
+    except (WecityError, OSError) as error:
+        return None, (f"what {backup.target} has of the states is not known: {error_text(error)}",)
 
 
 def _told(session: Session, clusters: Mapping[str, Cluster], stacks: Sequence[StackStatus]) -> tuple[ToldServer, ...]:

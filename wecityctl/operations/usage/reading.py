@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from wecityctl.errors import DeploymentError
 from wecityctl.model.metering import (
+    HOUR,
     OBSERVED,
     USAGE,
     CloudUsage,
@@ -38,8 +39,9 @@ _KINDS: Mapping[str, Kind] = {"requests": "requests", "limits": "limits", "volum
 # 100 million of the 1000 million that a query may read.
 _DAY, _WEEK = 24, 168
 # Hours before those that are asked for, so that a counter is known that has no sample around their begin: it would
-# count from 0 again.
-_BEFORE = 24
+# count from 0 again. Where nothing was observed in them, those back to what was observed last, for two weeks at the
+# most: a store that took nothing for a weekend has counters that began long before.
+_BEFORE, _LONGEST = 24, 14 * 24
 # What sums of usage are told apart by: a component has no price of its own.
 _APART = "of, resource, namespace, tenant, app, platform, capability"
 _Series = frozenset[tuple[str, str]]
@@ -85,9 +87,11 @@ async def read_usage(
             counts = by_namespace.get(dict(series).get("namespace", ""), {})
             amounts[series] = amounts.get(series, 0.0) + integrate(totals, counts, batch)
     counted: list[Counted] = []
+    known = _most(observed.values())
+    before = {batch[0]: await _before(server, batch[0], known) for batch in weeks} if counters else {}
     for counter in counters:
         sums: dict[Owner, float] = {}
-        async for _, values in asked.each(weeks, _increase(counter), before=_BEFORE):
+        async for _, values in asked.each(weeks, _increase(counter), before):
             for series, increases in values.items():
                 owner = _owner(dict(series))
                 sums[owner] = sums.get(owner, 0.0) + sum(increases.values())
@@ -98,7 +102,7 @@ async def read_usage(
         )
     return CloudUsage(
         cloud,
-        coverage(_most(observed.values()), windows),
+        coverage(known, windows),
         tuple(sorted(_observed(cloud, observed, windows, tenant), key=lambda item: item.namespace)),
         tuple(_used(cloud, amounts)),
         tuple(counted),
@@ -112,17 +116,17 @@ class _Asked:
         self._server, self._of, self._tell, self._done = server, queries, tell, 0
 
     async def each(
-        self, found: Sequence[tuple[Window, ...]], query: str, before: int = 0
+        self, found: Sequence[tuple[Window, ...]], query: str, before: Mapping[Window, int] = {}
     ) -> AsyncIterator[tuple[tuple[Window, ...], _Values]]:
         """Yield each batch of windows, and the values of `query` at their ends.
 
-        The store also looks at the time of `before` windows in front of them.
+        The store also looks at the time of so many windows in front of them as `before` has for the first.
         """
         for batch in found:
             length = batch[0].seconds
             parameters = {
                 "query": query.replace("$window", f"{length}s"),
-                "start": str(batch[0].end - before * length),
+                "start": str(batch[0].end - before.get(batch[0], 0) * length),
                 "end": str(batch[-1].end),
                 "step": f"{length}s",
                 # Otherwise the server moves start and end to where its cache has answers.
@@ -138,6 +142,25 @@ class _Asked:
                     for series, values in parsed(told)
                 },
             )
+
+
+async def _before(server: Conversation, first: Window, known: Mapping[int, int]) -> int:
+    """How many windows of its length the store has to look at in front of `first`, so that counters are known.
+
+    `known` are the numbers of samples of the observer, by the end of the window.
+    """
+    if any(count and first.begin - _BEFORE * HOUR < end <= first.begin for end, count in known.items()):
+        return _BEFORE
+    at = str(first.begin)
+    for hours in (_BEFORE, _LONGEST):
+        query = f"max(tlast_over_time({OBSERVED}[{hours}h]))"
+        told = await server.status(_PATH, {"query": query, "start": at, "end": at, "step": f"{HOUR}s", "nocache": "1"})
+        last = max((value for _, values in parsed(told) for value in values.values()), default=0.0)
+        if last and hours > _BEFORE:
+            return min(max(_BEFORE, math.ceil((first.begin - last) / first.seconds) + 1), 2 * _LONGEST)
+        if last:
+            break
+    return _BEFORE
 
 
 def parsed(told: Mapping[str, Any]) -> Iterator[tuple[_Series, dict[int, float]]]:

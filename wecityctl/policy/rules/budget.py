@@ -50,7 +50,7 @@ def _bills(policy_input: PolicyInput) -> Iterator[tuple[Tenant, Decimal, str]]:
 
 def _hourly(item: Item, cloud: CloudSupply) -> int:
     """In micro-units; nothing on a cloud without prices."""
-    return sum(cloud.price(workload.paid) or 0 for workload in item.workloads)
+    return sum(cloud.cost(workload) or 0 for workload in item.workloads)
 
 
 def _amount(value: Decimal) -> str:

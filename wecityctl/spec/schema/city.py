@@ -65,6 +65,9 @@ class Backup(Schema):
     )
     time_zone: schedules.TimeZone = options("The time zone of `schedule`.", "Asia/Shanghai", default="Etc/UTC")
     keep: Keep = options("How many backups of each app's data stay.", default_factory=Keep)
+    states: bool = options(
+        "Whether each `up` copies the city's states there, from the machine that runs it.", default=True
+    )
 
 
 class Administrators(Schema):

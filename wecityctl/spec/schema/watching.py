@@ -20,3 +20,8 @@ class Alerts(Schema):
         "An address that takes alerts as Alertmanager posts them: https, or http at an address that is not public.",
         "https://oncall.example/hooks/city",
     )
+    addresses: list[names.Source] = options(
+        "Ranges in which the name of that address may be found; without them on the internet alone.",
+        ["10.8.4.0/24"],
+        default_factory=list,
+    )

@@ -86,6 +86,10 @@ cli ACL LIST | grep -q "^user $ACCOUNT " || {{
   cli ACL SETUSER "$ACCOUNT" off resetpass "%R~{LIMITS_KEY}:0:0" "%R~{LEFT_KEY}:$(date +%s)"
   cli ACL SAVE
 }} > /dev/null
+told() {{ echo "the keys of $ACCOUNT were deleted, and $(grep -c -x OK /tmp/answers) of the backup's are written"; }}
+: > /tmp/answers
+told > "$CHANGED"
+trap 'told > "$CHANGED"' EXIT
 each "{TAKE_ALL}"
 put=$(cli SCRIPT LOAD "{_PUT}")
 # One connection for all keys: the client reads commands, and prints an answer for each.

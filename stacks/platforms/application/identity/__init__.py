@@ -1,6 +1,6 @@
 """The capability type `identity`: users and tokens by OpenID Connect; each use has a client in its tenant's realm."""
 
-from wecityctl.model.catalogue import Binding, CapabilityType, CapabilityUse, Pods, Port, UseLimits
+from wecityctl.model.catalogue import Binding, CapabilityType, CapabilityUse, Panel, Pods, Port, UseLimits
 
 TYPE = CapabilityType(
     name="identity",
@@ -29,4 +29,18 @@ TYPE = CapabilityType(
     probe=f"{__name__}.health:PROBE",
     rotation=f"{__name__}.rotation:ROTATE",
     tls=True,
+    dashboard=(
+        Panel("Requests", "sum(rate(http_server_requests_seconds_count[1m]))", "per second"),
+        Panel(
+            "Heap of Java",
+            'sum(jvm_memory_used_bytes{area="heap"})',
+            "bytes",
+            limit='sum(jvm_memory_max_bytes{area="heap"} > 0)',
+        ),
+        Panel(
+            "Connections to the database in use",
+            "sum(agroal_active_count)",
+            limit="sum(agroal_active_count + agroal_available_count)",
+        ),
+    ),
 )

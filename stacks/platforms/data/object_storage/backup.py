@@ -19,6 +19,7 @@ printf '<Account><Access>%s</Access><Secret>%s</Secret><Role>user</Role><UserID>
 call PATCH "$admin/create-user" 201 409 < user
 rm -f user
 call PUT "$server/$ACCOUNT" 200 409 < /dev/null
+echo "bucket $ACCOUNT has objects of the backup beside others that it had, and may lack some of both" > "$CHANGED"
 exec object-storage restore {_OPTIONS}
 """
 

@@ -1,14 +1,15 @@
 """The program of alerts: vmalert evaluates rules over the metrics, Alertmanager beside it tells who is to be told.
 
 Alertmanager listens to vmalert alone, on the pod's loopback device. What fires is asked of vmalert, as administrator.
+Alertmanager reaches webhooks through a proxy beside it, which bounds what they answer and where their names lead.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Iterator
-from urllib.parse import urlsplit
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 
 import pulumi
 
@@ -18,7 +19,7 @@ from stacks.objects import Manifest, secret_value
 from stacks.passwords import sha256
 from stacks.platforms import tls
 from stacks.platforms.component import CapabilityComponent, CapabilityScope
-from stacks.platforms.operations.alerts import rules
+from stacks.platforms.operations.alerts import SIDECARS, rules
 from wecityctl.model import naming
 from wecityctl.model.outputs import Endpoint
 from wecityctl.model.quantity import parse_quantity
@@ -29,9 +30,14 @@ from wecityctl.model.variables import BINDING_ROOT
 USER = 65532
 ADMIN = "admin"
 MANAGER_PORT = 9093
+MANAGER_LIMITS, PROXY_LIMITS = {"memory": "40Mi"}, {"memory": "32Mi"}
 FILES, ADMIN_FILES = "/etc/alerts", "/etc/admin"
+# The ranges that organisations and clusters give their own machines and pods.
+_NOT_PUBLIC = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
 # The alias of the use of metrics.
 METRICS = "metrics"
+# When vmalert evaluates and tells. The store answers with what it got a second ago.
+PACE = (f"-evaluationInterval={rules.EVERY}s", f"-rule.resendDelay={rules.RESEND}s", "-rule.evalDelay=1s")
 
 
 class Alerts(CapabilityComponent):
@@ -41,9 +47,11 @@ class Alerts(CapabilityComponent):
         inputs, name, namespace = self.scope.inputs, context.capability.name, context.namespace
         image, admin = inputs.images[context.type.images[0]], f"{name}-admin"
         password = secret_value(inputs, context.admin_key)
+        told = list(rules.receivers(inputs))
         files = {
             "rules.yaml": json.dumps(rules.groups(inputs), indent=1),
-            "alertmanager.yaml": json.dumps(rules.routing(inputs), indent=1),
+            "alertmanager.yaml": json.dumps(rules.routing(told), indent=1),
+            "webhooks.json": json.dumps([asdict(item) for item in rules.webhooks(told)], indent=1),
         }
         before = self.scope.add_all(
             [
@@ -63,8 +71,9 @@ class Alerts(CapabilityComponent):
 
     def _workload(self, context: CapabilityScope, image: str, admin: str, digest: pulumi.Output[str]) -> Manifest:
         name, requests = context.capability.name, context.resources()
-        manager = context.workload().sidecar("alertmanager")
+        manager, way = (context.workload().sidecar(item.name) for item in SIDECARS)
         files: Manifest = {"name": "files", "mountPath": FILES, "readOnly": True}
+        password: Manifest = {"name": "admin", "mountPath": ADMIN_FILES, "readOnly": True}
         ready: Manifest = {
             "httpGet": {"path": "/health", "port": "alerts", "scheme": "HTTPS" if context.tls else "HTTP"},
             "periodSeconds": 2,
@@ -78,7 +87,7 @@ class Alerts(CapabilityComponent):
             ports=context.ports,
             mounts=[
                 files,
-                {"name": "admin", "mountPath": ADMIN_FILES, "readOnly": True},
+                password,
                 *context.binding_mounts,
                 *([tls.MOUNT] if context.tls else []),
             ],
@@ -86,18 +95,28 @@ class Alerts(CapabilityComponent):
             readiness=ready,
             liveness={**ready, "periodSeconds": 10, "failureThreshold": 6},
         )
-        asked = f"curl --silent --fail --max-time 4 --output /dev/null http://127.0.0.1:{MANAGER_PORT}/-/ready"
         teller = pods.container(
             "alertmanager",
             image,
             command=["alertmanager", *_manager()],
-            env=[{"name": "GOMEMLIMIT", "value": str(int(parse_quantity(manager.memory)) * 9 // 10)}],
+            env=[_memory(MANAGER_LIMITS)],
             mounts=[files],
             requests=manager.requests,
-            readiness={"exec": {"command": ["/bin/sh", "-c", asked]}, "periodSeconds": 5, "timeoutSeconds": 5},
+            limits=MANAGER_LIMITS,
+            # With the proxy, without which it tells nobody: one program that asks, instead of one in each container.
+            readiness=_answer(f"http://127.0.0.1:{MANAGER_PORT}/-/ready", f"http://127.0.0.1:{rules.PROXY_PORT}/"),
+        )
+        proxy = pods.container(
+            "webhooks",
+            image,
+            command=["alerts-webhooks", *_proxy(context)],
+            env=[_memory(PROXY_LIMITS)],
+            mounts=[files, password, *([tls.MOUNT] if context.tls else [])],
+            requests=way.requests,
+            limits=PROXY_LIMITS,
         )
         spec = pods.pod(
-            [evaluator, teller],
+            [evaluator, teller, proxy],
             cluster=self.scope.inputs.cluster,
             volumes=[
                 {"name": "files", "secret": {"secretName": f"{name}-files", "defaultMode": 0o440}},
@@ -137,9 +156,7 @@ def evaluate(context: CapabilityScope) -> str:
     options += [
         f"-rule={FILES}/rules.yaml",
         f"-notifier.url=http://127.0.0.1:{MANAGER_PORT}",
-        f"-evaluationInterval={rules.EVERY}s",
-        # The store answers with what it got a second ago.
-        "-rule.evalDelay=1s",
+        *PACE,
         "-remoteWrite.flushInterval=1s",
         f"-httpListenAddr=:{context.type.port}",
         f"-httpAuth.username={ADMIN}",
@@ -150,6 +167,17 @@ def evaluate(context: CapabilityScope) -> str:
         options += ["-tls", f"-tlsCertFile={tls.CERTIFICATE}", f"-tlsKeyFile={tls.KEY}"]
     read = f"url=$(cat {binding}/url) user=$(cat {binding}/username)"
     return f"set -eu\n{read}\nexec vmalert {' '.join(options)}"
+
+
+def _memory(limits: Mapping[str, str]) -> Manifest:
+    """The variable by which a Go program stays below its limit."""
+    return {"name": "GOMEMLIMIT", "value": str(int(parse_quantity(limits["memory"])) * 9 // 10)}
+
+
+def _answer(*urls: str) -> Manifest:
+    """The probe of servers on the loopback device, which the kubelet cannot ask."""
+    asked = " ".join(("curl --silent --fail --fail-early --max-time 4", *(f"--output /dev/null {url}" for url in urls)))
+    return {"exec": {"command": ["/bin/sh", "-c", asked]}, "periodSeconds": 5, "timeoutSeconds": 5}
 
 
 def _is_metrics_tls(context: CapabilityScope) -> bool:
@@ -168,15 +196,29 @@ def _manager() -> Iterator[str]:
     yield f"--web.listen-address=127.0.0.1:{MANAGER_PORT}"
     yield "--cluster.listen-address="
     yield "--log.level=warn"
+    # Otherwise nobody knows whose messages are not taken.
+    yield "--enable-feature=receiver-name-in-metrics"
+
+
+def _proxy(context: CapabilityScope) -> Iterator[str]:
+    """The options of the way to webhooks, which also tells what Alertmanager counts of its messages, and looks whether
+    vmalert evaluates the rules: no rule could say so itself."""
+    yield f"-listen=127.0.0.1:{rules.PROXY_PORT}"
+    yield f"-webhooks={FILES}/webhooks.json"
+    yield f"-figures=:{context.ports['metrics']}"
+    yield f"-evaluator={'https' if context.tls else 'http'}://127.0.0.1:{context.type.port}"
+    yield f"-manager=http://127.0.0.1:{MANAGER_PORT}"
+    yield f"-password={ADMIN_FILES}/password"
+    if context.tls:
+        yield f"-certificate={tls.CERTIFICATE}"
+        yield f"-key={tls.KEY}"
 
 
 def _flows(context: CapabilityScope) -> Iterator[Manifest]:
-    """Yield the network policies to the webhooks, each to its address and port."""
+    """Yield the network policies to the webhooks, each to its addresses and port."""
     name, opened = context.capability.name, []
-    for url in sorted({url for _, _, url in rules.receivers(context.scope.inputs)}):
-        parts = urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        rule = {"to": network_policies.outside([_range(parts.hostname or "")]), "ports": [_tcp(port)]}
+    for item in rules.webhooks(rules.receivers(context.scope.inputs)):
+        rule = {"to": _peers(item), "ports": [{"protocol": "TCP", "port": item.port}]}
         if rule not in opened:
             opened.append(rule)
     if opened:
@@ -185,14 +227,10 @@ def _flows(context: CapabilityScope) -> Iterator[Manifest]:
         )
 
 
-def _range(host: str) -> str:
-    """The addresses of a host: its own, or any for a name, whose addresses policies do not know."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return "0.0.0.0/0"
-    return f"{address}/{address.max_prefixlen}"
-
-
-def _tcp(port: int) -> Manifest:
-    return {"protocol": "TCP", "port": port}
+def _peers(webhook: rules.Webhook) -> list[Manifest]:
+    """Where a webhook may be: at its own address, in the ranges that the files name, or on the internet."""
+    if not webhook.is_name:
+        address = ipaddress.ip_address(webhook.host)
+        return network_policies.outside([f"{address}/{address.max_prefixlen}"])
+    internet = {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(_NOT_PUBLIC)}}
+    return [*network_policies.outside(webhook.addresses), internet]

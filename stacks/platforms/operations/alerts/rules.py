@@ -5,16 +5,24 @@ An alert has the labels of whose it is: tenant, app and component, or platform, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import ipaddress
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from wecityctl.inputs import StackInputs
 from wecityctl.model.catalogue import AlertRule
-from wecityctl.model.city import Capability
+from wecityctl.model.city import Alerts, Capability
 
+# Seconds after which vmalert tells Alertmanager again of what fires. What it has not told of for four times as long is
+# over for Alertmanager: nobody is told so because the metrics store is restarted, and answers nothing meanwhile.
+RESEND = 30
 # Seconds between two evaluations. With what a fault takes to be scraped (5), to last (10) and to be sent (a few), an
 # alert about something that is down arrives within half a minute.
 EVERY = 5
+# The proxy by which Alertmanager reaches webhooks (`image/go/webhooks`), on the pod's loopback device.
+PROXY_PORT = 9094
 
 _DOWN = (
     "(kube_deployment_status_replicas_available == 0 and kube_deployment_spec_replicas > 0)"
@@ -24,6 +32,15 @@ _FEWER = (
     "(kube_deployment_status_replicas_available < kube_deployment_spec_replicas)"
     " or (kube_statefulset_status_replicas_ready < kube_statefulset_replicas)"
 )
+# Of containers and of those that initialise a pod.
+_RESTARTS = '{__name__=~"kube_pod_(init_)?container_status_restarts_total"}'
+# Of an image that cannot be pulled, `ErrImagePull` is told for a moment between long `ImagePullBackOff`.
+_WAITS = (
+    '{__name__=~"kube_pod_(init_)?container_status_waiting_reason",'
+    'reason!~"ContainerCreating|PodInitializing|ErrImagePull"}'
+)
+# A failed run of a schedule stays for days, long after a later one has succeeded.
+_MADE_UP_FOR = "kube_job_created < on (namespace, cronjob) group_left () kube_cronjob_status_last_successful_time"
 _BACKUPS = '{component="backup",capability!=""}'
 # An `up` issues certificates anew months before.
 _NEAR_END = 30 * 86_400
@@ -36,17 +53,26 @@ DEFAULT = (
     AlertRule("Degraded", _FEWER, f"{_WHOSE} has {{{{ $value }}}} ready pods, fewer than it should", 300),
     AlertRule(
         "Restarting",
-        "increase(kube_pod_container_status_restarts_total[10m]) > 2",
+        # What is seen for the first time has not restarted as often as it says since then: `increase` would begin at 0.
+        f"increase_prometheus({_RESTARTS}[10m]) > 2",
         f"container {{{{ $labels.container }}}} of {_WHOSE} has restarted {{{{ $value }}}} times in 10 minutes",
         0,
     ),
     AlertRule(
         "CannotStart",
-        'kube_pod_container_status_waiting_reason{reason!~"ContainerCreating|PodInitializing"} == 1',
+        # One that crashes again and again runs for a while in between, before it waits for five minutes.
+        f"max_over_time({_WAITS}[1m]) == 1",
         f"a pod of {_WHOSE} cannot start: {{{{ $labels.reason }}}}",
-        120,
+        # Two minutes, and that of the expression.
+        180,
+        keep=300,
     ),
-    AlertRule("JobFailed", "kube_job_failed == 1", f"job {{{{ $labels.job_name }}}} of {_WHOSE} has failed", 0),
+    AlertRule(
+        "JobFailed",
+        f"kube_job_failed == 1 unless on (namespace, job_name) ({_MADE_UP_FOR})",
+        f"job {{{{ $labels.job_name }}}} of {_WHOSE} has failed",
+        0,
+    ),
     AlertRule(
         "JobLate",
         "kube_cronjob_status_last_schedule_time > (kube_cronjob_status_last_successful_time or"
@@ -54,6 +80,13 @@ DEFAULT = (
         " and kube_cronjob_spec_suspend == 0",
         f"the last run of {{{{ $labels.cronjob }}}} of {_WHOSE} has not succeeded within an hour",
         0,
+    ),
+    # The cluster waits until its clock is there again.
+    AlertRule(
+        "JobAhead",
+        "kube_cronjob_status_last_schedule_time - time() > 600 and kube_cronjob_spec_suspend == 0",
+        f"by a clock that was ahead, the last run of {{{{ $labels.cronjob }}}} of {_WHOSE} begins in"
+        " {{ $value | humanizeDuration }}: it does not run before. Delete the CronJob: `wecityctl up` makes it again",
     ),
     AlertRule(
         "BackupSuspended",
@@ -80,6 +113,17 @@ DEFAULT = (
         f"pod {{{{ $labels.pod }}}} of {_WHOSE} does not serve its metrics, or too many",
     ),
     AlertRule(
+        "SeriesDropped",
+        "scrape_series_limit_samples_dropped > 0",
+        f"pod {{{{ $labels.pod }}}} of {_WHOSE} has served so many series within a day that new ones are not taken",
+        300,
+    ),
+    AlertRule(
+        "VolumeNearFull",
+        "wecity_volume_bytes_used / wecity_volume_bytes_size > 0.9",
+        f"{{{{ $value | humanizePercentage }}}} of the volume of {_WHOSE} is used",
+    ),
+    AlertRule(
         "VolumePending",
         'kube_persistentvolumeclaim_status_phase{phase!="Bound"} == 1',
         "volume {{ $labels.persistentvolumeclaim }} in {{ $labels.namespace }} is {{ $labels.phase }}",
@@ -100,9 +144,19 @@ DEFAULT = (
     ),
     AlertRule(
         "NotObserved",
-        'absent(up{job="state"} == 1)',
-        "nothing is known of the city's objects: the observer of metrics is silent",
-        30,
+        # A plain `up` is answered by a value of up to five minutes ago when the observer's node is gone, or the store
+        # takes nothing.
+        'absent(last_over_time(up{job="state"}[1m]) == 1)',
+        "nothing is known of the city's objects: the observer of metrics is silent, or the store takes nothing",
+        60,
+        "critical",
+    ),
+    AlertRule(
+        "NotRead",
+        "count by (resource) (wecity_unread) > 0",
+        "the API server does not tell of {{ $labels.resource }} in {{ $value }} lists that it has told of before:"
+        " alerts about them are silent",
+        120,
         "critical",
     ),
 )
@@ -167,23 +221,56 @@ def _rule(rule: AlertRule, capability: Capability | None = None) -> dict[str, An
         "alert": rule.name,
         "expr": expression,
         "for": f"{rule.seconds}s",
+        **({"keep_firing_for": f"{rule.keep}s"} if rule.keep else {}),
         "labels": labels,
         "annotations": {"summary": summary},
     }
 
 
-def receivers(inputs: StackInputs) -> Iterator[tuple[str, str, str]]:
-    """Yield who is told: the receiver's name, the tenant whose alerts it gets (empty: all alerts), and the webhook."""
+# A receiver's name, the tenant whose alerts it gets (empty: all alerts), and where.
+Receiver = tuple[str, str, Alerts]
+
+
+def receivers(inputs: StackInputs) -> Iterator[Receiver]:
+    """Yield who is told."""
     for tenant in inputs.city.tenants:
         if tenant.alerts is not None:
-            yield f"tenant/{tenant.name}", tenant.name, tenant.alerts.webhook
+            yield f"tenant/{tenant.name}", tenant.name, tenant.alerts
     if inputs.city.alerts is not None:
-        yield "city", "", inputs.city.alerts.webhook
+        yield "city", "", inputs.city.alerts
 
 
-def routing(inputs: StackInputs) -> dict[str, Any]:
+@dataclass(frozen=True, order=True)
+class Webhook:
+    """What a connection to a webhook is made to. `addresses` are ranges in which its name may be found."""
+
+    scheme: str
+    host: str
+    port: int
+    addresses: tuple[str, ...]
+
+    @property
+    def is_name(self) -> bool:
+        """Whether the host is a name, and not an address."""
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            return True
+        return False
+
+
+def webhooks(told: Iterable[Receiver]) -> list[Webhook]:
+    """The webhooks that alerts are sent to, each once."""
+    found = set()
+    for _, _, alerts in told:
+        parts = urlsplit(alerts.webhook)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        found.add(Webhook(parts.scheme, parts.hostname or "", port, alerts.addresses))
+    return sorted(found)
+
+
+def routing(told: Sequence[Receiver]) -> dict[str, Any]:
     """Alertmanager's configuration: each tenant is told its own alerts, and the city all."""
-    told = list(receivers(inputs))
     routes: list[dict[str, Any]] = [
         {"receiver": name, "continue": True, **({"matchers": [f'tenant="{tenant}"']} if tenant else {})}
         for name, tenant, _ in told
@@ -197,16 +284,22 @@ def routing(inputs: StackInputs) -> dict[str, Any]:
             "repeat_interval": "4h",
             "routes": routes,
         },
-        "receivers": [{"name": "nobody"}, *(_webhook(name, url) for name, _, url in told)],
+        "receivers": [{"name": "nobody"}, *(_receiver(name, alerts.webhook) for name, _, alerts in told)],
     }
 
 
-def _webhook(name: str, url: str) -> dict[str, Any]:
+def _receiver(name: str, url: str) -> dict[str, Any]:
     settings = {
         "url": url,
         "send_resolved": True,
         "max_alerts": 100,
         "timeout": "10s",
-        "http_config": {"follow_redirects": False, "tls_config": {"min_version": "TLS12"}},
+        "http_config": {
+            "proxy_url": f"http://127.0.0.1:{PROXY_PORT}",
+            "follow_redirects": False,
+            # A request that takes too long ends its connection.
+            "enable_http2": False,
+            "tls_config": {"min_version": "TLS12"},
+        },
     }
     return {"name": name, "webhook_configs": [settings]}

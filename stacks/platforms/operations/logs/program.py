@@ -165,6 +165,7 @@ def start(context: CapabilityScope) -> str:
     options = [
         f"--data={DATA}",
         f"--listen=:{context.type.port}",
+        f"--metrics=:{context.ports['metrics']}",
         f"--retention-days={context.scope.inputs.city.compliance.log_retention_days}",
         f"--limit-bytes={int(parse_quantity(context.storage)) * share // whole}",
         f"--memory-bytes={int(parse_quantity(context.resources()['memory'])) // 2}",

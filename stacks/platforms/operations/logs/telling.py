@@ -37,6 +37,12 @@ def judge(status: Mapping[str, Any], city: City, nodes: Sequence[str]) -> Told:
     dropped = sum(item["dropped_lines"] for item in reports.values())
     if dropped:
         facts.append(f"since the shippers began, {counted(dropped, 'line')} of too many at once were not stored")
+    # A server of before does not say so.
+    if gaps := sum(item.get("gaps", 0) for item in reports.values()):
+        places = counted(gaps, "place")
+        facts.append(
+            f"since the shippers began, lines may be missing in {places}: nodes had rotated logs that were not read"
+        )
     if status["dropped_too_old"]:
         facts.append(f"{counted(status['dropped_too_old'], 'line')} came when they were too old to be kept")
     # A server of before does not say so.

@@ -53,16 +53,20 @@ TYPE = CapabilityType(
         scrapes=True,
     ),
     alerts=(
-        AlertRule(
-            "StoreNearFull",
-            'vm_free_disk_space_bytes{job="victoria-metrics"} / on () (vm_free_disk_space_bytes{job="victoria-metrics"}'
-            ' + on () sum(vm_data_size_bytes{job="victoria-metrics"})) < 0.1',
-            "the metrics store has {{ $value | humanizePercentage }} of its volume left",
-        ),
+        # The store keeps its own figures in itself: one that takes nothing cannot keep that either. It answers, or the
+        # rule could not be evaluated, and has no figure of the last minute.
         AlertRule(
             "StoreReadOnly",
-            'vm_storage_is_read_only{job="victoria-metrics"} == 1',
-            "the metrics store takes nothing more, as its volume is full",
+            'absent_over_time(vm_storage_is_read_only{job="victoria-metrics"}[1m])',
+            "the metrics store takes nothing more, as when its volume is full: what is told of the rest is old",
+            severity="critical",
+        ),
+        AlertRule(
+            "StoreTakesNoSeries",
+            # Of the city's own neither, so that what is new has no alerts.
+            'increase_prometheus({__name__=~"vm_(hourly|daily)_series_limit_rows_dropped_total",'
+            'job="victoria-metrics"}[10m]) > 0',
+            "the metrics store takes no new series, as there are too many for its memory: what is new is not watched",
             severity="critical",
         ),
     ),

@@ -40,6 +40,9 @@ HOURLY_SERIES, DAILY_SERIES = 300, 600
 # Percent of the store's memory: for Go's heap, and for caches, which lie outside of it and are full soon after a start
 # on old data. What is left is for stacks, connections and the program itself.
 HEAP, CACHES = 50, 40
+# Below so many free bytes the store takes nothing more: what merges and its end write still fits. Of a small volume it
+# is a part, so that `VolumeNearFull` is told before.
+RESERVE, RESERVED_PART = 256_000_000, 20
 ADMIN_FILES, SCRAPING = "/etc/observer", "/etc/scraping"
 
 
@@ -73,10 +76,11 @@ class Metrics(StoreComponent):
         data: Manifest = {"name": "data", "mountPath": DATA}
         requests, access = context.resources(), context.workload().sidecar("access")
         memory = int(parse_quantity(requests["memory"]))
-        store = pods.container(
+        store = store_command(memory, int(parse_quantity(context.storage)))
+        server = pods.container(
             "metrics",
             image,
-            command=["/bin/sh", "-c", f"set -eu\numask 077\n{volume_lock(DATA)}exec {' '.join(_store(memory))}"],
+            command=["/bin/sh", "-c", f"set -eu\numask 077\n{volume_lock(DATA)}exec {' '.join(store)}"],
             env=[{"name": "GOMEMLIMIT", "value": str(memory * HEAP // 100)}],
             mounts=[data],
             requests=requests,
@@ -110,7 +114,7 @@ class Metrics(StoreComponent):
             startup={**ready, "periodSeconds": 1, "failureThreshold": 120},
         )
         spec = pods.pod(
-            [store, door],
+            [server, door],
             cluster=self.scope.inputs.cluster,
             volumes=[
                 {"name": "data", "persistentVolumeClaim": {"claimName": f"{context.capability.name}-data"}},
@@ -198,8 +202,8 @@ def observer_password(password: str) -> str:
     return sha256(f"observer:{password}")
 
 
-def _store(memory: int) -> Iterator[str]:
-    """The store's command line for a container of `memory` bytes."""
+def store_command(memory: int, storage: int) -> Iterator[str]:
+    """The store's command line for a container with this memory and a volume of this size, both in bytes."""
     mebibytes = memory // 1024**2
     yield "victoria-metrics"
     yield f"-storageDataPath={SERIES}"
@@ -208,7 +212,7 @@ def _store(memory: int) -> Iterator[str]:
     yield f"-memory.allowedBytes={memory * CACHES // 100}"
     yield f"-storage.maxHourlySeries={mebibytes * HOURLY_SERIES}"
     yield f"-storage.maxDailySeries={mebibytes * DAILY_SERIES}"
-    yield "-storage.minFreeDiskSpaceBytes=256MB"
+    yield f"-storage.minFreeDiskSpaceBytes={min(RESERVE, storage // RESERVED_PART)}"
     # Alerts are evaluated a second after the scrape, not half a minute.
     yield "-search.latencyOffset=1s"
     yield "-search.maxConcurrentRequests=8"

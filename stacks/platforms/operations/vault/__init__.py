@@ -1,6 +1,6 @@
 """Secrets that apps keep and read at run time: each use has a store of its own, with versions, in an OpenBao server."""
 
-from wecityctl.model.catalogue import Binding, CapabilityType, Pods, Port, UseLimits
+from wecityctl.model.catalogue import VOLUME, Binding, CapabilityType, Panel, Pods, Port, UseLimits
 
 TYPE = CapabilityType(
     name="vault",
@@ -9,7 +9,8 @@ TYPE = CapabilityType(
     engines=("openbao",),
     licence="MPL-2.0",
     program=f"{__name__}.program:Vault",
-    ports=(Port("api", 8200, "http"),),
+    # What the server measures is told on a port of its own, which no use opens.
+    ports=(Port("api", 8200, "http"), Port("metrics", 8202, "http", metrics=True)),
     images=("vault",),
     pods=(Pods(memory="200Mi", storage="2Gi"),),
     binding=Binding(
@@ -25,6 +26,12 @@ TYPE = CapabilityType(
     health="an entry is written, read and deleted on 8200 in a store of the probe's own",
     probe=f"{__name__}.health:PROBE",
     rotation=f"{__name__}.rotation:ROTATE",
+    backup=f"{__name__}.backup:SCRIPTS",
     tls=True,
     limits=UseLimits(storage="64Mi"),
+    dashboard=(
+        Panel("Requests", "sum(rate(vault_core_handle_request_count[1m]))", "per second"),
+        Panel("Sign-ins", "sum(rate(vault_core_handle_login_request_count[1m]))", "per second"),
+        VOLUME,
+    ),
 )

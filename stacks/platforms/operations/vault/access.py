@@ -9,6 +9,8 @@ policy of a store that has reached its limit. The limit stands in the descriptio
 from __future__ import annotations
 
 ADMIN = "admin"
+# Takes snapshots and may do nothing else. Its password is the entry of this name in the administrator's Secret.
+BACKUP = "backup"
 # Bytes of one request and versions of an entry: what an entry can take at the most.
 MAX_REQUEST, MAX_VERSIONS = 32 * 1024, 3
 # Requests a second in one store.
@@ -22,19 +24,24 @@ path "sys/mounts/probe/*" { capabilities = ["create", "update", "delete", "sudo"
 path "sys/policies/acl/*" { capabilities = ["create", "read", "update", "delete", "list"] }
 path "sys/quotas/rate-limit/*" { capabilities = ["create", "read", "update", "delete"] }
 path "sys/metrics" { capabilities = ["read"] }
-path "sys/storage/raft/snapshot" { capabilities = ["read"] }
-path "sys/storage/raft/snapshot-force" { capabilities = ["create", "update", "sudo"] }
+path "sys/storage/raft/snapshot" { capabilities = ["create", "update"] }
 path "auth/approle/role/*" { capabilities = ["create", "read", "update", "delete", "list"] }
 path "auth/userpass/users/admin" { capabilities = ["read", "update"] }
+path "auth/userpass/users/backup" { capabilities = ["create", "read", "update"] }
 path "apps/+/config" { capabilities = ["create", "read", "update"] }
 path "probe/*" { capabilities = ["create", "read", "update", "delete", "list"] }
+"""
+
+BACKUP_POLICY = """\
+path "sys/storage/raft/snapshot" { capabilities = ["read"] }
 """
 
 # Shell functions. They take ADMIN_PASSWORD, and from CURL the options by which curl knows the server; they write into
 # the working directory. Passwords and tokens are in files and pipes: a command line is readable to every process.
 #
 # `call METHOD PATH CODE...` sends its standard input and sets `status` to that of the answer, which is in `answer`. It
-# returns 1 if that is none of the codes, and says what the server said. `sign_in` makes `call` the administrator's.
+# returns 1 if that is none of the codes, and says what the server said. `sign_in [USER]` makes `call` the
+# administrator's, or another user's whose password is in ADMIN_PASSWORD.
 # `policy open|read-only ACCOUNT` prints what an app may do as the body that sets it.
 FUNCTIONS = f"""
 token=''
@@ -54,7 +61,8 @@ call() {{
 }}
 sign_in() {{
   token=''
-  printf '%s' "$ADMIN_PASSWORD" | jq -R '{{password: .}}' | call POST auth/userpass/login/{ADMIN} 200 || return 1
+  printf '%s' "$ADMIN_PASSWORD" | jq -R '{{password: .}}' | call POST "auth/userpass/login/${{1-{ADMIN}}}" 200 ||
+    return 1
   token=$(jq -r .auth.client_token answer)
   : > answer
 }}

@@ -3,12 +3,12 @@
 Its volume is encrypted with a key from the city's secret store (the static seal), so that it opens by itself after a
 restart and nowhere without the store. At its first start it makes the administrator, whose rights end at what
 provisioning needs; there is no root token and there are no key shares. What was asked of it, it writes to its log as
-JSON, values hashed.
+JSON, values hashed; the SIGHUP by which it takes over a renewed certificate interrupts that as little as a restart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pulumi
 
@@ -19,8 +19,8 @@ from stacks.passwords import sha256
 from stacks.platforms import tls
 from stacks.platforms.component import CapabilityScope
 from stacks.platforms.operations.vault import guard as vault_guard
-from stacks.platforms.operations.vault.access import ADMIN, ADMIN_POLICY, MAX_REQUEST
-from stacks.platforms.stateful import GUARD_REQUESTS, guard_command, server_requests, stateful_set, volume_lock
+from stacks.platforms.operations.vault.access import ADMIN, ADMIN_POLICY, BACKUP, MAX_REQUEST
+from stacks.platforms.stateful import guard_command, server_requests, stateful_set, volume_lock
 from stacks.platforms.store import StoreComponent
 from wecityctl.model import naming
 from wecityctl.model.quantity import parse_quantity
@@ -30,29 +30,18 @@ USER = 65532
 DATA = "/data"
 CONFIGURATION = "/etc/vault"
 SEAL = "/etc/seal"
-GUARD_LIMITS = {"memory": "64Mi"}
-# Between servers, of which there is one.
-_CLUSTER_PORT = 8201
-
-# The server reads its certificate again on SIGHUP, and is the process that this shell becomes.
-_WATCH = f"""(
-  loaded=$(cksum < {tls.CERTIFICATE})
-  while sleep 10 && kill -0 $$; do
-    found=$(cksum < {tls.CERTIFICATE}) || continue
-    [ "$found" != "$loaded" ] || continue
-    echo "the server takes over its renewed certificate" >&2
-    kill -HUP $$
-    loaded=$found
-  done
-) &
-"""
+# Requests of the containers beside the server. Together they are what `server_requests` leaves for a guard.
+GUARD_REQUESTS, FIGURES_REQUESTS = {"cpu": "8m", "memory": "24Mi"}, {"cpu": "2m", "memory": "8Mi"}
+GUARD_LIMITS, FIGURES_LIMITS = {"memory": "64Mi"}, {"memory": "32Mi"}
+# Between servers, of which there is one; and for what the server measures. Both on the loopback device.
+_CLUSTER_PORT, _FIGURES_PORT = 8201, 8203
 
 
 class Vault(StoreComponent):
     """A vault."""
 
     def admin_values(self, password: pulumi.Output[str]) -> Mapping[str, pulumi.Input[str]]:
-        return {"password": password}
+        return {"password": password, BACKUP: password.apply(lambda text: sha256(f"{BACKUP}:{text}"))}
 
     def configuration(self, context: CapabilityScope) -> Sequence[Manifest]:
         name, namespace = context.capability.name, context.namespace
@@ -97,12 +86,23 @@ class Vault(StoreComponent):
             env=[
                 pods.from_secret("ADMIN_PASSWORD", admin, "password"),
                 {"name": "SERVER", "value": f"{scheme}://127.0.0.1:{context.type.port}"},
+                {"name": "VOLUME", "value": DATA},
             ],
+            mounts=[{**data, "readOnly": True}],
             requests=GUARD_REQUESTS,
             limits=GUARD_LIMITS,
         )
+        figures = pods.container(
+            "metrics",
+            image,
+            command=["vault-metrics", *_tell(context)],
+            env=[{"name": "GOMEMLIMIT", "value": str(int(parse_quantity(FIGURES_LIMITS["memory"])) * 3 // 4)}],
+            mounts=[{**data, "readOnly": True}, *([tls.MOUNT] if context.tls else [])],
+            requests=FIGURES_REQUESTS,
+            limits=FIGURES_LIMITS,
+        )
         spec = pods.pod(
-            [server, guard],
+            [server, guard, figures],
             cluster=self.scope.inputs.cluster,
             volumes=[
                 {"name": "data", "persistentVolumeClaim": {"claimName": f"{context.capability.name}-data"}},
@@ -152,6 +152,14 @@ listener "tcp" {{
   max_request_size = {MAX_REQUEST}
   max_request_duration = "30s"
   {certificate}
+}}
+listener "tcp" {{
+  address = "127.0.0.1:{_FIGURES_PORT}"
+  cluster_address = "127.0.0.1:{_CLUSTER_PORT}"
+  tls_disable = true
+  telemetry {{
+    unauthenticated_metrics_access = true
+  }}
 }}
 seal "static" {{
   current_key_id = "1"
@@ -207,7 +215,17 @@ initialize "city" {{
 """
 
 
+def _tell(context: CapabilityScope) -> Iterator[str]:
+    """The options of the program that tells what the server measures."""
+    yield f"-listen=:{context.ports['metrics']}"
+    yield f"-server=http://127.0.0.1:{_FIGURES_PORT}"
+    yield f"-data={DATA}"
+    if context.tls:
+        yield f"-certificate={tls.CERTIFICATE}"
+        yield f"-key={tls.KEY}"
+
+
 def start(context: CapabilityScope) -> str:
     """The shell command that becomes the server."""
-    watch = _WATCH if context.tls else ""
+    watch = tls.RELOAD if context.tls else ""
     return f"set -eu\numask 077\n{volume_lock(DATA)}{watch}exec bao server -config={CONFIGURATION}/vault.hcl"

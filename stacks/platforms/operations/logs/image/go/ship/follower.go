@@ -17,7 +17,7 @@ const (
 )
 
 // counts are those of a shipper since it was started.
-type counts struct{ lines, droppedLines, droppedBytes, cut atomic.Int64 }
+type counts struct{ lines, droppedLines, droppedBytes, cut, gaps atomic.Int64 }
 
 // A follower ships the log of one container of a pod, over all its restarts, until the pod is gone.
 type follower struct {
@@ -38,11 +38,12 @@ type follower struct {
 	problem atomic.Value
 
 	// Of the goroutine that runs it: the time of the last line that is stored and the server that has it; whether lines
-	// up to it are skipped, in a log that was opened again; the run that was read to its end and how many were before
-	// it; the limit of what is taken.
+	// up to it are skipped, in a log that was opened again, and whether that log has to begin with it; the run that was
+	// read to its end and how many were before it; the limit of what is taken.
 	last         time.Time
 	instance     string
 	skipping     bool
+	resuming     bool
 	done         string
 	doneRestarts int
 	bucket       bucket
@@ -135,8 +136,7 @@ func (f *follower) run(ctx context.Context) {
 			f.instance, f.done = "", ""
 		}
 		status, gone := f.now()
-		started := status.State.Running != nil || status.State.Terminated != nil
-		if !started || status.ContainerID == "" || status.ContainerID == f.done {
+		if status.current() == nil || status.ContainerID == "" || status.ContainerID == f.done {
 			if gone {
 				return
 			}
@@ -164,7 +164,7 @@ func (f *follower) run(ctx context.Context) {
 		}
 		f.problem.Store("")
 		// A log ends when its container has. Should the API server have ended it, it is opened again.
-		if after.ContainerID != status.ContainerID || after.State.Terminated != nil {
+		if after.ContainerID != status.ContainerID || after.State.Running == nil {
 			f.done, f.doneRestarts = status.ContainerID, status.RestartCount
 		} else {
 			sleep(ctx, f.shipper.settings.pause)
@@ -181,10 +181,10 @@ func (f *follower) read(ctx context.Context, status containerStatus) error {
 		}
 		f.last, f.instance = found, instance
 	}
-	if status.RestartCount > 0 && (f.done == "" || status.RestartCount != f.doneRestarts+1) {
+	if before := status.before(); status.RestartCount > 0 && (f.done == "" || status.RestartCount != f.doneRestarts+1) {
 		body, err := f.shipper.cluster.logs(ctx, f, f.last, false, true)
 		if err == nil {
-			err = f.ship(ctx, body)
+			err = f.ship(ctx, body, before)
 		}
 		// The node keeps one earlier run, and may have removed it.
 		if err != nil && !errors.Is(err, errGone) {
@@ -195,11 +195,11 @@ func (f *follower) read(ctx context.Context, status containerStatus) error {
 	if err != nil {
 		return err
 	}
-	return f.ship(ctx, body)
+	return f.ship(ctx, body, status.current())
 }
 
-// ship sends a log to the store until it ends, in batches that are stored one after the other.
-func (f *follower) ship(ctx context.Context, body io.ReadCloser) error {
+// ship sends the log of a run to the store until it ends, in batches that are stored one after the other.
+func (f *follower) ship(ctx context.Context, body io.ReadCloser, of *run) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	lines := make(chan line)
@@ -219,6 +219,8 @@ func (f *follower) ship(ctx context.Context, body io.ReadCloser) error {
 	defer body.Close()
 	batch := newBatch(f)
 	f.skipping = true
+	// The last line that is stored is one of this run, whose begin is told in whole seconds.
+	f.resuming = of != nil && !of.StartedAt.IsZero() && f.last.After(of.StartedAt.Add(time.Second))
 	var timer <-chan time.Time
 	for {
 		select {

@@ -49,10 +49,37 @@ type containerStatus struct {
 	Name         string `json:"name"`
 	ContainerID  string `json:"containerID"`
 	RestartCount int    `json:"restartCount"`
-	State        struct {
-		Running    *struct{} `json:"running"`
-		Terminated *struct{} `json:"terminated"`
-	} `json:"state"`
+	State        state  `json:"state"`
+	LastState    state  `json:"lastState"`
+}
+
+type state struct {
+	Running    *run `json:"running"`
+	Terminated *run `json:"terminated"`
+}
+
+type run struct {
+	StartedAt time.Time `json:"startedAt"`
+}
+
+// current is the run of which ContainerID is; nil before the first one.
+func (s containerStatus) current() *run {
+	switch {
+	case s.State.Running != nil:
+		return s.State.Running
+	case s.State.Terminated != nil:
+		return s.State.Terminated
+	}
+	// It waits to be started again. Its log is that of the last run, as is its ID.
+	return s.LastState.Terminated
+}
+
+// before is the run before the current one; nil if nothing is known of it.
+func (s containerStatus) before() *run {
+	if s.State.Running == nil && s.State.Terminated == nil {
+		return nil
+	}
+	return s.LastState.Terminated
 }
 
 func (p pod) containers() []containerStatus {

@@ -130,11 +130,16 @@ func (b *batch) isFull() bool { return b.body.Len() >= batchBytes || b.lines >= 
 
 // add takes a line over, unless it is stored already or its container has written too much.
 func (b *batch) add(item line) {
+	begins := b.of.resuming
+	b.of.resuming = false
 	// Only at the beginning of a log that is opened again: clocks are set back, too.
 	if b.of.skipping && !item.at.After(b.of.last) {
 		return
 	}
 	b.of.skipping = false
+	if begins {
+		b.tellGap(item.at)
+	}
 	if b.first.IsZero() {
 		b.first = item.at
 	}
@@ -157,6 +162,14 @@ func (b *batch) add(item line) {
 	}
 	b.write(item.at, item.text, more)
 	b.lines++
+}
+
+// tellGap writes a line that says that some may be missing before one of that time. A log is read from the last line on
+// that is stored, and begins with it, unless the node has put it into another file since: those are not to be had.
+func (b *batch) tellGap(before time.Time) {
+	text := "lines may be missing here: the node has rotated the log before it was read on"
+	b.write(before.Add(-time.Microsecond), []byte(text), map[string]string{"gap": "rotated"})
+	b.of.shipper.counts.gaps.Add(1)
 }
 
 // tellDropped writes a line that says what was dropped, if something was: when the container's lines are taken again,
@@ -185,7 +198,7 @@ func (b *batch) write(at time.Time, text []byte, more map[string]string) {
 	b.body.WriteString(at.UTC().Format(time.RFC3339Nano))
 	b.body.WriteString(`",`)
 	b.body.Write(b.head)
-	for _, name := range []string{"cut_bytes", "dropped_lines", "dropped_bytes"} {
+	for _, name := range []string{"cut_bytes", "dropped_lines", "dropped_bytes", "gap"} {
 		if value, is := more[name]; is {
 			fmt.Fprintf(&b.body, `,"%s":"%s"`, name, value)
 		}

@@ -206,6 +206,7 @@ func (s *shipper) state() report {
 		DroppedLines: s.counts.droppedLines.Load(),
 		DroppedBytes: s.counts.droppedBytes.Load(),
 		CutLines:     s.counts.cut.Load(),
+		Gaps:         s.counts.gaps.Load(),
 	}
 	for _, item := range s.followers {
 		if item.ended.Load() {

@@ -315,6 +315,90 @@ func TestARestartedContainerIsFollowedOnAndReadOnce(t *testing.T) {
 	eventually(t, "one dying again", to.texts)
 }
 
+// waiting is a pod whose container waits to be started again.
+func waiting(container string, restarts int) map[string]any {
+	found := podOf(container, restarts, false)
+	status := found["status"].(map[string]any)["containerStatuses"].([]any)[0].(map[string]any)
+	status["state"] = map[string]any{"waiting": map[string]any{"reason": "CrashLoopBackOff"}}
+	status["lastState"] = map[string]any{"terminated": map[string]any{"containerID": container}}
+	return found
+}
+
+func TestTheLogOfAContainerThatWaitsToBeStartedAgainIsRead(t *testing.T) {
+	from, to := oneNode(at(0, "why it crashes")), &kept{instance: "1"}
+	from.pod, from.open = waiting("b", 5), false
+	// The API gives the last run for both.
+	from.logs["previous"] = from.logs["current"]
+	made, _ := shipping(t, from, to, unlimited())
+	eventually(t, "why it crashes", to.texts)
+	// Nobody starts it again.
+	gone := waiting("b", 5)
+	gone["gone"] = true
+	from.set(func() { from.pod = gone })
+	eventually(t, "0", func() string { return fmt.Sprint(made.state().Containers) })
+	if to.texts() != "why it crashes" {
+		t.Error(to.texts())
+	}
+}
+
+func TestARunAfterAWaitIsReadOnce(t *testing.T) {
+	from, to := oneNode(at(0, "one")), &kept{instance: "1"}
+	from.pod, from.open = waiting("b", 5), false
+	from.logs["previous"] = from.logs["current"]
+	shipping(t, from, to, unlimited())
+	eventually(t, "one", to.texts)
+	from.set(func() {
+		from.logs["current"], from.open = []string{at(1, "two")}, true
+		from.pod = podOf("c", 6, true)
+	})
+	eventually(t, "one two", to.texts)
+}
+
+// began is a pod whose container runs since some seconds before the first line.
+func began(seconds int) map[string]any {
+	found := podOf("a", 0, true)
+	status := found["status"].(map[string]any)["containerStatuses"].([]any)[0].(map[string]any)
+	since := start.Add(-time.Duration(seconds) * time.Second).Format(time.RFC3339)
+	status["state"] = map[string]any{"running": map[string]any{"startedAt": since}}
+	return found
+}
+
+func TestALogThatWasRotatedMeanwhileSaysThatLinesMayBeMissing(t *testing.T) {
+	from, to := oneNode(at(0, "one"), at(1, "two")), &kept{instance: "1"}
+	from.pod = began(60)
+	made, stop := shipping(t, from, to, unlimited())
+	eventually(t, "one two", to.texts)
+	if made.state().Gaps != 0 {
+		t.Error("a log that is read from its begin has a gap")
+	}
+	stop()
+	// While no shipper is there, the node begins a new file twice.
+	from.set(func() { from.logs["current"] = []string{at(5000, "six"), at(5001, "seven")} })
+	made, stop = shipping(t, from, to, unlimited())
+	text := "lines may be missing here: the node has rotated the log before it was read on"
+	eventually(t, "one two "+text+" six seven", to.texts)
+	entry := to.entries[2]
+	if entry["gap"] != "rotated" || entry["_time"] >= to.entries[3]["_time"] || entry["_time"] <= to.entries[1]["_time"] {
+		t.Error(entry)
+	}
+	if made.state().Gaps != 1 {
+		t.Error(made.state().Gaps)
+	}
+	stop()
+	// The next one finds the last line, and tells nothing.
+	from.set(func() { from.logs["current"] = append(from.logs["current"], at(5002, "eight")) })
+	shipping(t, from, to, unlimited())
+	eventually(t, "one two "+text+" six seven eight", to.texts)
+}
+
+func TestANewRunIsNoRotation(t *testing.T) {
+	from, to := oneNode(at(5000, "six")), &kept{instance: "1"}
+	to.entries = []map[string]string{{"_time": start.Format(time.RFC3339Nano), "_msg": "one"}}
+	from.pod = began(0)
+	shipping(t, from, to, unlimited())
+	eventually(t, "one six", to.texts)
+}
+
 func TestAJobsLogIsReadOnceAndItsPodForgotten(t *testing.T) {
 	from, to := oneNode(at(0, "done")), &kept{instance: "1"}
 	from.pod, from.open = podOf("a", 0, false), false

@@ -32,6 +32,7 @@ type report struct {
 	DroppedLines int64  `json:"dropped_lines"`
 	DroppedBytes int64  `json:"dropped_bytes"`
 	CutLines     int64  `json:"cut_lines"`
+	Gaps         int64  `json:"gaps"`
 	Behind       int64  `json:"behind_seconds"`
 	Problem      string `json:"problem"`
 }

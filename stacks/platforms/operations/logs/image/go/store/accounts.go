@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 )
@@ -34,8 +35,10 @@ type accounts struct {
 }
 
 var (
+	errOwner   = errors.New("the account is another owner's")
 	nameForm   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 	tenantForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$`)
+	ownerForm  = regexp.MustCompile(`^[a-z0-9.-]+/[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$`)
 	digestForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
@@ -58,14 +61,20 @@ func openAccounts(path string) (*accounts, error) {
 	return found, nil
 }
 
-// put opens an account, or changes whose logs it reads and with which password.
+// put opens an account, or changes its password and limit. One of another owner stays as it is.
 func (a *accounts) put(item account) error {
 	if !nameForm.MatchString(item.Name) || !tenantForm.MatchString(item.Tenant) || !digestForm.MatchString(item.SHA256) ||
 		item.Requests < 1 {
 		return fmt.Errorf("account %.80q of tenant %.80q: names, digest or limit are not valid", item.Name, item.Tenant)
 	}
+	if group, _, _ := strings.Cut(item.Owner, "/"); !ownerForm.MatchString(item.Owner) || group != item.Tenant {
+		return fmt.Errorf("the owner %.200q is not of tenant %q", item.Owner, item.Tenant)
+	}
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
+	if old, is := a.known[item.Name]; is && old.Owner != item.Owner {
+		return errOwner
+	}
 	return a.with(item)
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -89,16 +90,16 @@ func (g *guard) read(w http.ResponseWriter, r *http.Request, who account) {
 		http.Error(w, "this account only reads logs, below /select/logsql/", http.StatusForbidden)
 		return
 	}
-	values, ok := parameters(w, r)
-	if !ok {
-		return
-	}
-	// One account does not keep the others from reading.
+	// One account does not keep the others from reading, nor fills the memory with what it asks.
 	if !g.enter(who) {
 		http.Error(w, "this account has as many requests as it may that are not answered yet", http.StatusTooManyRequests)
 		return
 	}
 	defer g.leave(who)
+	values, ok := parameters(w, r)
+	if !ok {
+		return
+	}
 	values["extra_stream_filters"] = []string{streamFilter(who.Tenant)}
 	values["extra_filters"] = []string{exactFilter(who.Tenant)}
 	g.selects.ServeHTTP(w, remade(r, values))
@@ -144,11 +145,14 @@ func (g *guard) change(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the action is open, lock or delete", http.StatusBadRequest)
 		return
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errOwner):
+		http.Error(w, err.Error(), http.StatusConflict)
+	case err != nil:
 		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
+	default:
+		w.WriteHeader(http.StatusNoContent)
 	}
-	w.WriteHeader(http.StatusNoContent)
 }
 
 // ship takes lines, tells a shipper what is stored already, and hears that it is there.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -236,12 +237,38 @@ func TestALockedAccountIsRefusedAndAnotherOwnersIsLeftAlone(t *testing.T) {
 			t.Errorf("after %s by %s it reads with %d", step.action, step.owner, code)
 		}
 	}
-	if code := change("open", ""); code != http.StatusNoContent {
-		t.Fatal(code)
+	for _, owner := range []string{"", "parks/app", "health/app/later"} {
+		if code := change("open", owner); code == http.StatusNoContent {
+			t.Errorf("an account of tenant parks is opened for %q", owner)
+		}
 	}
 	body := fmt.Sprintf(`{"action":"open","name":"x","tenant":"parks\"} or {tenant=\"health","owner":"o","requests":1,"sha256":"%s"}`, digest("x"))
 	if code, _ := send(Admin, password, "POST", "/accounts", body, nil); code == http.StatusNoContent {
 		t.Error("an account of a tenant that is no name is opened")
+	}
+}
+
+func TestAnAccountOfAnotherOwnerIsNotTakenOver(t *testing.T) {
+	open := func(owner, secret string) (int, string) {
+		tenant, _, _ := strings.Cut(owner, "/")
+		body := fmt.Sprintf(`{"action":"open","name":"taken.app","tenant":%q,"owner":%q,"requests":1,"sha256":%q}`,
+			tenant, owner, digest(secret))
+		return send(Admin, password, "POST", "/accounts", body, nil)
+	}
+	if code, text := open("parks/app/taken", "of the first"); code != http.StatusNoContent {
+		t.Fatal(code, text)
+	}
+	for _, owner := range []string{"parks/other/taken", "health/app/taken"} {
+		if code, text := open(owner, "of the second"); code != http.StatusConflict || !strings.Contains(text, "another owner") {
+			t.Errorf("%s is answered by %d %s", owner, code, text)
+		}
+	}
+	code, text := ask("taken.app", "of the first", "/select/logsql/query", url.Values{"query": {"*"}})
+	if code != 200 || !strings.Contains(text, "apple of parks") {
+		t.Errorf("the first owner reads with %d: %s", code, text)
+	}
+	if code, _ := ask("taken.app", "of the second", "/select/logsql/query", url.Values{"query": {"*"}}); code != http.StatusUnauthorized {
+		t.Errorf("the second owner reads with %d", code)
 	}
 }
 
@@ -289,4 +316,60 @@ func TestTheStatusSaysWhatIsKept(t *testing.T) {
 	if strings.Contains(text, `"oldest":0,`) || strings.Contains(text, `"began":0,`) {
 		t.Error(text)
 	}
+}
+
+func TestFiguresSayWhatWasHeardOfShippers(t *testing.T) {
+	heard := &shippers{known: map[string]Report{}}
+	if text := heard.figures(time.Now().Unix()); strings.Contains(text, "{") {
+		t.Error(text)
+	}
+	heard.heard(Report{Node: "one", Behind: 7, DroppedLines: 5, Gaps: 2})
+	text := heard.figures(heard.list()[0].Heard + 90)
+	for _, wanted := range []string{"silent_seconds{node=\"one\"} 90", "behind_seconds{node=\"one\"} 7",
+		"dropped_lines_total{node=\"one\"} 5", "gaps_total{node=\"one\"} 2"} {
+		if !strings.Contains(text, "\nwecity_log_shipper_"+wanted+"\n") {
+			t.Errorf("%s is not in %s", wanted, text)
+		}
+	}
+	page := httptest.NewRecorder()
+	figuresPage(t.TempDir(), heard).ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
+	for _, wanted := range []string{"wecity_volume_bytes_size ", `wecity_log_shipper_behind_seconds{node="one"} 7`} {
+		if !strings.Contains(page.Body.String(), wanted) {
+			t.Errorf("%s is not on the page", wanted)
+		}
+	}
+}
+
+func TestAClientHasNoMoreConnectionsThanItMay(t *testing.T) {
+	listener, err := listen(settings{}, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: served.Config.Handler}
+	go func() { _ = server.Serve(listener) }()
+	defer server.Close()
+	var opened []net.Conn
+	for range clientConnections + 1 {
+		made, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer made.Close()
+		opened = append(opened, made)
+		if !healthy(made) {
+			t.Fatal("a new connection is not answered")
+		}
+	}
+	if healthy(opened[0]) || !healthy(opened[1]) {
+		t.Error("the oldest connection of a client with too many is kept, or another one is not")
+	}
+}
+
+func healthy(made net.Conn) bool {
+	_ = made.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := made.Write([]byte("GET /health HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+		return false
+	}
+	count, err := made.Read(make([]byte, 4096))
+	return err == nil && count > 0
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sort"
@@ -16,7 +17,7 @@ import (
 // A Report is what a shipper says of itself.
 //
 // Containers is how many it follows, Behind how many seconds ago the oldest line was written that is not stored yet;
-// lines and bytes are those since it was started.
+// lines, bytes and gaps (places where lines may be missing) are those since it was started.
 type Report struct {
 	Node         string `json:"node"`
 	Containers   int    `json:"containers"`
@@ -24,6 +25,7 @@ type Report struct {
 	DroppedLines int64  `json:"dropped_lines"`
 	DroppedBytes int64  `json:"dropped_bytes"`
 	CutLines     int64  `json:"cut_lines"`
+	Gaps         int64  `json:"gaps"`
 	Behind       int64  `json:"behind_seconds"`
 	Problem      string `json:"problem"`
 	Heard        int64  `json:"heard"`
@@ -58,6 +60,27 @@ func (s *shippers) list() []Report {
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].Node < list[j].Node })
 	return list
+}
+
+// figures are what was heard of the shippers by now, in the text format of metrics.
+func (s *shippers) figures(now int64) string {
+	reports := s.list()
+	var text strings.Builder
+	for _, series := range []struct {
+		name, kind string
+		of         func(Report) int64
+	}{
+		{"wecity_log_shipper_silent_seconds", "gauge", func(r Report) int64 { return now - r.Heard }},
+		{"wecity_log_shipper_behind_seconds", "gauge", func(r Report) int64 { return r.Behind }},
+		{"wecity_log_shipper_dropped_lines_total", "counter", func(r Report) int64 { return r.DroppedLines }},
+		{"wecity_log_shipper_gaps_total", "counter", func(r Report) int64 { return r.Gaps }},
+	} {
+		fmt.Fprintf(&text, "# TYPE %s %s\n", series.name, series.kind)
+		for _, report := range reports {
+			fmt.Fprintf(&text, "%s{node=%q} %d\n", series.name, report.Node, series.of(report))
+		}
+	}
+	return text.String()
 }
 
 // Status is what the server knows of itself. Times are in seconds since 1970, 0 for none.

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -26,14 +27,18 @@ import (
 	"github.com/VictoriaMetrics/VictoriaLogs/app/vlselect"
 	"github.com/VictoriaMetrics/VictoriaLogs/app/vlstorage"
 	"github.com/VictoriaMetrics/VictoriaMetrics/lib/logger"
+	"github.com/VictoriaMetrics/metrics"
 )
 
 const module = "github.com/VictoriaMetrics/VictoriaLogs"
 
+// Connections at a time: of all clients, and of one. A shipper has a few, and there is one on each node.
+const allConnections, clientConnections = 512, 64
+
 type settings struct {
-	address, data, certificate, key string
-	days                            int
-	limit, memory                   int64
+	address, metrics, data, certificate, key string
+	days                                     int
+	limit, memory                            int64
 }
 
 // Run serves until the context ends. The administrator's password is in ADMIN_PASSWORD.
@@ -46,7 +51,11 @@ func Run(ctx context.Context, arguments []string) error {
 	if admin == "" {
 		return errors.New("ADMIN_PASSWORD is needed")
 	}
-	listener, err := listen(settings)
+	listener, err := listen(settings, settings.address)
+	if err != nil {
+		return err
+	}
+	observed, err := listen(settings, settings.metrics)
 	if err != nil {
 		return err
 	}
@@ -55,22 +64,42 @@ func Run(ctx context.Context, arguments []string) error {
 		return err
 	}
 	defer stop()
-	server := &http.Server{
+	go func() { _ = serve(ctx, serverOf(figuresPage(settings.data, handler.shippers)), observed) }()
+	return serve(ctx, serverOf(handler), listener)
+}
+
+func serverOf(handler http.Handler) *http.Server {
+	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    2 * queryBytes,
 	}
-	return serve(ctx, server, listener)
+}
+
+// figuresPage tells what the server measures, how full its volume is, and what it hears of shippers, to everybody who
+// reaches the port.
+func figuresPage(data string, heard *shippers) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		_, _ = io.WriteString(w, volumeLines(data)+heard.figures(time.Now().Unix()))
+		metrics.WritePrometheus(w, true)
+	})
+	return mux
 }
 
 // Open starts a store of this directory, of which there is one in a process, and returns what serves it and a function
 // that writes what is in memory and closes it.
 func Open(data string, days int, password string) (http.Handler, func(), error) {
-	return open(settings{data: data, days: days}, password)
+	made, stop, err := open(settings{data: data, days: days}, password)
+	if err != nil {
+		return nil, nil, err
+	}
+	return made, stop, nil
 }
 
-func open(settings settings, password string) (http.Handler, func(), error) {
+func open(settings settings, password string) (*guard, func(), error) {
 	if err := configure(settings); err != nil {
 		return nil, nil, err
 	}
@@ -113,6 +142,7 @@ func parse(arguments []string) (settings, error) {
 	var found settings
 	flags := flag.NewFlagSet("store", flag.ContinueOnError)
 	flags.StringVar(&found.address, "listen", ":9428", "`address` to serve at")
+	flags.StringVar(&found.metrics, "metrics", ":9429", "`address` to tell figures at")
 	flags.StringVar(&found.data, "data", "/data", "`directory` of the volume")
 	flags.StringVar(&found.certificate, "cert", "", "`file` with the certificate chain")
 	flags.StringVar(&found.key, "key", "", "`file` with the certificate's key")
@@ -180,10 +210,14 @@ func serve(ctx context.Context, server *http.Server, listener net.Listener) erro
 	return nil
 }
 
-func listen(settings settings) (net.Listener, error) {
-	listener, err := net.Listen("tcp", settings.address)
-	if err != nil || settings.certificate == "" {
-		return listener, err
+func listen(settings settings, address string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	listener = &gate{Listener: listener, all: allConnections, each: clientConnections}
+	if settings.certificate == "" {
+		return listener, nil
 	}
 	files := &certificate{settings: settings}
 	if _, err := files.current(nil); err != nil {

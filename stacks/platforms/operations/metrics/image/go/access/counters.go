@@ -14,6 +14,8 @@ const queriesSeries = "wecity_metrics_queries_total"
 type counters struct {
 	mutex sync.Mutex
 	known map[[2]string]int64
+	// Of the volume, about which the page tells too.
+	directory string
 }
 
 // add counts a query of an account. Those of capabilities belong to no tenant, and are not counted.
@@ -30,7 +32,7 @@ func (c *counters) add(item account) {
 	c.known[[2]string{item.Tenant, parts[1]}]++
 }
 
-// ServeHTTP tells the counters in the text format. Names of owners have no character that would have to be escaped.
+// ServeHTTP tells the counters, and how full the volume is, in the text format. Names of owners have no character that would have to be escaped.
 func (c *counters) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	c.mutex.Lock()
 	lines := make([]string, 0, len(c.known))
@@ -40,5 +42,5 @@ func (c *counters) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	c.mutex.Unlock()
 	slices.Sort(lines)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-	fmt.Fprintf(w, "# TYPE %s counter\n%s", queriesSeries, strings.Join(lines, ""))
+	fmt.Fprintf(w, "# TYPE %s counter\n%s%s", queriesSeries, strings.Join(lines, ""), volumeLines(c.directory))
 }

@@ -108,6 +108,13 @@ func (d *door) write(w http.ResponseWriter, r *http.Request) {
 // read hands the query on in a form of our own: what is not known is refused, and the tenant is in the address, where
 // the server takes it from before anything else.
 func (d *door) read(w http.ResponseWriter, r *http.Request, found account) {
+	// Before the query is read into memory.
+	leave, ok := d.accounts.enter(found)
+	if !ok {
+		refuse(w, http.StatusTooManyRequests, fmt.Sprintf("%d queries of the account are running", found.Connections))
+		return
+	}
+	defer leave()
 	r.Body = http.MaxBytesReader(w, r.Body, longestQuery)
 	if err := r.ParseForm(); err != nil {
 		refuse(w, http.StatusBadRequest, err.Error())
@@ -126,12 +133,6 @@ func (d *door) read(w http.ResponseWriter, r *http.Request, found account) {
 		refuse(w, http.StatusRequestEntityTooLarge, "the query is too long")
 		return
 	}
-	leave, ok := d.accounts.enter(found)
-	if !ok {
-		refuse(w, http.StatusTooManyRequests, fmt.Sprintf("%d queries of the account are running", found.Connections))
-		return
-	}
-	defer leave()
 	done, ok := d.accounts.share(r.Context(), found)
 	if !ok {
 		refuse(w, http.StatusTooManyRequests, "as many queries of tenants are running as may")

@@ -132,11 +132,17 @@ func TestAnAccountHasItsShare(t *testing.T) {
 		t.Fatal("the first query is refused")
 	}
 	code, _ := ask(door.queries(), "GET", "/api/v1/query?query=up", "health.code.metrics", secret, "")
+	unread, _ := ask(
+		door.queries(), "POST", "/api/v1/query", "health.code.metrics", secret, "query="+strings.Repeat("x", longestQuery),
+	)
 	other, _ := ask(door.queries(), "GET", "/api/v1/query?query=up", "transport.bus.metrics", secret, "")
 	leave()
 	after, _ := ask(door.queries(), "GET", "/api/v1/query?query=up", "health.code.metrics", secret, "")
 	if code != 429 || other != 200 || after != 200 {
 		t.Errorf("the second query is answered by %d, another account's by %d, a later one by %d", code, other, after)
+	}
+	if unread != 429 {
+		t.Errorf("a query that may not run is read all the same: %d", unread)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"flag"
 	"log"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -19,6 +20,9 @@ import (
 	"syscall"
 	"time"
 )
+
+// Connections at a time: of all clients, and of one. With TLS each takes some 40 kB of the container's memory.
+const allConnections, clientConnections = 192, 64
 
 func main() {
 	log.SetFlags(0)
@@ -42,7 +46,7 @@ func main() {
 	if err != nil {
 		log.Fatalf("accounts: %v", err)
 	}
-	door := &door{accounts: accounts, target: target, admin: digestOf(password)}
+	door := &door{accounts: accounts, target: target, admin: digestOf(password), counters: counters{directory: *directory}}
 	if observer := os.Getenv("OBSERVER_PASSWORD"); observer != "" {
 		door.observer = digestOf(observer)
 	}
@@ -58,8 +62,12 @@ func main() {
 	defer stop()
 	var group sync.WaitGroup
 	for address, handler := range map[string]http.Handler{*listen: door.queries(), *admin: door.administration()} {
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			log.Fatal(err)
+		}
+		listener = &gate{Listener: listener, all: allConnections, each: clientConnections}
 		server := &http.Server{
-			Addr:              address,
 			Handler:           handler,
 			TLSConfig:         settings,
 			ReadHeaderTimeout: 10 * time.Second,
@@ -69,9 +77,9 @@ func main() {
 		group.Add(1)
 		go func() {
 			defer group.Done()
-			run := server.ListenAndServe
+			run := func() error { return server.Serve(listener) }
 			if settings != nil {
-				run = func() error { return server.ListenAndServeTLS("", "") }
+				run = func() error { return server.ServeTLS(listener, "", "") }
 			}
 			if err := run(); err != http.ErrServerClosed {
 				log.Fatalf("%s: %v", address, err)

@@ -11,6 +11,9 @@ type metadata struct {
 	Name              string
 	Labels            map[string]string
 	CreationTimestamp *time.Time
+	OwnerReferences   []struct{ Kind, Name string }
+	// When a pod that is being deleted has to have ended.
+	DeletionTimestamp *time.Time
 	// The other annotations are not kept.
 	Annotations struct {
 		CertificateEnds string `json:"wecity.dev/certificate-ends"`
@@ -29,19 +32,20 @@ type object struct {
 		Suspend                    bool
 		Containers, InitContainers []container
 		Overhead                   map[string]quantity
-		Resources                  struct{ Requests map[string]quantity }
+		Resources                  struct{ Requests, Limits map[string]quantity }
 	}
 	Status struct {
-		Phase              string
-		AvailableReplicas  float64
-		ReadyReplicas      float64
-		Conditions         []struct{ Type, Status string }
-		ContainerStatuses  []containerStatus
-		Hard, Used         map[string]quantity
-		Allocatable        map[string]quantity
-		Capacity           map[string]quantity
-		LastScheduleTime   *time.Time
-		LastSuccessfulTime *time.Time
+		Phase                 string
+		AvailableReplicas     float64
+		ReadyReplicas         float64
+		Conditions            []struct{ Type, Status string }
+		ContainerStatuses     []containerStatus
+		InitContainerStatuses []containerStatus
+		Hard, Used            map[string]quantity
+		Allocatable           map[string]quantity
+		Capacity              map[string]quantity
+		LastScheduleTime      *time.Time
+		LastSuccessfulTime    *time.Time
 	}
 	Containers []struct {
 		Name  string
@@ -75,6 +79,16 @@ func (o object) labels() map[string]string {
 		}
 	}
 	return o.Metadata.Labels
+}
+
+// schedule is the name of the CronJob that made a Job; empty for others.
+func (o object) schedule() string {
+	for _, item := range o.Metadata.OwnerReferences {
+		if item.Kind == "CronJob" {
+			return item.Name
+		}
+	}
+	return ""
 }
 
 func (o object) condition(name string) bool {

@@ -15,6 +15,8 @@ const (
 	componentLabel = "app.kubernetes.io/component"
 	// Of the Jobs that work on a capability: its name.
 	worksOnLabel = "wecity.dev/provisions"
+	// A list of objects that has been read before, and cannot be.
+	unreadSeries = "wecity_unread"
 )
 
 // page collects samples by the name of their metric, as the text format wants them together.
@@ -99,6 +101,11 @@ func render(known *store, owners map[string]map[string]string) []byte {
 			}
 		}
 	}
+	// What is not told is no news that all is well.
+	for _, list := range known.unread() {
+		own := []string{"resource", list.resource, "namespace", list.namespace}
+		result.add(unreadSeries, 1, append(own, flat(owners[list.namespace])...)...)
+	}
 	return result.text()
 }
 
@@ -140,6 +147,7 @@ func (p page) object(key string, item object, with func(...string) []string) {
 	case "jobs":
 		p.add("kube_job_failed", number(item.condition("Failed")), with("job_name", name)...)
 		p.add("kube_job_complete", number(item.condition("Complete")), with("job_name", name)...)
+		p.time("kube_job_created", item.Metadata.CreationTimestamp, with("job_name", name, "cronjob", item.schedule()))
 	case "cronjobs":
 		p.add("kube_cronjob_spec_suspend", number(item.Spec.Suspend), with("cronjob", name)...)
 		p.time("kube_cronjob_created", item.Metadata.CreationTimestamp, with("cronjob", name))
@@ -184,12 +192,17 @@ func (p page) pod(item object, with func(...string) []string) {
 	name := item.Metadata.Name
 	p.add("kube_pod_status_phase", 1, with("pod", name, "phase", item.Status.Phase)...)
 	p.add("kube_pod_status_ready", number(item.condition("Ready")), with("pod", name)...)
-	for _, each := range item.Status.ContainerStatuses {
-		own := with("pod", name, "container", each.Name)
-		p.add("kube_pod_container_status_restarts_total", each.RestartCount, own...)
-		if waiting := each.State.Waiting; waiting != nil {
-			own = with("pod", name, "container", each.Name, "reason", waiting.Reason)
-			p.add("kube_pod_container_status_waiting_reason", 1, own...)
+	for kind, statuses := range map[string][]containerStatus{
+		"kube_pod_container_status_":      item.Status.ContainerStatuses,
+		"kube_pod_init_container_status_": item.Status.InitContainerStatuses,
+	} {
+		for _, each := range statuses {
+			own := with("pod", name, "container", each.Name)
+			p.add(kind+"restarts_total", each.RestartCount, own...)
+			if waiting := each.State.Waiting; waiting != nil {
+				own = with("pod", name, "container", each.Name, "reason", waiting.Reason)
+				p.add(kind+"waiting_reason", 1, own...)
+			}
 		}
 	}
 	for _, each := range item.Spec.Containers {

@@ -80,6 +80,40 @@ func TestTheNamespaceSaysWhoseAnObjectIs(t *testing.T) {
 	}
 }
 
+func TestWhatInitialisesAPodIsSeen(t *testing.T) {
+	text := string(render(known(t, counted[0], `{"metadata": {"name": "one"}, "status": {"phase": "Pending",
+		"initContainerStatuses": [{"name": "makes", "restartCount": 4, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}],
+		"containerStatuses": [{"name": "web", "restartCount": 0, "state": {"waiting": {"reason": "PodInitializing"}}}]}}`),
+		health))
+	whose := `namespace="health-internet",tenant="health"} `
+	has(t, text, "kube_pod_init_container_status_restarts_total",
+		`kube_pod_init_container_status_restarts_total{pod="one",container="makes",`+whose+"4")
+	has(t, text, "kube_pod_init_container_status_waiting_reason",
+		`kube_pod_init_container_status_waiting_reason{pod="one",container="makes",reason="CrashLoopBackOff",`+whose+"1")
+	has(t, text, "kube_pod_container_status_restarts_total",
+		`kube_pod_container_status_restarts_total{pod="one",container="web",`+whose+"0")
+}
+
+func TestAJobSaysOfWhichScheduleItIs(t *testing.T) {
+	made := newStore()
+	jobs := kind{"apis/batch/v1", "jobs"}
+	made.replace(jobs, "health-internet", nil)
+	for _, text := range []string{
+		`{"metadata": {"name": "nightly-1", "creationTimestamp": "1970-01-01T00:01:40Z",
+			"ownerReferences": [{"kind": "CronJob", "name": "nightly"}]}}`,
+		`{"metadata": {"name": "release", "creationTimestamp": "1970-01-01T00:01:40Z"}}`,
+	} {
+		var item object
+		if err := json.Unmarshal([]byte(text), &item); err != nil {
+			t.Fatal(err)
+		}
+		made.change(jobs, "health-internet", "ADDED", item)
+	}
+	whose := `namespace="health-internet",tenant="health"} 100`
+	has(t, string(render(made, health)), "kube_job_created",
+		`kube_job_created{job_name="nightly-1",cronjob="nightly",`+whose, `kube_job_created{job_name="release",`+whose)
+}
+
 func TestAListIsReadObjectByObject(t *testing.T) {
 	const count = 64
 	item := `{"metadata": {"name": "a", "annotations": {"x": "` + strings.Repeat("x", 1<<20) +

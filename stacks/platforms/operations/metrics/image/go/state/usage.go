@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 )
 
 const (
@@ -54,7 +55,7 @@ func (o object) requests() amounts {
 	return wanted
 }
 
-// limits are the sum over containers and sidecars that have some.
+// limits are the sum over containers and sidecars that have some, unless the pod has one of its own.
 func (o object) limits() amounts {
 	found := amounts{}
 	for _, each := range o.Spec.Containers {
@@ -64,6 +65,9 @@ func (o object) limits() amounts {
 		if each.RestartPolicy == "Always" {
 			found.add(each.Resources.Limits)
 		}
+	}
+	for resource, value := range o.Spec.Resources.Limits {
+		found[resource] = float64(value)
 	}
 	return found
 }
@@ -79,13 +83,22 @@ func (o object) stored() amounts {
 	return amounts{"storage": float64(o.Spec.Resources.Requests["storage"])}
 }
 
+// How long after its end a pod may still be told as running; clocks differ.
+const lostAfter = 5 * time.Minute
+
+// isLost is whether a pod has to have ended long ago. On a dead node nobody says that it has, and another one has taken
+// its place.
+func (o object) isLost(now time.Time) bool {
+	return o.Metadata.DeletionTimestamp != nil && now.Sub(*o.Metadata.DeletionTimestamp) > lostAfter
+}
+
 // renderUsage gives what bills are made from: of each namespace that is observed, what the pods that run request and may
 // use at the most, their number, and the size of the volumes, summed up by whose they are. They are few, as they are kept
 // for a long time.
 func renderUsage(known *store, owners map[string]map[string]string) []byte {
 	known.mutex.Lock()
 	defer known.mutex.Unlock()
-	result := page{}
+	result, now := page{}, time.Now()
 	for namespace, owner := range owners {
 		if slices.ContainsFunc(counted, func(of kind) bool { return known.objects[of.key()][namespace] == nil }) {
 			continue
@@ -103,7 +116,7 @@ func renderUsage(known *store, owners map[string]map[string]string) []byte {
 			}
 		}
 		for _, item := range known.objects["pods"][namespace] {
-			if item.Status.Phase == "Running" {
+			if item.Status.Phase == "Running" && !item.isLost(now) {
 				sum(item, "requests", item.requests())
 				sum(item, "limits", item.limits())
 				sum(item, "pods", amounts{"pods": 1})

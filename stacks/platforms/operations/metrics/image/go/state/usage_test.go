@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 )
 
 func known(t *testing.T, of kind, texts ...string) *store {
@@ -67,12 +68,27 @@ func TestWhatRunsIsSummedUpByComponent(t *testing.T) {
 	has(t, text, observedSeries, `wecity_observed{namespace="health-internet",tenant="health"} 1`)
 }
 
-func TestPodLevelRequestsReplaceThoseOfContainers(t *testing.T) {
-	text := string(renderUsage(known(t, counted[0], `{"metadata": {"name": "one"}, "status": {"phase": "Running"},
-		"spec": {"resources": {"requests": {"cpu": "2"}}, "containers": [{"resources": {"requests": {"cpu": "1"}}}]}}`), health))
-	if !strings.Contains(text, `resource="cpu",namespace="health-internet",tenant="health"} 2`) {
-		t.Error(text)
+func TestAPodOnADeadNodeIsNotCountedBesideTheOneInItsPlace(t *testing.T) {
+	pod := func(name, more string) string {
+		return `{"metadata": {"name": "` + name + `"` + more + `}, "status": {"phase": "Running"}, "spec": {}}`
 	}
+	deleted := func(ago time.Duration) string {
+		return `, "deletionTimestamp": "` + time.Now().Add(-ago).UTC().Format(time.RFC3339) + `"`
+	}
+	// The last two are ending: their time is not over, or has been for a moment.
+	text := string(renderUsage(known(t, counted[0],
+		pod("lost", deleted(time.Hour)), pod("new", ""), pod("ends", deleted(-time.Minute)), pod("ended", deleted(time.Minute)),
+	), health))
+	has(t, text, usageSeries, `wecity_usage{of="pods",resource="pods",namespace="health-internet",tenant="health"} 3`)
+}
+
+func TestPodLevelResourcesReplaceThoseOfContainers(t *testing.T) {
+	text := string(renderUsage(known(t, counted[0], `{"metadata": {"name": "one"}, "status": {"phase": "Running"},
+		"spec": {"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "4"}}, "containers": [
+		{"resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "3"}}}, {"resources": {"limits": {"cpu": "3"}}}]}}`), health))
+	whose := `resource="cpu",namespace="health-internet",tenant="health"} `
+	has(t, text, usageSeries, `wecity_usage{of="requests",`+whose+"2", `wecity_usage{of="limits",`+whose+"4",
+		`wecity_usage{of="pods",resource="pods",namespace="health-internet",tenant="health"} 1`)
 }
 
 func TestVolumesHaveTheSizeThatTheyGot(t *testing.T) {

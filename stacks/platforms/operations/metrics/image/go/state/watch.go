@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,11 +10,13 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +26,12 @@ const (
 	again = 5 * time.Second
 	// How often what containers use is asked for; the cluster's own source is no faster.
 	pollEvery = 15 * time.Second
+	// For how long what was known of a list counts when it cannot be read: while an API server starts anew, all alerts
+	// would be told to be over.
+	patience = time.Minute
+	// After how long without a word a connection is asked whether it is there, and how long it may take to say so. All
+	// watches share one, which may be gone without an end.
+	idle, pong = 15 * time.Second, 15 * time.Second
 )
 
 // kind is a resource of the API.
@@ -38,13 +47,18 @@ var (
 	usage = kind{"apis/metrics.k8s.io/v1beta1", "pods"}
 )
 
-// store has the objects by resource, namespace and name.
+// store has the objects by resource, namespace and name, and the lists that were forgotten with what was in them.
 type store struct {
-	mutex   sync.Mutex
-	objects map[string]map[string]map[string]object
+	mutex     sync.Mutex
+	objects   map[string]map[string]map[string]object
+	forgotten map[listed]bool
 }
 
-func newStore() *store { return &store{objects: map[string]map[string]map[string]object{}} }
+type listed struct{ resource, namespace string }
+
+func newStore() *store {
+	return &store{objects: map[string]map[string]map[string]object{}, forgotten: map[listed]bool{}}
+}
 
 func (s *store) replace(of kind, namespace string, items []object) {
 	found := make(map[string]object, len(items))
@@ -58,13 +72,26 @@ func (s *store) replace(of kind, namespace string, items []object) {
 		s.objects[key] = map[string]map[string]object{}
 	}
 	s.objects[key][namespace] = found
+	delete(s.forgotten, listed{key, namespace})
 }
 
 // forget leaves nothing of a namespace, unlike one that is known to have no objects.
 func (s *store) forget(of kind, namespace string) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	delete(s.objects[of.key()], namespace)
+	key := of.key()
+	// One that was empty is no loss: that is what is seen of a namespace that is deleted, with the right to read it.
+	if len(s.objects[key][namespace]) != 0 {
+		s.forgotten[listed{key, namespace}] = true
+	}
+	delete(s.objects[key], namespace)
+}
+
+// unread gives the lists that are forgotten, sorted. The caller holds the mutex.
+func (s *store) unread() []listed {
+	return slices.SortedFunc(maps.Keys(s.forgotten), func(one, other listed) int {
+		return cmp.Or(cmp.Compare(one.resource, other.resource), cmp.Compare(one.namespace, other.namespace))
+	})
 }
 
 func (s *store) change(of kind, namespace, event string, item object) {
@@ -96,6 +123,8 @@ type api struct {
 	base    string
 	account string
 	client  *http.Client
+	// Those of the constants, which a run of tests shortens.
+	again, patience time.Duration
 }
 
 func inCluster(account string) (*api, error) {
@@ -111,14 +140,21 @@ func inCluster(account string) (*api, error) {
 	if !pool.AppendCertsFromPEM(text) {
 		return nil, errors.New(account + "/ca.crt has no certificate")
 	}
-	transport := &http.Transport{
+	client := &http.Client{Transport: newTransport(pool, idle, pong)}
+	return &api{"https://" + net.JoinHostPort(host, port), account, client, again, patience}, nil
+}
+
+// newTransport returns one that knows servers by the certificates of a pool. A connection on which nothing comes for
+// `idle`, and no answer to a ping within `pong`, is closed, with all that goes over it.
+func newTransport(pool *x509.CertPool, idle, pong time.Duration) *http.Transport {
+	return &http.Transport{
 		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
 		ForceAttemptHTTP2:     true,
+		HTTP2:                 &http.HTTP2Config{SendPingTimeout: idle, PingTimeout: pong},
 		ResponseHeaderTimeout: 30 * time.Second,
 		IdleConnTimeout:       time.Minute,
 		DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 	}
-	return &api{"https://" + net.JoinHostPort(host, port), account, &http.Client{Transport: transport}}, nil
 }
 
 func (a *api) get(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
@@ -223,24 +259,29 @@ func decodeItems(decoder *json.Decoder) ([]object, error) {
 }
 
 // follow keeps the objects of a kind in the store. A namespace that is not there yet, or may not be read yet, is asked
-// for again; what was known of it is forgotten, so that nothing old is told.
+// for again; what was known of it is forgotten after a while, so that nothing old is told.
 func (a *api) follow(ctx context.Context, known *store, of kind, namespace string) {
-	told := ""
+	told, since := "", time.Time{}
 	for ctx.Err() == nil {
 		found, err := a.list(ctx, of, namespace)
 		if err == nil {
-			told = ""
+			told, since = "", time.Time{}
 			known.replace(of, namespace, found.Items)
 			err = a.watch(ctx, known, of, namespace, found.Metadata.ResourceVersion)
 		} else {
-			known.forget(of, namespace)
+			if since.IsZero() {
+				since = time.Now()
+			}
+			if time.Since(since) >= a.patience {
+				known.forget(of, namespace)
+			}
 		}
 		if err != nil && ctx.Err() == nil {
 			if text := err.Error(); text != told {
 				log.Print(text)
 				told = text
 			}
-			wait(ctx, again)
+			wait(ctx, a.again)
 		}
 	}
 }

@@ -1,0 +1,3 @@
+module wecity.dev/vault
+
+go 1.26.5
