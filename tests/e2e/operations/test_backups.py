@@ -127,7 +127,7 @@ def test_a_scheduled_backup_that_is_killed_is_taken_by_its_next_pod(
     (first,) = eventually(running, 60)
     cluster.kubectl("delete", "pod", first, "--grace-period=0", "--force", *place)
     # It waits a minute for the lock of the one that was killed before it leaves older backups as they are.
-    cluster.kubectl("wait", "--for=condition=complete", "job/by-schedule-killed", "--timeout=240s", *place)
+    cluster.kubectl("wait", "--for=condition=complete", "job/by-schedule-killed", "--timeout=240s", *place, timeout=250)
     taken = {item["owner"] for item in snapshots(home, city) if item["id"] not in before}
     assert {"parks/parks-app/db", "roads/roads-app/db"} <= taken
     cluster.kubectl("delete", "job", "by-schedule-killed", *place)

@@ -43,6 +43,14 @@ type account struct {
 	Locked   int64  `json:"locked"`
 }
 
+// app is the app that the account is for: its owner is TENANT/APP/NAME of the use. It is empty for the city's own.
+func (a account) app() string {
+	if parts := strings.SplitN(a.Owner, "/", 3); len(parts) == 3 {
+		return parts[1]
+	}
+	return ""
+}
+
 func (a account) fits(password string) bool {
 	var known digest
 	if raw, err := hex.DecodeString(a.Password); err != nil || copy(known[:], raw) != len(known) {

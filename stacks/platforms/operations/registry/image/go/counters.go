@@ -2,11 +2,17 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+)
+
+const (
+	pulls  = "wecity_registry_pulls_total"
+	pushes = "wecity_registry_pushes_total"
 )
 
 // counters count the manifests that were pushed and pulled for each app of a tenant, and for the city's own images.
@@ -39,21 +45,17 @@ func (c *counters) add(asked *question, r *http.Request, status int) {
 	series := ""
 	switch r.Method {
 	case http.MethodGet:
-		series = "wecity_registry_pulls_total"
+		series = pulls
 	case http.MethodPut:
-		series = "wecity_registry_pushes_total"
+		series = pushes
 	}
 	if series == "" {
 		return
 	}
-	app := ""
-	if parts := strings.SplitN(asked.account.Owner, "/", 3); len(parts) == 3 {
-		app = parts[1]
-	}
 	if c.known == nil {
 		c.known = map[[3]string]int64{}
 	}
-	c.known[[3]string{series, asked.account.Tenant, app}]++
+	c.known[[3]string{series, asked.account.Tenant, asked.account.app()}]++
 }
 
 // idle is whether nothing was pushed for a time.
@@ -84,14 +86,22 @@ func (c *counters) dirty() bool {
 // tell writes metrics in the text format. Names of owners have no character that would have to be escaped.
 func (d *door) tell(w http.ResponseWriter) {
 	lines := []string{}
-	d.counters.mutex.Lock()
-	for key, count := range d.counters.known {
-		lines = append(lines, fmt.Sprintf("%s{tenant=%q,app=%q} %d\n", key[0], key[1], key[2], count))
-	}
-	d.counters.mutex.Unlock()
+	counts := map[[3]string]int64{}
 	tenants := map[string]bool{}
-	for _, item := range d.accounts.list() {
-		tenants[item.Tenant] = true
+	// A series that is not there until something happens cannot be told from one that nobody reads.
+	for _, item := range append(d.accounts.list(), account{}) {
+		for _, series := range []string{pulls, pushes} {
+			counts[[3]string{series, item.Tenant, item.app()}] = 0
+		}
+		if item.Tenant != "" {
+			tenants[item.Tenant] = true
+		}
+	}
+	d.counters.mutex.Lock()
+	maps.Copy(counts, d.counters.known)
+	d.counters.mutex.Unlock()
+	for key, count := range counts {
+		lines = append(lines, fmt.Sprintf("%s{tenant=%q,app=%q} %d\n", key[0], key[1], key[2], count))
 	}
 	for tenant := range tenants {
 		if used, err := d.kept.used(tenant); err == nil {
