@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wecityctl.errors import DeploymentError
-from wecityctl.local.node import cgroups, containerd, kubelet, machine, objects, ready
+from wecityctl.local.node import cgroups, configure, containerd, kubelet, machine, objects, ready
 from wecityctl.local.node.images import Present, canonical
 from wecityctl.local.node.layout import Held, HoldSpec, start_time
 from wecityctl.local.node.network import BLOCK_PREFIX, POOL, Block, Link, choose
@@ -146,11 +146,18 @@ def test_cni_chain_ends_with_what_is_chained() -> None:
 
 @pytest.mark.parametrize("able", [True, False])
 def test_kubelet_lowers_its_score_only_where_it_may(able: bool) -> None:
-    settings = kubelet.KubeletSettings("/etc", "/logs", "/plugins", BLOCK.dns_ip, "wecity-x", able)
+    imported = ("built.example/*",)
+    settings = kubelet.KubeletSettings("/etc", "/logs", "/plugins", BLOCK.dns_ip, "wecity-x", able, imported)
     found = json.loads(kubelet.kubelet_config(settings))
     assert found["oomScoreAdj"] == (-999 if able else 0)
     assert found["cgroupRoot"] == "/wecity-x"
     assert found["authentication"]["anonymous"]["enabled"] is False
+
+
+def test_images_that_are_imported_are_asked_for_at_no_registry() -> None:
+    references = ("built.wecity.invalid/web:1-a", "wecity.test:5000/a/probe:1", f"other/x:1@sha256:{'0' * 64}")
+    names = configure.imported([ImageRef(reference, Path("a.tar")) for reference in references])
+    assert names == ("built.wecity.invalid/*", "other/x", "wecity.test:5000/a/probe")
 
 
 def test_kube_proxy_leaves_the_machine_alone() -> None:

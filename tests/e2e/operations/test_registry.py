@@ -74,13 +74,21 @@ def variant(image: oci.BuiltImage, place: Path) -> oci.BuiltImage:
 OF_PARKS = "print(open('/opt/of-parks').read())"
 
 
-def run_pod(cluster: Cluster, tenant: str, name: str, image: str, *pull_secrets: str, code: str = OF_PARKS) -> None:
+def run_pod(
+    cluster: Cluster,
+    tenant: str,
+    name: str,
+    image: str,
+    *pull_secrets: str,
+    code: str = OF_PARKS,
+    policy: str = "Always",
+) -> None:
     """Start a pod of the tenant's app with an image to be asked for, with these pull secrets or the app's."""
     security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True}
     container: dict[str, Any] = {
         "name": "main",
         "image": image,
-        "imagePullPolicy": "Always",
+        "imagePullPolicy": policy,
         "command": ["python3", "-c", code],
         "securityContext": security,
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "100m", "memory": "64Mi"}},
@@ -173,7 +181,16 @@ def test_nodes_pull_the_city_s_own_images(home: Machine, city: CityFiles, cluste
         run_pod(cluster, "parks", "of-parks-as-node", f"{host}/parks/web:1", "node-pulls")
         eventually(lambda: state_of(cluster, "parks", "of-the-city")[0] == "Succeeded", seconds=120)
         eventually(lambda: "403" in state_of(cluster, "parks", "of-parks-as-node")[1], seconds=60)
+        # The same image by the name by which it was imported, which no registry serves, needs no credentials.
+        built = oci.reference("sample-app", source="built")
+        run_pod(cluster, "roads", "of-the-machine", built, code="print('it runs')", policy="IfNotPresent")
+        eventually(lambda: state_of(cluster, "roads", "of-the-machine")[0] == "Succeeded", seconds=60)
+        # What was pulled with credentials still needs them.
+        run_pod(cluster, "roads", "of-the-city-by-roads", reference, code="print('it runs')", policy="IfNotPresent")
+        eventually(lambda: "403" in state_of(cluster, "roads", "of-the-city-by-roads")[1], seconds=60)
     finally:
+        for name in ("of-the-machine", "of-the-city-by-roads"):
+            cluster.kubectl("delete", "pod", "-n", "roads-internet", name, "--ignore-not-found", "--wait=false")
         for name in ("of-the-city", "of-parks-as-node"):
             cluster.kubectl("delete", "pod", "-n", "parks-internet", name, "--ignore-not-found", "--wait=false")
         cluster.kubectl("delete", "secret", "-n", "parks-internet", "node-pulls", "--ignore-not-found")

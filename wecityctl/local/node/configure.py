@@ -6,7 +6,7 @@ A file is written only if its content changes, so that preparing a running cloud
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from wecityctl.local.driver import Context
 from wecityctl.local.node import containerd, kubelet, machine
 from wecityctl.local.node.layout import INSIDE_RUN, NODE_NAME, NODE_RESOLV_CONF, HoldSpec, Layout
 from wecityctl.local.node.network import Block, Link
+from wecityctl.local.spec import ImageRef
+from wecityctl.model.images import BUILT_HOST
 from wecityctl.paths import private_dir, write_private
 from wecityctl.toolchain import locate
 
@@ -94,6 +96,7 @@ def _files(ctx: Context, node: Node) -> dict[str, str]:
                 dns_ip=node.block.dns_ip,
                 cgroup=node.cgroup,
                 lowest_oom_score=full_oom_range,
+                imported=imported(ctx.spec.images),
             )
         ),
         "kube-proxy.json": kubelet.kube_proxy_config(etc, NODE_NAME, node.block),
@@ -102,6 +105,19 @@ def _files(ctx: Context, node: Node) -> dict[str, str]:
         # The node's own programs find the city's registries by their names in the cluster.
         NODE_RESOLV_CONF: f"nameserver {node.block.dns_ip}\nsearch cluster.local\n",
     }
+
+
+def imported(images: Collection[ImageRef]) -> tuple[str, ...]:
+    """The names of images that are imported into a node: those that wecityctl builds, which no registry can serve."""
+    everything = f"{BUILT_HOST}/*"
+    names = {_without_tag(image.reference) for image in images}
+    return everything, *sorted(name for name in names if not name.startswith(f"{BUILT_HOST}/"))
+
+
+def _without_tag(reference: str) -> str:
+    name = reference.partition("@")[0]
+    path, slash, last = name.rpartition("/")
+    return path + slash + last.partition(":")[0]
 
 
 def _keys(ctx: Context, node: Node) -> dict[str, Path]:

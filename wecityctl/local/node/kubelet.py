@@ -15,7 +15,9 @@ POD_PROCESSES = 2048
 
 @dataclass(frozen=True, slots=True)
 class KubeletSettings:
-    """Settings of the kubelet. Paths are those inside the node."""
+    """Settings of the kubelet. Paths are those inside the node. `imported` are names of images without their tags, or
+    the beginnings of such names with `/*`.
+    """
 
     etc: str
     logs: str
@@ -23,6 +25,7 @@ class KubeletSettings:
     dns_ip: str
     cgroup: str
     lowest_oom_score: bool
+    imported: tuple[str, ...]
 
 
 def kubelet_config(settings: KubeletSettings) -> str:
@@ -59,6 +62,10 @@ def kubelet_config(settings: KubeletSettings) -> str:
             # Images are imported and not pulled, so a removed one could not be restored.
             "imageGCHighThresholdPercent": 100,
             "imageGCLowThresholdPercent": 99,
+            # By default an image that somebody has pulled with credentials, by whatever name, has to be pulled by all
+            # its other names too. A tenant that pushes a copy of an imported one could so end pods of the city.
+            "imagePullCredentialsVerificationPolicy": "NeverVerifyAllowlistedImages",
+            "preloadedImagesVerificationAllowlist": list(settings.imported),
             # Percentages of a large disk would evict pods while there is plenty of space.
             "evictionHard": {"memory.available": "100Mi", "nodefs.available": "512Mi", "imagefs.available": "512Mi"},
             # Mounted ConfigMaps and Secrets are updated within this time; the default is a minute.
