@@ -64,10 +64,19 @@ class Keycloak:
         if token:
             request.add_header("Authorization", f"Bearer {token}")
         try:
-            with urllib.request.urlopen(request, timeout=30, context=self.context) as answer:
+            with self._open(request) as answer:
                 return answer.status, json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or b"{}")
+
+    def _open(self, request: urllib.request.Request) -> Any:
+        """The server's answer. A handshake that meets a change of its certificate is cut, and begun once more."""
+        try:
+            return urllib.request.urlopen(request, timeout=30, context=self.context)
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ssl.SSLEOFError):
+                raise
+        return urllib.request.urlopen(request, timeout=30, context=self.context)
 
     def ask(self, account: str, endpoint: str, secret: str = PASSWORD, realm: str = "", **form: str) -> Answer:
         """What an app's client is answered at an endpoint of its realm or of another `realm`."""
