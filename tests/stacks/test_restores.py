@@ -26,8 +26,8 @@ def test_a_restore_was_proved_of_what_is_here(name: str) -> None:
     scripts = scripts_of(registered()[name].type)
     assert scripts is not None and scripts.dump and scripts.restore
     assert restores.proof_of(name) is not None, (
-        f"backing up {name} has changed since its restore was proved: run tests/e2e/operations/test_restores.py as "
-        f"root, and commit {restores.RECORDS}"
+        f"backing up {name} has changed since its restore was proved: run "
+        f"tests/e2e/operations/test_what_was_lost.py as root, and commit {restores.RECORDS}"
     )
 
 

@@ -269,7 +269,8 @@ def test_alertmanager_reaches_webhooks_through_the_proxy_alone(recorded: dict[st
     assert {"-figures=:8881", "-manager=http://127.0.0.1:9093", "-key=/etc/tls/tls.key"} <= {*proxy["command"]}
     # It also looks whether rules are evaluated, as their administrator.
     assert "-evaluator=https://127.0.0.1:8880" in proxy["command"]
-    assert f"-password={proxy['volumeMounts'][1]['mountPath']}/password" in proxy["command"]
+    (admin,) = [item["mountPath"] for item in proxy["volumeMounts"] if item["name"] == "admin"]
+    assert f"-password={admin}/password" in proxy["command"]
     (manager,) = [item for item in pod["containers"] if item["name"] == "alertmanager"]
     assert "--enable-feature=receiver-name-in-metrics" in manager["command"]
 

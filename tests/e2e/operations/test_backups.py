@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.files import CityFiles
 from tests.e2e.machine import Cluster, Machine, eventually
 from tests.e2e.operations.conftest import Target
-from tests.e2e.operations.test_restores import VAULT
+from tests.e2e.operations.test_what_was_lost import VAULT
 from tests.e2e.pages import follow
 from wecityctl.model.naming import COMPONENT_LABEL
 
