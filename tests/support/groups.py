@@ -23,6 +23,8 @@ MARKS = ("node", "cluster", "engine", "build", "program", "slow")
 _GUARD = Path(guard.__file__).parent
 # Seconds for tests and fixtures to tidy up in after Ctrl-C; xdist kills its workers after 10, and clouds would stay.
 _TIDYING_SECONDS = 120
+# The niceness of workers without tests on real nodes: a third of the weight of the others.
+GIVING_WAY = 5
 _CONTROL_PLANES = {"api_server", "cluster"}
 # Fixtures that what a worker's tests share is started in, by the lightest mark of the tests that may use it.
 _SHARED = {"node": "until_last_node", "cluster": "until_last_cluster"}
@@ -103,6 +105,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Guard everything that an unmarked or slow test does, its fixtures included."""
+    _give_way(item)
     if set(marks_of(item)) - {"slow"}:
         return (yield)
     before = os.environ.get("PYTHONPATH")
@@ -118,6 +121,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
             del os.environ[guard.PLACE], os.environ["PYTHONPATH"]
             if before is not None:
                 os.environ["PYTHONPATH"] = before
+
+
+def _give_way(item: pytest.Item) -> None:
+    """Let tests on real nodes go first: one worker has them all, and the run lasts as long as that one.
+
+    What a test starts has the priority of its worker. Only root may raise one, and nobody else has a real node.
+    """
+    if os.geteuid() == 0 and "PYTEST_XDIST_WORKER" in os.environ:
+        os.setpriority(os.PRIO_PROCESS, 0, 0 if "node" in marks_of(item) else GIVING_WAY)
 
 
 @pytest.hookimpl(wrapper=True)
