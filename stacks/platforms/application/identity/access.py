@@ -54,12 +54,15 @@ tries=0
 until curl $CURL --fail --output answer "$server/realms/master" 2> refused; do
   tries=$((tries + 1)); [ "$tries" -lt 60 ] || {{ cat refused >&2; exit 1; }}; sleep 1
 done
+# A handshake during which the server loads its certificate anew is cut, and begun once more: nothing was sent.
+ask() {{ curl $CURL "$@" || {{ [ $? = 35 ] && sleep 1 && curl $CURL "$@"; }}; }}
 field() {{ sed -n "s/.*\\"$1\\":\\"\\([^\\"]*\\)\\".*/\\1/p" answer; }}
 sign_in() {{
   printf %s "$ADMIN_PASSWORD" > password
-  status=$(curl $CURL --data grant_type=password --data client_id=admin-cli --data username={ADMIN} \\
+  status=$(ask --data grant_type=password --data client_id=admin-cli --data username={ADMIN} \\
     --data-urlencode password@password --output answer --write-out '%{{http_code}}' \\
     "$server/realms/master/protocol/openid-connect/token") || return 1
+  status=${{status#000}}
   rm -f password
   [ "$status" = 200 ] || {{ echo "the administrator's sign-in is answered by $status: $(cat answer)" >&2; return 1; }}
   token=$(field access_token) refresh=$(field refresh_token)
@@ -72,9 +75,11 @@ sign_out() {{
 }}
 trap sign_out EXIT
 send() {{
-  status=$(printf 'header = "Authorization: Bearer %s"\\n' "$token" | curl --config - $CURL --request "$1" \\
+  printf 'header = "Authorization: Bearer %s"\\n' "$token" > header
+  status=$(ask --config header --request "$1" \\
     --header 'Content-Type: application/json' --data-binary @body --output answer --write-out '%{{http_code}}' \\
     "$server/$2") || return 1
+  status=${{status#000}}
 }}
 call() {{
   method=$1 path=$2
