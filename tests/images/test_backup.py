@@ -5,7 +5,6 @@ The scripts are those of the Jobs, run as their pods run them but for the cluste
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
@@ -31,8 +30,10 @@ from stacks.platforms.data.object_storage.access import ADMIN_PORT
 from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
 from tests.images.test_object_storage import client
 from tests.images.test_running import fetch, postgresql
+from tests.support.processes import matching
 from tests.support.s3_server import S3Server, s3_server
 from wecityctl.engine.cluster.account_jobs import JobFailedError
+from wecityctl.local.proctable import Identity
 from wecityctl.model.backups import FORMAT, Snapshot, parse_snapshots, tags
 from wecityctl.operations.backup_jobs import failure, own_lines, read_list
 
@@ -240,23 +241,22 @@ def test_a_backup_that_was_killed_is_no_snapshot_and_keeps_nobody(world: World) 
         # Until some of it is in the repository.
         time.sleep(3)
         job.kill()
-        for pid in {*saving, *_restic(world, "")}:
-            os.kill(pid, signal.SIGKILL)
+        for process in {*saving, *_restic(world, "")}:
+            process.send(signal.SIGKILL)
     assert len(world.snapshots()) == 1
     world.back_up()
     assert len(world.snapshots()) == 2
 
 
-def _restic(world: World, command: str) -> list[int]:
+def _restic(world: World, command: str) -> list[Identity]:
     """The processes of restic in this image that run, with this command."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (entry / "cmdline").read_bytes().decode().split("\0")
-            inside = str(world.image.root) in str((entry / "root").readlink())
-            if inside and Path(words[0]).name == "restic" and (not command or command in words):
-                found.append(int(entry.name))
-    return found
+
+    def runs(process: Path) -> bool:
+        words = (process / "cmdline").read_bytes().decode().split("\0")
+        inside = str(world.image.root) in str((process / "root").readlink())
+        return inside and Path(words[0]).name == "restic" and (not command or command in words)
+
+    return matching(runs)
 
 
 def test_a_wrong_key_is_told_and_makes_no_second_repository(world: World) -> None:

@@ -22,9 +22,10 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 from tests.support.processes import ENDING_WITH_PARENT
 
@@ -154,19 +155,28 @@ def load() -> None:
 def serve(connection: socket.socket) -> None:
     """Load the command line, then answer calls until the other side closes."""
     load()
+    for pid in forked(connection, 3, become):
+        _, status = os.waitpid(pid, 0)
+        connection.send(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def forked(orders: socket.socket, descriptors: int, child: Callable[[bytes, Sequence[int]], NoReturn]) -> Iterator[int]:
+    """Fork a process that is `child` for each order and the descriptors with it, until the other side closes.
+
+    Its process number is answered, and then yielded.
+    """
     while True:
-        order, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+        order, given, _, _ = socket.recv_fds(orders, 1 << 20, descriptors)
         if not order:
             return
         pid = os.fork()
         if pid == 0:
-            connection.close()
-            become(order, descriptors)
-        for each in descriptors:
+            orders.close()
+            child(order, given)
+        for each in given:
             os.close(each)
-        connection.send(str(pid).encode())
-        _, status = os.waitpid(pid, 0)
-        connection.send(str(os.waitstatus_to_exitcode(status)).encode())
+        orders.send(str(pid).encode())
+        yield pid
 
 
 def _modules_below(places: Sequence[str], prefix: str) -> Iterator[str]:
@@ -178,7 +188,7 @@ def _modules_below(places: Sequence[str], prefix: str) -> Iterator[str]:
             yield from _modules_below(importlib.import_module(each.name).__path__, f"{each.name}.")
 
 
-def become(order: bytes, descriptors: Sequence[int]) -> None:
+def become(order: bytes, descriptors: Sequence[int]) -> NoReturn:
     """Be a new process of the program with these standard streams; does not return.
 
     `order` is JSON: the arguments, the directory, the environment.

@@ -25,6 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
+from tests.support.forks import forked
 from wecityctl.engine.workers import pool, zygote
 
 # The commands that run the engine; others have no use for a seed, and forking one takes time.
@@ -56,12 +57,7 @@ class Seed:
     def wait(self, timeout: float | None = None) -> int:
         """The exit code; raises `subprocess.TimeoutExpired` after `timeout` seconds."""
         if self._code is None:
-            descriptor = os.pidfd_open(self.pid)
-            try:
-                if not select.select([descriptor], [], [], timeout)[0]:
-                    raise subprocess.TimeoutExpired("a forked zygote", timeout or 0.0)
-            finally:
-                os.close(descriptor)
+            _wait_for(self.pid, timeout)
             self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return self._code
 
@@ -109,15 +105,8 @@ class Grown:
 
     def wait(self, timeout: float | None = None) -> int:
         """0 once it has ended; raises `subprocess.TimeoutExpired` after `timeout` seconds."""
-        try:
-            descriptor = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return 0
-        try:
-            if not select.select([descriptor], [], [], timeout)[0]:
-                raise subprocess.TimeoutExpired("a forked zygote", timeout or 0.0)
-        finally:
-            os.close(descriptor)
+        with contextlib.suppress(ProcessLookupError):
+            _wait_for(self.pid, timeout)
         return 0
 
     def kill(self) -> None:
@@ -131,6 +120,15 @@ def nursery() -> Nursery:
     return Nursery()
 
 
+def _wait_for(pid: int, timeout: float | None) -> None:
+    descriptor = os.pidfd_open(pid)
+    try:
+        if not select.select([descriptor], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired("a forked zygote", timeout or 0.0)
+    finally:
+        os.close(descriptor)
+
+
 def _order(preload: Sequence[str]) -> bytes:
     path = [each for each in sys.path if each]
     return json.dumps([list(preload), dict(os.environ), str(Path.cwd()), path]).encode(errors="surrogateescape")
@@ -142,18 +140,10 @@ def _tend(orders: socket.socket) -> None:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
+    # Nobody waits for them here.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    while True:
-        order, descriptors, _, _ = socket.recv_fds(orders, 1 << 20, 2)
-        if not order:
-            return
-        pid = os.fork()
-        if pid == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _grow(order, descriptors)
-        for each in descriptors:
-            os.close(each)
-        orders.send(str(pid).encode())
+    for _ in forked(orders, 2, _grow):
+        pass
 
 
 def _wait_to_become_one(orders: socket.socket) -> NoReturn:
@@ -164,6 +154,7 @@ def _wait_to_become_one(orders: socket.socket) -> NoReturn:
 
 
 def _grow(order: bytes, descriptors: Sequence[int]) -> NoReturn:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         _become(*json.loads(order.decode(errors="surrogateescape")), *descriptors)
     except BaseException:
