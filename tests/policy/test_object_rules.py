@@ -12,8 +12,9 @@ import pytest
 from tests.policy.object_cases import OWN_IMAGES, Case, cases, policy_input, strict_city
 from tests.stacks.cities import city
 from wecityctl.model.city import City, Compliance, Waiver
+from wecityctl.model.images import repository
 from wecityctl.policy.admission import held_by
-from wecityctl.policy.images import full_reference, repository
+from wecityctl.policy.images import full_reference
 from wecityctl.policy.model import Manifest
 from wecityctl.policy.rules import RULES, rule
 

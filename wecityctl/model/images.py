@@ -1,4 +1,4 @@
-"""Names by which images that wecityctl builds are referred to."""
+"""Names of images: those that wecityctl builds, and the parts of a reference."""
 
 from __future__ import annotations
 
@@ -7,3 +7,10 @@ BUILT_HOST = "built.wecity.invalid"
 
 # The capability type that keeps images, and the first part of the names of the city's own repositories there.
 REGISTRY, CITY_REPOSITORIES = "registry", "city"
+
+
+def repository(image: str) -> str:
+    """The reference without tag and digest; a port of the registry stays."""
+    name = image.partition("@")[0]
+    directory, slash, last = name.rpartition("/")
+    return f"{directory}{slash}{last.partition(':')[0]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from wecityctl.model.images import BUILT_HOST
+from wecityctl.model.images import BUILT_HOST, repository
 from wecityctl.policy.objects import Workload
 
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
@@ -28,13 +28,6 @@ def full_reference(image: str) -> str:
     if "." in first or ":" in first or first == "localhost":
         return image
     return f"docker.io/{image}"
-
-
-def repository(image: str) -> str:
-    """A full reference without tag and digest."""
-    name = image.partition("@")[0]
-    directory, slash, last = name.rpartition("/")
-    return f"{directory}{slash}{last.partition(':')[0]}"
 
 
 def own_repositories(images: Mapping[str, str]) -> frozenset[str]:

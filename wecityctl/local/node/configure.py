@@ -17,7 +17,7 @@ from wecityctl.local.node import containerd, kubelet, machine
 from wecityctl.local.node.layout import INSIDE_RUN, NODE_NAME, NODE_RESOLV_CONF, HoldSpec, Layout
 from wecityctl.local.node.network import Block, Link
 from wecityctl.local.spec import ImageRef
-from wecityctl.model.images import BUILT_HOST
+from wecityctl.model.images import BUILT_HOST, repository
 from wecityctl.paths import private_dir, write_private
 from wecityctl.toolchain import locate
 
@@ -110,14 +110,8 @@ def _files(ctx: Context, node: Node) -> dict[str, str]:
 def imported(images: Collection[ImageRef]) -> tuple[str, ...]:
     """The names of images that are imported into a node: those that wecityctl builds, which no registry can serve."""
     everything = f"{BUILT_HOST}/*"
-    names = {_without_tag(image.reference) for image in images}
+    names = {repository(image.reference) for image in images}
     return everything, *sorted(name for name in names if not name.startswith(f"{BUILT_HOST}/"))
-
-
-def _without_tag(reference: str) -> str:
-    name = reference.partition("@")[0]
-    path, slash, last = name.rpartition("/")
-    return path + slash + last.partition(":")[0]
 
 
 def _keys(ctx: Context, node: Node) -> dict[str, Path]:

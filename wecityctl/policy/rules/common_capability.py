@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from wecityctl.model.images import repository
 from wecityctl.model.registries import is_of_catalogue
 from wecityctl.model.words import some
 from wecityctl.policy.model import Finding, PolicyInput, Rule
@@ -36,13 +37,6 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
                 document=document,
                 path=path,
             )
-
-
-def repository(image: str) -> str:
-    """The image without tag and digest; a port of the registry stays."""
-    name = image.partition("@")[0]
-    head, colon, tag = name.rpartition(":")
-    return head if colon and "/" not in tag else name
 
 
 RULE = Rule(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from wecityctl.model.city import City
+from wecityctl.model.images import repository
 from wecityctl.policy.admission import SPEC_CHANGED, WORKLOADS, Validation, policy, quote
 from wecityctl.policy.findings import about
-from wecityctl.policy.images import own_repositories, references, repository
+from wecityctl.policy.images import own_repositories, references
 from wecityctl.policy.model import Finding, Manifest, PolicyInput, Rule
 from wecityctl.policy.objects import workloads
 
