@@ -22,6 +22,8 @@ type client struct {
 	http              *http.Client
 	// How long to wait before a part that was not taken is sent again.
 	pause time.Duration
+	// How long the store may tell figures of before.
+	settled time.Duration
 }
 
 // connected is the client that HOST, PORT and ADMIN_PASSWORD say; AUTHORITY is the file with the certificates by which
@@ -29,6 +31,7 @@ type client struct {
 func connected() (*client, error) {
 	made := &client{address: "http://" + net.JoinHostPort(os.Getenv("HOST"), os.Getenv("PORT"))}
 	made.password, made.pause = os.Getenv("ADMIN_PASSWORD"), 3*time.Second
+	made.settled = 1200 * time.Millisecond
 	transport := &http.Transport{ResponseHeaderTimeout: 5 * time.Minute}
 	if authority := os.Getenv("AUTHORITY"); authority != "" {
 		text, err := os.ReadFile(authority)
@@ -81,6 +84,7 @@ func (c *client) done(ctx context.Context, method, path string, values url.Value
 
 // figures adds up the store's own metrics of a name, of all labels that contain `part`.
 func (c *client) figures(ctx context.Context, name, part string) (int64, error) {
+	time.Sleep(c.settled)
 	answer, err := c.ask(ctx, http.MethodGet, "/metrics", nil, nil)
 	if err != nil {
 		return 0, err
