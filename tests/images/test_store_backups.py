@@ -68,6 +68,14 @@ class Running:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
+    def peak(self) -> int:
+        """The most memory that the server has had, in MiB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"VmHWM:\s+(\d+) kB", status)
+        assert found, status
+        print(self.values["CAPABILITY"], found[0])
+        return int(found[1]) // 1024
+
     def back_up(self) -> str:
         """Back it up; the digits that say how many bytes were read."""
         done = self.world.task("backup", **self.values)
@@ -212,7 +220,7 @@ def test_series_come_back_beside_those_of_today_and_count_once(
         assert counted(server) == before
         code, text = server.ask("/metrics")
         peak = re.search(r"process_resident_memory_peak_bytes (\S+)", text)
-        print("peak of the store:", peak and float(peak[1]) / 2**20, "MiB")
+        assert peak and float(peak[1]) < 160 * 2**20, "the store has taken more than its pod may"
         code, text = server.ask("/api/v1/export?match[]=usage_total{tenant=%22lanes%22}")
         assert code == 200 and str(later) in text
 
@@ -282,6 +290,7 @@ def test_lines_come_back_once_with_their_own_time(kind_of: Callable[[str, dict[s
         place = kind.target.buckets / "backups" / server.world.prefix / "data"
         stored = sum(item.stat().st_size for item in place.rglob("*") if item.is_file())
         assert stored < first, "an unchanged store is stored twice"
+        assert server.peak() < 128, "the store has taken more than its pod may"
 
     with kind.running("second", store(30)) as server:
         write(server, line("parks", "since", datetime.now(UTC)))
@@ -296,6 +305,7 @@ def test_lines_come_back_once_with_their_own_time(kind_of: Callable[[str, dict[s
         assert again.returncode == 0, again
         time.sleep(3)
         assert count(server) == len(few) + len(many) + 1
+        assert server.peak() < 128, "the store has taken more than its pod may"
 
     # The retention counts from the lines' own time.
     with kind.running("third", store(7)) as server:
@@ -367,6 +377,7 @@ def test_images_come_back_by_their_digests(kind_of: Callable[[str, dict[str, str
         assert done.returncode == 0, done
         assert server.ask(f"/v2/parks/web/manifests/{since}")[0] == 404
         assert server.ask("/v2/parks/web/manifests/2")[0] == 200
+        assert server.peak() < 80, "the registry has taken more than its pod may"
 
 
 def digest(content: bytes) -> str:
