@@ -23,7 +23,7 @@ FOUND = CityUsage(
     (
         Row(Owner(), cpu=12.0, storage=0.125, counts={"metrics queries": 3.0}),
         Row(
-            Owner("health"), cpu=1234.5678, cpu_limit=2.0, memory=0.5, pods=24.0, others={"nvidia.com/gpu": 24.0},
+            Owner("health"), cpu=1234.5678, cpu_limit=2.0, memory=0.5, pods=24.0, others=OTHERS,
             cost={"CNY": Decimal("123.45678")},
         ),
     ),
@@ -45,6 +45,8 @@ FOUND = CityUsage(
     ("gateway requests", "metrics queries"),
 )  # fmt: skip
 
+OTHERS = {"nvidia.com/gpu": 24.0, "ephemeral-storage": 3.0 * 2**30, "hugepages-2Mi": 0.0}
+
 
 def test_the_table_has_a_row_for_each_and_their_sum() -> None:
     console = Console(file=io.StringIO(), width=200, color_system=None)
@@ -65,7 +67,8 @@ def test_gaps_what_is_not_known_and_what_has_no_price_are_told() -> None:
         "  namespace health-internet: counted for 1 of 24 h",
         "gateway requests: nothing was counted",
         "far: not counted: its nodes are simulated",
-        "nvidia.com/gpu, requested: 24 times hours",
+        "ephemeral-storage, requested: 3 GiB hours",
+        "nvidia.com/gpu, requested: 24 hours",
         "cost: requested CPU and memory, and volumes, at the prices that the files have now; limits, pods, "
         "accelerators and counts have no price",
         "cost: cloud main has no prices in the files, so what is used there is not in the cost",
@@ -90,7 +93,7 @@ def test_csv_has_numbers_that_a_spreadsheet_takes() -> None:
 
 def test_plain_values_have_everything() -> None:
     found = as_json(FOUND)
-    assert found["rows"][1]["other_requests"] == {"nvidia.com/gpu": 24.0}
+    assert found["rows"][1]["other_requests"]["nvidia.com/gpu"] == 24.0
     assert found["rows"][1]["cost"] == {"CNY": "123.4568"}
     assert found["total"]["cpu_core_hours"] == 1246.5678
     (cloud,) = found["clouds"]

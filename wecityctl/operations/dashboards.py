@@ -17,8 +17,7 @@ from wecityctl.dashboards import boards, pages
 from wecityctl.dashboards.lines import Chart, Line, Span, lines_in
 from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
 from wecityctl.event_loops import run_async
-from wecityctl.guesses import nearest
-from wecityctl.operations.app_targets import client_of, find_tenant_or_app
+from wecityctl.operations.app_targets import client_of, find_tenant_or_app, not_running
 from wecityctl.operations.capability_servers import METRICS, RefusedRequestError, conversation, metric_stores
 from wecityctl.paths import write_private
 
@@ -71,17 +70,7 @@ def dashboards(session: Session, name: str = "") -> tuple[Dashboard, ...]:
     tenants = [item.name for item in city.tenants]
     if name in known and name not in tenants:
         return (boards.of_capability(city, session.catalogue, placement, name),)
-    try:
-        tenant, app = find_tenant_or_app(city, name)
-    except ConfigurationError as error:
-        near = nearest(name, known)
-        if not near:
-            raise
-        raise ConfigurationError(
-            f"there is no app, tenant or capability {name!r}",
-            details=f"{error.details}; capabilities: {', '.join(known)}",
-            resolution=f"did you mean {near!r}?",
-        ) from None
+    tenant, app = find_tenant_or_app(city, name, {"capability": known})
     if not app:
         return tuple(boards.of_tenant(city, placement, tenant))
     return (boards.of_app(placement, next(item for item in city.apps_of(tenant) if item.name == app)),)
@@ -159,7 +148,7 @@ def _answers(
     for cloud in sorted(clouds - unknown.keys()):
         cluster = clusters.found.get(cloud)
         if cluster is None:
-            failures[cloud] = clusters.failed.get(cloud) or _away(cloud)
+            failures[cloud] = clusters.failed.get(cloud) or _away(session, cloud)
         elif cluster.simulated:
             unknown[cloud] = "its nodes are simulated: nothing runs there that could measure"
         else:
@@ -170,10 +159,9 @@ def _answers(
     return answers, unknown, failures
 
 
-def _away(cloud: str) -> DeploymentError:
-    return DeploymentError(
-        f"cloud {cloud} is not running", resolution="start it: `wecityctl local start`, or `wecityctl up`"
-    )
+def _away(session: Session, cloud: str) -> DeploymentError:
+    error = not_running(session, cloud)
+    return DeploymentError(error.message, resolution=error.resolution)
 
 
 def _joined(unknown: Mapping[str, str]) -> str:
