@@ -16,6 +16,7 @@ from wecityctl.report.usage import as_json, csv_of, lines_of, table_of
 DAY = Period(1_795_824_000, 1_795_824_000 + 24 * 3600)
 GAP = Gap(DAY.begin + 3600, DAY.begin + 3 * 3600, 5400)
 MOST = Coverage(81_000, (GAP,))
+OTHERS = {"nvidia.com/gpu": 24.0, "ephemeral-storage": 3.0 * 2**30, "hugepages-2Mi": 0.0}
 FOUND = CityUsage(
     "spring",
     DAY,
@@ -44,8 +45,6 @@ FOUND = CityUsage(
     ("main",),
     ("gateway requests", "metrics queries"),
 )  # fmt: skip
-
-OTHERS = {"nvidia.com/gpu": 24.0, "ephemeral-storage": 3.0 * 2**30, "hugepages-2Mi": 0.0}
 
 
 def test_the_table_has_a_row_for_each_and_their_sum() -> None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wecityctl.errors import AuthenticationError, ConfigurationError, NoSuchStackError
+from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError, NoSuchStackError
 from wecityctl.guesses import nearest
 from wecityctl.model.naming import (
     COMPONENT_LABEL,
@@ -202,6 +202,12 @@ def not_running(session: Session, cloud: str) -> NoSuchStackError:
     return NoSuchStackError(
         f"cloud {cloud} is not running", resolution=f"bring it up: wecityctl up {session.arguments}"
     )
+
+
+def not_asked(session: Session, cloud: str) -> DeploymentError:
+    """The error for a capability that cannot be asked, as its cloud does not run."""
+    error = not_running(session, cloud)
+    return DeploymentError(error.message, resolution=error.resolution)
 
 
 @asynccontextmanager

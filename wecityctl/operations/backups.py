@@ -20,6 +20,7 @@ from wecityctl.model.backups import BACKUP_IMAGE, Snapshot, parse_snapshots, rep
 from wecityctl.model.events import Progress
 from wecityctl.model.words import counted
 from wecityctl.operations.account_servers import ProvisionedAccounts, Server, provisioned_accounts
+from wecityctl.operations.app_targets import not_asked
 from wecityctl.operations.backup_jobs import failure, own_lines, read_list
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Opened:
 
         cluster = self.clusters.found.get(server.cloud)
         if cluster is None:
-            raise self.clusters.failed.get(server.cloud) or DeploymentError(f"cloud {server.cloud} does not answer")
+            raise self.clusters.failed.get(server.cloud) or not_asked(self.session, server.cloud)
         if cluster.simulated:
             raise DeploymentError(
                 f"the nodes of cloud {server.cloud} are simulated: nothing runs there that could be backed up",

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from wecityctl.dashboards import boards, pages
 from wecityctl.dashboards.lines import Chart, Line, Span, lines_in
-from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
+from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.event_loops import run_async
-from wecityctl.operations.app_targets import client_of, find_tenant_or_app, not_running
+from wecityctl.operations.app_targets import client_of, find_tenant_or_app, not_asked
 from wecityctl.operations.capability_servers import METRICS, RefusedRequestError, conversation, metric_stores
 from wecityctl.paths import write_private
 
@@ -148,7 +148,7 @@ def _answers(
     for cloud in sorted(clouds - unknown.keys()):
         cluster = clusters.found.get(cloud)
         if cluster is None:
-            failures[cloud] = clusters.failed.get(cloud) or _away(session, cloud)
+            failures[cloud] = clusters.failed.get(cloud) or not_asked(session, cloud)
         elif cluster.simulated:
             unknown[cloud] = "its nodes are simulated: nothing runs there that could measure"
         else:
@@ -157,11 +157,6 @@ def _answers(
     answers = {cloud: item for cloud, item in results.items() if not isinstance(item, WecityError)}
     failures |= {cloud: item for cloud, item in results.items() if isinstance(item, WecityError)}
     return answers, unknown, failures
-
-
-def _away(session: Session, cloud: str) -> DeploymentError:
-    error = not_running(session, cloud)
-    return DeploymentError(error.message, resolution=error.resolution)
 
 
 def _joined(unknown: Mapping[str, str]) -> str:
