@@ -24,9 +24,9 @@ app = typer.Typer()
 @app.command(
     cls=PathBeforeName,
     epilog=EPILOG.format(
-        "wecityctl alerts examples/xingcheng",
-        "wecityctl alerts examples/xingcheng health-commission",
-        "wecityctl alerts examples/xingcheng health-code -o json",
+        "wecityctl alerts examples/xingcheng-operations",
+        "wecityctl alerts examples/xingcheng-operations transport-bureau",
+        "wecityctl alerts examples/xingcheng-operations bus-arrival -o json",
     ),
 )
 def alerts(
@@ -35,7 +35,7 @@ def alerts(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="[APP|TENANT]",
+            metavar="APP|TENANT",
             help="Only alerts about this app, as NAME or TENANT/NAME, or about this tenant's apps.",
             show_default=False,
             autocompletion=complete_target,
