@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -112,3 +113,13 @@ def test_a_city_that_is_not_up_is_told_with_what_brings_it_up(command: str, code
     done = wecityctl(*words, home=tmp_path)
     assert (done.returncode, done.stdout.startswith("[")) == (code, False)
     assert f"bring it up: wecityctl up {city}" in done.stderr
+
+
+def test_alerts_are_told_whatever_is_wrong_in_a_tenants_file(tmp_path: Path) -> None:
+    city = tmp_path / "city"
+    shutil.copytree(ROOT / "examples/xingcheng-operations", city)
+    tenant = next(path for path in city.glob("*.yaml") if "kind: App" in path.read_text())
+    tenant.write_text(tenant.read_text().replace("kind: App", "kind: Ap"))
+    done = wecityctl("alerts", str(city), home=tmp_path)
+    assert done.returncode == ExitCode.DEPLOYMENT
+    assert f"{tenant.name} is left out" in done.stderr and "bring it up" in done.stderr
