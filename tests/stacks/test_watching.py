@@ -105,7 +105,7 @@ def test_what_is_scraped_follows_from_the_files(recorded: dict[str, Recording]) 
 
 def test_an_app_cannot_make_up_series_of_the_city(recorded: dict[str, Recording]) -> None:
     jobs = _scraped(recorded)
-    rename, copy, drop = jobs["health/code/web/8080"]["metric_relabel_configs"]
+    *_, rename, copy, drop = jobs["health/code/web/8080"]["metric_relabel_configs"]
     assert rename["source_labels"] == ["__name__"] and rename["target_label"] == "__name__"
     assert rename["replacement"] == "exported_$1" and rename.get("action", "replace") == "replace"
     # Nor series of a capability.
