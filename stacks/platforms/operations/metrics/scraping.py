@@ -29,7 +29,7 @@ SAMPLES, SERIES, LABELS, BYTES = 2_000, 5_000, 25, "2MiB"
 RESERVED = "up|scrape_.+|kube_.+|wecity_.+|ALERTS|ALERTS_FOR_STATE"
 # A label of an app may be called `__name__`, too: the store takes the last one for the name, and relabelling the first,
 # which would leave the last one as it is. So the first one alone is kept.
-_ONE_NAME = (
+_ONE_NAME: tuple[dict[str, object], ...] = (
     {"source_labels": ["__name__"], "target_label": "__first_name"},
     {"action": "labeldrop", "regex": "__name__"},
     {"source_labels": ["__first_name"], "target_label": "__name__"},
