@@ -254,6 +254,7 @@ def test_a_client_that_opens_many_connections_loses_its_own(store: Store) -> Non
     "copies",
     [
         (metrics, "access/gate.go", logs, "store/gate.go"),
+        (metrics, "access/breaker.go", logs, "store/breaker.go"),
         (metrics, "access/volume.go", logs, "store/volume.go"),
         (metrics, "access/volume.go", vault, "volume.go"),
         (metrics, "access/gate.go", registry, "gate.go"),
