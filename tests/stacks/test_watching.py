@@ -260,9 +260,7 @@ def test_a_tenants_alerts_leave_the_citys_clusters() -> None:
     direct = Alerts("https://10.244.9.9:8443/hook")
     own = Alerts("https://ops.example/city", ("10.244.0.0/16",))
     health, transport = whole.tenants
-    whole = replace(
-        whole, alerts=own, tenants=(replace(health, alerts=direct), replace(transport, alerts=wide))
-    )
+    whole = replace(whole, alerts=own, tenants=(replace(health, alerts=direct), replace(transport, alerts=wide)))
     networks = ("10.244.0.0/16", "10.96.0.0/16")
     cluster = replace(CLUSTER, networks=networks, api_servers=("10.7.0.4:6443", "[fd00::4]:6443"))
     found = record_city(whole, cluster)
