@@ -12,6 +12,7 @@ from wecityctl.model.city import City, Tenant
 from wecityctl.model.own_networks import declared_networks
 from wecityctl.spec.checks.check import Check
 from wecityctl.spec.fields import one_of
+from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
 
 _OUTSIDE = "an address outside the city's clusters; the City itself may have alerts sent there"
@@ -40,7 +41,9 @@ def tenants_webhooks(parsed_city: ParsedCity) -> Iterator[Problem]:
         alerts = tenant.value.alerts
         if alerts is None:
             continue
-        named = [(("spec", "alerts", "addresses", at), text, text) for at, text in enumerate(alerts.addresses)]
+        named: list[tuple[tuple[PathItem, ...], str, str]] = [
+            (("spec", "alerts", "addresses", at), text, text) for at, text in enumerate(alerts.addresses)
+        ]
         host = urlsplit(alerts.webhook).hostname or ""
         with suppress(ValueError):
             # A name leads to `addresses` or to the internet.
