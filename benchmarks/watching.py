@@ -80,7 +80,7 @@ def _p99(city: Path, call: Callable[..., CompletedProcess[str]]) -> float:
 
 
 class _Entry(http.client.HTTPSConnection):
-    """A connection to the entry's own address; the entry closes one after a number of requests, and it is opened anew."""
+    """A connection to the entry's own address, opened anew when the entry closes it after a number of requests."""
 
     def __init__(self, host: str, address: str, port: int) -> None:
         super().__init__(host, port, timeout=_TIMEOUT)
