@@ -1,0 +1,11 @@
+"""How an account's streams are backed up and restored: as NATS' own snapshots of them, one after the other.
+
+A restore is not atomic: a stream has its name, and the server makes none beside the one that is there.
+"""
+
+from __future__ import annotations
+
+from stacks.platforms.application.messaging.access import OPTIONS
+from stacks.platforms.backups import BackupScripts
+
+SCRIPTS = BackupScripts(f"exec messaging dump {OPTIONS}\n", f"exec messaging restore {OPTIONS}\n", atomic=False)
