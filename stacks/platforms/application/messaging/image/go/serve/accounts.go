@@ -38,7 +38,7 @@ func (a Account) labels() (tenant, app string) {
 const (
 	// The least that a password has, and the most that its hash looks at. It is generated, so that a hash that is dear
 	// to compute would protect it no better: the server computes one for each connection.
-	passwordLeast, passwordMost = 16, 72
+	passwordLeast, passwordMost = 12, 72
 	// Who is not known is written as this by the scripts of all capabilities.
 	unknownOwner = "-"
 )
