@@ -184,7 +184,7 @@ async def test_an_app_has_no_more_than_its_limits(served: Messaging) -> None:
         await streams.publish("visits.clinic", KILOBYTES)
         with pytest.raises(Error, match="(?i)maximum payload"):
             await eve.publish("visits.clinic", bytes(1024**2 + 1))
-        for number in range(63):
+        for number in range(31):
             await streams.add_stream(name=f"s{number}", subjects=[f"s{number}"])
         with pytest.raises(APIError, match="maximum number of streams"):
             await streams.add_stream(name="one-more", subjects=["one-more"])
@@ -280,11 +280,11 @@ async def test_a_rotated_password_holds_at_once(served: Messaging) -> None:
 
 
 def test_limits_that_the_volume_does_not_have_are_refused(served: Messaging) -> None:
-    """10 GiB, of which the limits of all accounts come to 80 % at the most."""
-    city = attacked(("transport", "bus", Use("messaging", "events", storage="9Gi")), platform=PLATFORM)
+    """10 GiB, for all accounts together."""
+    city = attacked(("transport", "bus", Use("messaging", "events", storage="10Gi")), platform=PLATFORM)
     said = served.provision(city, code=1)
     # With the 4 MiB of its neighbour.
-    assert f"come to {9 * 1024**3 + 4 * 1024**2} bytes, and there are {8 * 1024**3} for them" in said
+    assert f"come to {10 * 1024**3 + 4 * 1024**2} bytes, and there are {10 * 1024**3} for them" in said
     served.provision()
 
 

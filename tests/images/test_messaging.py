@@ -19,6 +19,7 @@ from pathlib import Path
 import nats
 import pytest
 from nats.errors import Error
+from nats.js.errors import APIError
 
 from stacks.platforms import tls
 from stacks.platforms.application import messaging
@@ -26,7 +27,7 @@ from stacks.platforms.application.messaging.backup import SCRIPTS
 from stacks.platforms.application.messaging.provision import PROVISIONER
 from tests.attack.messaging import PLATFORM, Messaging, prepared, volume
 from tests.attack.served import ADMIN, PASSWORD, attacked, wait_until
-from tests.images.rootfs import RootFilesystem, needs_root
+from tests.images.rootfs import RootFilesystem, fill, needs_root, small_volume
 from tests.images.test_backup import World, with_tools
 from tests.support.s3_server import s3_server
 from wecityctl.model.city import Use
@@ -146,6 +147,37 @@ async def test_what_was_acknowledged_outlives_a_crash(served: Messaging) -> None
         writer.ending = True
         await writing
         kept(writer, await stored(served))
+
+
+async def test_a_volume_that_is_nearly_full_is_read_until_there_is_room(served: Messaging) -> None:
+    """Others fill it, as where it is a directory of a node's disk."""
+    # Not below the test's own directory, which the image's user may not enter.
+    with volume() as place, small_volume(place / "data", 300) as data:
+        place.chmod(0o755)
+        moved = tuple((name, text.replace(f"/tmp{served.data}", f"/tmp{data}")) for name, text in served.replacing)
+        small = replace(served, data=data, replacing=moved)
+        with small.up():
+            small.provision()
+            await made(small)
+            filler = fill(data, free=32 << 20)
+            async with small.client(PARKS) as parks:
+                streams = parks.jetstream()
+
+                async def taken() -> bool:
+                    try:
+                        await streams.publish("visits.clinic", b"more")
+                    except APIError:
+                        return False
+                    return True
+
+                async with asyncio.timeout(20):
+                    while await taken():
+                        await asyncio.sleep(0.2)
+                assert (await streams.get_msg("visits", 1)).data == b"first"
+                filler.unlink()
+                async with asyncio.timeout(20):
+                    while not await taken():
+                        await asyncio.sleep(0.2)
 
 
 @pytest.fixture(scope="module")

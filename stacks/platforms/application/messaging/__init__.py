@@ -45,6 +45,11 @@ TYPE = CapabilityType(
             ' / wecity_messaging_stored_limit_bytes{capability="$capability"} > 0.9',
             "the streams of {{ $labels.account }} take {{ $value | humanizePercentage }} of what they may",
         ),
+        AlertRule(
+            "StreamsTakeNothing",
+            'wecity_messaging_takes_nothing{capability="$capability"} == 1',
+            "the streams of {{ $labels.account }} take nothing: they have too many subjects, or the volume is nearly full",
+        ),
     ),
     usage=(UsageCounter("messages", 'wecity_messaging_received_messages_total{capability="$capability"}'),),
     dashboard=(

@@ -9,7 +9,14 @@ from __future__ import annotations
 ADMIN_PORT = 4223
 OPTIONS = f"-admin {ADMIN_PORT} -tries 60"
 
-PROVISION = f"exec messaging account {OPTIONS} put\n"
-DEPROVISION = f"exec messaging account {OPTIONS} lock\n"
-DELETE = f"exec messaging account {OPTIONS} delete\n"
-INVENTORY = f"exec messaging account {OPTIONS} list\n"
+# The program reads its variables itself; the shell says which are missing.
+SERVER = 'set -eu\n: "$HOST" "$PORT" "$ADMIN_PASSWORD"'
+_ACCOUNT = f"exec messaging account {OPTIONS}"
+_CHANGE = f'{SERVER} "$ACCOUNTS"\n{_ACCOUNT}'
+
+PROVISION = f"""{SERVER} "$APP_ROLE" "$APP_PASSWORD" "$OWNER" "$CONNECTIONS" "$STORAGE" "$MEMORY"
+{_ACCOUNT} put
+"""
+DEPROVISION = f"{_CHANGE} lock\n"
+DELETE = f"{_CHANGE} delete\n"
+INVENTORY = f"{SERVER}\n{_ACCOUNT} list\n"

@@ -5,7 +5,9 @@ A restore is not atomic: a stream has its name, and the server makes none beside
 
 from __future__ import annotations
 
-from stacks.platforms.application.messaging.access import OPTIONS
+from stacks.platforms.application.messaging.access import OPTIONS, SERVER
 from stacks.platforms.backups import BackupScripts
 
-SCRIPTS = BackupScripts(f"exec messaging dump {OPTIONS}\n", f"exec messaging restore {OPTIONS}\n", atomic=False)
+_COPY = f'{SERVER} "$ACCOUNT" "$OWNER"\nexec messaging'
+
+SCRIPTS = BackupScripts(f"{_COPY} dump {OPTIONS}\n", f"{_COPY} restore {OPTIONS}\n", atomic=False)

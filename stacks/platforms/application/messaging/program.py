@@ -24,9 +24,12 @@ from wecityctl.model.quantity import parse_quantity
 # The numeric user of the image.
 USER = 65532
 DATA = "/data"
-# Shares of the volume and of the memory that the limits of all accounts come to at the most, in percent. Files of
-# streams are larger than the messages in them, and the server itself needs memory for each connection.
-STORAGE_SHARE, MEMORY_SHARE = 80, 25
+# The share of the memory that the limits of all accounts come to at the most, in percent: the server itself needs some
+# for each connection, and for the files of streams that are in use.
+MEMORY_SHARE = 25
+# Bytes of the memory for each subject that the streams of one account may have. The server takes a small part of that
+# for a subject, and there are other accounts.
+SUBJECT_BYTES = 5 * 1024
 # Connections beside those of apps: of probes, and of clients that have not signed in yet.
 RESERVED = 64
 
@@ -80,13 +83,15 @@ class Messaging(StoreComponent):
 
 def start(context: CapabilityScope) -> str:
     """The shell command that becomes the server, with what its accounts have together."""
+    memory = int(parse_quantity(context.resources()["memory"]))
     options = [
         f"-listen :{context.type.port}",
         f"-admin :{ADMIN_PORT}",
         f"-data {DATA}",
         f"-connections {context.type.connections[context.capability.size] + RESERVED}",
-        f"-storage {int(parse_quantity(context.storage)) * STORAGE_SHARE // 100}",
-        f"-memory {int(parse_quantity(context.resources()['memory'])) * MEMORY_SHARE // 100}",
+        f"-storage {int(parse_quantity(context.storage))}",
+        f"-memory {memory * MEMORY_SHARE // 100}",
+        f"-subjects {memory // SUBJECT_BYTES}",
     ]
     if context.tls:
         options.append(f"-certificate {tls.CERTIFICATE} -key {tls.KEY}")

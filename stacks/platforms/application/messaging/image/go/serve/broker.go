@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +17,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/crypto/bcrypt"
 )
+
+// Bytes of the volume that nobody fills: what streams have acknowledged and who has an account still need some.
+const reserve = 64 << 20
 
 // A broker is a NATS server with the accounts of apps. Whatever changes accounts holds the mutex.
 type broker struct {
@@ -26,6 +31,9 @@ type broker struct {
 
 	mutex   sync.Mutex
 	visited map[string]int
+	// Accounts that take nothing more, as their streams have too many subjects; the empty name for all of them, as the
+	// volume is nearly full.
+	closed map[string]bool
 }
 
 // openBroker starts a server that takes connections. Administrator is the password of the administrator's user.
@@ -34,7 +42,7 @@ func openBroker(config config, known *accounts, administrator string) (*broker, 
 	if _, err := rand.Read(word); err != nil {
 		return nil, err
 	}
-	found := &broker{config: config, accounts: known, password: hex.EncodeToString(word), visited: map[string]int{}}
+	found := &broker{config: config, accounts: known, password: hex.EncodeToString(word), visited: map[string]int{}, closed: map[string]bool{}}
 	for password, hash := range map[string]*string{administrator: &found.config.admin, found.password: &found.config.own} {
 		text, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 		if err != nil {
@@ -42,7 +50,7 @@ func openBroker(config config, known *accounts, administrator string) (*broker, 
 		}
 		*hash = string(text)
 	}
-	options, err := found.config.options(known.list(), found.visited)
+	options, err := found.config.options(known.list(), found.visited, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -59,11 +67,65 @@ func openBroker(config config, known *accounts, administrator string) (*broker, 
 
 // reload has the server take over the accounts. Who may no longer be connected is disconnected.
 func (b *broker) reload() error {
-	options, err := b.config.options(b.accounts.list(), b.visited)
+	options, err := b.config.options(b.accounts.list(), b.visited, b.closed)
 	if err != nil {
 		return err
 	}
 	return b.server.ReloadOptions(options)
+}
+
+// watch looks every now and then for what the server's own limits do not hold, until the context ends.
+func (b *broker) watch(ctx context.Context, period time.Duration) {
+	for {
+		b.look(volumeFree(b.config.data))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(period):
+		}
+	}
+}
+
+// look closes all accounts while fewer than `reserve` bytes of the volume are free, as a server that cannot write ends
+// the streams of everybody; and an account whose streams have more subjects than it may have. They are opened again at
+// twice as many free bytes, and at half as many subjects.
+func (b *broker) look(free int64) {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	closed := map[string]bool{}
+	if free < reserve || b.closed[""] && free < 2*reserve {
+		closed[""] = true
+	}
+	for name := range b.accounts.known {
+		count, most := b.subjects(name), b.config.subjects
+		if count > most || b.closed[name] && count > most/2 {
+			closed[name] = true
+		}
+	}
+	if maps.Equal(closed, b.closed) {
+		return
+	}
+	before := b.closed
+	b.closed = closed
+	if err := b.reload(); err != nil {
+		b.server.Errorf("what is closed: %v", err)
+		b.closed = before
+		return
+	}
+	b.server.Warnf("with %d bytes of the volume free, these take nothing more (all, if it has an empty name): %q",
+		free, slices.Sorted(maps.Keys(closed)))
+}
+
+// subjects are how many the streams of an account have together.
+func (b *broker) subjects(name string) (count int64) {
+	found, err := b.server.JszAccount(&server.JSzOptions{Account: name, Streams: true})
+	if err != nil {
+		return 0
+	}
+	for _, stream := range found.Streams {
+		count += int64(stream.State.NumSubjects)
+	}
+	return count
 }
 
 // put makes, opens or changes an account.

@@ -13,7 +13,7 @@ import (
 // at 0 when the program starts.
 func (b *broker) tell(w http.ResponseWriter) {
 	b.mutex.Lock()
-	known := b.accounts.list()
+	known, closed := b.accounts.list(), b.closed
 	b.mutex.Unlock()
 	live := map[string]*server.AccountStat{}
 	if found, err := b.server.AccountStatz(&server.AccountStatzOptions{IncludeUnused: true}); err == nil {
@@ -43,6 +43,7 @@ func (b *broker) tell(w http.ResponseWriter) {
 			"memory_limit_bytes":      item.Memory,
 			"streams":                 int64(used.Streams),
 			"consumers":               int64(used.Consumers),
+			"takes_nothing":           number(closed[""] || closed[item.Name]),
 		} {
 			lines = append(lines, fmt.Sprintf(
 				"wecity_messaging_%s{account=%q,tenant=%q,app=%q} %d\n", name, item.Name, tenant, app, value))
@@ -51,4 +52,11 @@ func (b *broker) tell(w http.ResponseWriter) {
 	slices.Sort(lines)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 	fmt.Fprint(w, strings.Join(lines, ""), volumeLines(b.config.data))
+}
+
+func number(is bool) int64 {
+	if is {
+		return 1
+	}
+	return 0
 }

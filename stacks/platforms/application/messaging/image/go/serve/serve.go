@@ -23,6 +23,7 @@ func Run(ctx context.Context, arguments []string) error {
 	connections := flags.Int64("connections", 1024, "connections of all clients at a time")
 	storage := flags.Int64("storage", 8<<30, "`bytes` that the limits of all accounts together may have on the volume")
 	memory := flags.Int64("memory", 64<<20, "`bytes` that they may have in memory")
+	subjects := flags.Int64("subjects", 50_000, "subjects that the streams of an account may have")
 	certificate := flags.String("certificate", "", "`file` with the certificate chain; without it, connections are plain")
 	key := flags.String("key", "", "`file` with the private key")
 	version := flags.Bool("version", false, "print the version of NATS and end")
@@ -44,7 +45,7 @@ func Run(ctx context.Context, arguments []string) error {
 	if err != nil {
 		return err
 	}
-	settings := config{listen: *listen, data: *data, connections: *connections}
+	settings := config{listen: *listen, data: *data, connections: *connections, subjects: *subjects}
 	if *certificate != "" {
 		loader := &loader{certificate: *certificate, key: *key}
 		if _, err := loader.get(nil); err != nil {
@@ -56,6 +57,7 @@ func Run(ctx context.Context, arguments []string) error {
 	if err != nil {
 		return err
 	}
+	go broker.watch(ctx, 2*time.Second)
 	door := &http.Server{
 		Addr:              *admin,
 		Handler:           broker.door(password),

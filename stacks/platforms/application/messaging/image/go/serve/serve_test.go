@@ -26,7 +26,7 @@ func opened(t *testing.T, directory string) *broker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := openBroker(config{listen: "127.0.0.1:-1", data: directory, connections: 100}, known, "administrator's word")
+	found, err := openBroker(config{listen: "127.0.0.1:-1", data: directory, connections: 100, subjects: 10}, known, "administrator's word")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,6 +133,35 @@ func TestLimits(t *testing.T) {
 	}
 	b.with(t, eve, 4<<20, password)
 	must[*nats.PubAck](t)(stream.Publish("files.a", make([]byte, 64<<10)))
+	// On a volume that is nearly full.
+	for _, one := range []struct {
+		free int64
+		full bool
+	}{{reserve, false}, {reserve - 1, true}, {2*reserve - 1, true}, {2 * reserve, false}} {
+		b.look(one.free)
+		if _, err := stream.Publish("files.a", []byte("small")); (err != nil) != one.full {
+			t.Error(one.free, " bytes are free: ", err)
+		}
+		must[*nats.RawStreamMsg](t)(stream.GetMsg("files", 1))
+	}
+	b.look(0)
+	if err := stream.PurgeStream("files"); err != nil {
+		t.Error("making room: ", err)
+	}
+	b.look(2 * reserve)
+	// With more subjects than it may have.
+	for number := range 12 {
+		must[*nats.PubAck](t)(stream.Publish(fmt.Sprint("files.", number), nil))
+	}
+	b.look(2 * reserve)
+	if _, err := stream.Publish("files.12", nil); err == nil {
+		t.Error("it takes more subjects than there may be")
+	}
+	if err := stream.PurgeStream("files"); err != nil {
+		t.Error("making room: ", err)
+	}
+	b.look(2 * reserve)
+	must[*nats.PubAck](t)(stream.Publish("files.12", nil))
 	in_memory := nats.StreamConfig{Name: "memory", Subjects: []string{"memory"}, Storage: nats.MemoryStorage, MaxBytes: 2 << 20}
 	if _, err := stream.AddStream(&in_memory); err == nil {
 		t.Fatal("a stream in memory that is larger than the limit")

@@ -2,13 +2,14 @@ package serve
 
 import (
 	"fmt"
+	"math"
 	"syscall"
 )
 
 // volumeLines tells how full the volume of a directory is, in the text format of metrics; nothing if that is not known.
 //
 // The size is what can be used of it, without what a file system keeps for root. The images of metrics, logs, the
-// registry and the vault have the same file.
+// registry and the vault have the same function.
 func volumeLines(directory string) string {
 	var found syscall.Statfs_t
 	if syscall.Statfs(directory, &found) != nil {
@@ -21,4 +22,13 @@ func volumeLines(directory string) string {
 			"# TYPE wecity_volume_bytes_size gauge\nwecity_volume_bytes_size %d\n",
 		used, size,
 	)
+}
+
+// volumeFree is how many bytes can still be written; as many as there can be if that is not known.
+func volumeFree(directory string) int64 {
+	var found syscall.Statfs_t
+	if syscall.Statfs(directory, &found) != nil {
+		return math.MaxInt64
+	}
+	return int64(found.Bavail) * int64(found.Bsize)
 }
