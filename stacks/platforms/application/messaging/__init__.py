@@ -22,7 +22,7 @@ TYPE = CapabilityType(
     # Accounts are made on a port of their own, which no use opens; it also tells what is counted.
     ports=(Port("nats", 4222), Port("admin", 4223, "http", metrics=True)),
     images=("messaging",),
-    pods=(Pods(memory="256Mi", storage="10Gi"),),
+    pods=(Pods(memory="384Mi", storage="10Gi"),),
     binding=Binding(
         "nats",
         keys=("uri", "username", "password", "account"),

@@ -27,9 +27,9 @@ DATA = "/data"
 # The share of the memory that the limits of all accounts come to at the most, in percent: the server itself needs some
 # for each connection, and for the files of streams that are in use.
 MEMORY_SHARE = 25
-# Bytes of the memory for each subject that the streams of one account may have. The server takes a small part of that
-# for a subject, and there are other accounts.
-SUBJECT_BYTES = 5 * 1024
+# Bytes of the memory for each subject that the streams of one account may have: 430 were measured, and there are other
+# accounts.
+SUBJECT_BYTES = 16 * 1024
 # Connections beside those of apps: of probes, and of clients that have not signed in yet.
 RESERVED = 64
 
