@@ -7,7 +7,7 @@ import os
 import shutil
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,8 +122,20 @@ def messaging_server(city: Attacked, image: RootFilesystem) -> Iterator[Messagin
             raise
 
 
-async def closed(client: Client, seconds: float = 10) -> None:
+async def comes(check: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+    """Wait until `check` is true; fail when it is not within `seconds`."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < deadline:
+        if await check():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it did not come to that")
+
+
+async def closed(client: Client) -> None:
     """Wait until a client's connection has been ended by the server."""
-    async with asyncio.timeout(seconds):
-        while not client.is_closed:
-            await asyncio.sleep(0.05)
+
+    async def is_closed() -> bool:
+        return client.is_closed
+
+    await comes(is_closed)

@@ -11,6 +11,7 @@ import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
@@ -62,6 +63,7 @@ async def refusal(served: Messaging, user: str, password: str = PASSWORD) -> str
 @pytest.mark.proves("messaging", "built", "used")
 async def test_an_app_does_what_apps_do(served: Messaging) -> None:
     async with served.client(EVE) as eve:
+
         async def answer(message: object) -> None:
             await message.respond("好".encode())  # type: ignore[attr-defined]
 
@@ -182,7 +184,7 @@ async def test_an_app_has_no_more_than_its_limits(served: Messaging) -> None:
             await streams.add_stream(StreamConfig(name="m", storage=StorageType.MEMORY, max_bytes=8 * 1024**2))
         await streams.purge_stream("visits")
         await streams.publish("visits.clinic", KILOBYTES)
-        with pytest.raises(Error, match="(?i)maximum payload"):
+        with pytest.raises(Error, match=r"(?i)maximum payload"):
             await eve.publish("visits.clinic", bytes(1024**2 + 1))
         for number in range(31):
             await streams.add_stream(name=f"s{number}", subjects=[f"s{number}"])
@@ -221,19 +223,23 @@ async def test_who_does_not_read_loses_its_own_connection(served: Messaging) -> 
         await bob.flush(5)
         for one in deaf:
             one.close()
-        peak = max(_resident(process) for process in os.listdir("/proc") if process.isdigit())
+        peak = _peak(served)
         assert 10 * 1024 < peak < 256 * 1024, peak
 
 
-def _resident(process: str) -> int:
-    """The most KiB that a process of the server's program has had in memory; 0 for any other one."""
-    try:
-        if not os.readlink(f"/proc/{process}/exe").endswith("/usr/local/bin/messaging"):
+def _peak(served: Messaging) -> int:
+    """The most KiB that the server has had in memory."""
+
+    def of(process: Path) -> int:
+        try:
+            if os.getpgid(int(process.name)) != served.groups["messaging"]:
+                return 0
+            lines = (process / "status").read_text().splitlines()
+            return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+        except (OSError, StopIteration):
             return 0
-        with open(f"/proc/{process}/status") as file:
-            return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        return 0
+
+    return max(of(process) for process in Path("/proc").glob("[0-9]*"))
 
 
 async def test_accounts_are_locked_at_once_opened_again_and_deleted(served: Messaging) -> None:

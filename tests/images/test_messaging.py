@@ -25,7 +25,7 @@ from stacks.platforms import tls
 from stacks.platforms.application import messaging
 from stacks.platforms.application.messaging.backup import SCRIPTS
 from stacks.platforms.application.messaging.provision import PROVISIONER
-from tests.attack.messaging import PLATFORM, Messaging, prepared, volume
+from tests.attack.messaging import PLATFORM, Messaging, comes, prepared, volume
 from tests.attack.served import ADMIN, PASSWORD, attacked, wait_until
 from tests.images.rootfs import RootFilesystem, fill, needs_root, small_volume
 from tests.images.test_backup import World, with_tools
@@ -94,9 +94,11 @@ class Writer:
     async def more(self, count: int = 50) -> None:
         """Wait until so many messages more are acknowledged."""
         wanted = len(self.acknowledged) + count
-        async with asyncio.timeout(60):
-            while len(self.acknowledged) < wanted:
-                await asyncio.sleep(0.05)
+
+        async def there() -> bool:
+            return len(self.acknowledged) >= wanted
+
+        await comes(there, 60)
 
 
 async def _ignore(_: Exception) -> None:
@@ -170,14 +172,13 @@ async def test_a_volume_that_is_nearly_full_is_read_until_there_is_room(served: 
                         return False
                     return True
 
-                async with asyncio.timeout(20):
-                    while await taken():
-                        await asyncio.sleep(0.2)
+                async def refused() -> bool:
+                    return not await taken()
+
+                await comes(refused)
                 assert (await streams.get_msg("visits", 1)).data == b"first"
                 filler.unlink()
-                async with asyncio.timeout(20):
-                    while not await taken():
-                        await asyncio.sleep(0.2)
+                await comes(taken)
 
 
 @pytest.fixture(scope="module")
@@ -309,4 +310,3 @@ def _of(served: Messaging, text: str) -> str:
     for old, new in served.replacing:
         text = text.replace(old, new)
     return text
-

@@ -89,7 +89,9 @@ def prefix(cluster: Cluster) -> str:
 def test_data_comes_back_elsewhere_after_everything_was_lost(
     home: Machine, city: CityFiles, cluster: Cluster, target: Target
 ) -> None:
-    city.one("Platform", "application")["spec"]["capabilities"] += [{"name": name, "storage": "1Gi"} for name in ("cache", "messaging")]
+    city.one("Platform", "application")["spec"]["capabilities"] += [
+        {"name": name, "storage": "1Gi"} for name in ("cache", "messaging")
+    ]
     objects = {"name": "object-storage", "storage": "1Gi"}
     city.add("city.yaml", document("Platform", "data", {"capabilities": [objects]}))
     app = city.one("App", "parks-app")["spec"]

@@ -48,7 +48,7 @@ TYPE = CapabilityType(
         AlertRule(
             "StreamsTakeNothing",
             'wecity_messaging_takes_nothing{capability="$capability"} == 1',
-            "the streams of {{ $labels.account }} take nothing: they have too many subjects, or the volume is nearly full",
+            "{{ $labels.account }} can publish into no stream: it has too many subjects, or the volume is nearly full",
         ),
     ),
     usage=(UsageCounter("messages", 'wecity_messaging_received_messages_total{capability="$capability"}'),),

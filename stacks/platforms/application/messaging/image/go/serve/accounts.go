@@ -26,7 +26,7 @@ type Account struct {
 	Locked      int64  `json:"locked"`
 }
 
-// Labels are the tenant and the app that use the account; both are empty where a capability of the city does.
+// labels are the tenant and the app that use the account; both are empty where a capability of the city does.
 func (a Account) labels() (tenant, app string) {
 	parts := strings.SplitN(a.Owner, "/", 3)
 	if len(parts) != 3 || parts[0] == "capability" {
@@ -49,7 +49,7 @@ var (
 	ownerForm = regexp.MustCompile(`^[a-z0-9.-]+/[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$`)
 )
 
-// Accounts are kept in one file that is written whole and put in the place of the old one. Whoever uses them holds a
+// accounts are kept in one file that is written whole and put in the place of the old one. Whoever uses them holds a
 // lock.
 type accounts struct {
 	path  string

@@ -21,7 +21,7 @@ const (
 	unreached = int64(1) << 60
 )
 
-// A Config is how the server listens, and where and how it keeps streams.
+// A config is how the server listens, and where and how it keeps streams.
 type config struct {
 	listen, data string
 	connections  int64
