@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import ssl
+import sys
 import urllib.error
 import urllib.request
 from base64 import b64encode
@@ -24,6 +25,7 @@ from stacks.platforms.application.messaging.provision import PROVISIONER
 from tests.attack.conftest import Unpacked
 from tests.attack.messaging import PLATFORM, Messaging, closed, messaging_server
 from tests.attack.served import ADMIN, PASSWORD, attacked, wait_until
+from tests.docs.blocks import ROOT
 from tests.images.rootfs import needs_root
 from tests.support.pki import Authority
 from wecityctl.model.city import Use
@@ -87,6 +89,24 @@ async def test_an_app_does_what_apps_do(served: Messaging) -> None:
         await emptied(eve)
     code, text = served.script("exec messaging probe -tries 1")
     assert (code, "a message was published into a stream" in text) == (0, True), text
+
+
+async def test_the_program_of_the_page_needs_nothing_but_the_binding(served: Messaging, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "send-messages.md").read_text()
+    _, _, rest = page.partition("```python\n")
+    program, _, _ = rest.partition("```\n")
+    binding = {"uri": f"tls://{BOB}:{PASSWORD}@127.0.0.1:{served.port}", "ca.crt": served.authority}
+    (tmp_path / "events").mkdir()
+    for name, text in binding.items():
+        (tmp_path / "events" / name).write_text(text)
+    environment = {**os.environ, "SERVICE_BINDING_ROOT": str(tmp_path)}
+    command = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, env=environment, stdout=asyncio.subprocess.PIPE
+    )
+    printed, _ = await command.communicate()
+    assert printed == b"visits.clinic 1 visitor\n"
+    async with served.client(BOB) as bob:
+        await emptied(bob)
 
 
 @pytest.mark.proves("messaging", "refused")
