@@ -153,6 +153,9 @@ class Served:
                 # Source: PostgreSQL's documentation, message formats, SSLRequest.
                 plain.sendall(struct.pack("!ii", 8, 80877103))
                 assert plain.recv(1) == b"S"
+            elif self.name == "messaging":
+                # Source: NATS' documentation, client protocol: what the server says first is a line, without TLS.
+                assert plain.recv(1 << 16).startswith(b"INFO ")
             with context.wrap_socket(plain) as secured:
                 return secured.getpeercert(binary_form=True) or b""
 
