@@ -63,7 +63,7 @@ class SignIn:
         service = f"https://{self.service.host}:{self.service.port}"
         return {
             "CLIENTS": "\n".join(
-                " ".join((client_name(item.route), item.secret, item.origin, item.route.app, item.route.path))
+                " ".join((client_name(item.route), item.secret, item.origin, item.route.app))
                 for item in clients
             ),
             "TENANTS": " ".join(tenants),
@@ -142,11 +142,9 @@ def register(
     )
     variables = ("CLIENTS", "TENANTS", "PUBLIC", "BACK_CHANNEL", "SERVICE")
     taken = {name: values.apply(lambda found, name=name: found[name]) for name in variables}
-    namespace = _namespace(own.people)
+    namespace, job_secret = _namespace(own.people), f"{own.people.name}-{COMPONENT}"
     given = scope.add(
-        pods.secret(
-            namespace, COMPONENT, {**taken, "DIGEST": values.apply(lambda found: found["digest"])}
-        )
+        pods.secret(namespace, job_secret, {**taken, "DIGEST": values.apply(lambda found: found["digest"])})
     )
     labels = {
         **scope.labels,
@@ -162,7 +160,7 @@ def register(
             {"name": "PORT", "value": pulumi.Output.from_input(people.port).apply(str)},
             {"name": "AUTHORITY", "value": tls.AUTHORITY},
             {"name": "ADMIN_PASSWORD", "valueFrom": {"secretKeyRef": {"name": people.admin_secret, "key": "password"}}},
-            *(pods.from_secret(name, COMPONENT, name) for name in (*variables, "DIGEST")),
+            *(pods.from_secret(name, job_secret, name) for name in (*variables, "DIGEST")),
         ],
         capability=own.people.name,
         is_tls=True,

@@ -40,7 +40,7 @@ ADMIN = "administrators-password"
 PASSWORD = "apps-password"
 DATABASE_OF_IDENTITY = "capability_identity_db"
 # The components of a capability's Jobs that no app has.
-_NO_APPS = ("probe", "rotation")
+_NO_APPS = ("probe", "rotation", "sign-in-clients")
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,8 +65,7 @@ class Browser:
             body = urllib.parse.urlencode(form).encode()
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=30)
-        connection.sock = ssl.create_default_context(cadata=self.authority).wrap_socket(plain, server_hostname=host)
+        connection.sock = self._connect(host)
         target = f"{path}?{parts.query}" if parts.query else path
         headers["Host"] = f"{host}:{self.port}"
         connection.request(method or ("POST" if body else "GET"), target, body or None, headers)
@@ -92,6 +91,19 @@ class Browser:
         action = re.search(r'<form[^>]* action="([^"]+)"', page.text)
         assert action is not None, f"{page.url}: {page.status} {page.text[:500]}"
         return self.go(html.unescape(action[1]), {"username": username, "password": password, "credentialId": ""})
+
+    def send(self, host: str, request: bytes) -> str:
+        """The answer to these bytes, until the connection is closed."""
+        with self._connect(host) as connection:
+            connection.sendall(request)
+            answer = b""
+            while part := connection.recv(65536):
+                answer += part
+        return answer.decode(errors="replace")
+
+    def _connect(self, host: str) -> ssl.SSLSocket:
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        return ssl.create_default_context(cadata=self.authority).wrap_socket(plain, server_hostname=host)
 
     def _keep(self, host: str, cookie: str) -> None:
         first, *rest = (part.strip() for part in cookie.split(";"))

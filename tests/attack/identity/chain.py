@@ -119,6 +119,7 @@ class Chain:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def here(self, text: str) -> str:
+        text = text.replace("/dev/stdout", "/tmp/access.log")
         return text.replace("listen 8080", f"listen {self.port}").replace("listen 8081", f"listen {self.metrics}")
 
 

@@ -7,7 +7,7 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,35 @@ class Keycloak:
         found = {words[1]: words[2:] for words in lines}
         assert found.pop(SIGN_IN) == [SIGN_IN.replace(".", "/"), "0", "open", "-"]
         return found
+
+    def add_person(self, realm: str, username: str, password: str, groups: Sequence[str] = ()) -> None:
+        """Add a user to a realm, in groups of which those at the top are made as far as they are not there."""
+        token = self.admin()
+        for path in groups:
+            _, top, *below = path.split("/", 2)
+            self.send(f"admin/realms/{realm}/groups", token=token, body={"name": top})
+            if below:
+                (parent,) = self.send(f"admin/realms/{realm}/groups?exact=true&search={top}", token=token)[1]
+                # Of a name with a slash, Keycloak writes `~/` into the path.
+                child = {"name": below[0]}
+                assert self.send(f"admin/realms/{realm}/groups/{parent['id']}/children", token=token, body=child)[0] == 201  # type: ignore[index]
+        credentials = [{"type": "password", "value": password}]
+        names = {"firstName": "Alice", "lastName": "Li", "email": f"{username}@xc.example", "emailVerified": True}
+        user = {"username": username, "enabled": True, "credentials": credentials, "groups": list(groups), **names}
+        status, answer = self.send(f"admin/realms/{realm}/users", token=token, body=user)
+        assert status == 201, answer
+
+    def end_sessions(self, realm: str, username: str) -> None:
+        """End the sessions of a user, as an administrator does."""
+        token = self.admin()
+        (user,) = self.send(f"admin/realms/{realm}/users?exact=true&username={username}", token=token)[1]
+        request = urllib.request.Request(f"{self.url}/admin/realms/{realm}/users/{user['id']}/logout", b"")  # type: ignore[index]
+        request.add_header("Authorization", f"Bearer {token}")
+        self._open(request).close()
+
+    def clients(self, realm: str) -> set[str]:
+        """The names of the clients in a realm."""
+        return {item["clientId"] for item in self.send(f"admin/realms/{realm}/clients", token=self.admin())[1]}  # type: ignore[index]
 
     def admin(self) -> str:
         form = {"grant_type": "password", "client_id": "admin-cli", "username": "admin", "password": ADMIN}

@@ -79,8 +79,8 @@ def _host(parsed_city: ParsedCity, app: Sourced[App]) -> Iterator[Problem]:
             continue
         if route.host == app.value.route.host:
             message = (
-                f"host {route.host!r} is tenant {other.value.tenant!r}'s as well "
-                f"({other.place('spec', 'route', 'host')}), whose pages could act for whoever signs in"
+                f"tenant {other.value.tenant!r} has a route on host {route.host!r} as well "
+                f"({other.place('spec', 'route', 'host')}), and its pages could act for whoever signs in"
             )
             yield app.problem(_PATH, message, "a host of its own, or signIn: none")
             return

@@ -94,16 +94,17 @@ def _passed(route: RouteTarget, service: SignInService, target: str) -> str:
     proxy_set_header Host {client_name(route)};
     proxy_set_header Cookie $http_cookie;
     proxy_set_header User-Agent $http_user_agent;
+    proxy_set_header Accept text/html;
     proxy_set_header Connection '';
     proxy_buffer_size 16k;
-    proxy_busy_buffers_size 32k;
+    proxy_buffers 8 16k;
     proxy_read_timeout 20s;
 {known_by(service.name)}"""
 
 
 def pages(service: SignInService) -> str:
     """The locations of the host of the identity server's pages: those of the city's realm, and nothing else of it."""
-    return "".join(
+    return "  location / { return 404; }\n" + "".join(
         f"""  location ^~ {path} {{
     set $people {service.people_host};
     proxy_pass https://$people:{service.people_port};
@@ -112,7 +113,7 @@ def pages(service: SignInService) -> str:
     proxy_set_header Upgrade '';
     proxy_set_header Cookie $http_cookie;
     proxy_buffer_size 16k;
-    proxy_busy_buffers_size 32k;
+    proxy_buffers 8 16k;
     client_max_body_size 64k;
 {known_by(service.people_name)}  }}
 """

@@ -2,7 +2,7 @@
 
 An app never gets its client's secret. The script makes the clients that there have to be and removes all others of its
 own, so that it may run again at any time. It runs as the administrator, with CLIENTS (a line for each: name, secret,
-origin, app, path), TENANTS (names, each a group), PUBLIC (the address of the server for browsers, which is the issuer's
+origin, app), TENANTS (names, each a group), PUBLIC (the address of the server for browsers, which is the issuer's
 beginning), and BACK_CHANNEL (below which the service is told that a session has ended). Then it waits until the service
 answers with DIGEST at SERVICE: it has loaded the same clients.
 """
@@ -25,7 +25,7 @@ _CLIENT = (
     '{"id":"%s","clientId":"%s","secret":"%s","enabled":true,"protocol":"openid-connect","publicClient":false,'
     '"clientAuthenticatorType":"client-secret","standardFlowEnabled":true,"directAccessGrantsEnabled":false,'
     '"implicitFlowEnabled":false,"serviceAccountsEnabled":false,"fullScopeAllowed":false,"frontchannelLogout":false,'
-    '"redirectUris":["%s/-/sign-in/%s/callback"],"webOrigins":[],"baseUrl":"%s%s",'
+    '"redirectUris":["%s/-/sign-in/%s/callback"],"webOrigins":[],'
     '"defaultClientScopes":["basic"],"optionalClientScopes":[],"attributes":{"' + _OURS + '":"%s",'
     '"pkce.code.challenge.method":"S256","post.logout.redirect.uris":"%s/-/sign-in/%s/signed-out",'
     '"backchannel.logout.url":"%s/%s","backchannel.logout.session.required":"true",'
@@ -51,13 +51,13 @@ for tenant in $TENANTS; do
   call POST "admin/realms/$realm/groups" 201 409
 done
 printf '%s\\n' "$CLIENTS" > wanted
-while read -r client secret origin app path; do
+while read -r client secret origin app; do
   [ -n "$client" ] || continue
   id=$(id_of "{_OURS}:$client")
   : > body
   call GET "admin/realms/$realm/clients/$id" 200 404
   [ "$status" = 200 ] && method=PUT place="clients/$id" code=204 || method=POST place=clients code=201
-  printf '{_CLIENT}' "$id" "$client" "$secret" "$origin" "$app" "$origin" "$path" "$client" "$origin" "$app" \\
+  printf '{_CLIENT}' "$id" "$client" "$secret" "$origin" "$app" "$client" "$origin" "$app" \\
     "$BACK_CHANNEL" "$client" > body
   call "$method" "admin/realms/$realm/$place" "$code"
 done < wanted

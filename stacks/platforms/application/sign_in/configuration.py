@@ -44,16 +44,11 @@ def render_clients(clients: Sequence[SignInClient], realm: Realm) -> str:
 
 def _first(clients: Sequence[SignInClient]) -> str:
     """Whoever names no client gets the digest, or as the identity server, leads the end of a session to its client."""
-    names = "|".join(re.escape(client_name(client.route)) for client in clients)
-    ways = (
-        f'  RewriteRule "^{re.escape(BACK_CHANNEL)}/({names})$" "/" [E=CLIENT:$1]\n'
-        + "".join(
-            f"  RewriteCond %{{ENV:CLIENT}} =\"{client_name(client.route)}\"\n"
-            f'  RewriteRule "^" "https://127.0.0.1:{PORT}{own_path(client.route.app, "callback")}?logout=backchannel" [P,L]\n'
-            for client in clients
-        )
-        if clients
-        else ""
+    ways = "".join(
+        f'  RewriteRule "^{BACK_CHANNEL}/{re.escape(client_name(client.route))}$" '
+        f'"https://127.0.0.1:{PORT}{own_path(client.route.app, "callback")}?logout=backchannel" '
+        f"[P,L,E=CLIENT:{client_name(client.route)}]\n"
+        for client in clients
     )
     return f"""<VirtualHost *:{PORT}>
   ServerName service
@@ -65,7 +60,7 @@ def _first(clients: Sequence[SignInClient]) -> str:
   ProxyPreserveHost on
   RequestHeader set Host "%{{CLIENT}}e" env=CLIENT
   RewriteEngine on
-  RewriteRule "^{re.escape(DIGEST)}$" "-" [L]
+  RewriteRule "^{DIGEST}$" "-" [L]
 {ways}  RewriteRule "^" "-" [R=404,L]
   Alias "{DIGEST}" "/tmp/digest"
   <Location "{DIGEST}">
@@ -81,7 +76,7 @@ def _first(clients: Sequence[SignInClient]) -> str:
 def _client(client: SignInClient, realm: Realm) -> str:
     route, name = client.route, client_name(client.route)
     callback, login = own_path(route.app, "callback"), own_path(route.app, "login")
-    ways = "|".join(re.escape(path) for path in (CHECK, CLAIMS, callback, login))
+    ways = "|".join((CHECK, CLAIMS, callback, login))
     host = client.origin.partition("://")[2]
     return f"""<VirtualHost *:{PORT}>
   ServerName {name}
@@ -137,7 +132,7 @@ def _client(client: SignInClient, realm: Realm) -> str:
     RewriteEngine on
     # The place to return to is behind the client's own origin, whatever it says.
     RewriteCond %{{QUERY_STRING}} "^(/.*)$"
-    RewriteRule "^" "{client.origin}%1" [R=302,L,NE,QSD]
+    RewriteRule "^" "{client.origin}%1" [R=302,L,NE,QSD,UnsafeAllow3F]
     RewriteRule "^" "{client.origin}{route.path}" [R=302,L,QSD]
   </Location>
   <Location "{CHECK}">
@@ -146,7 +141,7 @@ def _client(client: SignInClient, realm: Realm) -> str:
   <Location "{CLAIMS}">
     OIDCUnAuthAction pass
   </Location>
-  <LocationMatch "^({re.escape(CHECK)}|{re.escape(CLAIMS)})$">
+  <LocationMatch "^({CHECK}|{CLAIMS})$">
     RewriteEngine on
     RewriteRule "^" "-" [R=204,L]
 {_claims(client)}  </LocationMatch>
@@ -157,15 +152,16 @@ def _client(client: SignInClient, realm: Realm) -> str:
 def _claims(client: SignInClient) -> str:
     """The verified claims as headers of the answer. Values are encoded as parts of a URL; commas separate groups.
 
-    Of groups, only the tenant's own are told: `/<tenant>` and what is below it.
+    Of groups, only the tenant's own are told: `/<tenant>` and what is below it. No pattern of `edit*` may match an empty
+    text: Apache would look for the next match at the same place, for ever.
     """
     between, tenant = _delimiter(client), re.escape(client.route.tenant)
     signed_in = "\"expr=-n env('OIDC_CLAIM_sub')\""
     return f"""    Header always set {SUBJECT} "expr=%{{escape:%{{env:OIDC_CLAIM_sub}}}}" {signed_in}
     Header always set {USER} "expr=%{{escape:%{{env:OIDC_CLAIM_preferred_username}}}}" {signed_in}
-    Header always set {GROUPS} "expr=%{{escape:%{{env:OIDC_CLAIM_groups}}}}" {signed_in}
-    Header always edit* {GROUPS} "," "%2C"
-    Header always edit* {GROUPS} "(^|{between})(?!/{tenant}(?:/|{between}|$)).*?(?={between}|$)" ""
+    Header always set {GROUPS} "expr={between}%{{escape:%{{env:OIDC_CLAIM_groups}}}}" {signed_in}
+    Header always edit* {GROUPS} "," "%%2C"
+    Header always edit* {GROUPS} "{between}(?!/{tenant}(?:/|{between}|$))(?:(?!{between}).)*" ""
     Header always edit* {GROUPS} "{between}" ","
     Header always edit {GROUPS} "^,+" ""
 """

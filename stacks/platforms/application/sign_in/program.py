@@ -24,7 +24,7 @@ _LOADED = (
     *("proxy", "proxy_http", "socache_shmcb", "ssl", "auth_openidc"),
 )
 
-# The gateway is the only caller but the identity server, and sends no bodies. Ciphers are those of the gateway.
+# The log is a pipe, as a user other than root may not open the container's own output again. The gateway is the only caller but the identity server, and sends no bodies. Ciphers are those of the gateway.
 APACHE_CONF = (
     "".join(f"LoadModule {name}_module {MODULES}/mod_{name}.so\n" for name in _LOADED)
     + f"""ServerRoot /tmp
@@ -33,9 +33,9 @@ Listen {PORT}
 PidFile /tmp/apache2.pid
 Mutex file:/tmp default
 DefaultRuntimeDir /tmp
-ErrorLog /dev/stderr
+ErrorLog "||/bin/cat"
 ErrorLogFormat "[%{{cu}}t] [%-m:%l] %M"
-LogLevel warn
+LogLevel warn ssl:error
 TraceEnable off
 ServerTokens Prod
 ServerSignature off
