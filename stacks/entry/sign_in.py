@@ -63,8 +63,7 @@ class SignIn:
         service = f"https://{self.service.host}:{self.service.port}"
         return {
             "CLIENTS": "\n".join(
-                " ".join((client_name(item.route), item.secret, item.origin, item.route.app))
-                for item in clients
+                " ".join((client_name(item.route), item.secret, item.origin, item.route.app)) for item in clients
             ),
             "TENANTS": " ".join(tenants),
             "PUBLIC": f"https://{self.service.public_host}{port}{self.interface.root}",
@@ -102,9 +101,7 @@ def clients_of(routes: Sequence[RouteTarget], port: str, root: str) -> tuple[Sig
         return hmac.digest(root.encode(), f"{purpose} of {client_name(route)}".encode(), "sha256").hex()
 
     return tuple(
-        SignInClient(
-            route, f"https://{route.host}{port}", derived("the secret", route), derived("the cookies", route)
-        )
+        SignInClient(route, f"https://{route.host}{port}", derived("the secret", route), derived("the cookies", route))
         for route in routes
         if route.sign_in
     )
@@ -168,9 +165,9 @@ def register(
         architectures=kind.architectures_in(city.images.architectures),
         restart="OnFailure",
     )
-    digest = pulumi.Output.all(
-        script=own.interface.script, image=people.image, host=people.host, values=values
-    ).apply(lambda told: pods.content_digest(told)[:10])
+    digest = pulumi.Output.all(script=own.interface.script, image=people.image, host=people.host, values=values).apply(
+        lambda told: pods.content_digest(told)[:10]
+    )
     job = {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -219,7 +216,10 @@ def _flows(own: SignIn, gateway: KnownEndpoint, there: KnownEndpoint, people: Kn
         ingress=[network_policies.from_peer(peer, ports) for peer in (asks, *tells)],
     )
     yield network_policies.policy(
-        home, f"{own.people.name}-from-entry", people.pod_labels, ingress=[network_policies.from_peer(asks, people_ports)]
+        home,
+        f"{own.people.name}-from-entry",
+        people.pod_labels,
+        ingress=[network_policies.from_peer(asks, people_ports)],
     )
     for name, labels in ((f"{own.people.name}-tells", people.pod_labels), (f"{own.people.name}-clients", jobs)):
         yield network_policies.policy(home, name, labels, egress=[network_policies.to_peer(answers, ports)])

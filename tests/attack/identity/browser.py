@@ -57,7 +57,9 @@ class Browser:
         host = parts.hostname or ""
         assert (parts.scheme, parts.port) == ("https", self.port), url
         path = parts.path or "/"
-        own = [f"{name}={value}" for name, (value, where) in self.cookies.get(host, {}).items() if _is_below(path, where)]
+        own = [
+            f"{name}={value}" for name, (value, where) in self.cookies.get(host, {}).items() if _is_below(path, where)
+        ]
         headers = {**NAVIGATION, **{key.replace("_", "-"): value for key, value in more.items()}}
         if own:
             headers["Cookie"] = "; ".join([*own, *filter(None, [headers.get("Cookie", "")])])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 
 from stacks.entry.sign_in import SignIn, clients_of, sign_in
 from stacks.pem import certificates_of, key_of
@@ -19,7 +20,7 @@ from stacks.platforms import tls
 from stacks.platforms.application.gateway.program import APPS_AUTHORITY, CONFIGURATION, NGINX_CONF, ROUTES, RUN, TLS
 from stacks.platforms.application.gateway.routes import render_routes
 from stacks.platforms.application.sign_in import program as service
-from stacks.platforms.application.sign_in.configuration import PORT
+from stacks.platforms.application.sign_in.configuration import PORT, render_without_clients
 from tests.attack.identity.browser import Browser
 from tests.attack.identity.keycloak import Keycloak
 from tests.attack.served import ADMIN, wait_until
@@ -34,7 +35,8 @@ DOMAIN = "xc.example"
 ROOT = "generated-value-of-the-secret-store"
 ENTRY_CERTIFICATE = "entry/gateway/tls"
 # Tenant, app, host, path, and whether people sign in.
-APPS = (
+Asks = Literal["required", "optional", ""]
+APPS: tuple[tuple[str, str, str, str, Asks], ...] = (
     ("health", "code", "code", "/", "required"),
     ("health", "forms", "code", "/forms", "required"),
     ("health", "maps", "maps", "/", "optional"),
@@ -60,7 +62,8 @@ class Echo(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    do_POST = do_GET
+    def do_POST(self) -> None:
+        self.do_GET()
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -123,6 +126,11 @@ class Chain:
         return text.replace("listen 8080", f"listen {self.port}").replace("listen 8081", f"listen {self.metrics}")
 
 
+def _route(port: int, tenant: str, name: str, host: str, path: str, asks: Asks) -> RouteTarget:
+    own = (tenant, name, f"{host}.{DOMAIN}", path, f"{tenant}-internet", name, 80)
+    return RouteTarget(*own, external_host="127.0.0.1", external_port=port, sign_in=asks)
+
+
 def _files(root: Path, directory: str, files: Mapping[str, str]) -> None:
     place = root / directory.lstrip("/")
     place.mkdir(parents=True, exist_ok=True)
@@ -141,10 +149,7 @@ def chain(keycloak: Keycloak, unpacked: Callable[[str], RootFilesystem]) -> Iter
     app = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     threading.Thread(target=app.serve_forever, daemon=True).start()
     made = Chain(keycloak, unpacked("gateway"), unpacked("sign-in"), app.server_port, values)
-    routes = tuple(
-        RouteTarget(tenant, name, f"{host}.{DOMAIN}", path, f"{tenant}-internet", name, 80, "127.0.0.1", made.app, sign_in=asks)  # type: ignore[arg-type]
-        for tenant, name, host, path, asks in APPS
-    )  # fmt: skip
+    routes = tuple(_route(made.app, *item) for item in APPS)
     entry, own, authority = values[ENTRY_CERTIFICATE], values[certificate_key("sign-in")], values[SERVICE_AUTHORITY_KEY]
     gateway, root = made.gateway.root, made.service.root
     (gateway / "etc/resolv.conf").write_text("nameserver 127.0.0.1\n")
@@ -152,8 +157,9 @@ def chain(keycloak: Keycloak, unpacked: Callable[[str], RootFilesystem]) -> Iter
     _files(gateway, CONFIGURATION, {"nginx.conf": nginx, "run.sh": RUN})
     _files(gateway, TLS, {"tls.crt": certificates_of(entry), "tls.key": key_of(entry), "digest": "1"})
     _files(gateway, ROUTES, {"certificate": "1", "digest": "1", APPS_AUTHORITY: authority})
-    apache, run = (text.replace(str(PORT), str(made.service_port)) for text in (service.APACHE_CONF, service.RUN))
-    _files(root, service.CONFIGURATION, {"apache.conf": apache, "run.sh": run})
+    own_files = {"apache.conf": service.APACHE_CONF, "none.conf": render_without_clients(), "run.sh": service.RUN}
+    here = {name: text.replace(str(PORT), str(made.service_port)) for name, text in own_files.items()}
+    _files(root, service.CONFIGURATION, here)
     _files(root, tls.DIRECTORY, {"tls.crt": certificates_of(own), "tls.key": key_of(own), "ca.crt": authority})
     _files(root, "/bindings/users", {"ca.crt": authority})
     _files(root, service.CLIENTS, {})

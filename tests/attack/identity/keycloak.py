@@ -100,7 +100,9 @@ class Keycloak:
                 (parent,) = self.send(f"admin/realms/{realm}/groups?exact=true&search={top}", token=token)[1]
                 # Of a name with a slash, Keycloak writes `~/` into the path.
                 child = {"name": below[0]}
-                assert self.send(f"admin/realms/{realm}/groups/{parent['id']}/children", token=token, body=child)[0] == 201  # type: ignore[index]
+                assert (
+                    self.send(f"admin/realms/{realm}/groups/{parent['id']}/children", token=token, body=child)[0] == 201
+                )  # type: ignore[index]
         credentials = [{"type": "password", "value": password}]
         names = {"firstName": "Alice", "lastName": "Li", "email": f"{username}@xc.example", "emailVerified": True}
         user = {"username": username, "enabled": True, "credentials": credentials, "groups": list(groups), **names}

@@ -18,6 +18,7 @@ from tests.images.rootfs import needs_root
 
 pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(400)]
 
+
 def _sorted(client: Any) -> dict[str, Any]:
     return {key: sorted(value, key=str) if isinstance(value, list) else value for key, value in client.items()}
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from stacks.platforms.application.sign_in.health import PROBE
 from stacks.platforms.sign_in_interface import CLAIM_HEADERS, COOKIES, own_path
 from tests.attack.conftest import Unpacked
 from tests.attack.identity.browser import Browser, Page, query_of
@@ -48,7 +49,7 @@ def claims_of(page: Page) -> dict[str, str]:
     return {key: urllib.parse.unquote(value) for key, value in page.claims.items() if key != "groups"}
 
 
-@pytest.mark.proves("sign-in", "used")
+@pytest.mark.proves("sign-in", "built", "used")
 def test_who_signs_in_is_told_to_the_app_with_the_groups_of_its_tenant_alone(way: Chain, browser: Browser) -> None:
     page = browser.sign_in(way.url("code", "/form?step=2&x=%2F"), ALICE, PASSWORD)
     # Back at the place where the way began.
@@ -92,9 +93,20 @@ def test_signing_in_is_optional_where_the_route_says_so(way: Chain, alice: Brows
 @pytest.mark.proves("sign-in", "refused")
 def test_nobody_says_of_himself_who_he_is(way: Chain, browser: Browser, alice: Browser) -> None:
     true = alice.ask(way.url("code")).claims
-    for spelling in (*CLAIM_HEADERS, *(name.upper() for name in CLAIM_HEADERS), *(name.lower() for name in CLAIM_HEADERS)):
+    for spelling in (
+        *CLAIM_HEADERS,
+        *(name.upper() for name in CLAIM_HEADERS),
+        *(name.lower() for name in CLAIM_HEADERS),
+    ):
         assert alice.ask(way.url("code"), **{spelling: "mallory"}).claims == true, spelling
-    for spelling in ("X_WeCity_User", "X-WeCity_User", "X-WeCity-User ", "X-WeCity-Uѕer", "X.WeCity.User", "X-WeCity-User\t"):
+    for spelling in (
+        "X_WeCity_User",
+        "X-WeCity_User",
+        "X-WeCity-User ",
+        "X-WeCity-Uѕer",
+        "X.WeCity.User",
+        "X-WeCity-User\t",
+    ):
         for page in (raw(way, "code", spelling, cookie(alice)), raw(way, "open", spelling), raw(way, "maps", spelling)):
             assert "mallory" not in page, spelling
     twice = "X-WeCity-User: mallory\r\nx-wecity-user: mallory\r\nConnection: close, X-WeCity-User"
@@ -180,7 +192,14 @@ def _answer(way: Chain, browser: Browser) -> str:
 
 def test_the_way_back_leads_to_the_apps_own_host_alone(way: Chain, alice: Browser) -> None:
     login = way.url("code", own_path("code", "login"))
-    for place in ("//evil.example/", "/\\evil.example", "https://evil.example/", "@evil.example", ".evil.example", "/%0d%0aX:1"):
+    for place in (
+        "//evil.example/",
+        "/\\evil.example",
+        "https://evil.example/",
+        "@evil.example",
+        ".evil.example",
+        "/%0d%0aX:1",
+    ):
         page = alice.ask(f"{login}?{place}")
         assert page.status in (302, 400), place
         if page.status == 302:
@@ -191,7 +210,11 @@ def test_the_way_back_leads_to_the_apps_own_host_alone(way: Chain, alice: Browse
     asked = way.browser().ask(login).location
     query = query_of(asked)
     assert query["redirect_uri"] == way.url("code", own_path("code", "callback"))
-    for wrong in ("https://evil.example/", query["redirect_uri"] + "/../x", way.url("maps", own_path("maps", "callback"))):
+    for wrong in (
+        "https://evil.example/",
+        query["redirect_uri"] + "/../x",
+        way.url("maps", own_path("maps", "callback")),
+    ):
         changed = asked.replace(urllib.parse.quote(query["redirect_uri"], safe=""), urllib.parse.quote(wrong, safe=""))
         assert changed != asked
         assert way.browser().ask(changed).status == 400, wrong
@@ -220,9 +243,20 @@ def test_a_session_that_an_administrator_ends_is_no_session_of_any_app(way: Chai
 
 
 def test_of_the_identity_server_people_reach_the_citys_realm_alone(way: Chain, browser: Browser) -> None:
-    for path in ("/", "/auth/", "/auth/admin/", "/auth/admin/realms", "/auth/realms/master", "/auth/realms/tenant-health"):
+    for path in (
+        "/",
+        "/auth/",
+        "/auth/admin/",
+        "/auth/admin/realms",
+        "/auth/realms/master",
+        "/auth/realms/tenant-health",
+    ):
         assert browser.ask(way.url("id", path)).status == 404, path
-    for path in ("/auth/realms/city/../master", "/auth/realms/city/%2e%2e/master", "/auth/resources/..%2f..%2fauth/realms/master"):
+    for path in (
+        "/auth/realms/city/../master",
+        "/auth/realms/city/%2e%2e/master",
+        "/auth/resources/..%2f..%2fauth/realms/master",
+    ):
         assert browser.ask(way.url("id", path)).status in (400, 404), path
     found = browser.ask(way.url("id", "/auth/realms/city/.well-known/openid-configuration"), Accept="*/*")
     assert f'"issuer":"{way.url("id", "/auth/realms/city")}"' in found.text
@@ -234,6 +268,16 @@ def test_paths_of_the_service_are_no_paths_of_callers(way: Chain, alice: Browser
         # The app's own path, as any other.
         assert '"path": "' in page.text, path
     assert alice.ask(way.url("code", own_path("code", "asked"))).status == 404
+
+
+def test_the_probe_passes_and_fails_where_another_answers(way: Chain) -> None:
+    def probe(port: int) -> tuple[int, str]:
+        done = way.service.run("/bin/sh", "-c", PROBE, HOST="127.0.0.1", PORT=str(port))
+        return done.returncode, done.stdout + done.stderr
+
+    assert probe(way.service_port) == (0, "the service answers, and knows nobody without a client\n")
+    assert probe(way.keycloak.served.port)[0] == 1
+    assert probe(way.app)[0] == 1
 
 
 def test_a_route_that_is_taken_away_takes_its_client_with_it(way: Chain, alice: Browser) -> None:
@@ -257,5 +301,6 @@ def cookie(browser: Browser) -> str:
 def raw(way: Chain, host: str, header: str, more: str = "") -> str:
     """The answer to a request with these bytes of a header, which no client would send."""
     value = header if ":" in header else f"{header}: mallory"
-    text = f"GET / HTTP/1.1\r\nHost: {host}.{DOMAIN}:{way.port}\r\n{more}{value}\r\nSec-Fetch-Mode: cors\r\nConnection: close\r\n\r\n"
+    first = f"GET / HTTP/1.1\r\nHost: {host}.{DOMAIN}:{way.port}\r\n"
+    text = f"{first}{more}{value}\r\nSec-Fetch-Mode: cors\r\nConnection: close\r\n\r\n"
     return way.browser().send(f"{host}.{DOMAIN}", text.encode())

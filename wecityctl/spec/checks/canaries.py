@@ -108,9 +108,7 @@ def _clouds(parsed_city: ParsedCity, app: Sourced[App], path: _Path) -> Iterator
     if any(_own_ingress(cloud, app.value.zone) for cloud in apps_clouds):
         message = "the entry point is the cluster's own ingress controller, which has no shares of requests"
         yield app.problem(path, message, "rolling or recreate, or the gateway as the entry point")
-    elif gateway is not None and not on_one(
-        [*apps_clouds, *possible_clouds(parsed_city, gateway.cloud, gateway.zone)]
-    ):
+    elif gateway is not None and not on_one([*apps_clouds, *possible_clouds(parsed_city, gateway.cloud, gateway.zone)]):
         message = "the app and the gateway may be placed on different clouds, and shares are kept on one"
         yield app.problem(path, message, f"one `cloud` for the app and for {gateway.name!r}, or another strategy")
 

@@ -20,7 +20,7 @@ _PATH = ("spec", "route", "signIn")
 
 
 def sign_in(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """A route with `signIn` needs a service for it, an entry point that speaks HTTPS, and a host of its tenant alone."""
+    """A route with `signIn` needs a service for it, an entry point that speaks HTTPS, and a host of one tenant."""
     if parsed_city.city is None or not parsed_city.knows_all("City", "Cloud", "Platform"):
         return
     asking = [app for app in parsed_city.apps if app.value.route is not None and app.value.route.sign_in != "none"]
@@ -38,9 +38,7 @@ def _lets_sign_in(parsed_city: ParsedCity, item: Capability) -> bool:
     return kind is not None and bool(kind.sign_in)
 
 
-def _serves(
-    parsed_city: ParsedCity, app: Sourced[App], whole: City, services: list[Capability]
-) -> Iterator[Problem]:
+def _serves(parsed_city: ParsedCity, app: Sourced[App], whole: City, services: list[Capability]) -> Iterator[Problem]:
     gateway = next((item for item in whole.capabilities if item.is_entry), None)
     kinds = [kind.name for kind in parsed_city.catalogue.values() if kind.sign_in]
     if gateway is None:

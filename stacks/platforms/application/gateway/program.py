@@ -11,9 +11,9 @@ from stacks import network_policies, pods
 from stacks.base.kubernetes import priority_class
 from stacks.objects import Manifest
 from stacks.platforms.application.gateway.claimed_headers import CLAIMED_HEADERS
+from stacks.platforms.application.gateway.claims import CLAIMS, NO_CLAIMS, WITHOUT_OURS
 from stacks.platforms.application.gateway.counting import COUNT, SERVER
 from stacks.platforms.component import CapabilityComponent, CapabilityScope
-from stacks.platforms.sign_in_interface import CLAIM_HEADERS, COOKIES
 from wecityctl.model.entries import ENTRY_SERVICE, gateway_of
 from wecityctl.model.outputs import Endpoint
 
@@ -26,26 +26,6 @@ TLS = "/etc/gateway-tls"
 APPS_AUTHORITY = "apps-authority.crt"
 
 _BLANK = "".join(f"  proxy_set_header {name} '';\n" for name in CLAIMED_HEADERS)
-
-# Who somebody is, as the sign-in service says it. The variables are set by routes that ask (`signing_in`); at all others
-# they are empty, and a header with an empty value is not sent. The names have to be known without any route, too.
-CLAIMS_OF = {name: "$" + name.lower().replace("-", "_") for name in CLAIM_HEADERS}
-_CLAIMS = "".join(f"  proxy_set_header {name} {variable};\n" for name, variable in CLAIMS_OF.items())
-_NO_CLAIMS = "".join(f"    set {variable} '';\n" for variable in CLAIMS_OF.values())
-
-# Apps do not get the cookies of the sign-in service: each variable leaves one out. Whoever sends more of them, as no
-# browser does, has no cookies.
-_MOST_COOKIES = 12
-_COOKIES = "".join(
-    f'''  map {before} {after} {{ default {before}; "~^(?:(?<b{n}>.*?); ?)?{COOKIES}[^;]*(?<a{n}>;.*)?$" "$b{n}$a{n}"; }}\n'''
-    for n in range(_MOST_COOKIES)
-    for before, after in [("$http_cookie" if n == 0 else f"$cookies_{n - 1}", f"$cookies_{n}")]
-) + f'''  map $cookies_{_MOST_COOKIES - 1} $apps_cookies {{
-    default $cookies_{_MOST_COOKIES - 1};
-    "~(^|;) ?{COOKIES}" '';
-    "~^; ?(?<left>.*)$" $left;
-  }}
-'''
 
 # Responses of an app cannot control the gateway: cookies apply to the app's own host only, and unread responses are not
 # buffered on the node's disk. X-Accel-Buffering is respected, because event streams need it. The resolver's address is
@@ -77,7 +57,7 @@ http {
   underscores_in_headers off;
   ignore_invalid_headers on;
 """
-    + _COOKIES
+    + WITHOUT_OURS
     + """  map $http_upgrade $upgrade { default ''; ~*^websocket$ websocket; }
   map $upgrade $connection_upgrade { default upgrade; '' ''; }
   map "$https:$ssl_server_name:$host" $astray { default 1; ~^: 0; "~*^on:([^:]+):\\1$" 0; }
@@ -98,11 +78,11 @@ http {
   uninitialized_variable_warn off;
 """
     + _BLANK
-    + _CLAIMS
+    + CLAIMS
     + """  server {
     listen 8080 default_server;
 """
-    + _NO_CLAIMS
+    + NO_CLAIMS
     + """    error_page 497 = @plain;
     location = /-/health { access_log off; return 200 "ok\\n"; }
     location = /-/routes { access_log off; default_type text/plain; include /tmp/digest.conf; }

@@ -3,19 +3,18 @@
 The sign-in service is asked about each request by a subrequest without body and headers but the cookies; a request
 itself never passes it. It gets at a person's way through sign-in by fixed paths, with those parameters alone that the
 identity server adds. What the service says of a person reaches the app in headers that the gateway sets for all routes
-(`program`), empty where nobody is signed in.
+(`claims`), empty where nobody is signed in.
 """
 
 from __future__ import annotations
 
 import html
 
-from stacks.platforms.application.gateway.program import CLAIMS_OF
+from stacks.platforms.application.gateway.claims import CLAIMS_OF
 from stacks.platforms.application.gateway.upstreams import known_by
 from stacks.platforms.entry_interface import SignInService
 from stacks.platforms.sign_in_interface import CHECK, CLAIMS, client_name, cookie_name, own_path
 from wecityctl.model.outputs import RouteTarget
-
 
 # Longer places to return to do not fit into a cookie.
 _LONGEST = 1500
@@ -46,7 +45,8 @@ def maps() -> str:
 def asked(route: RouteTarget) -> str:
     """The lines of a route's location by which each request is asked about, before it is passed on."""
     taken = "".join(
-        f"    auth_request_set {variable} $upstream_http_{variable.removeprefix('$')};\n" for variable in CLAIMS_OF.values()
+        f"    auth_request_set {variable} $upstream_http_{variable.removeprefix('$')};\n"
+        for variable in CLAIMS_OF.values()
     )
     leads = f"    error_page 401 = @sign-in-{route.app};\n" if route.sign_in == "required" else ""
     return f"    auth_request {own_path(route.app, 'asked')};\n{taken}{leads}"

@@ -1,7 +1,8 @@
 """An app's client in Keycloak: the realm that it is in, what it may do there, and how scripts speak to the server.
 
 Each tenant has a realm: users, clients, roles and signing keys of its own, which no other tenant's clients reach. What
-capabilities have is in a realm of the city, where people sign in at the entry point (`sign_in_clients`). An app has a confidential client there, whose service account has no role of an administrator. The client's attribute
+capabilities have is in a realm of the city, where people sign in at the entry point (`sign_in_clients`). An
+app has a confidential client there, whose service account has no role of an administrator. The client's attribute
 `ACCOUNT` has whose it is and whether it is locked, as the line that `inventory` prints.
 """
 

@@ -16,6 +16,7 @@ TYPE = CapabilityType(
     sign_in=f"{__name__}.configuration:INTERFACE",
     versions=("2.4",),
     architectures=("amd64",),
-    health="the way that says whether somebody is signed in answers 401 to nobody",
+    health="the service answers on 8443 which clients it has, and nothing to whoever names none",
+    probe=f"{__name__}.health:PROBE",
     tls=True,
 )

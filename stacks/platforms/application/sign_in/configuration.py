@@ -26,9 +26,10 @@ from stacks.platforms.sign_in_interface import (
     cookie_name,
     own_path,
 )
+from stacks.pods import TEMPORARY
 
 # Below /tmp, where Apache's children write. Sessions outlive a reload and a restart of the container.
-SESSIONS = "/tmp/sessions"
+SESSIONS = f"{TEMPORARY}/sessions"
 PORT = 8443
 # Of a signed-in person, the service refreshes a token that ends within so many seconds, which keeps the person's
 # session in the realm alive, and ends its own where the realm refuses.
@@ -40,6 +41,11 @@ _SIGNING_IN = 900
 def render_clients(clients: Sequence[SignInClient], realm: Realm) -> str:
     """The virtual hosts: the first answers the cluster's own requests, each other one is a client's, by its name."""
     return "".join((_first(clients), *(_client(client, realm) for client in clients)))
+
+
+def render_without_clients() -> str:
+    """What the service has until the entry stack says more."""
+    return _first(())
 
 
 def _first(clients: Sequence[SignInClient]) -> str:
@@ -152,8 +158,8 @@ def _client(client: SignInClient, realm: Realm) -> str:
 def _claims(client: SignInClient) -> str:
     """The verified claims as headers of the answer. Values are encoded as parts of a URL; commas separate groups.
 
-    Of groups, only the tenant's own are told: `/<tenant>` and what is below it. No pattern of `edit*` may match an empty
-    text: Apache would look for the next match at the same place, for ever.
+    Of groups, only the tenant's own are told: `/<tenant>` and what is below it. No pattern of `edit*` may match an
+    empty text: Apache would look for the next match at the same place, for ever.
     """
     between, tenant = _delimiter(client), re.escape(client.route.tenant)
     signed_in = "\"expr=-n env('OIDC_CLAIM_sub')\""

@@ -11,7 +11,7 @@ from stacks import pods
 from stacks.base.kubernetes import priority_class
 from stacks.objects import Manifest
 from stacks.platforms import tls
-from stacks.platforms.application.sign_in.configuration import PORT, SESSIONS, clients_secret
+from stacks.platforms.application.sign_in.configuration import PORT, SESSIONS, clients_secret, render_without_clients
 from stacks.platforms.component import CapabilityComponent, CapabilityScope
 from wecityctl.model.outputs import Endpoint
 
@@ -24,7 +24,8 @@ _LOADED = (
     *("proxy", "proxy_http", "socache_shmcb", "ssl", "auth_openidc"),
 )
 
-# The log is a pipe, as a user other than root may not open the container's own output again. The gateway is the only caller but the identity server, and sends no bodies. Ciphers are those of the gateway.
+# The log is a pipe, as a user other than root may not open the container's own output again. The gateway and the
+# identity server are the only callers; the former sends no bodies. Ciphers are those of the gateway.
 APACHE_CONF = (
     "".join(f"LoadModule {name}_module {MODULES}/mod_{name}.so\n" for name in _LOADED)
     + f"""ServerRoot /tmp
@@ -69,8 +70,6 @@ Include /tmp/clients.conf
 """
 )
 
-_NO_CLIENTS = f"<VirtualHost *:{PORT}>\\n  SSLEngine on\\n</VirtualHost>\\n"
-
 # Apache ends when the configuration that it reloads is wrong, so each one is tested before it takes its place.
 RUN = f"""set -u
 umask 077
@@ -83,7 +82,7 @@ take() {{
     cp {CLIENTS}/clients.conf /tmp/clients.conf
     cp {CLIENTS}/digest /tmp/digest.new
   else
-    printf '{_NO_CLIENTS}' > /tmp/clients.conf
+    cp {CONFIGURATION}/none.conf /tmp/clients.conf
     : > /tmp/digest.new
   fi
   apache -t > /tmp/tested 2>&1 && mv /tmp/digest.new /tmp/digest && return
@@ -92,7 +91,7 @@ take() {{
   return 1
 }}
 loaded=$(content)
-take || {{ printf '{_NO_CLIENTS}' > /tmp/clients.conf; : > /tmp/digest; }}
+take || {{ cp {CONFIGURATION}/none.conf /tmp/clients.conf; : > /tmp/digest; }}
 (
   while sleep 2 && kill -0 $$; do
     found=$(content)
@@ -110,7 +109,7 @@ class SignIn(CapabilityComponent):
 
     def build(self, context: CapabilityScope) -> Endpoint:
         name, namespace = context.capability.name, context.namespace
-        files = {"apache.conf": APACHE_CONF, "run.sh": RUN}
+        files = {"apache.conf": APACHE_CONF, "none.conf": render_without_clients(), "run.sh": RUN}
         before = [
             self.scope.add(pods.config_map(namespace, f"{name}-configuration", files)),
             self.scope.add(tls.secret(context)),
