@@ -111,7 +111,7 @@ def _serve(scope: Scope, entry: EntryPoint, routes: Sequence[RouteTarget], compl
     service = scope.add(_service(namespace, known, balanced, ends))
     node_port = service.spec.apply(_node_port) if balancer is None else pulumi.Output.from_input(0)
     if own is not None:
-        before += signing_in.register(scope, own, known, routes, node_port)
+        before += signing_in.register(scope, own, entry, known, routes, node_port)
     configuration = scope.after(*before).add(
         pods.config_map(namespace, interface.config_map(gateway), data), name="routes" if entry.is_main else ""
     )

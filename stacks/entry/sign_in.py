@@ -32,6 +32,7 @@ from stacks.stack_references import KnownEndpoint, endpoint
 from wecityctl.inputs import StackInputs
 from wecityctl.model import naming
 from wecityctl.model.city import Capability
+from wecityctl.model.entries import EntryPoint
 from wecityctl.model.outputs import RouteTarget
 from wecityctl.model.service_tls import service_names
 from wecityctl.model.signing_in import people_of, public_host, sign_in_of
@@ -108,7 +109,12 @@ def clients_of(routes: Sequence[RouteTarget], port: str, root: str) -> tuple[Sig
 
 
 def register(
-    scope: Scope, own: SignIn, gateway: KnownEndpoint, routes: Sequence[RouteTarget], node_port: pulumi.Output[int]
+    scope: Scope,
+    own: SignIn,
+    entry: EntryPoint,
+    gateway: KnownEndpoint,
+    routes: Sequence[RouteTarget],
+    node_port: pulumi.Output[int],
 ) -> list[KubernetesObject]:
     """Register clients, configuration and network policies; returns what the gateway's routes have to wait for.
 
@@ -128,7 +134,7 @@ def register(
         return {**made, **own.environment(clients, values[0], tenants)}
 
     values = pulumi.Output.secret(pulumi.Output.all(port, root).apply(configured))
-    policies = scope.add_all([*_flows(own, gateway, there, people)])
+    policies = scope.add_all([*_flows(own, entry.namespace, gateway, there, people)])
     names = {"clients.conf", "digest"}
     secret = scope.add(
         pods.secret(
@@ -193,18 +199,20 @@ def _namespace(capability: Capability) -> str:
     return naming.platform_namespace(capability.platform, capability.zone)
 
 
-def _flows(own: SignIn, gateway: KnownEndpoint, there: KnownEndpoint, people: KnownEndpoint) -> Iterator[Manifest]:
-    """Yield network policies: the gateway reaches the sign-in service and the identity server, and this one and its
-    Jobs reach the service."""
+def _flows(
+    own: SignIn, front: str, gateway: KnownEndpoint, there: KnownEndpoint, people: KnownEndpoint
+) -> Iterator[Manifest]:
+    """Yield network policies: the gateway, in namespace `front`, reaches the sign-in service and the identity server,
+    and this one and its Jobs reach the service."""
     service, home = _namespace(own.capability), _namespace(own.people)
     jobs = provisioning_labels(own.people.name)
-    asks = network_policies.pods_of(gateway.namespace, gateway.pod_labels)
+    asks = network_policies.pods_of(front, gateway.pod_labels)
     tells = [network_policies.pods_of(home, labels) for labels in (people.pod_labels, jobs)]
     answers = network_policies.pods_of(service, there.pod_labels)
     knows = network_policies.pods_of(home, people.pod_labels)
     ports, people_ports = [own.service.port], [own.service.people_port]
     yield network_policies.policy(
-        gateway.namespace,
+        front,
         "gateway-to-sign-in",
         gateway.pod_labels,
         egress=[network_policies.to_peer(answers, ports), network_policies.to_peer(knows, people_ports)],
