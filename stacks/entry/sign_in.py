@@ -133,22 +133,20 @@ def register(
         made = {"clients.conf": text, "digest": pods.content_digest({"clients": text})}
         return {**made, **own.environment(clients, values[0], tenants)}
 
-    values = pulumi.Output.secret(pulumi.Output.all(port, root).apply(configured))
+    # Secret, as the generated value is.
+    values = pulumi.Output.all(port, root).apply(configured)
+
+    def value(name: str) -> pulumi.Output[str]:
+        return values.apply(lambda found: found[name])
+
     policies = scope.add_all([*_flows(own, entry.namespace, gateway, there, people)])
-    names = {"clients.conf", "digest"}
-    secret = scope.add(
-        pods.secret(
-            _namespace(own.capability),
-            own.interface.secret(own.capability.name),
-            {name: values.apply(lambda found, name=name: found[name]) for name in sorted(names)},
-        )
-    )
+    loaded = {name: value(name) for name in ("clients.conf", "digest")}
+    place = own.interface.secret(own.capability.name)
+    secret = scope.add(pods.secret(_namespace(own.capability), place, loaded))
     variables = ("CLIENTS", "TENANTS", "PUBLIC", "BACK_CHANNEL", "SERVICE")
-    taken = {name: values.apply(lambda found, name=name: found[name]) for name in variables}
     namespace, job_secret = _namespace(own.people), f"{own.people.name}-{COMPONENT}"
-    given = scope.add(
-        pods.secret(namespace, job_secret, {**taken, "DIGEST": values.apply(lambda found: found["digest"])})
-    )
+    taken = {**{name: value(name) for name in variables}, "DIGEST": value("digest")}
+    given = scope.add(pods.secret(namespace, job_secret, taken))
     labels = {
         **scope.labels,
         **provisioning_labels(own.people.name),
@@ -163,7 +161,7 @@ def register(
             {"name": "PORT", "value": pulumi.Output.from_input(people.port).apply(str)},
             {"name": "AUTHORITY", "value": tls.AUTHORITY},
             {"name": "ADMIN_PASSWORD", "valueFrom": {"secretKeyRef": {"name": people.admin_secret, "key": "password"}}},
-            *(pods.from_secret(name, job_secret, name) for name in (*variables, "DIGEST")),
+            *(pods.from_secret(name, job_secret, name) for name in taken),
         ],
         capability=own.people.name,
         is_tls=True,

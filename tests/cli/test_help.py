@@ -28,6 +28,28 @@ def test_command_has_examples(name: str) -> None:
     assert f"Examples:\n    {name} " in HELPS[name] or f"Examples:\n    {name}\n" in HELPS[name]
 
 
+# What a city has to have for a command to do something.
+OF_CITIES_WITH = {
+    "alerts": "name: alerts",
+    "backup": "backup:",
+    "dashboards": "name: metrics",
+    "usage": "name: metrics",
+}
+
+
+@pytest.mark.parametrize("name", [name for name in HELPS if any(word in OF_CITIES_WITH for word in name.split())])
+def test_examples_name_a_city_that_has_what_the_command_asks(name: str) -> None:
+    _, _, examples = HELPS[name].partition("Examples:")
+    for line in examples.splitlines():
+        for city in (word for word in line.split() if word.startswith("examples/")):
+            text = (ROOT / city / "city.yaml").read_text(encoding="utf-8")
+            assert all(part in text for word, part in OF_CITIES_WITH.items() if word in name.split()), line
+
+
+def test_no_usage_has_doubled_brackets() -> None:
+    assert [name for name, text in HELPS.items() if "[[" in text or "]...]" in text] == []
+
+
 def imported(*arguments: str) -> set[str]:
     """The modules that `wecityctl ARGUMENTS` has imported when it ends."""
     program = (

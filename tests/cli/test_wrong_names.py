@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -84,3 +85,41 @@ def test_the_columns_of_the_list_of_images_are_explained() -> None:
     titles = wecityctl("images", "list").stdout.splitlines()[0].split()
     explained = wecityctl("images", "list", "--help").stdout
     assert all(f"{title} " in explained for title in titles)
+
+
+@pytest.mark.parametrize(
+    ("command", "guess"),
+    [
+        ("alerts {} transport-bureau/bus-arival", "transport-bureau/bus-arrival"),
+        ("alerts {} transport-bureu", "transport-bureau"),
+        ("dashboards {} metricks", "metrics"),
+        ("dashboards {} bus-arival", "transport-bureau/bus-arrival"),
+    ],
+)
+def test_a_name_of_one_of_several_kinds_has_a_guess_of_any_kind(command: str, guess: str, tmp_path: Path) -> None:
+    done = wecityctl(*command.format("examples/xingcheng-operations").split(), home=tmp_path)
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert done.stderr.endswith(f"→ did you mean {guess!r}?\n")
+    assert "apps: transport-bureau/bus-arrival, parks-bureau/trees\n" in done.stderr
+    assert "tenants: transport-bureau, parks-bureau\n" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [("usage", 6), ("alerts", 4), ("dashboards {} --directory {home}/new", 4)]
+)
+def test_a_city_that_is_not_up_is_told_with_what_brings_it_up(command: str, code: int, tmp_path: Path) -> None:
+    city = "examples/xingcheng-operations"
+    words = (command if "{}" in command else f"{command} {{}}").format(city, home=tmp_path).split()
+    done = wecityctl(*words, home=tmp_path)
+    assert (done.returncode, done.stdout.startswith("[")) == (code, False)
+    assert f"bring it up: wecityctl up {city}" in done.stderr
+
+
+def test_alerts_are_told_whatever_is_wrong_in_a_tenants_file(tmp_path: Path) -> None:
+    city = tmp_path / "city"
+    shutil.copytree(ROOT / "examples/xingcheng-operations", city)
+    tenant = next(path for path in city.glob("*.yaml") if "kind: App" in path.read_text())
+    tenant.write_text(tenant.read_text().replace("kind: App", "kind: Ap"))
+    done = wecityctl("alerts", str(city), home=tmp_path)
+    assert done.returncode == ExitCode.DEPLOYMENT
+    assert f"{tenant.name} is left out" in done.stderr and "bring it up" in done.stderr

@@ -40,7 +40,7 @@ def test_a_city_without_metrics_has_nothing_to_show(tmp_path: Path) -> None:
         (("metrix",), 2, "did you mean 'metrics'?"),
         (("--last", "5m"), 2, "--last and --every are for pages"),
         (("--directory", "new", "--every", "1s"), 2, "--every is at least 5s"),
-        (("--directory", "new", "--last", "60d"), 2, "is not a duration of at most 30 days"),
+        (("--directory", "new", "--last", "60d"), 2, "is not a duration from 1s to 30 days"),
         (("--directory", "docs"), 2, "docs has files that are no page of these dashboards"),
         (("--directory", "README.md"), 2, "README.md is not a directory"),
         (("--directory", "new"), 4, "cloud main is not running"),

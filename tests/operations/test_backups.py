@@ -244,3 +244,15 @@ def test_a_restore_that_failed_midway_says_how_to_get_the_same_backup(
     (done,) = carry_out(plan, lambda event: None, replace=True)
     assert done.error is not None
     assert (f"--at {when(ONE.at)}" in done.error.resolution) is tells
+
+
+def test_tries_of_the_same_are_told_once() -> None:
+    tries = [
+        f'Stat(<config/>) returned error, retrying after {wait}: Get "https://there": no such host'
+        for wait in ("1.2s", "803.06ms")
+    ]
+    printed = "\n".join([*tries, "\x1b[2Ksignal terminated received, cleaning up", "wecity problem the target is away"])
+    details = failure("postgresql", JobFailedError("job failed", printed)).details
+    assert details == (
+        'Stat(<config/>) returned error: Get "https://there": no such host\nsignal terminated received, cleaning up'
+    )

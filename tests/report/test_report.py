@@ -243,7 +243,7 @@ def test_refused_objects_of_several_stacks_are_summed_up() -> None:
         "xc.base.main", "refused", findings=(conflict("xc.base.main", "u1"), conflict("xc.base.main", "u1"))
     )
     entry = StackResult("xc.entry", "refused", findings=tuple(conflict("xc.entry", f"u{n}") for n in (2, 3)))
-    blocked = StackResult("xc.other", "blocked", reason="needs xc.base.main, which did not come up")
+    blocked = StackResult("xc.other", "blocked", reason="needs xc.base.main, which did not succeed")
     run = RunResult("up", "xc", (base, entry), 1.0, 4)
     told = "up refused 3 objects that others have changed in 2 of 2 stacks: xc.base.main, xc.entry"
     assert headline(run) == told

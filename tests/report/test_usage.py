@@ -16,6 +16,7 @@ from wecityctl.report.usage import as_json, csv_of, lines_of, table_of
 DAY = Period(1_795_824_000, 1_795_824_000 + 24 * 3600)
 GAP = Gap(DAY.begin + 3600, DAY.begin + 3 * 3600, 5400)
 MOST = Coverage(81_000, (GAP,))
+OTHERS = {"nvidia.com/gpu": 24.0, "ephemeral-storage": 3.0 * 2**30, "hugepages-2Mi": 0.0}
 FOUND = CityUsage(
     "spring",
     DAY,
@@ -23,7 +24,7 @@ FOUND = CityUsage(
     (
         Row(Owner(), cpu=12.0, storage=0.125, counts={"metrics queries": 3.0}),
         Row(
-            Owner("health"), cpu=1234.5678, cpu_limit=2.0, memory=0.5, pods=24.0, others={"nvidia.com/gpu": 24.0},
+            Owner("health"), cpu=1234.5678, cpu_limit=2.0, memory=0.5, pods=24.0, others=OTHERS,
             cost={"CNY": Decimal("123.45678")},
         ),
     ),
@@ -65,7 +66,8 @@ def test_gaps_what_is_not_known_and_what_has_no_price_are_told() -> None:
         "  namespace health-internet: counted for 1 of 24 h",
         "gateway requests: nothing was counted",
         "far: not counted: its nodes are simulated",
-        "nvidia.com/gpu, requested: 24 times hours",
+        "ephemeral-storage, requested: 3 GiB hours",
+        "nvidia.com/gpu, requested: 24 hours",
         "cost: requested CPU and memory, and volumes, at the prices that the files have now; limits, pods, "
         "accelerators and counts have no price",
         "cost: cloud main has no prices in the files, so what is used there is not in the cost",
@@ -90,7 +92,7 @@ def test_csv_has_numbers_that_a_spreadsheet_takes() -> None:
 
 def test_plain_values_have_everything() -> None:
     found = as_json(FOUND)
-    assert found["rows"][1]["other_requests"] == {"nvidia.com/gpu": 24.0}
+    assert found["rows"][1]["other_requests"]["nvidia.com/gpu"] == 24.0
     assert found["rows"][1]["cost"] == {"CNY": "123.4568"}
     assert found["total"]["cpu_core_hours"] == 1246.5678
     (cloud,) = found["clouds"]

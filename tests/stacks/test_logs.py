@@ -138,3 +138,8 @@ def test_a_new_and_empty_store_is_no_problem() -> None:
     told = judge(status(began=NOW - 60, oldest=0, newest=0, used_bytes=0), FILES, ["one"])
     assert told.problems == ()
     assert "it has no line yet" in told.facts
+
+
+def test_a_store_with_little_in_it_is_told_with_the_unit() -> None:
+    told = judge(status(used_bytes=44955), FILES, ["one"])
+    assert any(fact.startswith("it takes 44955 bytes of ") for fact in told.facts)

@@ -31,7 +31,7 @@ def duration(text: str) -> float:
     except ValueError:
         total = 0
     if not 0 < total <= _LONGEST:
-        raise typer.BadParameter(f"{text!r} is not a duration of at most 30 days: write 90s, 10m or 1h30m")
+        raise typer.BadParameter(f"{text!r} is not a duration from 1s to 30 days: write 90s, 10m or 1h30m")
     return float(total)
 
 

@@ -10,6 +10,7 @@ import typer
 from wecityctl.cli._arguments import PathBeforeName
 from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say, say_json
 from wecityctl.cli._complete import complete_target
+from wecityctl.cli._looking import open_to_look
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,9 +25,9 @@ app = typer.Typer()
 @app.command(
     cls=PathBeforeName,
     epilog=EPILOG.format(
-        "wecityctl alerts examples/xingcheng",
-        "wecityctl alerts examples/xingcheng health-commission",
-        "wecityctl alerts examples/xingcheng health-code -o json",
+        "wecityctl alerts examples/xingcheng-operations",
+        "wecityctl alerts examples/xingcheng-operations transport-bureau",
+        "wecityctl alerts examples/xingcheng-operations bus-arrival -o json",
     ),
 )
 def alerts(
@@ -35,7 +36,7 @@ def alerts(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="[APP|TENANT]",
+            metavar="APP|TENANT",
             help="Only alerts about this app, as NAME or TENANT/NAME, or about this tenant's apps.",
             show_default=False,
             autocompletion=complete_target,
@@ -48,13 +49,12 @@ def alerts(
     An alert is pending until its condition has lasted as long as its rule says; then it fires. It is asked through the
     cluster's API server, as its administrator. Ends with 0 when nothing fires, with 4 when something does, or a cloud
     that has the capability could not be asked or cannot evaluate its rules. Of a cloud without it nothing is known,
-    which is said.
+    which is said. Files of apps that have problems are left out and named.
     """
     from wecityctl.errors import ExitCode
     from wecityctl.operations import alerts as operation
-    from wecityctl.operations.rollouts.planning import open_current
 
-    session = open_current(path)
+    session = open_to_look(path)
     found = operation.alerts(session, name)
     if output is Output.JSON:
         say_json(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wecityctl.cli._arguments import PathBeforeNames
-from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say_json
+from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say_json, settings
+from wecityctl.cli._errors import show_error
 from wecityctl.errors import ConfigurationError, ExitCode, WecityError
 
 if TYPE_CHECKING:
@@ -21,14 +23,15 @@ ORDER = 196
 app = typer.Typer(help="Backups of the capabilities that keep data, in the target that the City names.")
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[CAPABILITY]...", help="Only these capabilities.", show_default=False),
+    typer.Argument(metavar="CAPABILITY", help="Only these capabilities.", show_default=False),
 ]
 
 
 @app.command(
     cls=PathBeforeNames,
     epilog=EPILOG.format(
-        "wecityctl backup run examples/xingcheng", "wecityctl backup run examples/xingcheng postgresql"
+        "wecityctl backup run examples/xingcheng-operations",
+        "wecityctl backup run examples/xingcheng-operations postgresql",
     ),
 )
 def run(path: CityPath = HERE, *, names: Names = None, output: OutputOption = Output.TEXT) -> None:
@@ -64,7 +67,8 @@ def run(path: CityPath = HERE, *, names: Names = None, output: OutputOption = Ou
     "list",
     cls=PathBeforeNames,
     epilog=EPILOG.format(
-        "wecityctl backup list examples/xingcheng", "wecityctl backup list examples/xingcheng -o json"
+        "wecityctl backup list examples/xingcheng-operations",
+        "wecityctl backup list examples/xingcheng-operations -o json",
     ),
 )
 def list_(path: CityPath = HERE, *, names: Names = None, output: OutputOption = Output.TEXT) -> None:
@@ -72,12 +76,18 @@ def list_(path: CityPath = HERE, *, names: Names = None, output: OutputOption = 
 
     Ends with 4 if a capability's cannot be listed.
     """
+    from wecityctl.cli._options import StreamFormat
+    from wecityctl.cli._run import open_reporter
     from wecityctl.operations.backups import list_backups
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
 
     session = open_session(path, current_placement)
-    found = list_backups(session, names or (), lambda event: None)
+    if output is Output.JSON:
+        found = list_backups(session, names or (), lambda event: None)
+    else:
+        with open_reporter(StreamFormat.TEXT) as emit:
+            found = list_backups(session, names or (), emit)
     if output is Output.JSON:
         say_json(
             {
@@ -96,7 +106,8 @@ def list_(path: CityPath = HERE, *, names: Names = None, output: OutputOption = 
 @app.command(
     cls=PathBeforeNames,
     epilog=EPILOG.format(
-        "wecityctl backup verify examples/xingcheng", "wecityctl backup verify examples/xingcheng --read 100%"
+        "wecityctl backup verify examples/xingcheng-operations",
+        "wecityctl backup verify examples/xingcheng-operations --read 100%",
     ),
 )
 def verify(
@@ -201,8 +212,4 @@ def _print_listed(found: Listed) -> None:
 
 def _print_failed(failed: Mapping[str, WecityError]) -> None:
     for error in failed.values():
-        note(f"error: {error.message}")
-        for line in error.details.splitlines():
-            note(f"  {line}")
-        if error.resolution:
-            note(f"  {error.resolution}")
+        show_error(error, sys.stderr, colour=settings().colours(sys.stderr))

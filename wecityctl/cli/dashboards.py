@@ -29,9 +29,9 @@ _LEAST_SECONDS = 5
 @app.command(
     cls=PathBeforeName,
     epilog=EPILOG.format(
-        "wecityctl dashboards examples/xingcheng",
-        "wecityctl dashboards examples/xingcheng --directory pages --last 6h",
-        "wecityctl dashboards examples/xingcheng health-commission --directory pages --every 30s",
+        "wecityctl dashboards examples/xingcheng-operations",
+        "wecityctl dashboards examples/xingcheng-operations --directory pages --last 6h",
+        "wecityctl dashboards examples/xingcheng-operations transport-bureau --directory pages --every 30s",
     ),
 )
 def dashboards(
@@ -40,7 +40,7 @@ def dashboards(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="[APP|TENANT|CAPABILITY]",
+            metavar="APP|TENANT|CAPABILITY",
             help="Only the dashboard of this app, as NAME or TENANT/NAME, of this capability, or of this tenant "
             "with those of its apps.",
             show_default=False,

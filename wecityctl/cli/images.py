@@ -30,7 +30,7 @@ app = typer.Typer(
 
 MIB = 1 << 20
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="NAME...", help="Images; all of them without any.", show_default=False)
+    list[str] | None, typer.Argument(metavar="NAME", help="Images; all of them without any.", show_default=False)
 ]
 
 
@@ -122,8 +122,8 @@ def load(
 
 @app.command(
     epilog=EPILOG.format(
-        "wecityctl images push examples/xingcheng-operations --dry-run",
-        "wecityctl images push examples/xingcheng-operations --image postgresql --to images -o json",
+        "wecityctl images push . --dry-run",
+        "wecityctl images push . --image postgresql --to registry -o json",
     )
 )
 def push(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wecityctl.cli import _options as o
 from wecityctl.cli._arguments import PathBeforeName
-from wecityctl.cli._common import EPILOG, HERE, CityPath, console, note
+from wecityctl.cli._common import EPILOG, HERE, CityPath, console, note, settings
+from wecityctl.cli._errors import show_error
 from wecityctl.errors import ConfigurationError, ExitCode
 
 if TYPE_CHECKING:
@@ -22,9 +24,9 @@ app = typer.Typer()
 @app.command(
     cls=PathBeforeName,
     epilog=EPILOG.format(
-        "wecityctl restore examples/xingcheng health-commission --preview",
-        "wecityctl restore examples/xingcheng postgresql --at 2026-11-27T02:30:00Z --confirm=xingcheng",
-        "wecityctl restore examples/xingcheng postgresql --to postgresql-new",
+        "wecityctl restore examples/xingcheng-operations transport-bureau --preview",
+        "wecityctl restore examples/xingcheng-operations vault --at 2026-11-27T02:30:00Z --preview",
+        "wecityctl restore examples/xingcheng-operations postgresql --to postgresql-new",
     ),
 )
 def restore(
@@ -85,11 +87,7 @@ def restore(
     failed = [item for item in done if item.error is not None]
     for item in failed:
         assert item.error is not None
-        note(f"error: {item.error.message}")
-        for line in item.error.details.splitlines():
-            note(f"  {line}")
-        if item.error.resolution:
-            note(f"  {item.error.resolution}")
+        show_error(item.error, sys.stderr, colour=settings().colours(sys.stderr))
     if failed:
         codes = {item.error.exit_code for item in failed if item.error is not None}
         raise typer.Exit(codes.pop() if len(codes) == 1 else ExitCode.DEPLOYMENT)

@@ -23,7 +23,7 @@ app = typer.Typer()
 def unlock(
     path: CityPath = HERE,
     stack: Annotated[
-        str, typer.Argument(metavar="[STACK]", help="Only this stack, or part of its name.", show_default=False)
+        str, typer.Argument(metavar="STACK", help="Only this stack, or part of its name.", show_default=False)
     ] = "",
     yes: Yes = False,
 ) -> None:

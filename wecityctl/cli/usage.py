@@ -33,9 +33,9 @@ class By(StrEnum):
 
 @app.command(
     epilog=EPILOG.format(
-        "wecityctl usage examples/xingcheng",
-        "wecityctl usage examples/xingcheng --from 2026-11-01 --to 2026-12-01 -o csv",
-        "wecityctl usage examples/xingcheng --by app --tenant health-commission",
+        "wecityctl usage examples/xingcheng-operations",
+        "wecityctl usage examples/xingcheng-operations --from 2026-11-01 --to 2026-12-01 -o csv",
+        "wecityctl usage examples/xingcheng-operations --by app --tenant transport-bureau",
     )
 )
 def usage(

@@ -134,8 +134,9 @@ def node_kind(cloud: Cloud, emit: Emit) -> NodeKind:
     try:
         node_driver().check()
     except WecityError as error:
-        reason = " ".join(part for part in (error.message, error.details) if part)
-        emit(Diagnostic("", "warning", f"cloud {cloud.name}: nodes are simulated, because {reason}"))
+        reason = ": ".join(part for part in (error.message, "; ".join(error.details.splitlines())) if part)
+        hint = "see `wecityctl doctor`; `wecityctl engine install` installs programs that are missing"
+        emit(Diagnostic("", "warning", f"cloud {cloud.name}: nodes are simulated, because {reason}: {hint}"))
         return "simulated"
     return "real"
 

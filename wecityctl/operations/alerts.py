@@ -90,7 +90,9 @@ def alerts(session: Session, name: str = "") -> Alerts:
     clusters = open_clusters(session.city, session.catalogue, lambda event: None, start=False, backend=backend)
     told = alerts_of(session.city, session.catalogue, backend, clusters.found)
     away = {
-        cloud.name: clusters.failed[cloud.name].message if cloud.name in clusters.failed else "the cloud is not running"
+        cloud.name: clusters.failed[cloud.name].message
+        if cloud.name in clusters.failed
+        else f"the cloud is not running; bring it up: wecityctl up {session.arguments}"
         for cloud in session.city.clouds
         if cloud.name not in clusters.found
     }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wecityctl.errors import AuthenticationError, ConfigurationError, NoSuchStackError
+from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError, NoSuchStackError
 from wecityctl.guesses import nearest
 from wecityctl.model.naming import (
     COMPONENT_LABEL,
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from wecityctl.kube.client import KubeClient
     from wecityctl.model.city import App, City, Component
     from wecityctl.session import Session
+
+_PLURALS = {"app": "apps", "tenant": "tenants", "capability": "capabilities"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +80,37 @@ def find_app(city: City, name: str) -> App:
     )
 
 
-def find_tenant_or_app(city: City, name: str) -> tuple[str, str]:
+def find_tenant_or_app(city: City, name: str, others: Mapping[str, Collection[str]] | None = None) -> tuple[str, str]:
     """Tenant and app that `name` (`tenant`, `app` or `tenant/app`) stands for; an empty app for a tenant.
 
-    Raises `ConfigurationError` when it is neither.
+    Raises `ConfigurationError` when it is neither. `others` are names that the error suggests too, by what they are.
     """
     tenants = [tenant.name for tenant in city.tenants]
     if name in tenants:
         return name, ""
-    try:
+    if any(_is_called(item, name.rpartition("/")[2]) for item in city.apps):
+        # Errors of `find_app` fit: the tenant before the slash is wrong, or several tenants have such an app.
         app = find_app(city, name)
-    except ConfigurationError as error:
-        near = nearest(name, tenants)
-        if not near:
-            raise
-        raise ConfigurationError(
-            f"there is no app or tenant {name!r}", details=error.details, resolution=f"did you mean {near!r}?"
-        ) from None
-    return app.tenant, app.name
+        return app.tenant, app.name
+    apps = [f"{item.tenant}/{item.called}" for item in city.apps]
+    raise unknown_name(name, apps, {"tenant": tenants, **(others or {})})
+
+
+def unknown_name(name: str, apps: Collection[str], others: Mapping[str, Collection[str]]) -> ConfigurationError:
+    """The error of a name that is none of `apps`, as TENANT/APP, nor of `others`, which are by what they are.
+
+    Where the name has a slash only an app is suggested, which may be named without its tenant.
+    """
+    short = {item.rpartition("/")[2]: item for item in apps}
+    near = nearest(name, [*(() if "/" in name else (item for names in others.values() for item in names)), *apps])
+    near = near or short.get(nearest(name.rpartition("/")[2], short), "")
+    kinds = ("app", *others)
+    lists = {"app": apps, **others}
+    return ConfigurationError(
+        f"there is no {', '.join(kinds[:-1])} or {kinds[-1]} {name!r}",
+        details="\n".join(f"{_PLURALS[kind]}: {', '.join(names) or 'none'}" for kind, names in lists.items()),
+        resolution=f"did you mean {near!r}?" if near else "",
+    )
 
 
 def find_target(city: City, name: str) -> Target:
@@ -174,14 +189,25 @@ def cluster_of(session: Session, app: App, *, pods: str = "") -> Cluster:
     if cloud in clusters.failed:
         raise clusters.failed[cloud]
     if cloud not in clusters.found:
-        raise NoSuchStackError(
-            f"cloud {cloud!r} is not running", resolution=f"bring it up: wecityctl up {session.arguments}"
-        )
+        raise not_running(session, cloud)
     if pods and clusters.found[cloud].simulated:
         raise ConfigurationError(
             f"{app.called} runs on simulated nodes, which have no {pods}", resolution="use a cloud with real nodes"
         )
     return clusters.found[cloud]
+
+
+def not_running(session: Session, cloud: str) -> NoSuchStackError:
+    """The error for an embedded cloud that does not run."""
+    return NoSuchStackError(
+        f"cloud {cloud} is not running", resolution=f"bring it up: wecityctl up {session.arguments}"
+    )
+
+
+def not_asked(session: Session, cloud: str) -> DeploymentError:
+    """The error for a capability that cannot be asked, as its cloud does not run."""
+    error = not_running(session, cloud)
+    return DeploymentError(error.message, resolution=error.resolution)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from wecityctl.engine.cluster.account_jobs import JobFailedError
 from wecityctl.engine.state.engine_lock import LockedError
@@ -24,6 +24,9 @@ _UNREACHABLE = re.compile(
 )
 # The words of restic, which takes a lock of somebody who was killed for stale after half an hour.
 _LOCKED = re.compile(r"repository is already locked", re.IGNORECASE)
+# restic says after each try how long it waits for the next one, and erases lines of a terminal that it does not have.
+_RETRYING = re.compile(r"returned error, retrying after [0-9.a-zµ]+(?=:)")
+_ERASED = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # What a script says of any failure of a program that reads backups.
 _DAMAGED = re.compile(r"the backups? (?:is|are) damaged, or w(?:as|ere) tampered with")
 
@@ -88,6 +91,12 @@ def _page(printed: str) -> tuple[int, str, bytes]:
     raise DeploymentError("the list of backups cannot be read", details=printed[-300:])
 
 
+def _details(lines: Iterable[str]) -> str:
+    """What others have printed, each try of the same once, and what came last of what is too long."""
+    plain = (_RETRYING.sub("returned error", _ERASED.sub("", line)) for line in lines)
+    return "\n".join(dict.fromkeys(plain))[-1500:]
+
+
 def failure(
     capability: str, error: JobFailedError, where: str = "its place in the target", *, restoring: bool = False
 ) -> WecityError:
@@ -98,7 +107,7 @@ def failure(
     lines = [line for line in error.printed.splitlines() if line.strip()]
     problem = next((line.removeprefix("wecity problem ") for line in lines if line.startswith("wecity problem ")), "")
     failed = [words[2] for line in lines if (words := line.split())[:2] == ["wecity", "failed"] and len(words) == 4]
-    details = "\n".join(line for line in lines if not line.startswith("wecity "))[-1500:]
+    details = _details(line for line in lines if not line.startswith("wecity "))
     if problem == "the password does not open the backups":
         return AuthenticationError(
             f"{capability}: {problem}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -17,7 +18,9 @@ from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
 from wecityctl.guesses import nearest
 from wecityctl.model.backups import BACKUP_IMAGE, Snapshot, parse_snapshots, repository
 from wecityctl.model.events import Progress
+from wecityctl.model.words import counted
 from wecityctl.operations.account_servers import ProvisionedAccounts, Server, provisioned_accounts
+from wecityctl.operations.app_targets import not_asked
 from wecityctl.operations.backup_jobs import failure, own_lines, read_list
 
 if TYPE_CHECKING:
@@ -101,7 +104,7 @@ class Opened:
 
         cluster = self.clusters.found.get(server.cloud)
         if cluster is None:
-            raise self.clusters.failed.get(server.cloud) or DeploymentError(f"cloud {server.cloud} does not answer")
+            raise self.clusters.failed.get(server.cloud) or not_asked(self.session, server.cloud)
         if cluster.simulated:
             raise DeploymentError(
                 f"the nodes of cloud {server.cloud} are simulated: nothing runs there that could be backed up",
@@ -154,9 +157,13 @@ def run_backups(session: Session, names: Collection[str], emit: Emit) -> BackupR
         name = server.endpoint.capability
         started = time.monotonic()
 
-        def told(text: str, name: str = name) -> None:
+        told_of = {0}
+
+        def told(text: str, name: str = name, told_of: set[int] = told_of) -> None:
             done = sum(line.startswith("wecity saved ") for line in text.splitlines())
-            emit(Progress(name, "backing up", f"{done} done"))
+            if done not in told_of:
+                told_of.add(done)
+                emit(Progress(name, "backing up", f"{counted(done, 'account')} done"))
 
         emit(Progress(name, "backing up"))
         try:
@@ -194,15 +201,16 @@ class Listed:
 def list_backups(session: Session, names: Collection[str], emit: Emit) -> Listed:
     """The snapshots in the target, as the capabilities' own repositories have them."""
     opened = open_backups(session, emit)
-    return listed(opened, opened.chosen(names))
+    return listed(opened, opened.chosen(names), emit)
 
 
-def listed(opened: Opened, servers: Collection[Server]) -> Listed:
+def listed(opened: Opened, servers: Collection[Server], emit: Emit = lambda event: None) -> Listed:
     """The snapshots of these capabilities. What is not of the capability whose repository it is in is foreign."""
     own, foreign, failed = list[Snapshot](), list[Snapshot](), dict[str, WecityError]()
     for server in servers:
         try:
-            found = snapshots_of(opened, server)
+            with looking_for_backups(server.endpoint.capability, emit):
+                found = snapshots_of(opened, server)
         except WecityError as error:
             failed[server.endpoint.capability] = error
             continue
@@ -214,6 +222,17 @@ def listed(opened: Opened, servers: Collection[Server]) -> Listed:
         return item.at
 
     return Listed(tuple(sorted(own, key=at)), tuple(sorted(foreign, key=at)), failed, datetime.now(UTC))
+
+
+@contextmanager
+def looking_for_backups(capability: str, emit: Emit) -> Iterator[None]:
+    """Say that backups are looked for: a Job beside the capability does it, and waits for a target that is away."""
+    began = time.monotonic()
+    emit(Progress(capability, "looking for backups"))
+    try:
+        yield
+    finally:
+        emit(Progress(capability, "looking for backups", done=True, seconds=time.monotonic() - began))
 
 
 def are_of(found: Iterable[Snapshot], city: str, capability: str) -> tuple[Snapshot, ...]:

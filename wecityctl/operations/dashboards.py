@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 
 from wecityctl.dashboards import boards, pages
 from wecityctl.dashboards.lines import Chart, Line, Span, lines_in
-from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
+from wecityctl.errors import ConfigurationError, WecityError
 from wecityctl.event_loops import run_async
-from wecityctl.guesses import nearest
-from wecityctl.operations.app_targets import client_of, find_tenant_or_app
+from wecityctl.operations.app_targets import client_of, find_tenant_or_app, not_asked
 from wecityctl.operations.capability_servers import METRICS, RefusedRequestError, conversation, metric_stores
 from wecityctl.paths import write_private
 
@@ -71,17 +70,7 @@ def dashboards(session: Session, name: str = "") -> tuple[Dashboard, ...]:
     tenants = [item.name for item in city.tenants]
     if name in known and name not in tenants:
         return (boards.of_capability(city, session.catalogue, placement, name),)
-    try:
-        tenant, app = find_tenant_or_app(city, name)
-    except ConfigurationError as error:
-        near = nearest(name, known)
-        if not near:
-            raise
-        raise ConfigurationError(
-            f"there is no app, tenant or capability {name!r}",
-            details=f"{error.details}; capabilities: {', '.join(known)}",
-            resolution=f"did you mean {near!r}?",
-        ) from None
+    tenant, app = find_tenant_or_app(city, name, {"capability": known})
     if not app:
         return tuple(boards.of_tenant(city, placement, tenant))
     return (boards.of_app(placement, next(item for item in city.apps_of(tenant) if item.name == app)),)
@@ -159,7 +148,7 @@ def _answers(
     for cloud in sorted(clouds - unknown.keys()):
         cluster = clusters.found.get(cloud)
         if cluster is None:
-            failures[cloud] = clusters.failed.get(cloud) or _away(cloud)
+            failures[cloud] = clusters.failed.get(cloud) or not_asked(session, cloud)
         elif cluster.simulated:
             unknown[cloud] = "its nodes are simulated: nothing runs there that could measure"
         else:
@@ -168,12 +157,6 @@ def _answers(
     answers = {cloud: item for cloud, item in results.items() if not isinstance(item, WecityError)}
     failures |= {cloud: item for cloud, item in results.items() if isinstance(item, WecityError)}
     return answers, unknown, failures
-
-
-def _away(cloud: str) -> DeploymentError:
-    return DeploymentError(
-        f"cloud {cloud} is not running", resolution="start it: `wecityctl local start`, or `wecityctl up`"
-    )
 
 
 def _joined(unknown: Mapping[str, str]) -> str:

@@ -15,13 +15,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from wecityctl import oci
-from wecityctl.errors import ConfigurationError, DeploymentError, NoSuchStackError, WecityError
+from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
 from wecityctl.event_loops import run_async
 from wecityctl.guesses import nearest
 from wecityctl.image_references import image_names
 from wecityctl.model.images import CITY_REPOSITORIES, REGISTRY
 from wecityctl.oci.push import PushedImage, PushProgress, Registry, Uploads
-from wecityctl.operations.app_targets import client_of
+from wecityctl.operations.app_targets import client_of, not_running
 from wecityctl.operations.capability_servers import CapabilityServer, connected, servers_on
 
 if TYPE_CHECKING:
@@ -82,9 +82,7 @@ def push_images(
             raise clusters.failed[cloud]
         cluster = clusters.found.get(cloud)
         if cluster is None:
-            raise NoSuchStackError(
-                f"cloud {cloud!r} is not running", resolution=f"bring it up: wecityctl up {session.arguments}"
-            )
+            raise not_running(session, cloud)
         if cluster.simulated:
             raise ConfigurationError(f"the nodes of cloud {cloud} are simulated: registry {server.name} does not run")
         connect = partial(_administrator, cluster, server)

@@ -16,6 +16,7 @@ from wecityctl.engine.context.ending_accounts import Account, planned_accounts
 from wecityctl.engine.state.run_locks import part_of_city
 from wecityctl.errors import ConfigurationError, DeploymentError, WecityError
 from wecityctl.operations.account_servers import ProvisionedAccounts, Server, provisioned_accounts
+from wecityctl.operations.app_targets import not_asked
 from wecityctl.operations.left_volumes import PREFIX, LeftVolume, choose_volumes, delete_volumes, find_volumes
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _look(session: Session, clusters: Clusters, backend: Backend, now: Provision
         if not server.can("inventory"):
             failed[capability] = DeploymentError(f"{capability} does not list its accounts")
         elif cluster is None:
-            failed[capability] = clusters.failed.get(cloud) or DeploymentError(f"cloud {cloud} does not answer")
+            failed[capability] = clusters.failed.get(cloud) or not_asked(session, cloud)
         elif cluster.simulated:
             serverless[capability] = f"the nodes of cloud {cloud} are simulated and run no server"
         else:

@@ -16,7 +16,7 @@ from wecityctl.event_loops import run_async
 from wecityctl.model.naming import entry_host, stack_name
 from wecityctl.model.outputs import EntryOutputs, outputs_from_json
 from wecityctl.operations.app_access import noted
-from wecityctl.operations.app_targets import Target, client_of, cluster_of, find_target, needing
+from wecityctl.operations.app_targets import Target, client_of, cluster_of, find_target, needing, not_running
 from wecityctl.operations.entry_urls import authority_file
 from wecityctl.operations.exec import one_component, running_pod
 
@@ -91,9 +91,7 @@ def app_address(session: Session, name: str) -> AppAddress:
     if cloud in clusters.failed:
         raise clusters.failed[cloud]
     if cloud not in clusters.found:
-        raise NoSuchStackError(
-            f"cloud {cloud!r} is not running", resolution=f"bring it up: wecityctl up {session.arguments}"
-        )
+        raise not_running(session, cloud)
     found = address_of(
         outputs,
         host,

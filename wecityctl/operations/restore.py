@@ -22,7 +22,8 @@ from wecityctl.model.events import Progress
 from wecityctl.model.naming import account_name
 from wecityctl.model.requirements import CAPABILITY
 from wecityctl.operations.account_servers import Server
-from wecityctl.operations.backups import Opened, are_of, open_backups, snapshots_of
+from wecityctl.operations.app_targets import unknown_name
+from wecityctl.operations.backups import Opened, are_of, looking_for_backups, open_backups, snapshots_of
 from wecityctl.operations.provisioning_again import provision_again
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ def plan_restore(session: Session, name: str, emit: Emit, *, to: str = "", at: d
                 resolution="run `wecityctl up` first, or name another instance of its type with --to",
             )
         place = target or reader
-        found = snapshots_of(opened, reader, repository(city, capability))
+        with looking_for_backups(capability, emit):
+            found = snapshots_of(opened, reader, repository(city, capability))
         own = own_snapshots(found, city.name, capability, repository(city, capability))
         ahead = [item for item in own if item.is_ahead(now)]
         if ahead and at is None:
@@ -265,15 +267,10 @@ def _sources(opened: Opened, name: str) -> tuple[Collection[str], _Wanted]:
     apps = {item.name for item in city.apps if item.tenant == tenant}
     if tenant in tenants and (not app or app in apps):
         return [item for item in saved if item in up] or saved, _Wanted(name)
-    choices = [
-        *(item.name for item in city.capabilities),
-        *tenants,
-        *(f"{item.tenant}/{item.name}" for item in city.apps),
-    ]
-    near = nearest(name, choices)
-    raise ConfigurationError(
-        f"{name!r} names no capability, tenant or app of {city.name}",
-        resolution=f"did you mean {near!r}?" if near else "name a capability, a tenant, or an app as TENANT/APP",
+    raise unknown_name(
+        name,
+        [f"{item.tenant}/{item.name}" for item in city.apps],
+        {"tenant": sorted(tenants), "capability": [item.name for item in city.capabilities]},
     )
 
 

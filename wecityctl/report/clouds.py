@@ -67,12 +67,12 @@ def as_json(figures: CityFigures) -> dict[str, Any]:
 
 
 def size(count: int) -> str:
-    """Return a number of bytes as text: `4.0 PiB`, `512 GiB`."""
+    """Return a number of bytes as text: `4.0 PiB`, `512 GiB`, `96 B`."""
     for unit, factor in _UNITS:
         if count >= factor:
             value = count / factor
             return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
-    return str(count)
+    return f"{count} B"
 
 
 def cpus(millicores: int) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from wecityctl.model.capacity import GIB
 from wecityctl.model.metering import HOUR, CityUsage, CloudUsage, Coverage, Gap, Group, Row, total_of
 from wecityctl.model.times import rfc3339
 
@@ -72,8 +73,16 @@ def lines_of(found: CityUsage) -> Iterator[str]:
     for cloud_name, why in sorted(found.unknown.items()):
         yield f"{cloud_name}: not counted: {why}"
     for resource in sorted({name for row in found.rows for name in row.others}):
-        yield f"{resource}, requested: {_number(sum(row.others.get(resource, 0.0) for row in found.rows))} times hours"
+        if amount := sum(row.others.get(resource, 0.0) for row in found.rows):
+            yield _requested(resource, amount)
     yield from _price_lines(found)
+
+
+def _requested(resource: str, amount: float) -> str:
+    """An amount of a resource that has no column, in GiB where the cluster counts it in bytes, times hours."""
+    if resource == "ephemeral-storage" or resource.startswith("hugepages-"):
+        return f"{resource}, requested: {_number(amount / GIB)} GiB hours"
+    return f"{resource}, requested: {_number(amount)} hours"
 
 
 def _price_lines(found: CityUsage) -> Iterator[str]:

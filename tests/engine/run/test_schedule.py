@@ -21,7 +21,7 @@ def test_a_failure_blocks_those_who_need_it_and_nobody_else() -> None:
     schedule.finish("base", succeeded=True)
     schedule.finish("platform", succeeded=False)
     assert schedule.ready() == ["b"]
-    assert schedule.blocked() == {"a": "needs platform, which did not come up"}
+    assert schedule.blocked() == {"a": "needs platform, which did not succeed"}
     schedule.finish("b", succeeded=True)
     assert set(schedule.blocked()) == {"entry"}
     assert schedule.is_over
@@ -34,7 +34,7 @@ def test_those_whom_a_failed_stack_still_serves_go_on() -> None:
     assert schedule.ready() == ["a", "b"]
     for name in ("a", "b"):
         schedule.finish(name, succeeded=True)
-    assert schedule.blocked() == {"entry": "needs platform, which did not come up"}
+    assert schedule.blocked() == {"entry": "needs platform, which did not succeed"}
 
 
 def test_a_soft_need_may_fail() -> None:

@@ -84,4 +84,4 @@ class Schedule:
         ]
         if not failed or (self.keep_going and all(need in self.last_good for need in failed)):
             return ""
-        return f"needs {', '.join(failed)}, which did not come up"
+        return f"needs {', '.join(failed)}, which did not succeed"

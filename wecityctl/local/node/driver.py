@@ -34,7 +34,7 @@ class RealNode:
         lacking = [finding for finding in capabilities.probe() if finding.required and not finding.ok]
         if lacking:
             raise DeploymentError(
-                "this machine cannot run a real node: " + ", ".join(finding.name for finding in lacking),
+                "this machine cannot run a real node",
                 details="\n".join(f"{finding.name}: {finding.detail}" for finding in lacking),
                 resolution="; ".join(dict.fromkeys(finding.remedy for finding in lacking))
                 + "; or use simulated nodes (spec.local.nodes: simulated)",

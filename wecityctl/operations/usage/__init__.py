@@ -13,7 +13,7 @@ from wecityctl.errors import ConfigurationError, NoSuchStackError, WecityError, 
 from wecityctl.event_loops import run_async
 from wecityctl.guesses import nearest
 from wecityctl.model.metering import CityUsage, CloudUsage, Group, Owner, Period, rows
-from wecityctl.operations.app_targets import client_of
+from wecityctl.operations.app_targets import client_of, not_running
 from wecityctl.operations.capability_servers import CapabilityServer, conversation, metric_stores
 from wecityctl.operations.usage.periods import period_of
 from wecityctl.operations.usage.progress import Progress
@@ -65,7 +65,7 @@ def usage(session: Session, options: UsageOptions, say: Callable[[str], None] = 
         elif cloud.name in clusters.failed:
             continue
         elif cloud.name not in clusters.found:
-            errors[cloud.name] = NoSuchStackError(f"cloud {cloud.name} is not running")
+            errors[cloud.name] = not_running(session, cloud.name)
         elif clusters.found[cloud.name].simulated:
             unknown[cloud.name] = "its nodes are simulated: nothing runs there that could count"
         else:

@@ -99,7 +99,8 @@ def _room(status: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _size(count: int) -> str:
-    return rounded_bytes(Decimal(count))
+    text = rounded_bytes(Decimal(count))
+    return f"{text} bytes" if text.isdecimal() else text
 
 
 TELLER = Teller("/status", judge)
