@@ -3,6 +3,7 @@ is one app's, and whoever signs out is out everywhere at once."""
 
 from __future__ import annotations
 
+import json
 import re
 import urllib.parse
 from collections.abc import Iterator
@@ -115,6 +116,19 @@ def test_nobody_says_of_himself_who_he_is(way: Chain, browser: Browser, alice: B
         assert "mallory" not in answer
         assert answer.startswith(("HTTP/1.1 200", "HTTP/1.1 400"))
     assert "wecity" not in browser.ask(way.url("maps"), X_WeCity_Subject="mallory").text
+
+
+def test_bodies_reach_the_app_and_do_not_get_to_the_service(way: Chain, alice: Browser) -> None:
+    for size in (10, 2_000_000):
+        page = alice.ask(way.url("code", "/send"), method="POST", body=b"x" * size)
+        assert page.status == 200, page.text
+        assert json.loads(page.text)["body"] == "x" * size
+    page = alice.ask(way.url("code", own_path("code", "login")), method="POST", body=b"GET /x HTTP/1.1\r\n\r\n")
+    assert (page.status, page.location) == (302, way.url("code"))
+    host = f"code.{DOMAIN}"
+    first = f"POST / HTTP/1.1\r\nHost: {host}\r\n{cookie(alice)}Connection: close\r\n"
+    for unclear in ("Transfer-Encoding: chunked\r\nContent-Length: 5", "Content-Length: 5\r\nContent-Length: 6"):
+        assert alice.send(host, f"{first}{unclear}\r\n\r\n0\r\n\r\n".encode()).startswith("HTTP/1.1 400"), unclear
 
 
 def test_apps_do_not_get_the_cookies_of_the_sign_in(way: Chain, alice: Browser) -> None:

@@ -85,7 +85,11 @@ def ways(route: RouteTarget, service: SignInService) -> str:
 
 
 def _passed(route: RouteTarget, service: SignInService, target: str) -> str:
-    """Ask the service for `target` as a GET without a body; `Host` names the client."""
+    """Ask the service for `target` as a GET without a body; `Host` names the client.
+
+    The length of the caller's body has to be taken out by name: the service would wait for it, or take what comes next
+    on the connection for it.
+    """
     return f"""    set $sign_in {service.host};
     proxy_pass https://$sign_in:{service.port}{target};
     proxy_method GET;
@@ -95,6 +99,8 @@ def _passed(route: RouteTarget, service: SignInService, target: str) -> str:
     proxy_set_header Cookie $http_cookie;
     proxy_set_header User-Agent $http_user_agent;
     proxy_set_header Accept text/html;
+    proxy_set_header Content-Length '';
+    proxy_set_header Transfer-Encoding '';
     proxy_set_header Connection '';
     proxy_buffer_size 16k;
     proxy_buffers 8 16k;
