@@ -93,6 +93,12 @@ def used(home: Machine, city: CityFiles, period: tuple[datetime, datetime]) -> d
     return next((row for row in rows if row["app"] == "parks-app" and row["pod_hours"]), None)
 
 
+def sampled(home: Machine, city: CityFiles, begin: datetime) -> tuple[datetime, datetime] | None:
+    """A period from `begin` in which the app's use was counted: a sample a minute, until which all have come."""
+    period = (begin, datetime.now(UTC) - timedelta(seconds=45))
+    return period if used(home, city, period) else None
+
+
 def prefix(cluster: Cluster) -> str:
     """The beginning of the app's keys."""
     read = "import os, json; print(json.dumps(open(os.environ['SERVICE_BINDING_ROOT'] + '/store/prefix').read()))"
@@ -124,9 +130,7 @@ def test_data_comes_back_elsewhere_after_everything_was_lost(
     (known,) = [item for item in oci.stored() if item.reference == oci.reference("sample-app", source="built")]
     # No node has it: it has not run yet.
     image = push_as(city, cluster, "parks", variant(known, tmp_path), "parks/lost")
-    # A sample a minute is taken; those of a moment ago are on their way.
-    eventually(lambda: used(home, city, (began, datetime.now(UTC) - timedelta(seconds=10))), 150)
-    period = (began, datetime.now(UTC) - timedelta(seconds=5))
+    period = eventually(lambda: sampled(home, city, began), 180)
     counted = used(home, city, period)
     home.run("backup", "run", city, timeout=900)
     home.run("state", "backup", city, "--to-target")
