@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from stacks.platforms import restores
+from tests.e2e.county import test_messaging as messaging
 from tests.e2e.county.test_object_storage import CLIENT
 from tests.e2e.files import CityFiles, document
 from tests.e2e.machine import Cluster, Machine, eventually
@@ -26,7 +27,12 @@ from wecityctl import oci
 pytestmark = [pytest.mark.node, pytest.mark.timeout(1800)]
 
 # The platform of each type, and the alias under which the app has it.
-TYPES = {"postgresql": ("application", "db"), "cache": ("application", "store"), "object-storage": ("data", "files")}
+TYPES = {
+    "postgresql": ("application", "db"),
+    "cache": ("application", "store"),
+    "messaging": ("application", "events"),
+    "object-storage": ("data", "files"),
+}
 # What is backed up as a whole opens only with the city's secrets, so it is restored into the same instance.
 WHOLE = {"vault": "keys"}
 # What is of all tenants, and is restored beside what was written since the loss. The app reads it by these uses.
@@ -71,6 +77,10 @@ def files(cluster: Cluster, *requests: str) -> Any:
     return ask(cluster, "python3", "-c", CLIENT, *requests)
 
 
+def streams(cluster: Cluster, *requests: str) -> Any:
+    return ask(cluster, "python3", "-c", messaging.CLIENT, *requests)
+
+
 def entry(cluster: Cluster, *words: str) -> Any:
     """What the vault answers of an entry in the app's store."""
     return ask(cluster, "python3", "-c", VAULT, *words)
@@ -99,7 +109,9 @@ def prefix(cluster: Cluster) -> str:
 def test_data_comes_back_elsewhere_after_everything_was_lost(
     home: Machine, city: CityFiles, cluster: Cluster, target: Target, tmp_path: Path
 ) -> None:
-    city.one("Platform", "application")["spec"]["capabilities"].append({"name": "cache", "storage": "1Gi"})
+    city.one("Platform", "application")["spec"]["capabilities"] += [
+        {"name": name, "storage": "1Gi"} for name in ("cache", "messaging")
+    ]
     objects = {"name": "object-storage", "storage": "1Gi"}
     city.add("city.yaml", document("Platform", "data", {"capabilities": [objects]}))
     app = city.one("App", "parks-app")["spec"]
@@ -111,6 +123,7 @@ def test_data_comes_back_elsewhere_after_everything_was_lost(
     sql(cluster, "INSERT INTO lost VALUES ('橡树')")
     assert cache(cluster, "SET", f"{prefix(cluster)}lost", "elm")
     assert files(cluster, "PUT:lost:12345") == [[200, 0]]
+    assert streams(cluster, messaging.MAKE, "visits.elm:{}")[1]["seq"] == 1
     marker, began = word(), datetime.now(UTC) - timedelta(minutes=3)
     write(cluster, "parks", f"{marker} 银杏")
     (line,) = found(cluster, "parks", marker)
@@ -143,6 +156,7 @@ def test_data_comes_back_elsewhere_after_everything_was_lost(
     assert eventually(lambda: sql(cluster, "SELECT name FROM lost")) == [["橡树"]]
     assert cache(cluster, "GET", f"{prefix(cluster)}lost") == "elm"
     assert files(cluster, "GET:lost:0") == [[200, 12345]]
+    assert streams(cluster, messaging.FIRST)[0]["message"]["subject"] == "visits.elm"
     assert eventually(lambda: entry(cluster, "GET"))["data"] == {"value": "榆树"}
     assert found(cluster, "parks", marker)[0].items() >= {"_time": line["_time"], "_msg": f"{marker} 银杏"}.items()
     assert used(home, city, period) == counted

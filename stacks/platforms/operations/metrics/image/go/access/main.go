@@ -51,7 +51,7 @@ func main() {
 	if err != nil {
 		log.Fatalf("accounts: %v", err)
 	}
-	door := &door{accounts: accounts, target: target, admin: digestOf(password), counters: counters{directory: *directory}}
+	door := &door{accounts: accounts, target: target, admin: digestOf(password), counters: counters{directory: *directory}, breaker: newBreaker("")}
 	if observer := os.Getenv("OBSERVER_PASSWORD"); observer != "" {
 		door.observer = digestOf(observer)
 	}
