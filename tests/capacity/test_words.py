@@ -17,7 +17,7 @@ def test_cpus(millicores: int, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0"), (512, "512"), (32 * 1024**2, "32.0 MiB"), (768 * 1024**3, "768 GiB"), (4 * 1024**5, "4.0 PiB")],
+    [(0, "0 B"), (512, "512 B"), (32 * 1024**2, "32.0 MiB"), (768 * 1024**3, "768 GiB"), (4 * 1024**5, "4.0 PiB")],
 )
 def test_sizes(count: int, text: str) -> None:
     assert size(count) == text
