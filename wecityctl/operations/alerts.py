@@ -11,7 +11,7 @@ from wecityctl.errors import DeploymentError, WecityError
 from wecityctl.event_loops import run_async
 from wecityctl.model.stacknames import StackName
 from wecityctl.model.words import printable
-from wecityctl.operations.app_targets import client_of, find_tenant_or_app
+from wecityctl.operations.app_targets import client_of, find_tenant_or_app, not_running
 from wecityctl.operations.capability_servers import CapabilityServer, RefusedRequestError, conversation
 from wecityctl.operations.platform_endpoints import endpoints_in
 
@@ -92,7 +92,7 @@ def alerts(session: Session, name: str = "") -> Alerts:
     away = {
         cloud.name: clusters.failed[cloud.name].message
         if cloud.name in clusters.failed
-        else f"the cloud is not running; bring it up: wecityctl up {session.arguments}"
+        else f"the cloud is not running; {not_running(session, cloud.name).resolution}"
         for cloud in session.city.clouds
         if cloud.name not in clusters.found
     }

@@ -10,6 +10,7 @@ answers with DIGEST at SERVICE: it has loaded the same clients.
 from __future__ import annotations
 
 from stacks.platforms.application.identity.access import CITY_REALM, FUNCTIONS, SESSION_SECONDS, TOKEN_SECONDS
+from stacks.platforms.sign_in_interface import own_path
 
 # The attribute of a client that says that it is ours, and its name. No owner's `ACCOUNT`: it is in no inventory.
 _OURS = "wecity.sign-in"
@@ -25,9 +26,9 @@ _CLIENT = (
     '{"id":"%s","clientId":"%s","secret":"%s","enabled":true,"protocol":"openid-connect","publicClient":false,'
     '"clientAuthenticatorType":"client-secret","standardFlowEnabled":true,"directAccessGrantsEnabled":false,'
     '"implicitFlowEnabled":false,"serviceAccountsEnabled":false,"fullScopeAllowed":false,"frontchannelLogout":false,'
-    '"redirectUris":["%s/-/sign-in/%s/callback"],"webOrigins":[],'
+    f'"redirectUris":["%s{own_path("%s", "callback")}"],"webOrigins":[],'
     '"defaultClientScopes":["basic"],"optionalClientScopes":[],"attributes":{"' + _OURS + '":"%s",'
-    '"pkce.code.challenge.method":"S256","post.logout.redirect.uris":"%s/-/sign-in/%s/signed-out",'
+    f'"pkce.code.challenge.method":"S256","post.logout.redirect.uris":"%s{own_path("%s", "signed-out")}",'
     '"backchannel.logout.url":"%s/%s","backchannel.logout.session.required":"true",'
     f'"access.token.lifespan":"{TOKEN_SECONDS}","client.session.max.lifespan":"{SESSION_SECONDS}"}},'
     f'"protocolMappers":[{_MAPPERS}]}}'
