@@ -1,0 +1,167 @@
+package serve
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"log"
+	"net/http"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// What came of a call.
+const (
+	served  = "served"
+	denied  = "refused"
+	failing = "failed"
+)
+
+// read answers a page of a table with what the consumer is granted of it. Nothing is answered that was not recorded.
+func (d *door) read(w http.ResponseWriter, r *http.Request, who *account) {
+	found := d.find(w, r, who)
+	if found == nil {
+		d.counters.add(who, denied, 0)
+		return
+	}
+	made := call{Account: who.Name, Consumer: who.consumer(), Columns: []string{}}
+	made.Purpose = strings.ToValidUTF8(r.URL.Query().Get("purpose"), "")
+	content, reply := d.page(r, who, found, &made)
+	d.counters.add(who, made.Outcome, made.Rows)
+	// What comes too often would fill the record with itself.
+	if reply.code != http.StatusTooManyRequests {
+		line, _ := json.Marshal(map[string]any{"call": found.name.String(), "account": made.Account, "columns": made.Columns,
+			"purpose": cut(made.Purpose), "rows": made.Rows, "outcome": made.Outcome, "reason": cut(made.Reason)})
+		log.Print(string(line))
+		if err := d.catalogue.record(context.WithoutCancel(r.Context()), found.name, made); err != nil {
+			fail(w, err)
+			return
+		}
+	}
+	if made.Outcome != served {
+		if reply.code == http.StatusTooManyRequests || reply.code == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", "5")
+		}
+		refuse(w, reply.code, reply.field, made.Reason)
+		return
+	}
+	answer(w, http.StatusOK, content)
+}
+
+type reply struct {
+	code  int
+	field string
+}
+
+// page returns what is answered, and says in the call what came of it.
+func (d *door) page(r *http.Request, who *account, found *stored, made *call) (map[string]any, reply) {
+	deny := func(code int, outcome, reason string) (map[string]any, reply) {
+		made.Outcome, made.Reason, made.Rows = outcome, reason, 0
+		return nil, reply{code: code}
+	}
+	grant, perMinute := found.document.granted(who.Tenant, who.App), minuteDefault
+	if grant != nil && grant.Minute > 0 {
+		perMinute = grant.Minute
+	}
+	end, reason := d.limits.begin(who, found.name, perMinute)
+	if reason != "" {
+		return deny(http.StatusTooManyRequests, denied, reason)
+	}
+	defer end()
+	if grant == nil {
+		return deny(http.StatusForbidden, denied, "nothing of "+found.name.String()+" is granted to "+who.consumer())
+	}
+	is, err := d.catalogue.isServed(r.Context(), found.name)
+	if err != nil {
+		return deny(http.StatusServiceUnavailable, failing, "the catalogue's database does not answer: try again")
+	}
+	if !is && !probing().owns(found.name) {
+		return deny(http.StatusForbidden, denied, "the app that owns "+found.name.String()+" has left")
+	}
+	query := r.URL.Query()
+	asked, err := ask(found.document, grant, query)
+	if asked != nil {
+		made.Columns = asked.columns
+	}
+	if err == nil && query.Get("cursor") != "" {
+		use := asked.use(who.Name, found.name, found.version)
+		asked.after, err = d.cursors.open(query.Get("cursor"), use, len(found.document.Table.Key))
+	}
+	var rows *page
+	if err == nil {
+		rows, err = d.reader.read(r.Context(), found.name, found.document.Table, grant.Rows, asked)
+	}
+	if err != nil {
+		code, field, reason := explain(err, who.owns(found.name))
+		if code >= 500 {
+			log.Printf("data of %s for %s: %v", found.name, who.Name, err)
+			_, _ = deny(code, failing, reason)
+			return nil, reply{code, field}
+		}
+		_, _ = deny(code, denied, reason)
+		return nil, reply{code, field}
+	}
+	d.mask(rows, asked.columns, grant, who, found.name)
+	content := map[string]any{"asset": found.name.String(), "version": found.version, "columns": asked.columns, "rows": rows.rows}
+	if rows.rows == nil {
+		content["rows"] = [][]any{}
+	}
+	if rows.next != nil {
+		cursor, err := d.cursors.seal(*rows.next, asked.use(who.Name, found.name, found.version))
+		if err != nil {
+			return deny(http.StatusInternalServerError, failing, "no cursor could be made")
+		}
+		content["cursor"] = cursor
+	}
+	made.Outcome, made.Rows = served, len(rows.rows)
+	return content, reply{}
+}
+
+func (d *door) mask(rows *page, columns []string, g *grant, who *account, asset name) {
+	for index, column := range columns {
+		mask := g.Masks[column]
+		if mask == "" {
+			continue
+		}
+		key := hmac.New(sha256.New, d.masking)
+		key.Write([]byte(who.consumer() + " " + asset.String() + " " + column))
+		sum := key.Sum(nil)
+		for _, row := range rows.rows {
+			row[index] = masked(mask, row[index], sum)
+		}
+	}
+}
+
+// explain is how an error is answered. What a database says of itself is told to its owner alone.
+func explain(err error, isOwner bool) (code int, field, reason string) {
+	var refusal *refusal
+	var fault *fault
+	var consent *errConsent
+	var told *pgconn.PgError
+	var long *pgproto3.ExceededMaxBodyLenErr
+	switch {
+	case errors.As(err, &refusal):
+		return http.StatusForbidden, "", refusal.Reason
+	case errors.As(err, &fault):
+		return http.StatusBadRequest, fault.Field, fault.Reason
+	case errors.Is(err, errBusy):
+		return http.StatusServiceUnavailable, "", errBusy.Error()
+	case errors.As(err, &long):
+		return http.StatusBadGateway, "", "a row is larger than what can be read here"
+	case errors.As(err, &told) && (strings.HasPrefix(told.Code, "22") || told.Code == "42883"):
+		return http.StatusBadRequest, "where", "a value does not fit its column"
+	case errors.As(err, &told) && (told.Code == "57014" || told.Code == "55P03"):
+		return http.StatusServiceUnavailable, "", "the table was not read in time: ask for less, or by its key"
+	}
+	reason = "the table cannot be read: its owner has to look at what the asset says and at the rights of the reader"
+	if isOwner && errors.As(err, &consent) {
+		reason += ": " + consent.reason
+	} else if isOwner && errors.As(err, &told) {
+		reason += ": " + told.Message
+	}
+	return http.StatusBadGateway, "", reason
+}
