@@ -75,7 +75,7 @@ func Probe(ctx context.Context, arguments []string) error {
 	if err := door.copyTo(ctx, io.Discard, "/accounts", nil); err != nil {
 		return err
 	}
-	fmt.Println("an asset was described and found, its table read, a column refused, and accounts were listed")
+	fmt.Println("an asset was described, its table read and a column refused, and accounts were listed")
 	return nil
 }
 

@@ -25,6 +25,14 @@ const accountColumns = `name, owner, tenant, app, sha256, at_once, locked`
 
 func (a account) consumer() string { return a.Tenant + "/" + a.App }
 
+// labels are the tenant and the app in metrics; both are empty for capabilities of the city and for the probe.
+func (a account) labels() (tenant, app string) {
+	if a.Tenant == "capability" {
+		return "", ""
+	}
+	return a.Tenant, a.App
+}
+
 const (
 	passwordLeast = 12
 	prober        = "probe"

@@ -74,18 +74,20 @@ func newCounters() *counters {
 func (c *counters) add(who *account, outcome string, rows int) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	c.calls[[3]string{who.Tenant, who.App, outcome}]++
-	c.rows[[2]string{who.Tenant, who.App}] += int64(rows)
+	tenant, app := who.labels()
+	c.calls[[3]string{tenant, app, outcome}]++
+	c.rows[[2]string{tenant, app}] += int64(rows)
 }
 
 // tell is the text format of metrics. What has not happened yet is 0, so that it can be told from what nobody counts.
 func (c *counters) tell(known []account) string {
 	calls, rows := map[[3]string]int64{}, map[[2]string]int64{}
 	for _, item := range append(known, account{}) {
+		tenant, app := item.labels()
 		for _, outcome := range []string{served, denied, failing} {
-			calls[[3]string{item.Tenant, item.App, outcome}] = 0
+			calls[[3]string{tenant, app, outcome}] = 0
 		}
-		rows[[2]string{item.Tenant, item.App}] = 0
+		rows[[2]string{tenant, app}] = 0
 	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
