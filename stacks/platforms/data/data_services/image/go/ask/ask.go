@@ -1,5 +1,6 @@
-// Package ask is what Jobs run: accounts made, locked, deleted and listed by the administrator, and the probe. Each takes HOST, ADMIN_PASSWORD and AUTHORITY, the file with the certificates by which the server is known, from
-// its environment; AUTHORITY is not set for a plain connection.
+// Package ask is what Jobs run: accounts made, locked, deleted and listed by the administrator, and the probe. Each takes
+// HOST, ADMIN_PASSWORD and AUTHORITY, the file with the certificates by which the server is known, from its environment;
+// AUTHORITY is not set for a plain connection.
 package ask
 
 import (
@@ -116,7 +117,8 @@ func (d *door) do(ctx context.Context, method, path string, query url.Values, bo
 	return answer.Close()
 }
 
-// Account does what its argument says: `put` makes the account APP_ROLE of OWNER with APP_PASSWORD and CONNECTIONS; `lock` and `delete` are for those of ACCOUNTS, a line of name and owner for each; `list` prints all.
+// Account does what its argument says: `put` makes the account APP_ROLE of OWNER with APP_PASSWORD and CONNECTIONS; `lock`
+// and `delete` are for those of ACCOUNTS, a line of name and owner for each; `list` prints all.
 func Account(ctx context.Context, arguments []string) error {
 	door, what, err := open("account", arguments)
 	if err != nil {

@@ -130,7 +130,7 @@ func (c *catalogue) signIn(ctx context.Context, called, password string) (*accou
 
 // probing is the account of the capability's own probe. Its password follows from the administrator's.
 func probing() *account {
-	return &account{Name: prober, Owner: "capability/probe/probe", Tenant: "capability", App: "probe", AtOnce: 4}
+	return &account{Name: prober, Owner: "capability/probe/probe", Tenant: "capability", App: "probe", AtOnce: 16}
 }
 
 // ProbePassword is the password of the account with which the capability is probed.

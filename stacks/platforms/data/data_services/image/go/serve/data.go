@@ -141,8 +141,8 @@ func explain(err error, isOwner bool) (code int, field, reason string) {
 	var refusal *refusal
 	var fault *fault
 	var consent *errConsent
-	var told *pgconn.PgError
 	var long *pgproto3.ExceededMaxBodyLenErr
+	var told *pgconn.PgError
 	switch {
 	case errors.As(err, &refusal):
 		return http.StatusForbidden, "", refusal.Reason
@@ -152,16 +152,28 @@ func explain(err error, isOwner bool) (code int, field, reason string) {
 		return http.StatusServiceUnavailable, "", errBusy.Error()
 	case errors.As(err, &long):
 		return http.StatusBadGateway, "", "a row is larger than what can be read here"
-	case errors.As(err, &told) && (strings.HasPrefix(told.Code, "22") || told.Code == "42883"):
+	case errors.As(err, &consent):
+		return http.StatusBadGateway, "", ownerHasToLook(consent.reason, isOwner)
+	case !errors.As(err, &told):
+		return http.StatusServiceUnavailable, "", "the database does not answer: try again"
+	}
+	// Source: PostgreSQL's documentation, appendix A: data exception, undefined function; query cancelled and lock not
+	// available; insufficient resources, operator intervention.
+	switch {
+	case strings.HasPrefix(told.Code, "22") || told.Code == "42883":
 		return http.StatusBadRequest, "where", "a value does not fit its column"
-	case errors.As(err, &told) && (told.Code == "57014" || told.Code == "55P03"):
+	case told.Code == "57014" || told.Code == "55P03":
 		return http.StatusServiceUnavailable, "", "the table was not read in time: ask for less, or by its key"
+	case strings.HasPrefix(told.Code, "53") || strings.HasPrefix(told.Code, "57"):
+		return http.StatusServiceUnavailable, "", "the database does not answer: try again"
 	}
-	reason = "the table cannot be read: its owner has to look at what the asset says and at the rights of the reader"
-	if isOwner && errors.As(err, &consent) {
-		reason += ": " + consent.reason
-	} else if isOwner && errors.As(err, &told) {
-		reason += ": " + told.Message
+	return http.StatusBadGateway, "", ownerHasToLook(told.Message, isOwner)
+}
+
+func ownerHasToLook(why string, isOwner bool) string {
+	reason := "the table cannot be read: its owner has to look at what the asset says and at the rights of the reader"
+	if isOwner {
+		reason += ": " + why
 	}
-	return http.StatusBadGateway, "", reason
+	return reason
 }

@@ -153,10 +153,17 @@ func (d *document) check(owner name) *fault {
 	if bad := d.checkTable(known); bad != nil {
 		return bad
 	}
+	granted := map[string]bool{}
 	for index, item := range d.Grants {
-		if bad := d.checkGrant(fmt.Sprintf("grants[%d]", index), item, owner); bad != nil {
+		field := fmt.Sprintf("grants[%d]", index)
+		if bad := d.checkGrant(field, item, owner); bad != nil {
 			return bad
 		}
+		consumer := item.Tenant + "/" + item.App
+		if granted[consumer] {
+			return wrong(field, "there are two grants to %s", strings.TrimSuffix(consumer, "/"))
+		}
+		granted[consumer] = true
 	}
 	return nil
 }

@@ -59,6 +59,7 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		{`{"phone": "partial"}`, `{"id": "hash"}`, "grants[1].masks.id"},
 		{`"is": "in"`, `"is": "= 1 OR 1"`, "grants[1].rows[0].is"},
 		{`"is": "in"`, `"is": "eq"`, "grants[1].rows[0].values"},
+		{`"tenant": "health", "columns"`, `"tenant": "health", "app": "code", "columns"`, "grants[1]"},
 		{`"page": 5`, `"page": 1001`, "grants[1].page"},
 		{`"page": 5`, `"minute": 6001`, "grants[1].minute"},
 	} {

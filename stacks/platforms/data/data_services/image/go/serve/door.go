@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -316,7 +317,9 @@ func (d *door) addQuality(w http.ResponseWriter, r *http.Request, who *account) 
 		return
 	}
 	item := result{At: time.Now().UTC()}
-	if err := json.Unmarshal(content, &item); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(content))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&item); err != nil {
 		refuse(w, http.StatusBadRequest, "(document)", "it is no JSON of a result: "+err.Error())
 		return
 	}

@@ -45,8 +45,8 @@ func newReader(uri string, connections int) (*reader, error) {
 	// Sent with the connection, so that they go before what an owner has set for its database.
 	config.RuntimeParams = map[string]string{
 		"application_name": "data-services", "search_path": "pg_catalog", "default_transaction_read_only": "on",
-		"row_security": "off", "jit": "off", "DateStyle": "ISO", "IntervalStyle": "iso_8601", "client_encoding": "UTF8", "TimeZone": "UTC",
-		"extra_float_digits": "1", "bytea_output": "hex", "standard_conforming_strings": "on",
+		"row_security": "off", "jit": "off", "standard_conforming_strings": "on", "extra_float_digits": "1",
+		"client_encoding": "UTF8", "DateStyle": "ISO", "IntervalStyle": "iso_8601", "TimeZone": "UTC", "bytea_output": "hex",
 		"statement_timeout": strconv.Itoa(int(statementTime.Milliseconds())), "lock_timeout": "2000",
 		"idle_in_transaction_session_timeout": "15000", "max_parallel_workers_per_gather": "0",
 	}
