@@ -44,7 +44,7 @@ class Database:
     def prepare(self) -> None:
         """Make the administrator; the server may still be starting."""
         for _ in range(100):
-            command = [self.server.programs / "pg_isready", "-h", "127.0.0.1", "-p", str(self.server.port)]
+            command = [str(self.server.programs / "pg_isready"), "-h", "127.0.0.1", "-p", str(self.server.port)]
             if subprocess.run(command, capture_output=True, check=False).returncode == 0:
                 break
             time.sleep(0.1)

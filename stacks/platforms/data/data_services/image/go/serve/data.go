@@ -14,12 +14,26 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// What came of a call.
+// What came of a call: answered; refused; failed, so that the owner has to look; or not possible at the moment.
 const (
-	served  = "served"
-	denied  = "refused"
-	failing = "failed"
+	served      = "served"
+	denied      = "refused"
+	failing     = "failed"
+	unavailable = "unavailable"
 )
+
+// outcome is what came of a call that is answered by a code.
+func outcome(code int) string {
+	switch {
+	case code == http.StatusServiceUnavailable:
+		return unavailable
+	case code >= 500:
+		return failing
+	case code >= 400:
+		return denied
+	}
+	return served
+}
 
 // read answers a page of a table with what the consumer is granted of it. Nothing is answered that was not recorded.
 func (d *door) read(w http.ResponseWriter, r *http.Request, who *account) {
@@ -59,9 +73,9 @@ type reply struct {
 
 // page returns what is answered, and says in the call what came of it.
 func (d *door) page(r *http.Request, who *account, found *stored, made *call) (map[string]any, reply) {
-	deny := func(code int, outcome, reason string) (map[string]any, reply) {
-		made.Outcome, made.Reason, made.Rows = outcome, reason, 0
-		return nil, reply{code: code}
+	deny := func(code int, field, reason string) (map[string]any, reply) {
+		made.Outcome, made.Reason = outcome(code), reason
+		return nil, reply{code, field}
 	}
 	grant, perMinute := found.document.granted(who.Tenant, who.App), minuteDefault
 	if grant != nil && grant.Minute > 0 {
@@ -69,18 +83,18 @@ func (d *door) page(r *http.Request, who *account, found *stored, made *call) (m
 	}
 	end, reason := d.limits.begin(who, found.name, perMinute)
 	if reason != "" {
-		return deny(http.StatusTooManyRequests, denied, reason)
+		return deny(http.StatusTooManyRequests, "", reason)
 	}
 	defer end()
 	if grant == nil {
-		return deny(http.StatusForbidden, denied, "nothing of "+found.name.String()+" is granted to "+who.consumer())
+		return deny(http.StatusForbidden, "", "nothing of "+found.name.String()+" is granted to "+who.consumer())
 	}
 	is, err := d.catalogue.isServed(r.Context(), found.name)
 	if err != nil {
-		return deny(http.StatusServiceUnavailable, failing, "the catalogue's database does not answer: try again")
+		return deny(http.StatusServiceUnavailable, "", "the catalogue's database does not answer: try again")
 	}
 	if !is && !probing().owns(found.name) {
-		return deny(http.StatusForbidden, denied, "the app that owns "+found.name.String()+" has left")
+		return deny(http.StatusForbidden, "", "the app that owns "+found.name.String()+" has left")
 	}
 	query := r.URL.Query()
 	asked, err := ask(found.document, grant, query)
@@ -99,21 +113,20 @@ func (d *door) page(r *http.Request, who *account, found *stored, made *call) (m
 		code, field, reason := explain(err, who.owns(found.name))
 		if code >= 500 {
 			log.Printf("data of %s for %s: %v", found.name, who.Name, err)
-			_, _ = deny(code, failing, reason)
-			return nil, reply{code, field}
 		}
-		_, _ = deny(code, denied, reason)
-		return nil, reply{code, field}
+		return deny(code, field, reason)
 	}
 	d.mask(rows, asked.columns, grant, who, found.name)
-	content := map[string]any{"asset": found.name.String(), "version": found.version, "columns": asked.columns, "rows": rows.rows}
+	content := map[string]any{
+		"asset": found.name.String(), "version": found.version, "columns": asked.columns, "rows": rows.rows,
+	}
 	if rows.rows == nil {
 		content["rows"] = [][]any{}
 	}
 	if rows.next != nil {
 		cursor, err := d.cursors.seal(*rows.next, asked.use(who.Name, found.name, found.version))
 		if err != nil {
-			return deny(http.StatusInternalServerError, failing, "no cursor could be made")
+			return deny(http.StatusInternalServerError, "", "no cursor could be made")
 		}
 		content["cursor"] = cursor
 	}

@@ -84,7 +84,7 @@ func (c *counters) tell(known []account) string {
 	calls, rows := map[[3]string]int64{}, map[[2]string]int64{}
 	for _, item := range append(known, account{}) {
 		tenant, app := item.labels()
-		for _, outcome := range []string{served, denied, failing} {
+		for _, outcome := range []string{served, denied, failing, unavailable} {
 			calls[[3]string{tenant, app, outcome}] = 0
 		}
 		rows[[2]string{tenant, app}] = 0
@@ -99,7 +99,8 @@ func (c *counters) tell(known []account) string {
 		rows[key] = c.rows[key]
 	}
 	for key, count := range calls {
-		lines = append(lines, fmt.Sprintf("wecity_data_calls_total{tenant=%q,app=%q,outcome=%q} %d\n", key[0], key[1], key[2], count))
+		labels := fmt.Sprintf("tenant=%q,app=%q,outcome=%q", key[0], key[1], key[2])
+		lines = append(lines, fmt.Sprintf("wecity_data_calls_total{%s} %d\n", labels, count))
 	}
 	for key, count := range rows {
 		lines = append(lines, fmt.Sprintf("wecity_data_rows_total{tenant=%q,app=%q} %d\n", key[0], key[1], count))

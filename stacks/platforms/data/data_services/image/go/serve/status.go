@@ -51,8 +51,8 @@ func (c *catalogue) status(ctx context.Context) (*status, error) {
 	}
 	rows, err := c.pool.Query(ctx, `SELECT tenant || '/' || app || '/' || asset FROM (
 		SELECT DISTINCT ON (tenant, app, asset) tenant, app, asset, outcome FROM calls
-		WHERE at > now() - interval '1 day' AND outcome <> $1 ORDER BY tenant, app, asset, number DESC
-	) latest WHERE outcome = $2 ORDER BY 1 LIMIT 100`, denied, failing)
+		WHERE at > now() - interval '1 day' AND outcome IN ($1, $2) ORDER BY tenant, app, asset, number DESC
+	) latest WHERE outcome = $2 ORDER BY 1 LIMIT 100`, served, failing)
 	if err != nil {
 		return nil, err
 	}
