@@ -31,6 +31,32 @@ CATALOGUE, READER = "capability_data_services_db", "capability_data_services_rea
 VISITS = "parks/web/visits"
 OWNER, CONSUMER, OTHER = "parks/web", "health/code", "roads/bus"
 PURPOSE = "contact tracing"
+# The table of the asset, which the owner grants the reader but for a column; and objects that would do harm.
+VISITS_TABLE = f"""CREATE TABLE visits (id int PRIMARY KEY, park text NOT NULL, phone text, age int,
+  price numeric(8, 2), seen timestamptz NOT NULL, tags jsonb, secret text);
+INSERT INTO visits SELECT i, CASE WHEN i % 2 = 0 THEN 'north' ELSE 'south' END, '1380013800' || i % 10,
+  CASE WHEN i % 5 = 0 THEN NULL ELSE i % 7 END, i * 1.5, '2026-11-01 08:00+00', '{{"a": [1]}}', 'secret'
+  FROM generate_series(1, 25) i;
+COMMENT ON TABLE visits IS 'data asset {VISITS}';
+GRANT CONNECT ON DATABASE parks_web_db TO {READER};
+GRANT SELECT (id, park, phone, age, price, seen, tags) ON visits TO {READER}"""
+HOSTILE = f"""CREATE FUNCTION evil(what text) RETURNS text LANGUAGE plpgsql AS
+  $$ BEGIN EXECUTE what; RETURN 'done'; END $$;
+CREATE FUNCTION told(what text) RETURNS text LANGUAGE plpgsql AS
+  $$ DECLARE found text; BEGIN EXECUTE what INTO found; RETURN found; END $$;
+CREATE VIEW passwords AS SELECT 1 AS id, public.evil('ALTER ROLE {READER} PASSWORD ''x''') AS told;
+CREATE VIEW writing AS SELECT 1 AS id, public.evil('CREATE TABLE public.t (a int)') AS told;
+CREATE VIEW writable AS SELECT 1 AS id, public.evil('SET transaction_read_only = off') AS told;
+CREATE VIEW files AS SELECT 1 AS id, public.told('SELECT pg_read_file(''/etc/passwd'')') AS told;
+CREATE VIEW sessions AS SELECT 1 AS id,
+  public.told('SELECT set_config(''search_path'', ''public'', false)') AS told;
+CREATE VIEW whose AS SELECT 1 AS id, current_user::text AS told;
+CREATE TYPE colour AS ENUM ('red');
+CREATE TABLE typed (id int PRIMARY KEY, told colour);
+CREATE TABLE ruled (id int PRIMARY KEY, told text);
+ALTER TABLE ruled ENABLE ROW LEVEL SECURITY;
+CREATE POLICY ruled ON ruled USING (public.evil('SELECT 1') = 'done');
+CREATE SEQUENCE counted"""
 # Connections that the reader may have; the server leaves two of them.
 READING = 8
 
@@ -137,10 +163,10 @@ class Services:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def account(self, who: str, password: str = PASSWORD, connections: int = 4) -> None:
+    def account(self, who: str, password: str = PASSWORD, connections: int = 4, storage: int = 4 * 2**20) -> None:
         """An app's account, as its use gets it."""
-        given = {"APP_ROLE": f"{who.replace('/', '.')}.data", "OWNER": f"{who}/data", "CONNECTIONS": str(connections)}
-        self.script(PROVISION, APP_PASSWORD=password, **given)
+        given = {"APP_ROLE": f"{who.replace('/', '.')}.data", "OWNER": f"{who}/data", "APP_PASSWORD": password}
+        self.script(PROVISION, **given, CONNECTIONS=str(connections), STORAGE=str(storage))
 
 
 def bindings(database: Database, place: Path) -> None:

@@ -16,15 +16,18 @@ from stacks.platforms.data import data_services
 from stacks.platforms.data.data_services.health import PROBE
 from stacks.platforms.data.data_services.provision import PROVISIONER
 from stacks.platforms.data.data_services.telling import TELLER
+from tests.docs.blocks import ROOT, blocks_of
 from tests.images.data_services import (
     CATALOGUE,
     CONSUMER,
+    HOSTILE,
     OTHER,
     OWNER,
     PASSWORD,
     PURPOSE,
     READER,
     VISITS,
+    VISITS_TABLE,
     Database,
     Services,
     bindings,
@@ -41,6 +44,7 @@ from wecityctl.model.city import City
 Unpacked = Callable[[str], RootFilesystem]
 pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
 
+HOW_TO = ROOT / "docs" / "how-to" / "share-data.md"
 NOT_THERE = "there is no such asset, or it is not shared with your tenant"
 
 
@@ -86,17 +90,7 @@ def services(unpacked: Unpacked, database: Database, bound: tuple[Path, Authorit
     with serving(unpacked("data-services"), database, *bound) as found:
         for who in (OWNER, CONSUMER, OTHER):
             found.account(who)
-        database.sql(
-            "parks_web_db",
-            f"""CREATE TABLE visits (id int PRIMARY KEY, park text NOT NULL, phone text, age int, price numeric(8, 2),
-              seen timestamptz NOT NULL, tags jsonb, secret text);
-            INSERT INTO visits SELECT i, CASE WHEN i % 2 = 0 THEN 'north' ELSE 'south' END, '1380013800' || i % 10,
-              CASE WHEN i % 5 = 0 THEN NULL ELSE i % 7 END, i * 1.5, '2026-11-01 08:00+00', '{{"a": [1]}}', 'secret'
-              FROM generate_series(1, 25) i;
-            COMMENT ON TABLE visits IS 'data asset {VISITS}';
-            GRANT CONNECT ON DATABASE parks_web_db TO {READER};
-            GRANT SELECT (id, park, phone, age, price, seen, tags) ON visits TO {READER}""",
-        )
+        database.sql("parks_web_db", VISITS_TABLE)
         found.put(VISITS, described())
         yield found
 
@@ -216,26 +210,7 @@ def test_an_owner_publishes_what_is_its_own_alone(services: Services, database: 
 
 def test_functions_of_an_owner_gain_nothing(services: Services, database: Database) -> None:
     """Views run functions as who reads them: a role that has nothing else."""
-    database.sql(
-        "parks_web_db",
-        f"""CREATE FUNCTION evil(what text) RETURNS text LANGUAGE plpgsql AS
-          $$ BEGIN EXECUTE what; RETURN 'done'; END $$;
-        CREATE FUNCTION told(what text) RETURNS text LANGUAGE plpgsql AS
-          $$ DECLARE found text; BEGIN EXECUTE what INTO found; RETURN found; END $$;
-        CREATE VIEW passwords AS SELECT 1 AS id, public.evil('ALTER ROLE {READER} PASSWORD ''x''') AS told;
-        CREATE VIEW writing AS SELECT 1 AS id, public.evil('CREATE TABLE public.t (a int)') AS told;
-        CREATE VIEW writable AS SELECT 1 AS id, public.evil('SET transaction_read_only = off') AS told;
-        CREATE VIEW files AS SELECT 1 AS id, public.told('SELECT pg_read_file(''/etc/passwd'')') AS told;
-        CREATE VIEW sessions AS SELECT 1 AS id,
-          public.told('SELECT set_config(''search_path'', ''public'', false)') AS told;
-        CREATE VIEW whose AS SELECT 1 AS id, current_user::text AS told;
-        CREATE TYPE colour AS ENUM ('red');
-        CREATE TABLE typed (id int PRIMARY KEY, told colour);
-        CREATE TABLE ruled (id int PRIMARY KEY, told text);
-        ALTER TABLE ruled ENABLE ROW LEVEL SECURITY;
-        CREATE POLICY ruled ON ruled USING (public.evil('SELECT 1') = 'done');
-        CREATE SEQUENCE counted""",
-    )
+    database.sql("parks_web_db", HOSTILE)
     views = ("passwords", "writing", "writable", "files", "sessions", "whose", "typed", "ruled", "counted")
     for name in views:
         kind = "TABLE" if name in ("typed", "ruled") else "SEQUENCE" if name == "counted" else "VIEW"
@@ -286,6 +261,29 @@ def test_slow_large_and_many_calls_are_bounded(services: Services, database: Dat
     assert (code, said["reason"]) == (413, "it has at most 65536 bytes")
     code, said = services.ask(OWNER, "PUT", "/assets/parks/web/much", described(title=""))
     assert (code, said) == (400, {"field": "title", "reason": "it is a text of 1 to 200 bytes"})
+
+
+def test_an_app_fills_no_catalogue(services: Services) -> None:
+    owner, large = "parks/small", {"kind": "file", "title": "a file", "sharing": "none", "description": "x" * 2000}
+    services.account(owner, storage=5000)
+    for name in ("one", "two"):
+        services.put(f"{owner}/{name}", large)
+    code, said = services.ask(owner, "PUT", f"/assets/{owner}/three", large)
+    assert (code, "documents of 5000 bytes together" in said["reason"]) == (403, True)
+    # Its history is bounded as well, by what is kept of one asset and of all of them.
+    for number in range(60):
+        services.put(f"{owner}/one", {**large, "description": f"{number} {'y' * 1900}"})
+    _, found = services.ask(owner, "GET", f"/assets/{owner}/one/history")
+    assert found["versions"][0]["version"] == 61
+    assert 20 < len(found["versions"]) < 40
+    path = f"/assets/{owner}/one/quality"
+    for number in range(22):
+        assert services.ask(owner, "POST", path, {"rule": f"rule {number}", "passed": True})[0] == 204
+    _, found = services.ask(owner, "GET", path)
+    assert [item["rule"] for item in found["results"]] == [f"rule {number}" for number in range(21, 1, -1)]
+    assert services.ask(owner, "POST", path, {"rule": "x" * 101, "passed": True})[1]["field"] == "rule"
+    assert services.ask(owner, "DELETE", f"/assets/{owner}/two")[0] == 204
+    services.put(f"{owner}/three", large)
 
 
 def test_more_databases_than_connections(services: Services, database: Database) -> None:
@@ -357,6 +355,8 @@ def test_assets_have_versions_lineage_and_quality(services: Services) -> None:
     kept = [(item["version"], (item["document"] or {}).get("title")) for item in found["versions"]]
     assert kept == [(4, "visits of a month"), (3, None), (2, "visits of a year"), (1, "visits of a month")]
     assert {item["account"] for item in found["versions"]} == {"roads.bus.data"}
+    documents = [block.text for block in blocks_of(HOW_TO) if block.language == "json"]
+    services.put("parks/web/documented", json.loads(documents[0]))
     result = {"rule": "no visit without a park", "passed": False, "detail": "3 rows", "at": "2025-11-28T08:00:00Z"}
     assert services.ask(OTHER, "POST", f"{path}/quality", result)[0] == 204
     assert services.ask(CONSUMER, "GET", f"{path}/quality")[1] == {"results": [result]}

@@ -43,8 +43,8 @@ TYPE = CapabilityType(
     probe=f"{__name__}.health:PROBE",
     tells=f"{__name__}.telling:TELLER",
     tls=True,
-    # Calls of a use that are answered at a time.
-    limits=UseLimits(connections=4),
+    # Calls of a use that are answered at a time, and bytes of the documents that describe its assets.
+    limits=UseLimits(connections=4, storage="4Mi"),
     alerts=(
         AlertRule(
             "TablesNotRead",

@@ -1,4 +1,4 @@
-"""What a use of data services gets: an account, with how many of its calls are answered at a time."""
+"""What a use of data services gets: an account, with limits of its calls and of the documents that it writes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pulumi
 
 from stacks.platforms import tls
 from stacks.platforms.data.data_services.access import DELETE, DEPROVISION, INVENTORY, PROVISION
-from stacks.platforms.provisioner import Provisioner
+from stacks.platforms.provisioner import Provisioner, as_bytes
 from stacks.stack_references import KnownEndpoint
 from wecityctl.model.catalogue import UseLimits
 from wecityctl.model.city import Capability, Use
@@ -27,7 +27,7 @@ def _values(
 
 
 def _settings(capability: Capability, use: Use, limits: UseLimits) -> Mapping[str, str]:
-    return {"CONNECTIONS": str(limits.connections)}
+    return {"CONNECTIONS": str(limits.connections), "STORAGE": as_bytes(limits.storage)}
 
 
 PROVISIONER = Provisioner(PROVISION, _values, _settings, tls.connecting, DEPROVISION, DELETE, INVENTORY)

@@ -117,8 +117,8 @@ func (d *door) do(ctx context.Context, method, path string, query url.Values, bo
 	return answer.Close()
 }
 
-// Account does what its argument says: `put` makes the account APP_ROLE of OWNER with APP_PASSWORD and CONNECTIONS; `lock`
-// and `delete` are for those of ACCOUNTS, a line of name and owner for each; `list` prints all.
+// Account does what its argument says: `put` makes the account APP_ROLE of OWNER with APP_PASSWORD, CONNECTIONS and
+// STORAGE; `lock` and `delete` are for those of ACCOUNTS, a line of name and owner for each; `list` prints all.
 func Account(ctx context.Context, arguments []string) error {
 	door, what, err := open("account", arguments)
 	if err != nil {
@@ -132,7 +132,10 @@ func Account(ctx context.Context, arguments []string) error {
 	}
 	switch what[0] {
 	case "put":
-		query := url.Values{"owner": {os.Getenv("OWNER")}, "connections": {os.Getenv("CONNECTIONS")}}
+		query := url.Values{}
+		for _, name := range []string{"OWNER", "CONNECTIONS", "STORAGE"} {
+			query.Set(strings.ToLower(name), os.Getenv(name))
+		}
 		name := os.Getenv("APP_ROLE")
 		password := strings.NewReader(os.Getenv("APP_PASSWORD"))
 		if err := door.do(ctx, http.MethodPut, "/accounts/"+url.PathEscape(name), query, password); err != nil {

@@ -13,15 +13,15 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// An account is that of an app's use. AtOnce are how many of its calls are answered at a time. Locked is when its use
-// has ended, in seconds since 1970, or 0.
+// An account is that of an app's use. AtOnce are how many of its calls are answered at a time, Storage the bytes of the
+// documents that it describes its app's assets with. Locked is when its use has ended, in seconds since 1970, or 0.
 type account struct {
 	Name, Owner, Tenant, App, SHA256 string
 	AtOnce                           int
-	Locked                           int64
+	Storage, Locked                  int64
 }
 
-const accountColumns = `name, owner, tenant, app, sha256, at_once, locked`
+const accountColumns = `name, owner, tenant, app, sha256, at_once, storage, locked`
 
 func (a account) consumer() string { return a.Tenant + "/" + a.App }
 
@@ -44,8 +44,8 @@ var (
 	ownerForm = regexp.MustCompile(`^[a-z0-9.-]+/[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$`)
 )
 
-// putAccount makes an account, opens one that was locked, or changes its password and limit.
-func (c *catalogue) putAccount(ctx context.Context, called, owner, password string, atOnce int) error {
+// putAccount makes an account, opens one that was locked, or changes its password and limits.
+func (c *catalogue) putAccount(ctx context.Context, called, owner, password string, atOnce int, storage int64) error {
 	if !nameForm.MatchString(called) || called == administrator || called == prober {
 		return fmt.Errorf("%.80q is no name of an account", called)
 	}
@@ -55,13 +55,13 @@ func (c *catalogue) putAccount(ctx context.Context, called, owner, password stri
 	if len(password) < passwordLeast || len(password) > 200 {
 		return fmt.Errorf("a password has %d to 200 bytes", passwordLeast)
 	}
-	if atOnce < 1 || atOnce > 1000 {
-		return errors.New("1 to 1000 calls of an account are answered at a time")
+	if atOnce < 1 || atOnce > 1000 || storage < 1 {
+		return errors.New("1 to 1000 calls of an account are answered at a time, and it has a byte of storage at least")
 	}
 	parts := strings.SplitN(owner, "/", 3)
-	done, err := c.pool.Exec(ctx, `INSERT INTO accounts VALUES ($1, $2, $3, $4, $5, $6, 0)
-		ON CONFLICT (name) DO UPDATE SET sha256 = $5, at_once = $6, locked = 0 WHERE accounts.owner = $2`,
-		called, owner, parts[0], parts[1], digest(password), atOnce)
+	done, err := c.pool.Exec(ctx, `INSERT INTO accounts VALUES ($1, $2, $3, $4, $5, $6, $7, 0)
+		ON CONFLICT (name) DO UPDATE SET sha256 = $5, at_once = $6, storage = $7, locked = 0 WHERE accounts.owner = $2`,
+		called, owner, parts[0], parts[1], digest(password), atOnce, storage)
 	if err == nil && done.RowsAffected() == 0 {
 		return errOwner
 	}
@@ -130,7 +130,9 @@ func (c *catalogue) signIn(ctx context.Context, called, password string) (*accou
 
 // probing is the account of the capability's own probe. Its password follows from the administrator's.
 func probing() *account {
-	return &account{Name: prober, Owner: "capability/probe/probe", Tenant: "capability", App: "probe", AtOnce: 16}
+	return &account{
+		Name: prober, Owner: "capability/probe/probe", Tenant: "capability", App: "probe", AtOnce: 16, Storage: documentMost,
+	}
 }
 
 // ProbePassword is the password of the account with which the capability is probed.

@@ -15,12 +15,16 @@ func (d *door) administration() http.Handler {
 	mux, whole := http.NewServeMux(), http.NewServeMux()
 	mux.HandleFunc("PUT /accounts/{name}", func(w http.ResponseWriter, r *http.Request) {
 		password, err := io.ReadAll(io.LimitReader(r.Body, 1<<10))
-		atOnce := 0
+		atOnce, storage, query := 0, int64(0), r.URL.Query()
 		if err == nil {
-			atOnce, err = strconv.Atoi(r.URL.Query().Get("connections"))
+			atOnce, err = strconv.Atoi(query.Get("connections"))
 		}
 		if err == nil {
-			err = d.catalogue.putAccount(r.Context(), r.PathValue("name"), r.URL.Query().Get("owner"), string(password), atOnce)
+			storage, err = strconv.ParseInt(query.Get("storage"), 10, 64)
+		}
+		if err == nil {
+			called := r.PathValue("name")
+			err = d.catalogue.putAccount(r.Context(), called, query.Get("owner"), string(password), atOnce, storage)
 		}
 		changed(w, err)
 	})

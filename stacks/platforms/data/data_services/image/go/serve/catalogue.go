@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,13 +13,13 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// The most that the catalogue holds: assets of an app, versions of one that are kept, results of quality, and calls with
-// the days for which they are kept. Each call is a line of the log, too.
+// The most that the catalogue holds: assets of an app, versions and results of quality of one, and calls with the days
+// for which they are kept. Each call is a line of the log, too. No app can fill the database, without which nobody reads.
 const (
-	assetsMost, versionsMost, qualityMost = 1000, 50, 100
-	callsMost, callDays                   = 1_000_000, 180
-	// Calls that are deleted by one statement.
-	callsAtATime = 50_000
+	assetsMost, versionsMost, qualityMost = 200, 50, 20
+	callsMost, callDays                   = 500_000, 180
+	// Calls that are deleted by one statement, and bytes of texts in one.
+	callsAtATime, callColumns, callText = 50_000, 1000, 200
 )
 
 // Tables are made at each start. One lock, so that two pods that follow one another do not make them at once.
@@ -26,7 +27,7 @@ const tables = `
 SELECT pg_advisory_xact_lock(1907006);
 CREATE TABLE IF NOT EXISTS accounts (
   name text PRIMARY KEY, owner text NOT NULL, tenant text NOT NULL, app text NOT NULL, sha256 text NOT NULL,
-  at_once integer NOT NULL, locked bigint NOT NULL DEFAULT 0
+  at_once integer NOT NULL, storage bigint NOT NULL, locked bigint NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS assets (
   tenant text, app text, asset text, version bigint NOT NULL, document jsonb NOT NULL, changed timestamptz NOT NULL,
@@ -61,7 +62,7 @@ type stored struct {
 	changed  time.Time
 }
 
-var errFull = errors.New("the app has as many assets as it may")
+var errFull = errors.New("the app has as many assets, or bytes of documents, as it may")
 
 func openCatalogue(ctx context.Context, uri string, connections int32) (*catalogue, error) {
 	config, err := pgxpool.ParseConfig(uri)
@@ -107,36 +108,34 @@ func (c *catalogue) get(ctx context.Context, wanted name) (*stored, error) {
 }
 
 // put stores a document. The same document again makes no version.
-func (c *catalogue) put(ctx context.Context, asset name, d *document, account string) (version int64, err error) {
+func (c *catalogue) put(ctx context.Context, asset name, d *document, who *account) (version int64, err error) {
 	text, err := json.Marshal(d)
 	if err != nil {
 		return 0, err
 	}
 	err = pgx.BeginFunc(ctx, c.pool, func(tx pgx.Tx) error {
-		// One change of an app at a time, so that it has no more assets than it may.
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 1))`, asset.Tenant+"/"+asset.App); err != nil {
+		// One change of an app at a time, so that it has no more than it may.
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 1))`, who.consumer()); err != nil {
 			return err
 		}
 		var same bool
 		err := tx.QueryRow(ctx,
 			`SELECT version, document = $4::jsonb FROM assets WHERE tenant = $1 AND app = $2 AND asset = $3`,
 			asset.Tenant, asset.App, asset.Asset, string(text)).Scan(&version, &same)
-		if err == nil && same {
-			return nil
-		}
-		if errors.Is(err, pgx.ErrNoRows) {
-			var count int
-			if err := tx.QueryRow(ctx, `SELECT count(*) FROM assets WHERE tenant = $1 AND app = $2`,
-				asset.Tenant, asset.App).Scan(&count); err != nil {
-				return err
-			}
-			if count >= assetsMost {
-				return errFull
-			}
-		} else if err != nil {
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) || err == nil && same {
 			return err
 		}
-		version, err = next(ctx, tx, asset, string(text), account)
+		var count int
+		var size int64
+		err = tx.QueryRow(ctx, `SELECT count(*), coalesce(sum(octet_length(document::text)), 0) FROM assets
+			WHERE tenant = $1 AND app = $2 AND asset <> $3`, asset.Tenant, asset.App, asset.Asset).Scan(&count, &size)
+		if err != nil {
+			return err
+		}
+		if count >= assetsMost || size+int64(len(text)) > who.Storage {
+			return errFull
+		}
+		version, err = next(ctx, tx, asset, string(text), who)
 		if err != nil {
 			return err
 		}
@@ -148,21 +147,32 @@ func (c *catalogue) put(ctx context.Context, asset name, d *document, account st
 	return version, err
 }
 
-// next adds a version to the history of an asset; its numbers go on where the asset was removed before.
-func next(ctx context.Context, tx pgx.Tx, asset name, text any, account string) (version int64, err error) {
+// next adds a version to the history of an asset. The oldest ones go: of the asset, where there are more than are kept, and
+// of the app, where they come to more bytes than its documents may.
+func next(ctx context.Context, tx pgx.Tx, asset name, text any, who *account) (version int64, err error) {
 	err = tx.QueryRow(ctx, `INSERT INTO versions
-		SELECT $1, $2, $3, coalesce(max(version), 0) + 1, $4::jsonb, now(), $5 FROM versions
+		SELECT $1, $2, $3, 1 + greatest(coalesce(max(version), 0), coalesce((SELECT version FROM assets
+			WHERE tenant = $1 AND app = $2 AND asset = $3), 0)), $4::jsonb, now(), $5 FROM versions
 		WHERE tenant = $1 AND app = $2 AND asset = $3 RETURNING version`,
-		asset.Tenant, asset.App, asset.Asset, text, account).Scan(&version)
-	if err == nil {
-		_, err = tx.Exec(ctx, `DELETE FROM versions WHERE tenant = $1 AND app = $2 AND asset = $3 AND version <= $4`,
-			asset.Tenant, asset.App, asset.Asset, version-versionsMost)
+		asset.Tenant, asset.App, asset.Asset, text, who.Name).Scan(&version)
+	if err != nil {
+		return 0, err
 	}
+	_, err = tx.Exec(ctx, `DELETE FROM versions WHERE tenant = $1 AND app = $2 AND asset = $3 AND version <= $4`,
+		asset.Tenant, asset.App, asset.Asset, version-versionsMost)
+	if err != nil {
+		return 0, err
+	}
+	_, err = tx.Exec(ctx, `DELETE FROM versions v USING (SELECT asset, version,
+			sum(coalesce(octet_length(document::text), 0) + 100) OVER (ORDER BY changed DESC, version DESC, asset) AS bytes
+			FROM versions WHERE tenant = $1 AND app = $2) known
+		WHERE v.tenant = $1 AND v.app = $2 AND v.asset = known.asset AND v.version = known.version AND known.bytes > $3`,
+		asset.Tenant, asset.App, who.Storage+documentMost)
 	return version, err
 }
 
 // remove takes an asset away. Its history stays, and says who did it.
-func (c *catalogue) remove(ctx context.Context, asset name, account string) error {
+func (c *catalogue) remove(ctx context.Context, asset name, who *account) error {
 	return pgx.BeginFunc(ctx, c.pool, func(tx pgx.Tx) error {
 		done, err := tx.Exec(ctx, `DELETE FROM assets WHERE tenant = $1 AND app = $2 AND asset = $3`,
 			asset.Tenant, asset.App, asset.Asset)
@@ -173,7 +183,7 @@ func (c *catalogue) remove(ctx context.Context, asset name, account string) erro
 			asset.Tenant, asset.App, asset.Asset); err != nil {
 			return err
 		}
-		_, err = next(ctx, tx, asset, nil, account)
+		_, err = next(ctx, tx, asset, nil, who)
 		return err
 	})
 }
@@ -294,10 +304,25 @@ type call struct {
 	Reason   string    `json:"reason,omitempty"`
 }
 
+// shortened is a call as far as it is recorded: what an owner names its columns, and a consumer its purpose, may be long.
+func (c call) shortened() call {
+	bytes := 0
+	for index, item := range c.Columns {
+		if bytes += len(item); bytes > callColumns {
+			more := fmt.Sprintf("and %d more", len(c.Columns)-index)
+			c.Columns = append(slices.Clone(c.Columns[:index]), more)
+			break
+		}
+	}
+	c.Purpose, c.Reason = cut(c.Purpose), cut(c.Reason)
+	return c
+}
+
 func (c *catalogue) record(ctx context.Context, asset name, item call) error {
-	_, err := c.pool.Exec(ctx, `INSERT INTO calls (account, consumer, tenant, app, asset, columns, purpose, rows, outcome, reason)
+	_, err := c.pool.Exec(ctx, `INSERT INTO calls
+		(account, consumer, tenant, app, asset, columns, purpose, rows, outcome, reason)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`, item.Account, item.Consumer, asset.Tenant, asset.App, asset.Asset,
-		item.Columns, cut(item.Purpose), item.Rows, item.Outcome, cut(item.Reason))
+		item.Columns, item.Purpose, item.Rows, item.Outcome, item.Reason)
 	return err
 }
 
@@ -328,10 +353,9 @@ func (c *catalogue) forget(ctx context.Context) error {
 	}
 }
 
-// cut is a text as far as it is recorded.
 func cut(text string) string {
-	if len(text) > 300 {
-		text = text[:300]
+	if len(text) > callText {
+		text = text[:callText]
 	}
 	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", ""), "")
 }

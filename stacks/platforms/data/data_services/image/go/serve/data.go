@@ -48,10 +48,13 @@ func (d *door) read(w http.ResponseWriter, r *http.Request, who *account) {
 	d.counters.add(who, made.Outcome, made.Rows)
 	// What comes too often would fill the record with itself.
 	if reply.code != http.StatusTooManyRequests {
-		line, _ := json.Marshal(map[string]any{"call": found.name.String(), "account": made.Account, "columns": made.Columns,
-			"purpose": cut(made.Purpose), "rows": made.Rows, "outcome": made.Outcome, "reason": cut(made.Reason)})
+		kept := made.shortened()
+		line, _ := json.Marshal(map[string]any{
+			"call": found.name.String(), "account": kept.Account, "columns": kept.Columns, "purpose": kept.Purpose,
+			"rows": kept.Rows, "outcome": kept.Outcome, "reason": kept.Reason,
+		})
 		log.Print(string(line))
-		if err := d.catalogue.record(context.WithoutCancel(r.Context()), found.name, made); err != nil {
+		if err := d.catalogue.record(context.WithoutCancel(r.Context()), found.name, kept); err != nil {
 			fail(w, err)
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -167,9 +168,10 @@ func (d *door) put(w http.ResponseWriter, r *http.Request, who *account) {
 		refuse(w, http.StatusBadRequest, bad.Field, bad.Reason)
 		return
 	}
-	made, err := d.catalogue.put(r.Context(), wanted, found, who.Name)
+	made, err := d.catalogue.put(r.Context(), wanted, found, who)
 	if errors.Is(err, errFull) {
-		refuse(w, http.StatusForbidden, "", "the app has "+strconv.Itoa(assetsMost)+" assets, and no more")
+		refuse(w, http.StatusForbidden, "", fmt.Sprintf(
+			"the assets of the app may be %d, with documents of %d bytes together", assetsMost, who.Storage))
 		return
 	}
 	if err != nil {
@@ -184,7 +186,7 @@ func (d *door) remove(w http.ResponseWriter, r *http.Request, who *account) {
 	if !ok {
 		return
 	}
-	if err := d.catalogue.remove(r.Context(), wanted, who.Name); err != nil {
+	if err := d.catalogue.remove(r.Context(), wanted, who); err != nil {
 		fail(w, err)
 		return
 	}
@@ -214,13 +216,13 @@ func (d *door) show(w http.ResponseWriter, r *http.Request, who *account) {
 
 func (d *door) list(w http.ResponseWriter, r *http.Request, who *account) {
 	query := r.URL.Query()
-	wanted := search{text: query.Get("q"), kind: query.Get("kind"), tenant: query.Get("tenant"), after: query.Get("after"), limit: 100}
-	for field, value := range map[string]string{"q": wanted.text, "kind": wanted.kind, "tenant": wanted.tenant, "after": wanted.after} {
-		if bad := text(field, value, 0, 200); bad != nil {
+	for _, field := range []string{"q", "kind", "tenant", "after"} {
+		if bad := text(field, query.Get(field), 0, 200); bad != nil {
 			refuse(w, http.StatusBadRequest, bad.Field, bad.Reason)
 			return
 		}
 	}
+	wanted := search{query.Get("q"), query.Get("kind"), query.Get("tenant"), query.Get("after"), 100}
 	found, err := d.catalogue.list(r.Context(), who.Tenant, wanted)
 	if err != nil {
 		fail(w, err)
@@ -323,7 +325,7 @@ func (d *door) addQuality(w http.ResponseWriter, r *http.Request, who *account) 
 		refuse(w, http.StatusBadRequest, "(document)", "it is no JSON of a result: "+err.Error())
 		return
 	}
-	for _, bad := range []*fault{text("rule", item.Rule, 1, 200), text("detail", item.Detail, 0, 2000)} {
+	for _, bad := range []*fault{text("rule", item.Rule, 1, 100), text("detail", item.Detail, 0, 500)} {
 		if bad != nil {
 			refuse(w, http.StatusBadRequest, bad.Field, bad.Reason)
 			return

@@ -63,7 +63,7 @@ func Run(ctx context.Context, arguments []string) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	go every(ctx, 10*time.Minute, func() {
+	go every(ctx, time.Minute, func() {
 		if err := door.catalogue.forget(ctx); err != nil && ctx.Err() == nil {
 			log.Printf("calls that are kept no longer: %v", err)
 		}
