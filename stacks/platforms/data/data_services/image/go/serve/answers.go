@@ -2,13 +2,10 @@ package serve
 
 import (
 	"encoding/json"
-	"errors"
 	"io"
 	"log"
 	"net/http"
 	"strconv"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // body is what a request brings, if it is not too much; otherwise it is answered.
@@ -45,11 +42,6 @@ func notFound(w http.ResponseWriter) {
 
 // fail answers what is no fault of who asks. What the database says is for the log alone.
 func fail(w http.ResponseWriter, err error) {
-	var told *pgconn.PgError
-	if errors.As(err, &told) {
-		log.Printf("catalogue: %s %s", told.Code, told.Message)
-	} else {
-		log.Printf("catalogue: %v", err)
-	}
+	log.Printf("catalogue: %.500q", err.Error())
 	refuse(w, http.StatusServiceUnavailable, "", "the catalogue's database does not answer: try again")
 }

@@ -115,7 +115,8 @@ func (d *door) page(r *http.Request, who *account, found *stored, made *call) (m
 	if err != nil {
 		code, field, reason := explain(err, who.owns(found.name))
 		if code >= 500 {
-			log.Printf("data of %s for %s: %v", found.name, who.Name, err)
+			// Quoted: a function of the owner's may raise any text, such as a line that looks like a call's.
+			log.Printf("data of %s for %s: %.500q", found.name, who.Name, err.Error())
 		}
 		return deny(code, field, reason)
 	}
