@@ -58,7 +58,7 @@ ALTER TABLE ruled ENABLE ROW LEVEL SECURITY;
 CREATE POLICY ruled ON ruled USING (public.evil('SELECT 1') = 'done');
 CREATE SEQUENCE counted"""
 # Connections that the reader may have; the server leaves two of them.
-READING = 8
+READING = 10
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ import (
 	"time"
 )
 
-// limits hold how often and how many at a time an account reads.
+// limits hold how often and how many at a time an account reads, and how many at a time all of a tenant's: sessions of the
+// reader are left for those of others.
 type limits struct {
-	mutex sync.Mutex
-	open  map[string]int
+	mutex         sync.Mutex
+	perTenant     int
+	open, tenants map[string]int
 	// Of each account and asset, the beginning of its minute and the calls in it.
 	minutes map[string]*minute
 	now     func() time.Time
@@ -22,8 +24,10 @@ type minute struct {
 	calls int
 }
 
-func newLimits() *limits {
-	return &limits{open: map[string]int{}, minutes: map[string]*minute{}, now: time.Now}
+func newLimits(perTenant int) *limits {
+	return &limits{
+		perTenant: perTenant, open: map[string]int{}, tenants: map[string]int{}, minutes: map[string]*minute{}, now: time.Now,
+	}
 }
 
 // begin counts a call, and returns what ends it; or the reason why it is refused.
@@ -33,6 +37,9 @@ func (l *limits) begin(who *account, asset name, perMinute int) (end func(), rea
 	defer l.mutex.Unlock()
 	if l.open[account] >= who.AtOnce {
 		return nil, fmt.Sprintf("%d calls of the account are answered at a time", who.AtOnce)
+	}
+	if l.tenants[who.Tenant] >= l.perTenant {
+		return nil, fmt.Sprintf("%d calls of a tenant are answered at a time", l.perTenant)
 	}
 	now, key := l.now(), account+" "+asset.String()
 	found := l.minutes[key]
@@ -51,11 +58,15 @@ func (l *limits) begin(who *account, asset name, perMinute int) (end func(), rea
 	}
 	found.calls++
 	l.open[account]++
+	l.tenants[who.Tenant]++
 	return func() {
 		l.mutex.Lock()
 		defer l.mutex.Unlock()
 		if l.open[account]--; l.open[account] == 0 {
 			delete(l.open, account)
+		}
+		if l.tenants[who.Tenant]--; l.tenants[who.Tenant] == 0 {
+			delete(l.tenants, who.Tenant)
 		}
 	}, ""
 }

@@ -159,14 +159,26 @@ func TestMasks(t *testing.T) {
 }
 
 func TestCallsAreBounded(t *testing.T) {
-	found, now := newLimits(), time.Unix(1_000_000, 0)
+	found, now := newLimits(3), time.Unix(1_000_000, 0)
 	found.now = func() time.Time { return now }
-	who := &account{Name: "health.code.data", AtOnce: 2}
+	who := &account{Name: "health.code.data", Tenant: "health", AtOnce: 2}
 	first, _ := found.begin(who, visits, 3)
 	second, _ := found.begin(who, visits, 3)
 	if _, reason := found.begin(who, visits, 3); !strings.HasPrefix(reason, "2 calls of the account") {
 		t.Errorf("a third at a time: %q", reason)
 	}
+	// Another app's of the same tenant, and of another one.
+	neighbour := &account{Name: "health.lab.data", Tenant: "health", AtOnce: 2}
+	last, _ := found.begin(neighbour, visits, 3)
+	if _, reason := found.begin(neighbour, visits, 3); !strings.HasPrefix(reason, "3 calls of a tenant") {
+		t.Errorf("a fourth of the tenant: %q", reason)
+	}
+	other, reason := found.begin(&account{Name: "roads.bus.data", Tenant: "roads", AtOnce: 2}, visits, 3)
+	if reason != "" {
+		t.Errorf("one of another tenant: %q", reason)
+	}
+	last()
+	other()
 	first()
 	second()
 	third, reason := found.begin(who, visits, 3)
@@ -186,7 +198,7 @@ func TestCallsAreBounded(t *testing.T) {
 		end()
 		now = now.Add(time.Minute)
 	}
-	if len(found.open) != 0 || len(found.minutes) != 1 {
-		t.Errorf("%d open, %d minutes", len(found.open), len(found.minutes))
+	if len(found.open) != 0 || len(found.tenants) != 0 || len(found.minutes) != 1 {
+		t.Errorf("%d open, %d tenants, %d minutes", len(found.open), len(found.tenants), len(found.minutes))
 	}
 }

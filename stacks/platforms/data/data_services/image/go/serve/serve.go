@@ -137,8 +137,8 @@ func openDoor(ctx context.Context, own, reading string, ownConnections, connecti
 	}
 	sum := sha256.Sum256([]byte("masks:" + masking))
 	return &door{
-		catalogue: known, reader: reader, cursors: cursors, counters: newCounters(), limits: newLimits(), role: role,
-		masking: sum[:],
+		catalogue: known, reader: reader, cursors: cursors, counters: newCounters(), role: role, masking: sum[:],
+		limits: newLimits(max(connections/2, 1)),
 	}, nil
 }
 
