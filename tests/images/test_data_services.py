@@ -361,6 +361,7 @@ def test_assets_have_versions_lineage_and_quality(services: Services) -> None:
     result = {"rule": "no visit without a park", "passed": False, "detail": "3 rows", "at": "2025-11-28T08:00:00Z"}
     assert services.ask(OTHER, "POST", f"{path}/quality", result)[0] == 204
     assert services.ask(CONSUMER, "GET", f"{path}/quality")[1] == {"results": [result]}
+    assert services.ask(CONSUMER, "GET", path)[1]["quality"] == [result]
     code, said = services.ask(OTHER, "POST", f"{path}/quality", {**result, "at": "2100-01-01T00:00:00Z"})
     assert (code, said["field"]) == (400, "at")
 

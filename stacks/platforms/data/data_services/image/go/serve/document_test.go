@@ -126,3 +126,13 @@ func TestOthersSeeNeitherPlaceNorGrants(t *testing.T) {
 		t.Error("showing an asset has changed it")
 	}
 }
+
+func TestAnAssetHasTheLatestResultOfEachRule(t *testing.T) {
+	found := latest([]result{{Rule: "a", Passed: true}, {Rule: "b"}, {Rule: "a"}})
+	if len(found) != 2 || !found[0].Passed || found[1].Rule != "b" {
+		t.Errorf("%+v", found)
+	}
+	if none := latest(nil); none == nil || len(none) != 0 {
+		t.Error("no results are no list")
+	}
+}

@@ -209,9 +209,29 @@ func shown(item *stored, who *account) map[string]any {
 }
 
 func (d *door) show(w http.ResponseWriter, r *http.Request, who *account) {
-	if found := d.find(w, r, who); found != nil {
-		answer(w, http.StatusOK, shown(found, who))
+	found := d.find(w, r, who)
+	if found == nil {
+		return
 	}
+	results, err := d.catalogue.results(r.Context(), found.name)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	content := shown(found, who)
+	content["quality"] = latest(results)
+	answer(w, http.StatusOK, content)
+}
+
+// latest are the newest results of each rule, of results with the newest first.
+func latest(results []result) []result {
+	found, known := []result{}, map[string]bool{}
+	for _, item := range results {
+		if !known[item.Rule] {
+			found, known[item.Rule] = append(found, item), true
+		}
+	}
+	return found
 }
 
 func (d *door) list(w http.ResponseWriter, r *http.Request, who *account) {
