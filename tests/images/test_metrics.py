@@ -22,6 +22,7 @@ from types import ModuleType
 import pytest
 
 from stacks.platforms.application.gateway import TYPE
+from stacks.platforms.data import data_services
 from stacks.platforms.operations import alerts, logs, metrics, registry, vault
 from stacks.platforms.operations.alerts.rules import DEFAULT, backups_missing
 from stacks.platforms.operations.metrics.access import ADMIN_PORT, DELETE, DEPROVISION, INVENTORY, PROVISION
@@ -259,6 +260,7 @@ def test_a_client_that_opens_many_connections_loses_its_own(store: Store) -> Non
         (metrics, "access/volume.go", vault, "volume.go"),
         (metrics, "access/gate.go", registry, "gate.go"),
         (metrics, "access/volume.go", registry, "volume.go"),
+        (metrics, "access/gate.go", data_services, "serve/gate.go"),
     ],
 )
 def test_go_modules_have_the_same_file(copies: tuple[ModuleType, str, ModuleType, str]) -> None:

@@ -22,27 +22,33 @@ TIDY = "import time; print('tidying'); time.sleep(4); print('tidied')"
 
 
 def add_apps(city: CityFiles) -> None:
-    """Add the tenant `parks` with three apps, an app of the library that two of them may call, an object store and
-    messaging."""
-    loans = app("loans", "library")
+    """Add the tenant `parks` with three apps, an app of the library that two of them may call, an object store,
+    messaging and data services."""
+    data = {"capability": "data-services", "as": "data"}
+    loans = app("loans", "library", uses=(data,))
     loans["spec"]["provides"] = [{"name": "api", "to": ["parks/*"]}]
     events = {"capability": "messaging", "as": "events"}
     files = {"capability": "object-storage", "as": "files", "storage": "4Mi"}
     ponds = app("ponds", "parks", uses=(events,))
-    albums = app("albums", "parks", uses=(files, events))
+    albums = app("albums", "parks", uses=(files, events, data))
     for each in (loans, ponds, albums):
         del each["spec"]["route"]
     parks = tenant("parks")
     parks["spec"] |= {"admins": ["ann@parks.example"], "deployers": ["ci@parks.example"]}
     city.add("parks.yaml", parks, _gardens(), ponds, albums)
     city.add("library.yaml", loans)
-    city.add("city.yaml", document("Platform", "data", {"capabilities": [{"name": "object-storage"}]}))
+    capabilities = [{"name": "object-storage"}, {"name": "data-services"}]
+    city.add("city.yaml", document("Platform", "data", {"capabilities": capabilities}))
     city.one("Platform", "application")["spec"]["capabilities"].append({"name": "messaging", "storage": "1Gi"})
 
 
 def _gardens() -> dict[str, object]:
     """An app with a database, jobs at set times, by hand and before a release, and a volume."""
-    uses = ({"app": "library/loans", "as": "loans"}, {"capability": "postgresql", "as": "db"})
+    uses = (
+        {"app": "library/loans", "as": "loans"},
+        {"capability": "postgresql", "as": "db"},
+        {"capability": "data-services", "as": "data"},
+    )
     gardens = app("gardens", "parks", uses=uses)
     gardens["spec"]["route"]["component"] = "web"
     components = gardens["spec"]["components"]
