@@ -334,14 +334,7 @@ def identity_server(city: Attacked, image: RootFilesystem, database: Served) -> 
     # As the pod: the image itself says the group of root, which may not read the certificate's key.
     served = Served(city, "identity", replace(image, user="1000:1000"))
     served.certify()
-    # Java asks four times for its own address, by IPv6 as well: a name server that is not there costs ten seconds each.
-    (image.root / "etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
-    bound = {"host": "127.0.0.1", "port": str(database.port), "database": DATABASE_OF_IDENTITY}
-    bound |= {"username": DATABASE_OF_IDENTITY, "password": PASSWORD, "ca.crt": database.authority}
-    place = image.root / "bindings/db"
-    place.mkdir(parents=True, exist_ok=True)
-    for name, text in bound.items():
-        (place / name).write_text(text)
+    bind_database(image, database, DATABASE_OF_IDENTITY)
     env = {item["name"]: item.get("value", ADMIN) for item in served.container("identity")["env"]}
     management = free_port()
     env |= {
@@ -374,6 +367,28 @@ def identity_server(city: Attacked, image: RootFilesystem, database: Served) -> 
         except BaseException:
             print("\n".join(served.log[-40:]))
             raise
+
+
+def is_provisioned(database: Served) -> bool:
+    """Run the database's Job, which at the server's first start may meet the guard at the same table, as a cluster does
+    until it succeeds."""
+    try:
+        database.provision()
+    except AssertionError:
+        return False
+    return True
+
+
+def bind_database(image: RootFilesystem, database: Served, name: str) -> None:
+    """Put the binding of a database into a capability's image, whose program is Java's."""
+    # Java asks four times for its own address, by IPv6 as well: a name server that is not there costs ten seconds each.
+    (image.root / "etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
+    bound = {"host": "127.0.0.1", "port": str(database.port), "database": name}
+    bound |= {"username": name, "password": PASSWORD, "ca.crt": database.authority}
+    place = image.root / "bindings/db"
+    place.mkdir(parents=True, exist_ok=True)
+    for key, text in bound.items():
+        (place / key).write_text(text)
 
 
 def wait_until(check: Callable[[], bool], seconds: float = 40, period: float = 0.1) -> None:

@@ -27,6 +27,7 @@ from tests.attack.served import (
     attacked,
     database_server,
     identity_server,
+    is_provisioned,
     wait_until,
 )
 from tests.images.rootfs import needs_root
@@ -124,7 +125,7 @@ def keycloak(unpacked: Unpacked) -> Iterator[Keycloak]:
     )  # fmt: skip
     city = replace(city, roles={**city.roles, "provision-capability-identity-db": DATABASE_OF_IDENTITY})
     with database_server(city, unpacked("postgresql")) as database:
-        wait_until(lambda: _is_provisioned(database), 120, period=1)
+        wait_until(lambda: is_provisioned(database), 120, period=1)
         began = time.monotonic()
         with identity_server(city, unpacked("identity"), database) as served:
             found = Keycloak(served, ssl.create_default_context(cadata=served.authority))
@@ -145,16 +146,6 @@ def keycloak(unpacked: Unpacked) -> Iterator[Keycloak]:
 
 def _sorted(client: Any) -> dict[str, Any]:
     return {key: sorted(value, key=str) if isinstance(value, list) else value for key, value in client.items()}
-
-
-def _is_provisioned(database: Served) -> bool:
-    """Run the database's Job, which at the server's first start may meet the guard at the same table, as a cluster does
-    until it succeeds."""
-    try:
-        database.provision()
-    except AssertionError:
-        return False
-    return True
 
 
 def claims(token: str) -> dict[str, Any]:

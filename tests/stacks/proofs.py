@@ -27,8 +27,8 @@ CELLS = {
 }
 # The mark of the group that a test is in which proves a cell.
 GROUPS = {"built": "build", "ran": "node"}
-# Its data is a database of `postgresql`, which is backed up there.
-ELSEWHERE = {"identity": "in `postgresql`"}
+# Their data is a database of `postgresql`, which is backed up there.
+ELSEWHERE = {"identity": "in `postgresql`", "workflow": "in `postgresql`"}
 _NAME = "proves"
 _HEAD = """
 ## What tests show of each

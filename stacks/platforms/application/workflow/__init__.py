@@ -1,6 +1,16 @@
 """The capability type `workflow`: processes with tasks for people; each use has processes that no other one sees."""
 
-from wecityctl.model.catalogue import AlertRule, Binding, CapabilityType, CapabilityUse, Panel, Pods, Port, UsageCounter, UseLimits
+from wecityctl.model.catalogue import (
+    AlertRule,
+    Binding,
+    CapabilityType,
+    CapabilityUse,
+    Panel,
+    Pods,
+    Port,
+    UsageCounter,
+    UseLimits,
+)
 
 TYPE = CapabilityType(
     name="workflow",
@@ -26,6 +36,43 @@ TYPE = CapabilityType(
     health="a process of the administrator's own is deployed, started, completed and deleted",
     probe=f"{__name__}.health:PROBE",
     tls=True,
-    # Requests at a time, and what definitions, instances and their history may take.
+    # Requests at a time, and what definitions, instances, tasks and their history may take.
     limits=UseLimits(connections=8, storage="256Mi"),
+    alerts=(
+        AlertRule(
+            "WorkflowNearFull",
+            # An app whose accounts are all locked has no limit, and starts nothing.
+            'wecity_workflow_stored_bytes{capability="$capability"}'
+            ' / (wecity_workflow_limit_bytes{capability="$capability"} > 0) > 0.9',
+            "what {{ $labels.tenant }}/{{ $labels.app }} has in the workflow engine takes"
+            " {{ $value | humanizePercentage }} of what it may",
+        ),
+    ),
+    usage=(UsageCounter("requests", 'wecity_workflow_requests_total{capability="$capability"}'),),
+    dashboard=(
+        Panel("Requests", "sum by (tenant) (rate(wecity_workflow_requests_total[1m]))", "per second", by=("tenant",)),
+        Panel(
+            "Instances started",
+            "sum by (tenant) (increase(wecity_workflow_instances_started_total[1h]))",
+            by=("tenant",),
+        ),
+        Panel(
+            "Tasks completed",
+            "sum by (tenant) (increase(wecity_workflow_tasks_completed_total[1h]))",
+            by=("tenant",),
+        ),
+        Panel(
+            "Size of what apps have",
+            "sum by (tenant) (wecity_workflow_stored_bytes)",
+            "bytes",
+            by=("tenant",),
+            limit="sum by (tenant) (wecity_workflow_limit_bytes)",
+        ),
+        Panel(
+            "Heap of Java",
+            'sum(jvm_memory_used_bytes{area="heap"})',
+            "bytes",
+            limit='sum(jvm_memory_max_bytes{area="heap"} > 0)',
+        ),
+    ),
 )

@@ -2,15 +2,16 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // administration makes, locks, deletes and lists accounts, for the administrator alone. What is counted is told to everybody
@@ -42,7 +43,12 @@ func (d *door) administration() http.Handler {
 		done(w, d.store.lock(r.Context(), r.PathValue("name"), r.URL.Query().Get("owner")))
 	})
 	mux.HandleFunc("DELETE /accounts/{name}", func(w http.ResponseWriter, r *http.Request) {
-		done(w, d.remove(r.Context(), r.PathValue("name"), r.URL.Query().Get("owner")))
+		err := d.remove(r.Context(), r.PathValue("name"), r.URL.Query().Get("owner"))
+		if errors.Is(err, errMore) {
+			w.WriteHeader(http.StatusAccepted)
+			return
+		}
+		done(w, err)
 	})
 	mux.HandleFunc("GET /accounts", func(w http.ResponseWriter, r *http.Request) {
 		if err := d.store.measure(r.Context()); err != nil {
@@ -70,7 +76,14 @@ func (d *door) administration() http.Handler {
 	})
 }
 
-// remove deletes an account with all that it has, which may take several requests: it is locked before.
+// errMore is that a deletion has to be asked for once more.
+var errMore = errors.New("there is more to delete")
+
+// Of how long one request deletes at most.
+const deleting = 30 * time.Second
+
+// remove deletes an account with all that it has, one instance after the other: the engine reads what it deletes into
+// memory. The account is locked before. It returns errMore if there is more than it deletes in its time.
 func (d *door) remove(ctx context.Context, name, owner string) error {
 	item, ok := d.store.named(name)
 	if !ok || item.owner != owner {
@@ -79,32 +92,55 @@ func (d *door) remove(ctx context.Context, name, owner string) error {
 	if err := d.store.lock(ctx, name, owner); err != nil {
 		return err
 	}
+	began := time.Now()
 	for {
-		query := url.Values{"tenantId": {name}, "size": {"50"}}
-		path := []string{api, "repository", "deployments"}
-		got, err := d.engine.ask(ctx, nil, http.MethodGet, path, query, nil)
+		found, err := d.store.instances(ctx, name)
 		if err != nil {
 			return err
 		}
-		var page struct {
-			Data []struct{ ID string } `json:"data"`
-		}
-		if err := json.Unmarshal(got.body, &page); err != nil || got.status != http.StatusOK {
-			return fmt.Errorf("deployments of %s: %d %s", name, got.status, first(string(got.body), 300))
-		}
-		if len(page.Data) == 0 {
-			return d.store.forget(ctx, name)
-		}
-		for _, item := range page.Data {
-			got, err := d.engine.ask(ctx, nil, http.MethodDelete, append(slices.Clone(path), item.ID), url.Values{"cascade": {"true"}}, nil)
-			if err != nil {
+		for id, ended := range found {
+			if time.Since(began) > deleting {
+				return errMore
+			}
+			if !ended {
+				if err := d.drop(ctx, "runtime/process-instances/"+id, nil); err != nil {
+					return err
+				}
+			}
+			if err := d.drop(ctx, "history/historic-process-instances/"+id, nil); err != nil {
 				return err
 			}
-			if got.status >= 300 && got.status != http.StatusNotFound {
-				return fmt.Errorf("deployment %s: %d %s", item.ID, got.status, first(string(got.body), 300))
-			}
+		}
+		if len(found) == 0 {
+			break
 		}
 	}
+	deployments, err := d.store.deployments(ctx, name)
+	if err != nil {
+		return err
+	}
+	for _, id := range deployments {
+		if err := d.drop(ctx, "repository/deployments/"+id, url.Values{"cascade": {"true"}}); err != nil {
+			return err
+		}
+	}
+	return d.store.forget(ctx, name)
+}
+
+// drop deletes an object of the engine's, which may be gone.
+func (d *door) drop(ctx context.Context, path string, query url.Values) error {
+	got, err := d.engine.ask(ctx, nil, http.MethodDelete, append([]string{api}, strings.Split(path, "/")...), query, nil)
+	if err == nil && got.status >= 300 && got.status != http.StatusNotFound {
+		err = fmt.Errorf("%s is not deleted: %d %s", path, got.status, first(string(got.body), 300))
+	}
+	return err
+}
+
+// series are the counters, by the names that they have here.
+var series = map[string]string{
+	"requests":  "wecity_workflow_requests_total",
+	"instances": "wecity_workflow_instances_started_total",
+	"completed": "wecity_workflow_tasks_completed_total",
 }
 
 // metrics are the engine's, and what is counted here. Names of owners have no character that would have to be escaped.
@@ -115,15 +151,14 @@ func (d *door) metrics(w http.ResponseWriter, r *http.Request) {
 	// A series that is not there until something happens cannot be told from one that nobody reads.
 	for _, item := range append(d.store.list(), account{}) {
 		tenant, app, _ := strings.Cut(item.app(), "/")
-		for _, series := range []string{"instances", "completed"} {
-			counts[[3]string{series, tenant, app}] = 0
+		for _, name := range slices.Sorted(maps.Keys(series)) {
+			counts[[3]string{name, tenant, app}] = 0
 		}
 	}
 	for key, count := range d.counters {
 		counts[key] = count
 	}
 	d.mutex.Unlock()
-	series := map[string]string{"instances": "wecity_workflow_instances_started_total", "completed": "wecity_workflow_tasks_completed_total"}
 	for key, count := range counts {
 		lines = append(lines, fmt.Sprintf("%s{tenant=%q,app=%q} %d\n", series[key[0]], key[1], key[2], count))
 	}

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 const (
@@ -16,8 +19,10 @@ const (
 	api           = "process-api"
 	// Bytes of a request, and of one with a definition.
 	mostBody, mostDefinition = 256 << 10, 1 << 20
-	// Of one account.
-	mostDefinitions, mostInstances = 200, 20000
+	// Of one account; of the instances that go with a deployment; and of one instance, which the engine reads whole.
+	mostDefinitions, mostInstances, mostDeleted, mostOfInstance = 200, 20000, 100, 500
+	// Entries of a page, and how many bytes a request is counted for beside its own: the rows that it makes.
+	mostEntries, rows = 200, 4096
 	// Requests of the administrator at a time.
 	administratorRequests = 8
 )
@@ -34,6 +39,10 @@ type door struct {
 	mutex    sync.Mutex
 	running  map[string]int
 	counters map[[3]string]int64
+	// What was found out about the engine, which everybody may ask for.
+	checking sync.Mutex
+	asked    time.Time
+	ready    bool
 }
 
 // asked is a request with who asks.
@@ -64,9 +73,10 @@ func (d *door) public() http.Handler {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { d.serve(w, r, handle) })
 	}
 	mux.HandleFunc("GET /health", d.health)
+	mux.HandleFunc("GET /live", d.live)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		d.serve(w, r, func(*asked) (reply, error) {
-			return reply{}, refused(http.StatusForbidden, "%s %s is not open to apps: the reference has what is", r.Method, r.URL.Path)
+			return reply{}, refused(http.StatusForbidden, "%s %s is not open to apps: the page on approvals lists what is", r.Method, r.URL.Path)
 		})
 	})
 	return mux
@@ -93,6 +103,7 @@ func (d *door) serve(w http.ResponseWriter, r *http.Request, handle handler) {
 		return
 	}
 	defer d.leave(found)
+	d.count("requests", found)
 	r.Body = http.MaxBytesReader(w, r.Body, mostDefinition)
 	got, err := handle(&asked{r, found})
 	if err != nil {
@@ -107,6 +118,11 @@ func (d *door) serve(w http.ResponseWriter, r *http.Request, handle handler) {
 		// What went wrong is told, without what the engine says about itself after it.
 		var said struct{ Exception string }
 		_ = json.Unmarshal(got.body, &said)
+		// What fails in the database begins with an empty line.
+		if first(said.Exception, 1) == "" {
+			tell(w, http.StatusServiceUnavailable, "the engine cannot do it now")
+			return
+		}
 		tell(w, http.StatusUnprocessableEntity, "the engine refuses it: "+first(said.Exception, 300))
 		return
 	}
@@ -148,16 +164,34 @@ func (d *door) leave(found account) {
 }
 
 func (d *door) count(series string, found account) {
+	if found.name == administrator {
+		return
+	}
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	_, app, _ := strings.Cut(found.app(), "/")
 	d.counters[[3]string{series, found.tenant(), app}]++
 }
 
+// health tells whether the engine reaches its database. It is asked once a second, however many ask for it.
 func (d *door) health(w http.ResponseWriter, r *http.Request) {
-	got, err := d.engine.ask(r.Context(), nil, http.MethodGet, []string{"actuator", "health"}, nil, nil)
-	if err != nil || got.status != http.StatusOK {
+	d.checking.Lock()
+	defer d.checking.Unlock()
+	if time.Since(d.asked) > time.Second {
+		got, err := d.engine.ask(context.WithoutCancel(r.Context()), nil, http.MethodGet, []string{"actuator", "health"}, nil, nil)
+		d.asked, d.ready = time.Now(), err == nil && got.status == http.StatusOK
+	}
+	if !d.ready {
 		tell(w, http.StatusServiceUnavailable, "the engine is not ready")
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// live tells whether the engine answers at all, whatever its database does.
+func (d *door) live(w http.ResponseWriter, r *http.Request) {
+	if _, err := d.engine.ask(r.Context(), nil, http.MethodGet, []string{"actuator"}, nil, nil); err != nil {
+		tell(w, http.StatusServiceUnavailable, "the engine does not answer")
 		return
 	}
 	w.WriteHeader(http.StatusOK)
@@ -194,9 +228,23 @@ func (a *asked) selected(known ...string) (url.Values, error) {
 		if len(values) != 1 || len(values[0]) > 256 {
 			return nil, refused(http.StatusBadRequest, "%q is there more than once, or is too long", name)
 		}
+		if err := paged(name, values[0]); err != nil {
+			return nil, err
+		}
 		made.Set(name, values[0])
 	}
 	return made, nil
+}
+
+// paged refuses a page that is none, or larger than a page may be.
+func paged(name, value string) error {
+	if name != "start" && name != "size" {
+		return nil
+	}
+	if count, err := strconv.Atoi(value); err != nil || count < 0 || name == "size" && count > mostEntries {
+		return refused(http.StatusBadRequest, "%s=%s: a page begins at 0 or later, and has at most %d entries", name, first(value, 20), mostEntries)
+	}
+	return nil
 }
 
 // read decodes a body of JSON; fields that are not known are refused.
@@ -215,11 +263,23 @@ func (a *asked) read(into any) error {
 
 // room refuses what makes more where the account has as much as it may.
 func (d *door) room(a *asked) error {
-	if used := d.store.uses(a.account.name); used+a.ContentLength > a.account.storage {
+	if a.ContentLength < 0 {
+		return refused(http.StatusLengthRequired, "the request has to have a Content-Length")
+	}
+	// Variables are stored with the instance and with its history.
+	wanted := 2 * a.ContentLength
+	if used := d.store.uses(a.account.name); used+wanted > a.account.storage {
 		return refused(http.StatusInsufficientStorage, "what the account has takes %d bytes of %d: delete instances that have ended", used, a.account.storage)
 	}
-	if a.ContentLength > 0 {
-		d.store.took(a.account.name, a.ContentLength)
-	}
+	d.store.took(a.account.name, wanted+rows)
 	return nil
+}
+
+// spare refuses what would give the instance of a task more variables than one may have.
+func (d *door) spare(a *asked, task string, more int) error {
+	count, err := d.store.variables(a.Context(), task)
+	if err == nil && count+more > mostOfInstance {
+		return refused(http.StatusInsufficientStorage, "the instance has %d variables of %d, and %d more do not fit", count, mostOfInstance, more)
+	}
+	return err
 }

@@ -57,7 +57,7 @@ func clean(given []variable) ([]map[string]any, error) {
 			fits = kind == "double" || bits > 0 && err == nil
 		}
 		if !fits {
-			return nil, refused(http.StatusBadRequest, "variable %s is no %s: types are string (at most %d bytes), integer, long, double and boolean", item.Name, kind, mostText)
+			return nil, refused(http.StatusBadRequest, "variable %s is of type %q and does not fit: types are string (at most %d bytes), integer, long, double and boolean", item.Name, item.Type, mostText)
 		}
 		made = append(made, map[string]any{"name": item.Name, "type": kind, "value": item.Value})
 		if len(item.Value) == 0 {
@@ -183,6 +183,9 @@ func (d *door) submit(a *asked, task string, given []filled) (reply, error) {
 		return reply{}, err
 	}
 	properties, err := fits(form, given)
+	if err == nil {
+		err = d.spare(a, task, len(properties))
+	}
 	if err != nil {
 		return reply{}, err
 	}

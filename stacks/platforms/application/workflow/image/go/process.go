@@ -229,7 +229,7 @@ func parse(text []byte) (*process, error) {
 }
 
 func (e *element) refused() error {
-	return fault{e.at, fmt.Sprintf("<%s> is not allowed: the elements that are, are in the reference", e.name.Local)}
+	return fault{e.at, fmt.Sprintf("<%s> is not allowed: steps are start and end events, user tasks, exclusive and parallel gateways, and timers", e.name.Local)}
 }
 
 func (e *element) process() (*process, error) {

@@ -33,12 +33,12 @@ func (d *door) routes() map[string]handler {
 			return answer(found)
 		}
 	}
-	remove := func(path string, query url.Values) handler {
+	remove := func(path string) handler {
 		return func(a *asked) (reply, error) {
 			if _, err := d.own(a, path, a.PathValue("id")); err != nil {
 				return reply{}, err
 			}
-			return d.ask(a, http.MethodDelete, path+"/"+a.PathValue("id"), query, nil)
+			return d.ask(a, http.MethodDelete, path+"/"+a.PathValue("id"), nil, nil)
 		}
 	}
 	under := func(path, part string) handler {
@@ -56,29 +56,28 @@ func (d *door) routes() map[string]handler {
 		pastVariables, shared    = "history/historic-variable-instances", "/shared/tasks"
 	)
 	return map[string]handler{
-		"POST " + base + "/" + deployments:             d.deploy,
-		"GET " + base + "/" + deployments:              list(deployments, "name"),
-		"GET " + base + "/" + deployments + "/{id}":    one(deployments),
-		"DELETE " + base + "/" + deployments + "/{id}": remove(deployments, url.Values{"cascade": {"true"}}),
-		"GET " + base + "/" + definitions:              list(definitions, "key", "latest", "version", "deploymentId"),
-		"GET " + base + "/" + definitions + "/{id}":    one(definitions),
-		"POST " + base + "/" + instances:               d.start,
-		"GET " + base + "/" + instances: list(instances, "id", "processDefinitionKey", "processDefinitionId", "businessKey",
-			"includeProcessVariables"),
+		"POST " + base + "/" + deployments:                  d.deploy,
+		"GET " + base + "/" + deployments:                   list(deployments, "name"),
+		"GET " + base + "/" + deployments + "/{id}":         one(deployments),
+		"DELETE " + base + "/" + deployments + "/{id}":      d.undeploy,
+		"GET " + base + "/" + definitions:                   list(definitions, "key", "latest", "version", "deploymentId"),
+		"GET " + base + "/" + definitions + "/{id}":         one(definitions),
+		"POST " + base + "/" + instances:                    d.start,
+		"GET " + base + "/" + instances:                     list(instances, "id", "processDefinitionKey", "processDefinitionId", "businessKey"),
 		"GET " + base + "/" + instances + "/{id}":           one(instances),
 		"GET " + base + "/" + instances + "/{id}/variables": under(instances, "variables"),
-		"DELETE " + base + "/" + instances + "/{id}":        remove(instances, nil),
+		"DELETE " + base + "/" + instances + "/{id}":        remove(instances),
 		"GET " + base + "/" + tasks: list(tasks, "processInstanceId", "processInstanceBusinessKey", "taskDefinitionKey",
-			"assignee", "unassigned", "candidateUser", "candidateGroup", "includeProcessVariables", "processDefinitionKey"),
+			"assignee", "unassigned", "candidateUser", "candidateGroup", "processDefinitionKey"),
 		"GET " + base + "/" + tasks + "/{id}":           one(tasks),
 		"GET " + base + "/" + tasks + "/{id}/variables": under(tasks, "variables"),
 		"POST " + base + "/" + tasks + "/{id}":          d.act,
 		"GET " + base + "/form/form-data":               d.form,
 		"POST " + base + "/form/form-data":              d.fill,
 		"GET " + base + "/" + pastInstances: list(pastInstances, "processInstanceId", "processDefinitionKey", "businessKey",
-			"finished", "includeProcessVariables", "finishedAfter", "finishedBefore"),
+			"finished", "finishedAfter", "finishedBefore"),
 		"GET " + base + "/" + pastInstances + "/{id}":    one(pastInstances),
-		"DELETE " + base + "/" + pastInstances + "/{id}": remove(pastInstances, nil),
+		"DELETE " + base + "/" + pastInstances + "/{id}": remove(pastInstances),
 		"GET " + base + "/" + pastTasks:                  list(pastTasks, "processInstanceId", "taskDefinitionKey", "taskAssignee", "finished"),
 		"GET " + base + "/" + pastVariables:              d.pastVariables,
 		"GET " + shared:                                  d.othersTasks,
@@ -138,6 +137,23 @@ func (d *door) deploy(a *asked) (reply, error) {
 	}
 	query := url.Values{"tenantId": {a.account.name}, "deploymentName": {file.name}}
 	return d.ask(a, http.MethodPost, "repository/deployments", query, &upload{file.name, found.write()})
+}
+
+// undeploy deletes a deployment with its instances. The engine reads these into memory, so there may not be many.
+func (d *door) undeploy(a *asked) (reply, error) {
+	const path = "repository/deployments"
+	id := a.PathValue("id")
+	if _, err := d.own(a, path, id); err != nil {
+		return reply{}, err
+	}
+	count, err := d.store.deployed(a.Context(), id)
+	if err != nil {
+		return reply{}, err
+	}
+	if count > mostDeleted {
+		return reply{}, refused(http.StatusConflict, "the deployment has %d instances, and at most %d are deleted with one: delete instances first", count, mostDeleted)
+	}
+	return d.ask(a, http.MethodDelete, path+"/"+id, url.Values{"cascade": {"true"}}, nil)
 }
 
 // start begins an instance of a definition of the account's own.
@@ -210,6 +226,9 @@ func (d *door) act(a *asked) (reply, error) {
 	switch wanted.Action {
 	case "complete":
 		given, err := clean(wanted.Variables)
+		if err == nil {
+			err = d.spare(a, id, len(given))
+		}
 		if err != nil {
 			return reply{}, err
 		}

@@ -41,6 +41,9 @@ func (d *door) othersTasks(a *asked) (reply, error) {
 		if name != "start" && name != "size" || len(values) != 1 {
 			return reply{}, refused(http.StatusBadRequest, "the query may not have %q", name)
 		}
+		if err := paged(name, values[0]); err != nil {
+			return reply{}, err
+		}
 		query.Set(name, values[0])
 	}
 	got, err := d.ask(a, http.MethodGet, "runtime/tasks", query, nil)

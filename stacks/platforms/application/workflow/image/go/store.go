@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -240,6 +241,48 @@ func (s *store) uses(name string) int64 {
 	s.mutex.RLock()
 	defer s.mutex.RUnlock()
 	return s.used[name]
+}
+
+// variables counts those of the instance that a task is of.
+func (s *store) variables(ctx context.Context, task string) (count int, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT count(*) FROM act_ru_variable v JOIN act_ru_task t ON t.proc_inst_id_ = v.proc_inst_id_
+		WHERE t.id_ = $1`, task).Scan(&count)
+	return count, err
+}
+
+// deployed counts the instances of a deployment, those that have ended too.
+func (s *store) deployed(ctx context.Context, deployment string) (count int, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT count(*) FROM act_hi_procinst i JOIN act_re_procdef d ON d.id_ = i.proc_def_id_
+		WHERE d.deployment_id_ = $1`, deployment).Scan(&count)
+	return count, err
+}
+
+// instances are some of those of an account, with whether they have ended.
+func (s *store) instances(ctx context.Context, name string) (map[string]bool, error) {
+	rows, err := s.pool.Query(ctx, "SELECT id_, end_time_ IS NOT NULL FROM act_hi_procinst WHERE tenant_id_ = $1 LIMIT 100", name)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	found := map[string]bool{}
+	for rows.Next() {
+		var id string
+		var ended bool
+		if err := rows.Scan(&id, &ended); err != nil {
+			return nil, err
+		}
+		found[id] = ended
+	}
+	return found, rows.Err()
+}
+
+// deployments are those of an account. There are at most as many as it may have definitions.
+func (s *store) deployments(ctx context.Context, name string) ([]string, error) {
+	rows, err := s.pool.Query(ctx, "SELECT id_ FROM act_re_deployment WHERE tenant_id_ = $1", name)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
 // open counts the definitions and the instances of an account that have not ended.
