@@ -39,10 +39,8 @@ type door struct {
 	mutex    sync.Mutex
 	running  map[string]int
 	counters map[[3]string]int64
-	// What was found out about the engine, which everybody may ask for.
-	checking sync.Mutex
-	asked    time.Time
-	ready    bool
+	ready    check
+	alive    check
 }
 
 // asked is a request with who asks.
@@ -173,28 +171,41 @@ func (d *door) count(series string, found account) {
 	d.counters[[3]string{series, found.tenant(), app}]++
 }
 
-// health tells whether the engine reaches its database. It is asked once a second, however many ask for it.
-func (d *door) health(w http.ResponseWriter, r *http.Request) {
-	d.checking.Lock()
-	defer d.checking.Unlock()
-	if time.Since(d.asked) > time.Second {
-		got, err := d.engine.ask(context.WithoutCancel(r.Context()), nil, http.MethodGet, []string{"actuator", "health"}, nil, nil)
-		d.asked, d.ready = time.Now(), err == nil && got.status == http.StatusOK
+// check remembers for a second what was found out about the engine, so that everybody may ask for it.
+type check struct {
+	mutex sync.Mutex
+	at    time.Time
+	ok    bool
+}
+
+// tell answers whether `path` of the engine is as `fits` wants it.
+func (c *check) tell(w http.ResponseWriter, engine *engine, path []string, fits func(reply, error) bool) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if time.Since(c.at) > time.Second {
+		// Not for as long as who asks for it waits: others wait for the same.
+		ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)
+		defer cancel()
+		got, err := engine.ask(ctx, nil, http.MethodGet, path, nil, nil)
+		c.at, c.ok = time.Now(), fits(got, err)
 	}
-	if !d.ready {
-		tell(w, http.StatusServiceUnavailable, "the engine is not ready")
+	if !c.ok {
+		tell(w, http.StatusServiceUnavailable, "the engine does not answer, or does not reach its database")
 		return
 	}
 	w.WriteHeader(http.StatusOK)
 }
 
+// health tells whether the engine reaches its database.
+func (d *door) health(w http.ResponseWriter, _ *http.Request) {
+	d.ready.tell(w, d.engine, []string{"actuator", "health"}, func(got reply, err error) bool {
+		return err == nil && got.status == http.StatusOK
+	})
+}
+
 // live tells whether the engine answers at all, whatever its database does.
-func (d *door) live(w http.ResponseWriter, r *http.Request) {
-	if _, err := d.engine.ask(r.Context(), nil, http.MethodGet, []string{"actuator"}, nil, nil); err != nil {
-		tell(w, http.StatusServiceUnavailable, "the engine does not answer")
-		return
-	}
-	w.WriteHeader(http.StatusOK)
+func (d *door) live(w http.ResponseWriter, _ *http.Request) {
+	d.alive.tell(w, d.engine, []string{"actuator"}, func(_ reply, err error) bool { return err == nil })
 }
 
 // ask sends a request to the engine's interface; slashes in `path` part it.

@@ -43,6 +43,11 @@ const measure = `SELECT tenant, sum(bytes)::bigint FROM (
 	UNION ALL SELECT tenant_id_, sum(pg_column_size(t)) FROM act_hi_procinst t GROUP BY 1
 	UNION ALL SELECT tenant_id_, sum(pg_column_size(t)) FROM act_hi_taskinst t GROUP BY 1
 	UNION ALL SELECT tenant_id_, sum(pg_column_size(t)) FROM act_hi_actinst t GROUP BY 1
+	UNION ALL SELECT tenant_id_, sum(pg_column_size(t)) FROM act_ru_timer_job t GROUP BY 1
+	UNION ALL SELECT p.tenant_id_, sum(pg_column_size(t))
+		FROM act_hi_detail t JOIN act_hi_procinst p ON p.id_ = t.proc_inst_id_ GROUP BY 1
+	UNION ALL SELECT p.tenant_id_, sum(pg_column_size(t))
+		FROM act_hi_identitylink t JOIN act_hi_taskinst p ON p.id_ = t.task_id_ GROUP BY 1
 	UNION ALL SELECT p.tenant_id_, sum(pg_column_size(t))
 		FROM act_hi_varinst t JOIN act_hi_procinst p ON p.id_ = t.proc_inst_id_ GROUP BY 1
 ) parts GROUP BY tenant`
