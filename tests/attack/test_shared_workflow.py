@@ -194,8 +194,8 @@ def test_nobody_sees_or_changes_what_is_anothers(flowable: Flowable) -> None:
             403: ({"processDefinitionKey": "secret", "tenantId": EVE},),
         }
         for status, bodies in starts.items():
-            for body in bodies:
-                assert flowable.api(other, "runtime/process-instances", body)[0] == status, body
+            for start in bodies:
+                assert flowable.api(other, "runtime/process-instances", start)[0] == status, start
     path = f"/process-api/runtime/tasks/{task['id']}"
     assert flowable.send(EVE, path, password="another-password")[0] == 401
     assert flowable.send("", path)[0] == flowable.send("admin", path, password=PASSWORD)[0] == 401

@@ -148,9 +148,8 @@ class Flowable:
         for old, new in self.served.replacing:
             script = script.replace(old, new)
         where = {"HOST": "127.0.0.1", "PORT": str(self.port), "ADMIN_PASSWORD": ADMIN, "AUTHORITY": tls.AUTHORITY}
-        done = self.served.image.run(
-            "/bin/sh", "-c", script, **{**where, "ACCOUNTS": "\n".join(accounts), **values}
-        )  # fmt: skip
+        env: dict[str, Any] = {**where, "ACCOUNTS": "\n".join(accounts), **values}
+        done = self.served.image.run("/bin/sh", "-c", script, **env)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
