@@ -350,7 +350,6 @@ def test_who_leaves_is_out_at_once_and_its_neighbours_go_on(flowable: Flowable) 
         flowable.run(PROVISIONER.deprovision, line(EVE), "nobody.x.y nobody/x/y", f"{BOB} somebody/else/auth")
     assert flowable.api(EVE, "runtime/tasks")[0] == 401
     assert flowable.api(SISTER, "runtime/tasks")[0] == flowable.api(BOB, "runtime/tasks")[0] == 200
-    # Nobody works for who is out.
     assert flowable.shared(BOB) == []
     state, since = inventory(flowable)[EVE][2:]
     assert state == "locked" and abs(int(since) - time.time()) < 60
