@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -105,11 +106,14 @@ func (d *door) serve(w http.ResponseWriter, r *http.Request, handle handler) {
 	r.Body = http.MaxBytesReader(w, r.Body, mostDefinition)
 	got, err := handle(&asked{r, found})
 	if err != nil {
-		status := http.StatusBadGateway
 		if known, ok := err.(refusal); ok {
-			status = known.status
+			tell(w, known.status, known.text)
+			return
 		}
-		tell(w, status, err.Error())
+		if r.Context().Err() == nil {
+			log.Print(err)
+		}
+		tell(w, http.StatusBadGateway, "the engine does not answer, or does not reach its database")
 		return
 	}
 	if got.status >= 500 {
@@ -266,6 +270,8 @@ func (a *asked) read(into any) error {
 	}
 	decoder := json.NewDecoder(strings.NewReader(string(text)))
 	decoder.DisallowUnknownFields()
+	// A number that somebody fills in keeps all its digits.
+	decoder.UseNumber()
 	if err := decoder.Decode(into); err != nil {
 		return refused(http.StatusBadRequest, "the body: %v", err)
 	}

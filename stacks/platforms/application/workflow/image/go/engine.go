@@ -76,7 +76,7 @@ func (e *engine) ask(ctx context.Context, from *http.Request, method string, par
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, mostAnswer+1))
 	if err == nil && len(text) > mostAnswer {
-		err = fmt.Errorf("the answer has more than %d bytes: ask for a smaller page", mostAnswer)
+		err = refused(http.StatusBadRequest, "the answer has more than %d bytes: ask for a smaller page", mostAnswer)
 	}
 	return reply{answer.StatusCode, text}, err
 }

@@ -119,9 +119,6 @@ func fits(form []field, given []filled) ([]map[string]string, error) {
 		case "boolean":
 			ok = text == "true" || text == "false"
 		case "long":
-			if number, isNumber := item.Value.(float64); isNumber {
-				text = strconv.FormatFloat(number, 'f', -1, 64)
-			}
 			_, err := strconv.ParseInt(text, 10, 64)
 			ok = err == nil
 		case "enum":

@@ -132,7 +132,11 @@ func (d *door) deploy(a *asked) (reply, error) {
 	if err != nil {
 		return reply{}, refused(http.StatusBadRequest, "%s:%v", file.name, err)
 	}
-	if count, _, err := d.store.open(a.Context(), a.account.name); err != nil || count >= mostDefinitions {
+	count, _, err := d.store.open(a.Context(), a.account.name)
+	if err != nil {
+		return reply{}, err
+	}
+	if count >= mostDefinitions {
 		return reply{}, refused(http.StatusInsufficientStorage, "the account has %d definitions of %d: delete deployments", count, mostDefinitions)
 	}
 	query := url.Values{"tenantId": {a.account.name}, "deploymentName": {file.name}}
@@ -198,7 +202,11 @@ func (d *door) start(a *asked) (reply, error) {
 	default:
 		body["processDefinitionKey"], body["tenantId"] = wanted.Key, a.account.name
 	}
-	if _, count, err := d.store.open(a.Context(), a.account.name); err != nil || count >= mostInstances {
+	_, count, err := d.store.open(a.Context(), a.account.name)
+	if err != nil {
+		return reply{}, err
+	}
+	if count >= mostInstances {
 		return reply{}, refused(http.StatusInsufficientStorage, "the account has %d instances of %d that have not ended", count, mostInstances)
 	}
 	got, err := d.ask(a, http.MethodPost, "runtime/process-instances", nil, body)
