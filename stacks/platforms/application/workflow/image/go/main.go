@@ -46,7 +46,7 @@ func main() {
 	if err != nil {
 		log.Fatalf("database: %v", err)
 	}
-	ended := runEngine(ctx, bound, *port, *heap, max(*connections-poolSize, 1))
+	child := runEngine(ctx, bound, *port, *heap, max(*connections-poolSize, 1))
 	store, err := openStore(ctx, bound.address())
 	if err != nil {
 		log.Fatalf("accounts: %v", err)
@@ -77,7 +77,7 @@ func main() {
 			MaxHeaderBytes:    32 << 10,
 		}
 		listener = &gate{Listener: listener, all: allConnections, each: clientConnections}
-		group.Add(1)
+		group.Add(2)
 		go func() {
 			defer group.Done()
 			run := func() error { return server.Serve(listener) }
@@ -89,6 +89,8 @@ func main() {
 			}
 		}()
 		go func() {
+			// Serving ends at once, and this when the requests have ended that run.
+			defer group.Done()
 			<-ctx.Done()
 			ending, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			defer cancel()
@@ -96,13 +98,24 @@ func main() {
 		}()
 	}
 	group.Wait()
-	<-ended
+	child.stop()
 }
 
-// runEngine starts the engine. Whoever waits for the channel knows that it has ended; if it ends by itself, so does this
-// program, and the pod starts both anew.
-func runEngine(ctx context.Context, bound bound, port, heap, connections int) <-chan struct{} {
-	command := exec.Command(filepath.Join(os.Getenv("JAVA_HOME"), "bin", "java"), "-Xms32m", "-Xmx"+strconv.Itoa(heap)+"m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
+// child is the engine's process; ended is closed when it is over.
+type child struct {
+	process *os.Process
+	ended   chan struct{}
+}
+
+func (c *child) stop() {
+	_ = c.process.Signal(syscall.SIGTERM)
+	<-c.ended
+}
+
+// runEngine starts the engine. If it ends by itself, so does this program, and the pod starts both anew.
+func runEngine(ctx context.Context, bound bound, port, heap, connections int) *child {
+	java := filepath.Join(os.Getenv("JAVA_HOME"), "bin", "java")
+	command := exec.Command(java, "-Xms32m", "-Xmx"+strconv.Itoa(heap)+"m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
 		"-Djava.io.tmpdir=/tmp", "-cp", "/opt/workflow/*", "org.springframework.boot.SpringApplication",
 		"--spring.main.sources=file:/etc/workflow/engine.xml", "--spring.config.location=file:/etc/workflow/engine.properties",
 		"--server.port="+strconv.Itoa(port), "--spring.datasource.hikari.maximum-pool-size="+strconv.Itoa(connections))
@@ -113,19 +126,16 @@ func runEngine(ctx context.Context, bound bound, port, heap, connections int) <-
 	if err := command.Start(); err != nil {
 		log.Fatalf("engine: %v", err)
 	}
-	ended := make(chan struct{})
+	made := &child{command.Process, make(chan struct{})}
 	go func() {
 		err := command.Wait()
+		// Whoever ends this program may end its whole group.
 		if ctx.Err() == nil {
 			log.Fatalf("the engine has ended: %v", err)
 		}
-		close(ended)
+		close(made.ended)
 	}()
-	go func() {
-		<-ctx.Done()
-		_ = command.Process.Signal(syscall.SIGTERM)
-	}()
-	return ended
+	return made
 }
 
 // measureOften counts what accounts take: each minute, or more seldom where it takes long, as all rows are read. The
