@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 const (
@@ -20,8 +23,10 @@ const (
 	api           = "process-api"
 	// Bytes of a request, and of one with a definition.
 	mostBody, mostDefinition = 256 << 10, 1 << 20
-	// Of one account; of the instances that go with a deployment; and of one instance, which the engine reads whole.
-	mostDefinitions, mostInstances, mostDeleted, mostOfInstance = 200, 20000, 100, 500
+	// Of one account; and of the instances that go with a deployment.
+	mostDefinitions, mostInstances, mostDeleted = 200, 20000, 100
+	// Of one instance, which the engine reads whole: its variables, where it is at the same time, and where it has been.
+	mostOfInstance, mostPlaces, mostSteps = 500, 1000, 5000
 	// Entries of a page, and how many bytes a request is counted for beside its own: the rows that it makes.
 	mostEntries, rows = 200, 4096
 	// Requests of the administrator at a time.
@@ -292,11 +297,18 @@ func (d *door) room(a *asked) error {
 	return nil
 }
 
-// spare refuses what would give the instance of a task more variables than one may have.
+// spare refuses to complete a task whose instance would get more variables than one may have, or is too large already.
 func (d *door) spare(a *asked, task string, more int) error {
-	count, err := d.store.variables(a.Context(), task)
-	if err == nil && count+more > mostOfInstance {
-		return refused(http.StatusInsufficientStorage, "the instance has %d variables of %d, and %d more do not fit", count, mostOfInstance, more)
+	found, err := d.store.size(a.Context(), task)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return errGone
+	case err != nil:
+		return err
+	case found.variables+more > mostOfInstance:
+		return refused(http.StatusInsufficientStorage, "the instance has %d variables of %d, and %d more do not fit", found.variables, mostOfInstance, more)
+	case found.places > mostPlaces || found.steps > mostSteps:
+		return refused(http.StatusInsufficientStorage, "the instance is at %d places of %d, and has taken %d steps of %d: start another one", found.places, mostPlaces, found.steps, mostSteps)
 	}
-	return err
+	return nil
 }

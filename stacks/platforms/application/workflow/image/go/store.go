@@ -248,11 +248,17 @@ func (s *store) uses(name string) int64 {
 	return s.used[name]
 }
 
-// variables counts those of the instance that a task is of.
-func (s *store) variables(ctx context.Context, task string) (count int, err error) {
-	err = s.pool.QueryRow(ctx, `SELECT count(*) FROM act_ru_variable v JOIN act_ru_task t ON t.proc_inst_id_ = v.proc_inst_id_
-		WHERE t.id_ = $1`, task).Scan(&count)
-	return count, err
+// size is how much the engine reads of an instance.
+type size struct{ variables, places, steps int }
+
+// size counts what the instance has that a task is of.
+func (s *store) size(ctx context.Context, task string) (found size, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT
+		(SELECT count(*) FROM act_ru_variable WHERE proc_inst_id_ = t.proc_inst_id_),
+		(SELECT count(*) FROM act_ru_execution WHERE proc_inst_id_ = t.proc_inst_id_),
+		(SELECT count(*) FROM act_hi_actinst WHERE proc_inst_id_ = t.proc_inst_id_)
+		FROM act_ru_task t WHERE t.id_ = $1`, task).Scan(&found.variables, &found.places, &found.steps)
+	return found, err
 }
 
 // deployed counts the instances of a deployment, those that have ended too.
