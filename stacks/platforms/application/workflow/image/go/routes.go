@@ -150,12 +150,12 @@ func (d *door) undeploy(a *asked) (reply, error) {
 	if _, err := d.own(a, path, id); err != nil {
 		return reply{}, err
 	}
-	count, err := d.store.deployed(a.Context(), id)
+	count, steps, err := d.store.deployed(a.Context(), id)
 	if err != nil {
 		return reply{}, err
 	}
-	if count > mostDeleted {
-		return reply{}, refused(http.StatusConflict, "the deployment has %d instances, and at most %d are deleted with one: delete instances first", count, mostDeleted)
+	if count > mostDeleted || steps > 4*mostSteps {
+		return reply{}, refused(http.StatusConflict, "the deployment has %d instances with %d steps, and at most %d with %d are deleted with one: delete instances first", count, steps, mostDeleted, 4*mostSteps)
 	}
 	return d.ask(a, http.MethodDelete, path+"/"+id, url.Values{"cascade": {"true"}}, nil)
 }

@@ -261,11 +261,13 @@ func (s *store) size(ctx context.Context, task string) (found size, err error) {
 	return found, err
 }
 
-// deployed counts the instances of a deployment, those that have ended too.
-func (s *store) deployed(ctx context.Context, deployment string) (count int, err error) {
-	err = s.pool.QueryRow(ctx, `SELECT count(*) FROM act_hi_procinst i JOIN act_re_procdef d ON d.id_ = i.proc_def_id_
-		WHERE d.deployment_id_ = $1`, deployment).Scan(&count)
-	return count, err
+// deployed counts the instances of a deployment, those that have ended too, and the steps that they have taken.
+func (s *store) deployed(ctx context.Context, deployment string) (instances, steps int, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT
+		(SELECT count(*) FROM act_hi_procinst i JOIN act_re_procdef d ON d.id_ = i.proc_def_id_ WHERE d.deployment_id_ = $1),
+		(SELECT count(*) FROM act_hi_actinst i JOIN act_re_procdef d ON d.id_ = i.proc_def_id_ WHERE d.deployment_id_ = $1)`,
+		deployment).Scan(&instances, &steps)
+	return instances, steps, err
 }
 
 // instances are some of those of an account, with whether they have ended.
