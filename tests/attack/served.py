@@ -26,6 +26,8 @@ from stacks.passwords import scram_verifier, sha256
 from stacks.pem import certificates_of, key_of
 from stacks.platforms import tls
 from stacks.platforms.application.cache.program import probe_password
+from stacks.platforms.application.identity.program import DATA
+from tests.attack.databases import bind_database
 from tests.images.rootfs import RootFilesystem, free_port
 from tests.stacks.cities import app, application, city, objects, one, record_city
 from wecityctl.engine.secrets.certificates import renewed
@@ -39,7 +41,7 @@ ADMIN = "administrators-password"
 PASSWORD = "apps-password"
 DATABASE_OF_IDENTITY = "capability_identity_db"
 # The components of a capability's Jobs that no app has.
-_NO_APPS = ("probe", "rotation")
+_NO_APPS = ("probe", "rotation", "sign-in-clients")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,9 @@ class Served:
                 # Source: PostgreSQL's documentation, message formats, SSLRequest.
                 plain.sendall(struct.pack("!ii", 8, 80877103))
                 assert plain.recv(1) == b"S"
+            elif self.name == "messaging":
+                # Source: NATS' documentation, client protocol: what the server says first is a line, without TLS.
+                assert plain.recv(1 << 16).startswith(b"INFO ")
             with context.wrap_socket(plain) as secured:
                 return secured.getpeercert(binary_form=True) or b""
 
@@ -334,9 +339,10 @@ def identity_server(city: Attacked, image: RootFilesystem, database: Served) -> 
     # As the pod: the image itself says the group of root, which may not read the certificate's key.
     served = Served(city, "identity", replace(image, user="1000:1000"))
     served.certify()
-    bind_database(image, database, DATABASE_OF_IDENTITY)
+    bind_database(image, database, DATABASE_OF_IDENTITY, PASSWORD)
     env = {item["name"]: item.get("value", ADMIN) for item in served.container("identity")["env"]}
     management = free_port()
+    (image.root / DATA.lstrip("/")).mkdir(exist_ok=True)
     env |= {
         "KC_BOOTSTRAP_ADMIN_USERNAME": "admin",
         "KC_HTTP_HOST": "127.0.0.1",
@@ -344,6 +350,8 @@ def identity_server(city: Attacked, image: RootFilesystem, database: Served) -> 
         "KC_HTTP_MANAGEMENT_PORT": str(management),
         # The least that it takes.
         "KC_HTTPS_CERTIFICATES_RELOAD_PERIOD": "30s",
+        # The pod's volume for what the server writes of the certificates that it trusts.
+        "WRITABLE": DATA.lstrip("/"),
         # A server that lives for a minute gains nothing from Java's second compiler, which takes half of its time.
         "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1 -Djava.net.preferIPv4Stack=true",
     }
@@ -367,28 +375,6 @@ def identity_server(city: Attacked, image: RootFilesystem, database: Served) -> 
         except BaseException:
             print("\n".join(served.log[-40:]))
             raise
-
-
-def is_provisioned(database: Served) -> bool:
-    """Run the database's Job, which at the server's first start may meet the guard at the same table, as a cluster does
-    until it succeeds."""
-    try:
-        database.provision()
-    except AssertionError:
-        return False
-    return True
-
-
-def bind_database(image: RootFilesystem, database: Served, name: str) -> None:
-    """Put the binding of a database into a capability's image, whose program is Java's."""
-    # Java asks four times for its own address, by IPv6 as well: a name server that is not there costs ten seconds each.
-    (image.root / "etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
-    bound = {"host": "127.0.0.1", "port": str(database.port), "database": name}
-    bound |= {"username": name, "password": PASSWORD, "ca.crt": database.authority}
-    place = image.root / "bindings/db"
-    place.mkdir(parents=True, exist_ok=True)
-    for key, text in bound.items():
-        (place / key).write_text(text)
 
 
 def wait_until(check: Callable[[], bool], seconds: float = 40, period: float = 0.1) -> None:

@@ -19,7 +19,8 @@ from stacks.platforms.application.workflow import TYPE
 from stacks.platforms.application.workflow.health import PROBE
 from stacks.platforms.application.workflow.provision import PROVISIONER
 from tests.attack.conftest import Unpacked
-from tests.attack.served import attacked, database_server, is_provisioned, wait_until
+from tests.attack.databases import is_provisioned
+from tests.attack.served import attacked, database_server, wait_until
 from tests.attack.workflow import (
     DATABASE,
     DOUBTFUL,

@@ -15,7 +15,9 @@ from typing import Any
 
 from stacks.platforms import tls
 from stacks.platforms.application.workflow.access import PATH
-from tests.attack.served import ADMIN, Attacked, Served, bind_database, wait_until
+from tests.attack.databases import bind_database
+from tests.attack.served import ADMIN, Attacked, Served, wait_until
+from tests.attack.served import PASSWORD as DATABASE_PASSWORD
 from tests.docs.blocks import ROOT, blocks_of
 from tests.images.rootfs import RootFilesystem, free_port
 
@@ -194,7 +196,7 @@ def workflow_server(city: Attacked, image: RootFilesystem, database: Served) -> 
     admin = free_port()
     served.replacing = ((":8080", f":{served.port}"), (":8081", f":{admin}"))
     served.certify()
-    bind_database(image, database, DATABASE)
+    bind_database(image, database, DATABASE, DATABASE_PASSWORD)
     found = Flowable(served, served.port, admin, free_port())
     began = time.monotonic()
     with found.running("workflow"):
