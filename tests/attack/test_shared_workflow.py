@@ -31,6 +31,7 @@ from tests.attack.workflow import (
     WHOLE_ENGINE,
     Flowable,
     answers,
+    line,
     multipart,
     process,
     workflow_server,
@@ -68,17 +69,6 @@ def permit() -> str:
     """The sample process of the page, addressed to the app that is here."""
     assert ADDRESSEE in SAMPLE
     return SAMPLE.replace(ADDRESSEE, "transport/bus")
-
-
-def line(account: str) -> str:
-    return f"{account} {account.replace('.', '/')}"
-
-
-def inventory(flowable: Flowable) -> dict[str, list[str]]:
-    """Owner, bytes, state and since of each account."""
-    lines = [line.split() for line in flowable.run(PROVISIONER.inventory).splitlines()]
-    assert all(words[0] == "account" and len(words) == 6 for words in lines), lines
-    return {words[1]: words[2:] for words in lines}
 
 
 @pytest.mark.proves("workflow", "built", "used")
@@ -154,6 +144,20 @@ def test_an_approval_goes_to_another_tenant_as_a_task_and_nothing_more(flowable:
     (task,) = flowable.tasks(EVE, instance)
     forged = {"action": "claim", "assignee": "transport/bus/bob"}
     assert flowable.api(EVE, f"runtime/tasks/{task['id']}", forged)[0] == 400
+    # A process that fails says so, and nothing of what it consists of.
+    broken = process(
+        '<userTask id="task" flowable:candidateGroups="transport/bus"/><exclusiveGateway id="ask"/><endEvent id="end"/>'
+        '<sequenceFlow id="a" sourceRef="task" targetRef="ask"/><sequenceFlow id="b" sourceRef="ask" targetRef="end">'
+        "<conditionExpression>${patient == 'alice'}</conditionExpression></sequenceFlow>",
+        "broken",
+    )
+    assert flowable.deploy(EVE, broken)[0] == 201
+    failing = flowable.begin(EVE, "broken")
+    (task,) = flowable.shared(BOB)
+    status, answer = flowable.send(BOB, f"/shared/tasks/{task['id']}", {"by": "bob", "properties": []})
+    assert (status, answer) == (422, {"message": "the process of health/code does not take the answer"})
+    assert len(flowable.shared(BOB)) == 1
+    assert flowable.api(EVE, f"runtime/process-instances/{failing}", method="DELETE")[0] == 204
     # What is claimed by who asks is no longer offered.
     other = flowable.begin(EVE, "permit", street="Side Street")
     (own,) = flowable.tasks(EVE, other)
@@ -297,7 +301,7 @@ def test_limits_hold_and_leave_the_neighbours_alone(flowable: Flowable) -> None:
         status, answer = flowable.api(SISTER, "runtime/process-instances", body)
         assert status == 507 and re.search(r"takes \d+ bytes of 1048576", answer["message"]), answer
         # Now as it is counted in the database.
-        assert 800_000 < int(inventory(flowable)[SISTER][1]) < 1_100_000
+        assert 800_000 < int(flowable.inventory()[SISTER][1]) < 1_100_000
     assert flowable.deploy(BOB, process('<userTask id="task"/>', "small"))[0] == 201
     assert flowable.begin(BOB, "small")
     # One request has so many variables and bytes, and so has an instance.
@@ -308,7 +312,7 @@ def test_limits_hold_and_leave_the_neighbours_alone(flowable: Flowable) -> None:
     for instance in started:
         assert flowable.api(SISTER, f"runtime/process-instances/{instance}", method="DELETE")[0] == 204
         assert flowable.api(SISTER, f"history/historic-process-instances/{instance}", method="DELETE")[0] == 204
-    assert int(inventory(flowable)[SISTER][1]) < 100_000
+    assert int(flowable.inventory()[SISTER][1]) < 100_000
     assert flowable.api(SISTER, "runtime/process-instances", body)[0] == 201
 
 
@@ -332,9 +336,9 @@ def test_metrics_name_who_asks_and_have_what_charts_show(flowable: Flowable) -> 
 
 
 def test_provisioning_again_changes_nothing(flowable: Flowable) -> None:
-    before = {account: words[0] + words[2] for account, words in inventory(flowable).items()}
+    before = {account: words[0] + words[2] for account, words in flowable.inventory().items()}
     flowable.served.provision(password=PASSWORD)
-    assert {account: words[0] + words[2] for account, words in inventory(flowable).items()} == before
+    assert {account: words[0] + words[2] for account, words in flowable.inventory().items()} == before
     assert set(before) == set(ACCOUNTS)
 
 
@@ -347,10 +351,10 @@ def test_who_leaves_is_out_at_once_and_its_neighbours_go_on(flowable: Flowable) 
     assert flowable.api(EVE, "runtime/tasks")[0] == 401
     assert flowable.api(SISTER, "runtime/tasks")[0] == flowable.api(BOB, "runtime/tasks")[0] == 200
     assert flowable.shared(BOB) == []
-    state, since = inventory(flowable)[EVE][2:]
+    state, since = flowable.inventory()[EVE][2:]
     assert state == "locked" and abs(int(since) - time.time()) < 60
     flowable.served.provision(password=PASSWORD)
-    assert inventory(flowable)[EVE][2:] == ["open", "-"]
+    assert flowable.inventory()[EVE][2:] == ["open", "-"]
     assert [task["from"] for task in flowable.shared(BOB)] == ["health/code"]
 
 
@@ -379,15 +383,15 @@ def test_the_next_server_goes_on_with_what_is_in_the_database(flowable: Flowable
 
 def test_what_is_deleted_takes_everything_with_it(flowable: Flowable) -> None:
     flowable.run(PROVISIONER.delete, f"{EVE} other/app/flow")
-    assert set(inventory(flowable)) == set(ACCOUNTS)
+    assert set(flowable.inventory()) == set(ACCOUNTS)
     for _ in range(2):
         flowable.run(PROVISIONER.delete, line(EVE))
-    assert set(inventory(flowable)) == {SISTER, BOB}
+    assert set(flowable.inventory()) == {SISTER, BOB}
     path = f"/process-api/history/historic-process-instances?tenantId={EVE}"
     assert flowable.send("", path, port=flowable.engine)[1]["total"] == 0
     flowable.served.provision(password=PASSWORD)
     assert flowable.api(EVE, "repository/deployments")[1]["total"] == 0
-    assert int(inventory(flowable)[EVE][1]) == 0
+    assert int(flowable.inventory()[EVE][1]) == 0
 
 
 def test_a_renewed_certificate_is_taken_over(flowable: Flowable) -> None:

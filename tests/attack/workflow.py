@@ -15,6 +15,7 @@ from typing import Any
 
 from stacks.platforms import tls
 from stacks.platforms.application.workflow.access import PATH
+from stacks.platforms.application.workflow.provision import PROVISIONER
 from tests.attack.databases import bind_database
 from tests.attack.served import ADMIN, Attacked, Served, wait_until
 from tests.attack.served import PASSWORD as DATABASE_PASSWORD
@@ -155,6 +156,12 @@ class Flowable:
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
+    def inventory(self) -> dict[str, list[str]]:
+        """Owner, bytes, state and since of each account."""
+        lines = [line.split() for line in self.run(PROVISIONER.inventory).splitlines()]
+        assert all(words[0] == "account" and len(words) == 6 for words in lines), lines
+        return {words[1]: words[2:] for words in lines}
+
     def metrics(self) -> str:
         return str(self.send("", "/metrics", port=self.admin)[1])
 
@@ -217,6 +224,11 @@ def process(steps: str, key: str = "hostile") -> str:
     start = '<startEvent id="begin"/><sequenceFlow id="first" sourceRef="begin" targetRef="task"/>'
     head = f'<definitions{named} targetNamespace="test"><process id="{key}" isExecutable="true">'
     return f"{head}{start}\n{steps}</process></definitions>"
+
+
+def line(account: str) -> str:
+    """An account and its owner, as scripts are given them."""
+    return f"{account} {account.replace('.', '/')}"
 
 
 def answers(properties: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

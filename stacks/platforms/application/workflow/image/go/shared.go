@@ -134,8 +134,13 @@ func (d *door) fillOthers(a *asked) (reply, error) {
 		return got, err
 	}
 	got, err := d.submit(a, found.ID, wanted.Properties)
-	if err != nil || got.status >= 300 {
-		_, _ = assign(nil)
+	if err == nil && got.status < 300 {
+		return got, nil
 	}
-	return got, err
+	_, _ = assign(nil)
+	if got.status == http.StatusNotFound {
+		return reply{}, errGone
+	}
+	// Why is told to nobody but who has asked: the reason may name conditions and variables of the process.
+	return reply{}, refused(http.StatusUnprocessableEntity, "the process of %s does not take the answer", found.From)
 }
