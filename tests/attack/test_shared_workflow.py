@@ -175,7 +175,6 @@ def test_nobody_sees_or_changes_what_is_anothers(flowable: Flowable) -> None:
     for other in (SISTER, BOB):
         for path in LISTS:
             assert flowable.api(other, path)[1]["total"] == 0, path
-            # Ways to name another tenant.
             for query in (f"tenantId={EVE}", "withoutTenantId=true", "tenantIdLike=%25", *PAGES):
                 assert flowable.api(other, f"{path}?{query}")[0] == 400, (path, query)
         things = {
@@ -300,7 +299,6 @@ def test_limits_hold_and_leave_the_neighbours_alone(flowable: Flowable) -> None:
     for _ in range(2):
         status, answer = flowable.api(SISTER, "runtime/process-instances", body)
         assert status == 507 and re.search(r"takes \d+ bytes of 1048576", answer["message"]), answer
-        # Now as it is counted in the database.
         assert 800_000 < int(flowable.inventory()[SISTER][1]) < 1_100_000
     assert flowable.deploy(BOB, process('<userTask id="task"/>', "small"))[0] == 201
     assert flowable.begin(BOB, "small")
