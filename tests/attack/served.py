@@ -27,6 +27,7 @@ from stacks.pem import certificates_of, key_of
 from stacks.platforms import tls
 from stacks.platforms.application.cache.program import probe_password
 from stacks.platforms.application.identity.program import DATA
+from tests.attack.databases import bind_database
 from tests.images.rootfs import RootFilesystem, free_port
 from tests.stacks.cities import app, application, city, objects, one, record_city
 from wecityctl.engine.secrets.certificates import renewed
@@ -338,14 +339,7 @@ def identity_server(city: Attacked, image: RootFilesystem, database: Served) -> 
     # As the pod: the image itself says the group of root, which may not read the certificate's key.
     served = Served(city, "identity", replace(image, user="1000:1000"))
     served.certify()
-    # Java asks four times for its own address, by IPv6 as well: a name server that is not there costs ten seconds each.
-    (image.root / "etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
-    bound = {"host": "127.0.0.1", "port": str(database.port), "database": DATABASE_OF_IDENTITY}
-    bound |= {"username": DATABASE_OF_IDENTITY, "password": PASSWORD, "ca.crt": database.authority}
-    place = image.root / "bindings/db"
-    place.mkdir(parents=True, exist_ok=True)
-    for name, text in bound.items():
-        (place / name).write_text(text)
+    bind_database(image, database, DATABASE_OF_IDENTITY, PASSWORD)
     env = {item["name"]: item.get("value", ADMIN) for item in served.container("identity")["env"]}
     management = free_port()
     (image.root / DATA.lstrip("/")).mkdir(exist_ok=True)

@@ -21,6 +21,7 @@ from types import ModuleType
 
 import pytest
 
+from stacks.platforms.application import workflow
 from stacks.platforms.application.gateway import TYPE
 from stacks.platforms.data import data_services
 from stacks.platforms.operations import alerts, logs, metrics, registry, vault
@@ -261,6 +262,7 @@ def test_a_client_that_opens_many_connections_loses_its_own(store: Store) -> Non
         (metrics, "access/gate.go", registry, "gate.go"),
         (metrics, "access/volume.go", registry, "volume.go"),
         (metrics, "access/gate.go", data_services, "serve/gate.go"),
+        (metrics, "access/gate.go", workflow, "gate.go"),
     ],
 )
 def test_go_modules_have_the_same_file(copies: tuple[ModuleType, str, ModuleType, str]) -> None:
@@ -423,6 +425,11 @@ def repositories(stored: int, limit: int) -> str:
     return f"wecity_registry_stored_bytes{own} {stored}\nwecity_registry_limit_bytes{own} {limit}\n"
 
 
+def instances(stored: int, limit: int) -> str:
+    own = '{capability="workflow",tenant="parks",app="tours"}'
+    return f"wecity_workflow_stored_bytes{own} {stored}\nwecity_workflow_limit_bytes{own} {limit}\n"
+
+
 def shipper(what: str, seconds: int) -> str:
     """What a log store says of a shipper, whose node is ready."""
     return (
@@ -518,6 +525,9 @@ def shipper(what: str, seconds: int) -> str:
         ("RepositoriesNearFull", repositories(90, 100), False),
         # Its accounts are locked.
         ("RepositoriesNearFull", repositories(90, 0), False),
+        ("WorkflowNearFull", instances(91, 100), True),
+        ("WorkflowNearFull", instances(90, 100), False),
+        ("WorkflowNearFull", instances(90, 0), False),
         ("NotTold", undelivered((0, 200), (5, 0)), True),
         ("NotTold", undelivered((0, 200), (1, 0)), False),
         ("StoreReadOnly", store_figure(), False),
@@ -553,7 +563,7 @@ def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
         assert time.monotonic() < deadline, "what was written is not found"
         time.sleep(0.5)
     found = {item.name: item.expression for item in (*DEFAULT, backups_missing("30 2 * * *"))}
-    for kind in (metrics.TYPE, logs.TYPE, alerts.TYPE, registry.TYPE):
+    for kind in (metrics.TYPE, logs.TYPE, alerts.TYPE, registry.TYPE, workflow.TYPE):
         found |= {item.name: item.expression.replace("$capability", kind.name) for item in kind.alerts}
     assert bool(ask(found[rule])) == fires
 

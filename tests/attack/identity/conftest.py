@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 
 from tests.attack.conftest import Unpacked
+from tests.attack.databases import is_provisioned
 from tests.attack.identity.keycloak import REALMS, SIGN_IN, USER, Keycloak
-from tests.attack.served import DATABASE_OF_IDENTITY, Served, attacked, database_server, identity_server, wait_until
+from tests.attack.served import DATABASE_OF_IDENTITY, attacked, database_server, identity_server, wait_until
 from tests.stacks.cities import application
 from wecityctl.model.city import Capability, Use
 
@@ -26,7 +27,7 @@ def keycloak(unpacked: Unpacked) -> Iterator[Keycloak]:
     own = {"provision-capability-identity-db": DATABASE_OF_IDENTITY, "provision-capability-sign-in-users": SIGN_IN}
     city = replace(city, roles={**city.roles, **own})
     with database_server(city, unpacked("postgresql")) as database:
-        wait_until(lambda: _is_provisioned(database), 120, period=1)
+        wait_until(lambda: is_provisioned(database), 120, period=1)
         began = time.monotonic()
         with identity_server(city, unpacked("identity"), database) as served:
             found = Keycloak(served, ssl.create_default_context(cadata=served.authority))
@@ -43,13 +44,3 @@ def keycloak(unpacked: Unpacked) -> Iterator[Keycloak]:
             for realm in set(REALMS.values()):
                 assert found.send(f"admin/realms/{realm}/users", token=admin, body=user)[0] == 201
             yield found
-
-
-def _is_provisioned(database: Served) -> bool:
-    """Run the database's Job, which at the server's first start may meet the guard at the same table, as a cluster does
-    until it succeeds."""
-    try:
-        database.provision()
-    except AssertionError:
-        return False
-    return True
