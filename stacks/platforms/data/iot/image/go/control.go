@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,7 +62,8 @@ type control struct {
 // a plain connection.
 type address struct{ host, port, authority string }
 
-// connect signs the administrator in; `tries` is how often, a second apart.
+// connect signs the administrator in; `tries` is how often, a second apart. With `ready`, which is called after each
+// time that it has connected, it connects again when the connection is lost.
 func connect(where address, password string, tries int, ready func(*control)) (*control, error) {
 	options := mqtt.NewClientOptions().SetClientID(token()).SetUsername(administrator).SetPassword(password)
 	options.SetConnectTimeout(10 * time.Second).SetWriteTimeout(20 * time.Second).SetAutoReconnect(ready != nil)
@@ -166,7 +168,7 @@ func (c *control) ask(expected []string, commands ...command) ([]answer, error) 
 			}
 			found := []answer{}
 			for _, one := range read.Responses {
-				if one.Error != "" && !contains(expected, one.Error) {
+				if one.Error != "" && !slices.Contains(expected, one.Error) {
 					return nil, fmt.Errorf("%s: %s", one.Command, one.Error)
 				}
 				found = append(found, one.answer)
@@ -174,15 +176,6 @@ func (c *control) ask(expected []string, commands ...command) ([]answer, error) 
 			return found, nil
 		}
 	}
-}
-
-func contains(list []string, text string) bool {
-	for _, one := range list {
-		if one == text {
-			return true
-		}
-	}
-	return false
 }
 
 // users are all of the server's by name.
@@ -215,16 +208,13 @@ type message struct {
 	payload []byte
 }
 
-// retained hands all retained messages below a topic to `take`.
+// retained hands all retained messages of the topics that a filter matches to `take`. The server queues no more for a
+// connection than it retains of one account, so a filter is one account's.
 func (c *control) retained(filter string, take func(message)) error {
 	end := "wecity.end/" + token()
 	done := make(chan struct{})
-	mark := func(_ mqtt.Client, m mqtt.Message) {
-		if m.Topic() == end {
-			close(done)
-		}
-	}
-	if err := waited(c.client.Subscribe(end, 1, mark)); err != nil {
+	once := sync.OnceFunc(func() { close(done) })
+	if err := waited(c.client.Subscribe(end, 1, func(mqtt.Client, mqtt.Message) { once() })); err != nil {
 		return err
 	}
 	got := make(chan struct{}, 1)

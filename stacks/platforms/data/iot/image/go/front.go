@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"crypto/tls"
 	"errors"
-	"io"
 	"log"
 	"net"
 	"sync"
@@ -15,24 +14,25 @@ const (
 	// A client says who it is within this time, and so many may be about to.
 	connectTime    = 10 * time.Second
 	connectsAtOnce = 200
-	// An answer to a wrong password waits.
+	// Nobody tries passwords faster than with this pause.
 	refusalTime = time.Second
-	// The body of a message, and of a packet with its topic and properties.
+	// The payload of a message, and the body of a packet, which has a topic and properties as well.
 	messageBytes = 256 << 10
 	packetBytes  = messageBytes + 64<<10
-	// A CONNECT may be this large, as its sender is unknown.
-	connectBytes = messageBytes + 8<<10
+	// Whoever sends a CONNECT is not known yet.
+	connectBytes = 64 << 10
 	// A client that takes nothing for so long is cut.
 	writeTime = 30 * time.Second
 )
 
-// front stands before the server. It gives each client an identifier that no other account can have, and holds the
-// limits of an account that the server does not know: connections, kept sessions, retained messages, messages per
-// second.
+// front stands before the server. It gives the session of each client a name that no other user's can have, since the
+// server would hand a session to whoever knows its name; and it holds the limits of an account that the server does not
+// have: connections, kept sessions, retained messages, what is sent in a second.
 type front struct {
 	server   string
 	accounts *accounts
-	pending  chan struct{}
+	// Clients that have not said who they are.
+	pending chan struct{}
 }
 
 // serve takes connections until the listener is closed.
@@ -51,13 +51,15 @@ func (f *front) serve(listener net.Listener) error {
 	}
 }
 
-// link is one client's connection with the one to the server that belongs to it.
+// link is one client's connection, with the one to the server that belongs to it.
 type link struct {
+	connecting
 	front          *front
 	client, server net.Conn
-	reader         *bufio.Reader
-	connecting
-	account string
+	fromClient     *bufio.Reader
+	fromServer     *bufio.Reader
+	account        string
+	session        string
 	// Both directions write to the client.
 	writing sync.Mutex
 }
@@ -70,67 +72,97 @@ func (f *front) handle(client net.Conn) {
 	if secured, ok := client.(*tls.Conn); ok && secured.Handshake() != nil {
 		return
 	}
-	l := &link{front: f, client: client, reader: bufio.NewReader(client)}
-	first, err := readPacket(l.reader, connectBytes)
-	if err != nil || first.kind() != typeConnect {
+	l := &link{front: f, client: client, fromClient: bufio.NewReader(client)}
+	asked, err := readPacket(l.fromClient, connectBytes)
+	if err != nil || asked.kind() != typeConnect {
 		return
 	}
-	if l.connecting, err = parseConnect(first.body); err != nil {
-		log.Printf("front: %s: %v", client.RemoteAddr(), err)
+	if l.connecting, err = parseConnect(asked.body); err != nil {
+		log.Printf("front: a connection of %s is refused: %v", client.RemoteAddr(), err)
 		return
 	}
 	l.account = accountOf(l.username)
-	// The server would give it an identifier of its own, under which the client would not find its session again.
-	if l.connecting.client == "" && l.kept {
-		l.send(refusal(l.version, reasonIdentifier, refusedIdentifier))
-		return
-	}
-	if l.connecting.client != "" {
-		first = l.named(first.first, l.username+"/"+l.connecting.client)
-	}
-	if l.server, err = net.DialTimeout("tcp", f.server, connectTime); err != nil {
-		log.Printf("front: %v", err)
-		l.send(refusal(l.version, 0x88, refusedUnavailable))
+	if !l.signIn(asked) {
 		return
 	}
 	defer l.server.Close()
-	l.server.SetDeadline(time.Now().Add(connectTime))
-	if _, err := l.server.Write(first.bytes()); err != nil {
-		return
-	}
-	answers := bufio.NewReader(l.server)
-	answer, err := readPacket(answers, packetBytes)
-	if err != nil || answer.kind() != typeConnack || len(answer.body) < 2 {
-		return
-	}
-	if answer.body[1] != 0 {
-		time.Sleep(refusalTime)
-		l.send(answer)
-		return
-	}
-	if why := f.accounts.enter(l.account, l.connecting.client, l.kept); why != "" {
-		log.Printf("front: %s is refused: %s", l.username, why)
-		l.server.Write(packet{typeDisconnect << 4, nil}.bytes())
-		l.send(refusal(l.version, reasonQuotaExceeded, refusedUnavailable))
-		return
-	}
-	defer f.accounts.leave(l.account)
+	defer f.accounts.leave(l.account, l.session)
 	known()
 	client.SetDeadline(time.Time{})
 	l.server.SetDeadline(time.Time{})
-	if l.send(answer) != nil {
-		return
-	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		defer client.Close()
-		l.toClient(answers)
+		l.toClient()
 	}()
 	l.toServer()
-	// The server sends the will of a client that has not said goodbye.
+	// The server publishes the will of a client that has not said goodbye.
 	l.server.Close()
 	<-ended
+}
+
+// signIn has the server judge a CONNECT, and the limits. Returns false if the client is refused, which it knows then.
+func (l *link) signIn(asked packet) bool {
+	switch {
+	case l.bridge:
+		// A bridge is trusted with more than a client. It asks again as one.
+		_ = l.send(refusal(l.version, reasonVersion, refusedVersion))
+		return false
+	case l.connecting.client == "" && l.kept:
+		// The server would give it a name under which it would not find its session again.
+		_ = l.send(refusal(l.version, reasonIdentifier, refusedIdentifier))
+		return false
+	case l.connecting.client != "":
+		l.session = sessionOf(l.username, l.connecting.client)
+		asked = l.named(asked.first, l.session)
+	}
+	server, err := net.DialTimeout("tcp", l.front.server, connectTime)
+	if err != nil {
+		log.Printf("front: %v", err)
+		_ = l.send(refusal(l.version, reasonUnavailable, refusedUnavailable))
+		return false
+	}
+	l.server, l.fromServer = server, bufio.NewReader(server)
+	answered, err := l.forward(asked)
+	switch {
+	case err != nil:
+	case answered.body[1] != 0:
+		time.Sleep(refusalTime)
+		_ = l.send(answered)
+	default:
+		will := l.will
+		if will != nil && !mayPublish(l.username, will.topic) {
+			will = nil // The server does not publish it.
+		}
+		why := l.front.accounts.enter(l.account, l.session, l.kept, will)
+		if why == "" {
+			if l.send(answered) == nil {
+				return true
+			}
+			l.front.accounts.leave(l.account, l.session)
+			break
+		}
+		log.Printf("front: %s is refused: %s", l.username, why)
+		// Goodbye: its will is not published.
+		_, _ = server.Write(packet{typeDisconnect << 4, nil}.bytes())
+		_ = l.send(refusal(l.version, reasonQuotaExceeded, refusedUnavailable))
+	}
+	server.Close()
+	return false
+}
+
+// forward sends a CONNECT to the server and returns the CONNACK.
+func (l *link) forward(asked packet) (packet, error) {
+	l.server.SetDeadline(time.Now().Add(connectTime))
+	if _, err := l.server.Write(asked.bytes()); err != nil {
+		return packet{}, err
+	}
+	answered, err := readPacket(l.fromServer, packetBytes)
+	if err == nil && (answered.kind() != typeConnack || len(answered.body) < 2) {
+		err = errMalformed
+	}
+	return answered, err
 }
 
 // send writes a packet to the client.
@@ -142,29 +174,30 @@ func (l *link) send(p packet) error {
 	return err
 }
 
-func (l *link) toClient(answers *bufio.Reader) {
+func (l *link) toClient() {
 	for {
-		p, err := readPacket(answers, 2*packetBytes)
+		p, err := readPacket(l.fromServer, 2*packetBytes)
 		if err != nil || l.send(p) != nil {
 			return
 		}
 		if p.kind() == typePublish {
-			l.front.accounts.count(l.account)
+			l.front.accounts.countSent(l.account)
 		}
 	}
 }
 
 func (l *link) toServer() {
 	for {
-		p, err := readPacket(l.reader, packetBytes)
+		p, err := readPacket(l.fromClient, packetBytes)
 		if errors.Is(err, errTooLarge) {
-			l.end(reasonTooLarge, err)
+			l.end(reasonTooLarge)
 		}
 		if err != nil {
-			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-				log.Printf("front: %s: %v", l.username, err)
-			}
 			return
+		}
+		switch p.kind() {
+		case typePublish, typeSubscribe, typeUnsub:
+			time.Sleep(l.front.accounts.pause(l.account, 1+len(p.body)/tokenBytes))
 		}
 		if p.kind() == typePublish && !l.publish(p) {
 			continue

@@ -3,7 +3,6 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"log"
 	"os"
@@ -30,7 +29,7 @@ func main() {
 
 func run(words []string) error {
 	if len(words) == 0 {
-		return errors.New("say what to do: front, prepare, provision, lock, delete, inventory, dump, restore or probe")
+		return errors.New("say what to do: front, prepare, alive, provision, lock, delete, inventory, dump, restore or probe")
 	}
 	commands := map[string]func(*control) error{
 		"provision": provision,
@@ -43,9 +42,11 @@ func run(words []string) error {
 	}
 	switch words[0] {
 	case "front":
-		return runFront(flag.NewFlagSet("front", flag.ContinueOnError), words[1:])
+		return runFront(words[1:])
 	case "prepare":
-		return prepare(flag.NewFlagSet("prepare", flag.ContinueOnError), words[1:])
+		return prepare(words[1:])
+	case "alive":
+		return alive(words[len(words)-1])
 	}
 	does := commands[words[0]]
 	if does == nil {

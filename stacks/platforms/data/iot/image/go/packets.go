@@ -15,23 +15,32 @@ const (
 	typePublish    = 3
 	typePuback     = 4
 	typePubrec     = 5
+	typeSubscribe  = 8
+	typeUnsub      = 10
 	typeDisconnect = 14
 )
 
 // Reason codes of MQTT 5. Source: MQTT 5.0, 2.4.
 const (
+	reasonVersion       = 0x84
 	reasonIdentifier    = 0x85
+	reasonUnavailable   = 0x88
 	reasonTooLarge      = 0x95
 	reasonQuotaExceeded = 0x97
 )
 
 // Codes of a refused connection before MQTT 5. Source: MQTT 3.1.1, 3.2.2.3.
 const (
+	refusedVersion     = 0x01
 	refusedIdentifier  = 0x02
 	refusedUnavailable = 0x03
 )
 
 const versionFive = 5
+
+// A server that connects as a bridge sets this bit of the version, and is not asked for it once it was refused.
+// Source: mosquitto.conf(5), try_private.
+const bridgeBit = 0x80
 
 // The identifier of the property that says for how many seconds a session is kept. Source: MQTT 5.0, 3.1.2.11.2.
 const propertySessionExpiry = 0x11
@@ -153,8 +162,11 @@ type connecting struct {
 	version  byte
 	username string
 	client   string
-	// Whether the server keeps the session when the connection ends, and whether it forgets the one that it has.
-	kept, clean bool
+	// Whether the server keeps the session when the connection ends.
+	kept   bool
+	bridge bool
+	// The message that the server publishes for a client that has gone, if that is to be retained.
+	will *publishing
 	// What stands before and after the client's identifier.
 	before, after []byte
 }
@@ -165,11 +177,11 @@ func parseConnect(body []byte) (connecting, error) {
 	if name := string(f.text()); f.err == nil && name != "MQTT" && name != "MQIsdp" {
 		return connecting{}, fmt.Errorf("%w: protocol %q", errMalformed, name)
 	}
-	found := connecting{version: f.byte()}
+	version := f.byte()
+	found := connecting{version: version &^ bridgeBit, bridge: version&bridgeBit != 0}
 	flags := f.byte()
 	f.number()
-	found.clean = flags&0x02 != 0
-	found.kept = !found.clean
+	found.kept = flags&0x02 == 0
 	if found.version >= versionFive {
 		expiry, err := sessionExpiry(f)
 		if err != nil {
@@ -184,8 +196,10 @@ func parseConnect(body []byte) (connecting, error) {
 		if found.version >= versionFive {
 			f.take(f.length())
 		}
-		f.text()
-		f.text()
+		will := publishing{topic: string(f.text()), payload: len(f.text())}
+		if flags&0x20 != 0 {
+			found.will = &will
+		}
 	}
 	if flags&0x80 != 0 {
 		found.username = string(f.text())

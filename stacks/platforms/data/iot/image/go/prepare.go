@@ -22,7 +22,8 @@ const (
 
 // prepare writes the administrator, who has the password in ADMIN_PASSWORD, into the plug-in's file, whose other users it
 // keeps. Nothing is allowed that no role allows.
-func prepare(flags *flag.FlagSet, words []string) error {
+func prepare(words []string) error {
+	flags := flag.NewFlagSet("prepare", flag.ContinueOnError)
 	path := flags.String("users", "", "the file with users and roles")
 	if err := flags.Parse(words); err != nil {
 		return err

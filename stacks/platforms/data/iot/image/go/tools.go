@@ -71,7 +71,6 @@ func provision(c *control) error {
 	kept := describedBy(before.TextDescription)
 	wanted := description{
 		"connections": os.Getenv("CONNECTIONS"),
-		"storage":     os.Getenv("STORAGE"),
 		"password":    fmt.Sprintf("%x", sha256.Sum256([]byte(password))),
 		"key":         kept["key"],
 	}
@@ -255,17 +254,14 @@ func inventory(c *control) error {
 	if err != nil {
 		return err
 	}
-	sizes := map[string]int64{}
-	if err := c.retained("#", func(m message) {
-		account, _, _ := strings.Cut(m.topic, "/")
-		sizes[account] += retainedSize(m.topic, len(m.payload))
-	}); err != nil {
-		return err
-	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		one := all[name]
 		if !isAccount(one) {
 			continue
+		}
+		bytes := int64(0)
+		if err := c.retained(name+"/#", func(m message) { bytes += retainedSize(m.topic, len(m.payload)) }); err != nil {
+			return err
 		}
 		state, since := "open", "-"
 		if one.Disabled {
@@ -274,7 +270,7 @@ func inventory(c *control) error {
 				since = found
 			}
 		}
-		fmt.Printf("account %s - %d %s %s\n", name, sizes[name], state, since)
+		fmt.Printf("account %s - %d %s %s\n", name, bytes, state, since)
 	}
 	return nil
 }
@@ -356,8 +352,8 @@ func restore(c *control, source io.Reader) (err error) {
 			}
 		case words[0] == "device" && len(words) == 3:
 			serial, err := strconv.ParseInt(words[2], 10, 64)
-			if err != nil {
-				return err
+			if err != nil || !deviceName.MatchString(words[1]) {
+				return errors.New("a line of the backup is not one of a device")
 			}
 			if err := c.device(name, words[1], key, serial); err != nil {
 				return err
@@ -373,7 +369,7 @@ func restore(c *control, source io.Reader) (err error) {
 			}
 			qos, err := strconv.Atoi(words[1])
 			if err != nil || qos < 0 || qos > 2 || !strings.HasPrefix(string(topic), "/") {
-				return fmt.Errorf("a line of the backup is not one of a retained message")
+				return errors.New("a line of the backup is not one of a retained message")
 			}
 			if err := waited(c.client.Publish(name+string(topic), byte(qos), true, payload)); err != nil {
 				return err
