@@ -137,6 +137,7 @@ class Client:
         self._subscribed: queue.Queue[str] = queue.Queue()
         self._published: queue.Queue[str] = queue.Queue()
         self._messages: queue.Queue[tuple[str, str, bool]] = queue.Queue()
+        self._waiting = 0
         self.ended = threading.Event()
         self.reason = ""
         client.on_connect = lambda _1, _2, flags, code, _3: self._connected.put((str(code), flags.session_present))
@@ -167,13 +168,18 @@ class Client:
         return self._subscribed.get(timeout=_ANSWER)
 
     def publish(self, topic: str, text: str = "hello", *, qos: int = 1, retained: bool = False) -> str:
-        """What the server says to a message."""
-        self._client.publish(topic, text, qos, retained)
-        return self._published.get(timeout=_ANSWER)
+        """What the server says to a message, after it has answered all that were sent before."""
+        self.send(topic, text, qos=qos, retained=retained)
+        answer = ""
+        while self._waiting:
+            answer = self._published.get(timeout=_ANSWER)
+            self._waiting -= 1
+        return answer
 
-    def send(self, topic: str, text: str, *, retained: bool = False) -> None:
+    def send(self, topic: str, text: str, *, qos: int = 1, retained: bool = False) -> None:
         """Publish without waiting for an answer."""
-        self._client.publish(topic, text, 1, retained)
+        self._client.publish(topic, text, qos, retained)
+        self._waiting += 1
 
     def heard(self) -> tuple[str, str, bool]:
         """The next message: its topic, its text, and whether it was retained."""
@@ -208,6 +214,24 @@ def all_retained(client: Client, own: str) -> dict[str, str]:
     assert client.subscribe(f"{own}/#").startswith("Granted")
     client.publish(f"{own}/end", "end")
     return {topic: text for topic, text, retained in client.heard_until("end") if retained}
+
+
+def labels(account: str) -> str:
+    """The labels of an account's metrics."""
+    tenant, app, _ = account.split(".")
+    return f'{{account="{account}",tenant="{tenant}",app="{app}"}}'
+
+
+def measured(served: Served, account: str, name: str) -> int:
+    """One of an account's metrics."""
+    found = dict(line.rsplit(" ", 1) for line in told(served).splitlines() if not line.startswith("#"))
+    return int(found[f"wecity_iot_{name}{labels(account)}"])
+
+
+def clear(client: Client, own: str) -> None:
+    """Clear all retained messages of an app."""
+    for topic in all_retained(client, own):
+        client.publish(topic, "", retained=True)
 
 
 def closed(*clients: Client) -> None:

@@ -24,13 +24,14 @@ func accountOf(user string) string {
 	return account
 }
 
-// mayPublish is whether the server lets a user publish on a topic.
+// mayPublish is whether the server lets a user publish on a topic: on one below its own, or on that itself.
 func mayPublish(user, topic string) bool {
 	account, device, isDevice := strings.Cut(user, "/")
+	own := account + "/"
 	if isDevice {
-		return strings.HasPrefix(topic, deviceTopics(account, device))
+		own = deviceTopics(account, device)
 	}
-	return strings.HasPrefix(topic, account+"/")
+	return strings.HasPrefix(topic+"/", own)
 }
 
 // deviceTopics is what the topics of a device begin with.
