@@ -18,11 +18,17 @@ from tests.e2e.county.test_object_storage import CLIENT
 from tests.e2e.files import CityFiles, document
 from tests.e2e.machine import Cluster, Machine, eventually
 from tests.e2e.operations.conftest import Target
+from tests.e2e.operations.iot import CLIENT as MQTT
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(1800)]
 
 # The platform of each type, and the alias under which the app has it.
-TYPES = {"postgresql": ("application", "db"), "cache": ("application", "store"), "object-storage": ("data", "files")}
+TYPES = {
+    "postgresql": ("application", "db"),
+    "cache": ("application", "store"),
+    "object-storage": ("data", "files"),
+    "iot": ("data", "iot"),
+}
 # What is backed up as a whole opens only with the city's secrets, so it is restored into the same instance.
 WHOLE = {"vault": "keys"}
 STALE = [name for name in (*TYPES, *WHOLE) if restores.proof_of(name) is None]
@@ -64,6 +70,10 @@ def files(cluster: Cluster, *requests: str) -> Any:
     return ask(cluster, "python3", "-c", CLIENT, *requests)
 
 
+def iot(cluster: Cluster, *words: str) -> Any:
+    return ask(cluster, "python3", "-c", MQTT, *words)
+
+
 def entry(cluster: Cluster, *words: str) -> Any:
     """What the vault answers of an entry in the app's store."""
     return ask(cluster, "python3", "-c", VAULT, *words)
@@ -80,8 +90,8 @@ def test_data_comes_back_elsewhere_after_everything_was_lost(
     home: Machine, city: CityFiles, cluster: Cluster, target: Target
 ) -> None:
     city.one("Platform", "application")["spec"]["capabilities"].append({"name": "cache", "storage": "1Gi"})
-    objects = {"name": "object-storage", "storage": "1Gi"}
-    city.add("city.yaml", document("Platform", "data", {"capabilities": [objects]}))
+    data = [{"name": name, "storage": "1Gi"} for name, (platform, _) in TYPES.items() if platform == "data"]
+    city.add("city.yaml", document("Platform", "data", {"capabilities": data}))
     app = city.one("App", "parks-app")["spec"]
     kept = [{"capability": name, "as": alias} for name, alias in WHOLE.items()]
     app["uses"] = [{"capability": name, "as": alias} for name, (_, alias) in TYPES.items()] + kept
@@ -91,6 +101,8 @@ def test_data_comes_back_elsewhere_after_everything_was_lost(
     sql(cluster, "INSERT INTO lost VALUES ('橡树')")
     assert cache(cluster, "SET", f"{prefix(cluster)}lost", "elm")
     assert files(cluster, "PUT:lost:12345") == [[200, 0]]
+    signed_in, retained, password = iot(cluster, "say:lost:elm", "add:pump")
+    assert signed_in and retained
     home.run("backup", "run", city, timeout=900)
     home.run("state", "backup", city, "--to-target")
 
@@ -113,6 +125,8 @@ def test_data_comes_back_elsewhere_after_everything_was_lost(
     assert eventually(lambda: sql(cluster, "SELECT name FROM lost")) == [["橡树"]]
     assert cache(cluster, "GET", f"{prefix(cluster)}lost") == "elm"
     assert files(cluster, "GET:lost:0") == [[200, 12345]]
+    assert iot(cluster, "hear:lost") == [True, "elm"]
+    assert iot(cluster, f"as:pump:{password}", "say:devices/pump/state:on") == [True, True]
     assert eventually(lambda: entry(cluster, "GET"))["data"] == {"value": "榆树"}
     for name in STALE:
         restores.record(name, str(date.today()), HOW_WHOLE if name in WHOLE else HOW)

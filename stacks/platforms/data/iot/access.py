@@ -19,9 +19,10 @@ QUEUE_SHARE = 256
 QUEUE_MESSAGE_BYTES = 256
 
 
-def script(command: str) -> str:
-    """A script that runs one of the program's commands, which says what it takes from the environment."""
-    return f"exec iot {command}\n"
+def script(command: str, *names: str) -> str:
+    """A script that runs one of the program's commands, which reads the variables `names` and the password."""
+    wanted = " ".join(f'"${{{name}:?}}"' for name in ("ADMIN_PASSWORD", *names))
+    return f': {wanted}\niot {command} "$HOST:$PORT" || exit $?\n'
 
 
 def connecting(is_tls: bool) -> Mapping[str, str]:

@@ -10,4 +10,4 @@ from stacks.platforms.backups import BackupScripts
 from stacks.platforms.data.iot.access import script
 
 # The program's command `restore` ends with `OCCUPIED` for an account that has data.
-SCRIPTS = BackupScripts(script("dump"), script("restore"), atomic=False)
+SCRIPTS = BackupScripts(script("dump", "ACCOUNT"), script("restore", "ACCOUNT", "REPLACE", "CHANGED"), atomic=False)

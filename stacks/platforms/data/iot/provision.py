@@ -35,5 +35,11 @@ def _settings(capability: Capability, use: Use, limits: UseLimits) -> Mapping[st
 
 
 PROVISIONER = Provisioner(
-    script("provision"), _values, _settings, connecting, script("lock"), script("delete"), script("inventory")
+    script("provision", "APP_ROLE", "APP_PASSWORD", "CONNECTIONS"),
+    _values,
+    _settings,
+    connecting,
+    script("lock", "ACCOUNTS"),
+    script("delete", "ACCOUNTS"),
+    script("inventory"),
 )

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net"
 	"os"
 )
 
@@ -52,10 +53,14 @@ func run(words []string) error {
 	if does == nil {
 		return fmt.Errorf("there is no command %q", words[0])
 	}
-	where := address{os.Getenv("HOST"), os.Getenv("PORT"), os.Getenv("AUTHORITY")}
+	host, port, err := net.SplitHostPort(words[len(words)-1])
+	if err != nil {
+		return fmt.Errorf("say the server's host and port after %s: %w", words[0], err)
+	}
+	where := address{host, port, os.Getenv("AUTHORITY")}
 	c, err := connect(where, os.Getenv("ADMIN_PASSWORD"), connectTries, nil)
 	if err != nil {
-		return fmt.Errorf("%s:%s: %w", where.host, where.port, err)
+		return fmt.Errorf("%s:%s: %w", host, port, err)
 	}
 	defer c.close()
 	return does(c)
