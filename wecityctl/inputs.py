@@ -26,7 +26,8 @@ class Cluster:
     `address` is where node ports answer from the host (empty if none can be reached, as on simulated nodes); `sources`
     are the CIDR ranges from which the pods of an embedded cloud reach other clouds; an empty `storage_class` stands for
     the cluster's default, an empty `ingress_class` for no ingress controller. `api_servers` are the addresses behind
-    the Service `kubernetes`, as `host:port`; empty if they cannot be read.
+    the Service `kubernetes`, as `host:port`; empty if they cannot be read. `networks` are the ranges of pods, Services
+    and nodes, as far as they are known.
     """
 
     cloud: str
@@ -40,6 +41,7 @@ class Cluster:
     kubernetes_version: str = ""
     sources: tuple[str, ...] = ()
     api_servers: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
 
     @classmethod
     def offline(cls, cloud: Cloud) -> Cluster:

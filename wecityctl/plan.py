@@ -22,6 +22,7 @@ from wecityctl.model.provided import uses_of as app_uses_of
 from wecityctl.model.requirements import CAPABILITY, Consumer, in_order, uses_of
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, app_certificate_keys, speaks_tls
 from wecityctl.model.service_tls import certificate_keys as service_certificate_keys
+from wecityctl.model.signing_in import people_of, sign_in_of
 from wecityctl.placement import Placement, place
 
 
@@ -146,7 +147,7 @@ def make_plan(city: City, catalogue: Catalogue, placement: Placement | None = No
     first = [*platforms.values(), *(stack for stack in interconnect if stack.subject == CAPABILITY)]
     later = [stack for stack in interconnect if stack.subject != CAPABILITY]
     tenants = _tenant_stacks(city, placement, bases, platforms, store, catalogue, interconnects)
-    entry = _entry_stack(city, placement, bases, platforms, tenants, interconnects, store)
+    entry = _entry_stack(city, placement, bases, platforms, tenants, interconnects, store, catalogue)
     stacks = (store, *landings.values(), *bases.values(), *_ordered(first, interconnects), *later, *tenants, *entry)
     return Plan(city, placement, stacks, interconnects)
 
@@ -311,6 +312,7 @@ def _entry_stack(
     tenants: list[Stack],
     interconnects: Interconnects,
     store: Stack,
+    catalogue: Catalogue,
 ) -> tuple[Stack, ...]:
     gateway = gateway_of(city)
     cloud = city.cloud(placement.entry)
@@ -324,11 +326,18 @@ def _entry_stack(
     across = {(item.app.tenant, item.target) for item in interconnects.routes}
     needed += [stack.name for stack in tenants if stack.cloud == cloud.name or (stack.subject, stack.cloud) in across]
     keys = certificate_keys(city, cloud) if not cloud.kubernetes.ingress_class else ()
-    if any(app.serves_tls for app in city.apps):
+    sign_in = sign_in_of(city, catalogue) if gateway is not None else None
+    people = people_of(city, catalogue, sign_in) if sign_in is not None else None
+    asked = [item for item in (sign_in, people) if item is not None]
+    # Its clients and the certificates by which the gateway knows both.
+    keys = (*keys, *(naming.admin_key(item.name) for item in asked[:1]))
+    if asked or any(app.serves_tls for app in city.apps):
         keys = (*keys, SERVICE_AUTHORITY_KEY)
+    needed += [platforms[(item.platform, placement.capabilities[item.name])].name for item in asked]
     if keys:
         needed.insert(0, store.name)
-    uses = (gateway.name,) if gateway is not None else ()
+    needed = list(dict.fromkeys(needed))
+    uses = tuple(dict.fromkeys(item.name for item in (gateway, *asked) if item is not None))
     return (Stack(naming.stack_name(city.name, "entry"), "entry", "", cloud.name, tuple(needed), keys, uses),)
 
 

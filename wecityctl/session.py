@@ -115,17 +115,27 @@ class Session:
         return without_workloads(found) if is_shared else found
 
     def _cluster(self, stack: Stack, clusters: Mapping[str, Cluster]) -> Cluster | None:
-        """The cluster of `stack`, with the addresses of its API servers if pods of the stack need to reach them.
+        """The cluster of `stack`, with the addresses of its API servers if pods of the stack need to reach them or must
+        not send alerts there, and for the latter with the networks of all clusters.
 
         Other stacks do not depend on them: a managed cluster may change them at any time.
         """
         found = None if stack.layer == "landing" else clusters.get(stack.cloud)
         if found is None:
             return None
+        if stack.layer != "platform":
+            return replace(found, api_servers=(), networks=())
         watching = observers(self.city, self.catalogue, self.plan.placement.capabilities, stack.cloud)
-        if stack.layer == "platform" and any(item.platform == stack.subject for item in watching):
-            return found
-        return replace(found, api_servers=())
+        observes = any(item.platform == stack.subject for item in watching)
+        tells = any(
+            self.catalogue[item.type].tells_alerts and self.plan.placement.capabilities[item.name] == stack.cloud
+            for item in self.city.capabilities
+            if item.platform == stack.subject and item.type in self.catalogue
+        )
+        networks = {cidr for cluster in clusters.values() for cidr in cluster.networks} if tells else set[str]()
+        return replace(
+            found, api_servers=found.api_servers if observes or tells else (), networks=tuple(sorted(networks))
+        )
 
 
 def open_session(

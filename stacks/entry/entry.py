@@ -15,6 +15,7 @@ from typing import Any
 import pulumi
 
 from stacks import network_policies, pods
+from stacks.entry import sign_in as signing_in
 from stacks.objects import Manifest, Scope, open_scope, unknown
 from stacks.pem import certificates_of, key_of
 from stacks.platforms import tls
@@ -88,8 +89,10 @@ def _serve(scope: Scope, entry: EntryPoint, routes: Sequence[RouteTarget], compl
     flows = scope.add_all([*gateway_flows(entry, known, routes)])
     key = certificate_key(city, city.cloud(inputs.stack.cloud), entry)
     interface = entry_interface(inputs.catalogue[entry.gateway.type])
-    text = interface.render(city.domain, city.name, routes, tls=bool(key))
-    authority = _apps_authority(inputs, interface, routes)
+    # People sign in at the main entry point: the addresses to which they return are its own.
+    own = signing_in.sign_in(inputs) if entry.is_main and key else None
+    text = interface.render(city.domain, city.name, routes, tls=bool(key), sign_in=own.service if own else None)
+    authority = _authority(inputs, interface, routes, always=own is not None)
     content = pods.content_digest({"routes": text, **authority})
     data: dict[str, Any] = {"routes.conf": text, "digest": content, **authority}
     before, ends = list(flows), dict[str, pulumi.Output[str]]()
@@ -103,20 +106,26 @@ def _serve(scope: Scope, entry: EntryPoint, routes: Sequence[RouteTarget], compl
         ends = tls.ends(inputs, key)
     if pulumi.runtime.is_dry_run() and not complete:
         data |= {"routes.conf": unknown(), "digest": unknown()}
-    configuration = scope.after(*before).add(
-        pods.config_map(namespace, interface.config_map(gateway), data), name="routes" if entry.is_main else ""
-    )
     balancer = balancer_of(city, inputs.stack.cloud, entry)
     balanced = _at_balancer(inputs, balancer, bool(key)) if balancer else {}
     service = scope.add(_service(namespace, known, balanced, ends))
+    node_port = service.spec.apply(_node_port) if balancer is None else pulumi.Output.from_input(0)
+    if own is not None:
+        before += signing_in.register(scope, own, entry, known, routes, node_port)
+    configuration = scope.after(*before).add(
+        pods.config_map(namespace, interface.config_map(gateway), data), name="routes" if entry.is_main else ""
+    )
     scope.after(configuration).add_all([*loading(inputs, entry, known, content, data["digest"])])
-    return service.spec.apply(_node_port) if balancer is None else pulumi.Output.from_input(0)
+    return node_port
 
 
-def _apps_authority(inputs: StackInputs, interface: EntryInterface, routes: Sequence[RouteTarget]) -> dict[str, str]:
-    """The CA certificates with which the gateway verifies apps that serve TLS; empty if there are none."""
+def _authority(
+    inputs: StackInputs, interface: EntryInterface, routes: Sequence[RouteTarget], *, always: bool
+) -> dict[str, str]:
+    """The CA certificates with which the gateway verifies apps that serve TLS, and where people sign in (`always`);
+    empty if there are none of them."""
     text = inputs.secrets.get(SERVICE_AUTHORITY_KEY, "")
-    return {interface.authority: text} if text and any(route.tls for route in routes) else {}
+    return {interface.authority: text} if text and (always or any(route.tls for route in routes)) else {}
 
 
 def _certificate(inputs: StackInputs, key: str) -> dict[str, pulumi.Input[str]]:

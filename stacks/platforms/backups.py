@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from stacks.platforms.component import CapabilityScope
 
 __all__ = [
+    "IN_ONE_PIECE",
     "OCCUPIED",
     "BackupScripts",
     "Task",
@@ -43,6 +44,8 @@ __all__ = [
 # Seconds: a backup or a restore that is not done by then is given up; a Job whose caller is gone stays so long.
 DEADLINE, KEPT = 6 * 3600, 600
 _KEYS = "/target"
+# The `inventory` of a type that is backed up in one piece.
+IN_ONE_PIECE = "echo 'account whole - 0 open -'\n"
 # restic holds the index of the repository, and the pieces of files that it sends.
 _REQUESTS: Mapping[str, str] = {"cpu": "50m", "memory": "256Mi"}
 _LIMITS: Mapping[str, str] = {"memory": "1Gi"}
@@ -68,6 +71,10 @@ class BackupScripts:
     instead, in the same form, with `-` for the owner: that is restored by the capability's name alone. The `dump` of a
     type whose server has an account for it gets the password in the entry `dumped_by` of the administrator's Secret
     instead of the administrator's. The `restore` of a type with a `rotation` has PREVIOUS_PASSWORDS, as that explains.
+
+    A backup of a type that is `with_accounts` has accounts with their credentials, too; any other leaves them as they
+    are. The `restore` of a type that `adds` keeps what there is and adds what is missing; with REPLACE=no it does so
+    only where there is nothing of the time of the backup or before.
     """
 
     dump: str
@@ -75,6 +82,8 @@ class BackupScripts:
     atomic: bool
     inventory: str = ""
     dumped_by: str = "password"
+    with_accounts: bool = False
+    adds: bool = False
 
 
 def scripts_of(kind: CapabilityType) -> BackupScripts | None:

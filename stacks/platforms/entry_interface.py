@@ -11,6 +11,24 @@ from wecityctl.model.catalogue import CapabilityType
 from wecityctl.model.outputs import RouteTarget
 
 
+@dataclass(frozen=True)
+class SignInService:
+    """Where people sign in, for an entry point that serves routes with `signIn` (`stacks.platforms.sign_in_interface`).
+
+    `host` and `port` are the service's within the cluster, `name` that of its certificate; those of the `people_` are
+    the identity server's, of which the entry point serves `people_paths` at `public_host`.
+    """
+
+    host: str
+    port: int
+    name: str
+    people_host: str
+    people_port: int
+    people_name: str
+    people_paths: tuple[str, ...]
+    public_host: str
+
+
 class NameOf(Protocol):
     """Returns an object's name."""
 
@@ -18,9 +36,20 @@ class NameOf(Protocol):
 
 
 class Render(Protocol):
-    """Renders the configuration of one entry point, which its pods take from the ConfigMap's entry `routes.conf`."""
+    """Renders the configuration of one entry point, which its pods take from the ConfigMap's entry `routes.conf`.
 
-    def __call__(self, domain: str, city: str, routes: Sequence[RouteTarget], *, tls: bool = False) -> str: ...
+    Where people sign in, callers cannot set the headers of `sign_in_interface.CLAIM_HEADERS`, whatever the route.
+    """
+
+    def __call__(
+        self,
+        domain: str,
+        city: str,
+        routes: Sequence[RouteTarget],
+        *,
+        tls: bool = False,
+        sign_in: SignInService | None = None,
+    ) -> str: ...
 
 
 @dataclass(frozen=True)

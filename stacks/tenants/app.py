@@ -576,7 +576,13 @@ class Application(pulumi.ComponentResource):
         own = (self.app.tenant, self.app.name, host, route.path, self.namespace)
         pod_port = routed.pod_port if routed.pod_port != routed.port else 0
         target = RouteTarget(
-            *own, routed.service, routed.port, tls=route.tls, pod_port=pod_port, canary=self._canary_target()
+            *own,
+            routed.service,
+            routed.port,
+            tls=route.tls,
+            pod_port=pod_port,
+            canary=self._canary_target(),
+            sign_in="" if route.sign_in == "none" else route.sign_in,
         )
         if not self._node_port:
             return (target,)

@@ -26,6 +26,7 @@ from stacks.passwords import scram_verifier, sha256
 from stacks.pem import certificates_of, key_of
 from stacks.platforms import tls
 from stacks.platforms.application.cache.program import probe_password
+from stacks.platforms.application.identity.program import DATA
 from tests.images.rootfs import RootFilesystem, free_port
 from tests.stacks.cities import app, application, city, objects, one, record_city
 from wecityctl.engine.secrets.certificates import renewed
@@ -39,7 +40,7 @@ ADMIN = "administrators-password"
 PASSWORD = "apps-password"
 DATABASE_OF_IDENTITY = "capability_identity_db"
 # The components of a capability's Jobs that no app has.
-_NO_APPS = ("probe", "rotation")
+_NO_APPS = ("probe", "rotation", "sign-in-clients")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,9 @@ class Served:
                 # Source: PostgreSQL's documentation, message formats, SSLRequest.
                 plain.sendall(struct.pack("!ii", 8, 80877103))
                 assert plain.recv(1) == b"S"
+            elif self.name == "messaging":
+                # Source: NATS' documentation, client protocol: what the server says first is a line, without TLS.
+                assert plain.recv(1 << 16).startswith(b"INFO ")
             with context.wrap_socket(plain) as secured:
                 return secured.getpeercert(binary_form=True) or b""
 
@@ -344,6 +348,7 @@ def identity_server(city: Attacked, image: RootFilesystem, database: Served) -> 
         (place / name).write_text(text)
     env = {item["name"]: item.get("value", ADMIN) for item in served.container("identity")["env"]}
     management = free_port()
+    (image.root / DATA.lstrip("/")).mkdir(exist_ok=True)
     env |= {
         "KC_BOOTSTRAP_ADMIN_USERNAME": "admin",
         "KC_HTTP_HOST": "127.0.0.1",
@@ -351,6 +356,8 @@ def identity_server(city: Attacked, image: RootFilesystem, database: Served) -> 
         "KC_HTTP_MANAGEMENT_PORT": str(management),
         # The least that it takes.
         "KC_HTTPS_CERTIFICATES_RELOAD_PERIOD": "30s",
+        # The pod's volume for what the server writes of the certificates that it trusts.
+        "WRITABLE": DATA.lstrip("/"),
         # A server that lives for a minute gains nothing from Java's second compiler, which takes half of its time.
         "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1 -Djava.net.preferIPv4Stack=true",
     }

@@ -8,11 +8,13 @@ import http.client
 import json
 import os
 import re
+import signal
 import ssl
 import subprocess
+import threading
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -275,6 +277,58 @@ def _answers(call: Callable[[], tuple[int, str]]) -> bool:
         return call()[0] == 200
     except OSError:
         return False
+
+
+@pytest.mark.proves("logs", "limited")
+def test_whose_question_ends_the_store_waits(unpacked: Unpacked, tmp_path: Path) -> None:
+    """The store is killed, as the kernel does for want of memory, while it answers: whoever asked is kept out then."""
+    image, port, inside = unpacked("logs"), free_port(), f"/tmp{tmp_path}"
+    for parent in (tmp_path, *tmp_path.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    (tmp_path / "data").mkdir()
+    os.chown(tmp_path / "data", 65532, 65532)
+
+    def ask(name: str, password: str, path: str) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        pair = b64encode(f"{name}:{password}".encode()).decode()
+        connection.request("GET", path, headers={"Authorization": f"Basic {pair}"})
+        return connection.getresponse()
+
+    def code(tenant: str) -> int:
+        return ask(f"{tenant}.app.logs", f"of {tenant}", "/select/logsql/query?query=*").status
+
+    def served() -> AbstractContextManager[subprocess.Popen[str]]:
+        options = ("--listen", f"127.0.0.1:{port}", "--metrics", "127.0.0.1:0", "--data", f"{inside}/data")
+        return image.running("/usr/local/bin/logs", "store", *options, shared=[tmp_path], ADMIN_PASSWORD=PASSWORD)
+
+    def up(server: subprocess.Popen[str]) -> None:
+        wait_for("the store", lambda: _answers(lambda: (ask("", "", "/health").status, "")) or None, server)
+
+    with served() as server:
+        up(server)
+        where = {"HOST": "127.0.0.1", "PORT": str(port), "ADMIN_PASSWORD": PASSWORD, "CONNECTIONS": "4"}
+        for tenant in ("parks", "roads"):
+            digest = hashlib.sha256(f"of {tenant}".encode()).hexdigest()
+            given = {"APP_ROLE": f"{tenant}.app.logs", "OWNER": f"{tenant}/app/logs", "APP_PASSWORD_SHA256": digest}
+            done = image.run("/bin/sh", "-c", PROVISION, **where, **given)
+            assert done.returncode == 0, done.stdout + done.stderr
+        assert (code("parks"), code("roads")) == (200, 200)
+
+        def follow() -> None:
+            """Ask what lasts until the store ends."""
+            with suppress(OSError, http.client.HTTPException):
+                ask("parks.app.logs", "of parks", "/select/logsql/tail?query=*").read()
+
+        threading.Thread(target=follow, daemon=True).start()
+        wait_for("the question", lambda: [*(tmp_path / "data" / "asking").glob("parks.*")] or None, server)
+        os.kill(_program(server.pid), signal.SIGKILL)
+        server.wait(20)
+    with served() as server:
+        up(server)
+        refused = ask("parks.app.logs", "of parks", "/select/logsql/query?query=*")
+        assert refused.status == 503 and 0 < int(refused.headers["Retry-After"]) <= 60
+        assert code("roads") == 200
+        assert not [*(tmp_path / "data" / "asking").iterdir()]
 
 
 def _program(pid: int) -> int:

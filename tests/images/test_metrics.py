@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import http.client
+import http.server
 import json
 import os
 import re
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -25,6 +27,7 @@ from stacks.platforms.operations.alerts.rules import DEFAULT, backups_missing
 from stacks.platforms.operations.metrics.access import ADMIN_PORT, DELETE, DEPROVISION, INVENTORY, PROVISION
 from stacks.platforms.operations.metrics.health import PROBE
 from stacks.platforms.operations.metrics.program import SERIES, STORE_PORT, store_command
+from stacks.platforms.operations.metrics.scraping import Target, job_of
 from tests.images import city_series
 from tests.images.rootfs import RootFilesystem, fill, free_port, needs_root, small_volume, wait_for
 from tests.images.test_running import fetch
@@ -146,6 +149,63 @@ def test_each_tenant_reads_its_own_series(store: Store) -> None:
     assert values["data"] == ["health"]
 
 
+# A label may be called as the metric's name is, and come twice.
+FORGED = b"""
+forged_plain 1
+up 1
+forged{__name__="up",job="state"} 1
+forged{__name__="kube_node_status_condition",condition="Ready",node="ghost"} 0
+forged{__name__="wecity_unread",tenant="a",tenant="transport",app="a",app="bus",capability="metrics"} 1
+"""
+
+
+def test_an_app_cannot_make_up_series_of_the_city(store: Store, unpacked: Unpacked, tmp_path: Path) -> None:
+    """The agent itself reads what an app says, as it is told to for apps."""
+
+    class App(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.end_headers()
+            self.wfile.write(FORGED)
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    for parent in (tmp_path, *tmp_path.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), App) as app:
+        threading.Thread(target=app.serve_forever, daemon=True).start()
+        labels = {"tenant": "parks", "app": "forger", "component": "web"}
+        job = job_of(Target("parks-internet", {}, app.server_port, "/metrics", labels), "")
+        # Pods are found by the API server, which is none here.
+        del job["kubernetes_sd_configs"], job["relabel_configs"]
+        job |= {"static_configs": [{"targets": [f"127.0.0.1:{app.server_port}"], "labels": labels}]}
+        settings = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
+        (tmp_path / "scrape.yaml").write_text(json.dumps(settings))
+        (tmp_path / "password").write_text(PASSWORD)
+        with unpacked("metrics").running(
+            *("/usr/local/bin/vmagent", f"-promscrape.config=/tmp{tmp_path}/scrape.yaml"),
+            f"-remoteWrite.url=http://127.0.0.1:{store.port}/api/v1/write",
+            *("-remoteWrite.basicAuth.username=admin", f"-remoteWrite.basicAuth.passwordFile=/tmp{tmp_path}/password"),
+            *("-remoteWrite.tmpDataPath=/tmp/queue", f"-httpListenAddr=127.0.0.1:{free_port()}"),
+            shared=[tmp_path],
+        ) as agent:
+
+            def names() -> set[tuple[str, ...]] | None:
+                told = json.loads(store.ask("admin", PASSWORD, "/api/v1/series?match[]=%7Bapp=%22forger%22%7D")[1])
+                found = {tuple(item.get(key, "") for key in ("__name__", "tenant", "job")) for item in told["data"]}
+                return found if "forged_plain" in {name for name, *_ in found} else None
+
+            found = wait_for("what the app says", names, agent)
+        app.shutdown()
+    own = {item for item in found if not item[0].startswith("scrape_")}
+    job_name = f"parks/forger/web/{app.server_port}"
+    assert own == {(name, "parks", job_name) for name in ("up", "exported_up", "forged", "forged_plain")}
+    # The agent's own, of its target.
+    assert store.found("admin", 'count(up{app="forger"})') == {("", "1")}
+
+
 def test_who_leaves_is_locked_and_then_forgotten(store: Store) -> None:
     account, owner = "health.old.metrics", "health/old/metrics"
     store.script(PROVISION, OWNER=owner, APP_ROLE=account, APP_PASSWORD=PASSWORD, CONNECTIONS="4")
@@ -194,6 +254,7 @@ def test_a_client_that_opens_many_connections_loses_its_own(store: Store) -> Non
     "copies",
     [
         (metrics, "access/gate.go", logs, "store/gate.go"),
+        (metrics, "access/breaker.go", logs, "store/breaker.go"),
         (metrics, "access/volume.go", logs, "store/volume.go"),
         (metrics, "access/volume.go", vault, "volume.go"),
         (metrics, "access/gate.go", registry, "gate.go"),

@@ -30,6 +30,7 @@ def _type(
         binding=(Binding(binding, ("username", "password", "uri"), stores_data=binding != "http") if binding else None),
         uses=tuple(CapabilityUse(item, item) for item in requires),
         entry=name == "gateway",
+        sign_in="tests:none" if name == "sign-in" else "",
         limits=limits or UseLimits(),
         tls=tls,
     )
@@ -53,6 +54,8 @@ CATALOGUE = {
             limits=UseLimits(connections=100, memory="32Mi"),
             tls=True,
         ),
+        _type("identity", binding="oidc", requires=("postgresql",), tls=True),
+        _type("sign-in", binding="", requires=("identity",), tls=True),
         _type("needy", requires=("postgresql", "queue")),
         _type("hen", requires=("egg",)),
         _type("egg", requires=("hen",)),

@@ -1,4 +1,4 @@
-"""Types that keep data are restored by a proof of what is here now, and every type says how, or is known not to."""
+"""Types that keep data are restored by a proof of what is here now, and every type says how."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from stacks.platforms.backups import scripts_of
 from tests.stacks.proofs import ELSEWHERE
 
 SAVED = [name for name, item in registered().items() if item.type.backup]
-# No backups are taken of these yet, and the compliance report says so.
-WITHOUT = {"metrics", "logs", "registry"}
 
 
 def test_what_keeps_data_is_backed_up() -> None:
     keeping = {name for name, item in registered().items() if item.type.stores_data}
-    assert keeping - ELSEWHERE.keys() - WITHOUT == set(SAVED)
+    assert keeping - ELSEWHERE.keys() == set(SAVED)
 
 
 @pytest.mark.parametrize("name", SAVED)

@@ -16,7 +16,7 @@ from stacks.pem import end_of
 from stacks.platforms.operations import metrics
 from stacks.platforms.operations.alerts.rules import DEFAULT, backups_missing, groups, longest_pause
 from stacks.platforms.operations.metrics.program import store_command
-from tests.stacks.cities import WEB, app, application, city, full_city, inputs_for, objects, one, record_city
+from tests.stacks.cities import CLUSTER, WEB, app, application, city, full_city, inputs_for, objects, one, record_city
 from wecityctl.dashboards.panels import APP, CITY, TENANT
 from wecityctl.engine.sdk.recorder import record
 from wecityctl.engine.secrets.certificate_names import issued
@@ -105,7 +105,7 @@ def test_what_is_scraped_follows_from_the_files(recorded: dict[str, Recording]) 
 
 def test_an_app_cannot_make_up_series_of_the_city(recorded: dict[str, Recording]) -> None:
     jobs = _scraped(recorded)
-    rename, copy, drop = jobs["health/code/web/8080"]["metric_relabel_configs"]
+    *_, rename, copy, drop = jobs["health/code/web/8080"]["metric_relabel_configs"]
     assert rename["source_labels"] == ["__name__"] and rename["target_label"] == "__name__"
     assert rename["replacement"] == "exported_$1" and rename.get("action", "replace") == "replace"
     # Nor series of a capability.
@@ -253,14 +253,47 @@ def test_each_tenant_is_told_its_own_alerts_and_the_city_all(recorded: dict[str,
     assert {"10.0.0.0/8", "169.254.0.0/16"} <= set(out[1]["to"][1]["ipBlock"]["except"])
 
 
+def test_a_tenants_alerts_leave_the_citys_clusters() -> None:
+    """What the cluster itself says, and no file: the City's own may go there."""
+    whole = watched()
+    wide = Alerts("https://oncall.example/transport", ("10.0.0.0/8", "10.244.3.0/24"))
+    direct = Alerts("https://10.244.9.9:8443/hook")
+    own = Alerts("https://ops.example/city", ("10.244.0.0/16",))
+    health, transport = whole.tenants
+    whole = replace(whole, alerts=own, tenants=(replace(health, alerts=direct), replace(transport, alerts=wide)))
+    networks = ("10.244.0.0/16", "10.96.0.0/16")
+    cluster = replace(CLUSTER, networks=networks, api_servers=("10.7.0.4:6443", "[fd00::4]:6443"))
+    found = record_city(whole, cluster)
+    out = [
+        {peer["ipBlock"]["cidr"]: {*peer["ipBlock"].get("except", ())} for peer in rule["to"]}
+        for rule in _policy(found, f"{PLACE}/alerts-to-webhooks")["egress"]
+    ]
+    # None for the address in the cluster; the ranges of the tenant without what is in it; all of the City's.
+    of_tenant, of_city = out if "10.0.0.0/8" in out[0] else out[::-1]
+    assert of_tenant.keys() == {"10.0.0.0/8", "0.0.0.0/0"} and of_city.keys() == {"10.244.0.0/16", "0.0.0.0/0"}
+    assert of_tenant["10.0.0.0/8"] == {"10.244.0.0/16", "10.96.0.0/16", "10.7.0.4/32"}
+    assert of_city["10.244.0.0/16"] == set()
+    pod = one(found, "Deployment", f"{PLACE}/alerts").inputs["spec"]["template"]["spec"]
+    (proxy,) = [item for item in pod["containers"] if item["name"] == "webhooks"]
+    # The files of this city have an embedded cloud's range.
+    (told,) = [item.removeprefix("-own=") for item in proxy["command"] if item.startswith("-own=")]
+    assert {*told.split(",")} >= {*networks, "10.7.0.4/32", "fd00::4/128"}
+    # Of a cluster of which nothing is known, what each pod knows.
+    assert {item["name"] for item in proxy["env"]} >= {"NODE_ADDRESSES", "POD_ADDRESSES"}
+    files = json.loads(one(found, "Secret", f"{PLACE}/alerts-files").inputs["stringData"]["webhooks.json"])
+    assert {item["host"]: item["may_be_own"] for item in files} == {
+        "ops.example": True, "oncall.example": False, "10.244.9.9": False
+    }  # fmt: skip
+
+
 def test_alertmanager_reaches_webhooks_through_the_proxy_alone(recorded: dict[str, Recording]) -> None:
     files = one(recorded, "Secret", f"{PLACE}/alerts-files").inputs["stringData"]
     told = json.loads(files["alertmanager.yaml"])["receivers"]
     settings = [item["webhook_configs"][0]["http_config"] for item in told if "webhook_configs" in item]
     assert [item["proxy_url"] for item in settings] == ["http://127.0.0.1:9094"] * 2
     assert json.loads(files["webhooks.json"]) == [
-        {"scheme": "https", "host": "192.0.2.8", "port": 8443, "addresses": []},
-        {"scheme": "https", "host": "oncall.example", "port": 443, "addresses": ["10.8.4.0/24"]},
+        {"scheme": "https", "host": "192.0.2.8", "port": 8443, "addresses": [], "may_be_own": True},
+        {"scheme": "https", "host": "oncall.example", "port": 443, "addresses": ["10.8.4.0/24"], "may_be_own": False},
     ]
     pod = one(recorded, "Deployment", f"{PLACE}/alerts").inputs["spec"]["template"]["spec"]
     (proxy,) = [item for item in pod["containers"] if item["name"] == "webhooks"]

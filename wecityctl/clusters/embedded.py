@@ -107,6 +107,7 @@ def _local_cluster(cloud: Cloud, running: RunningCloud) -> Cluster:
         address=running.gateway_address,
         kubernetes_version=running.kubernetes_version,
         sources=(running.pod_cidr,),
+        networks=running.networks,
         api_servers=() if running.simulated else (urlsplit(running.server).netloc,),
     )
 

@@ -225,6 +225,7 @@ def _describe(cloud: Cloud, version: str, cluster_uid: str, *, changed: bool, se
         addresses=state.addresses,
         gateway_address=cloud.context.network.gateway_address,
         pod_cidr=cloud.context.network.pod_cidr,
+        networks=cloud.context.network.networks,
         simulated=state.spec.simulated,
         changed=changed,
         seconds=seconds,

@@ -22,7 +22,8 @@ class Network:
     """A cloud's addresses. `saved` is the node driver's own text, which is kept in the state and passed to each start.
 
     `api_address` is where the API server listens and what it advertises: on a real node, an address of the cloud's
-    bridge, otherwise loopback. `gateway_address` is where this host reaches node ports (empty: not at all).
+    bridge, otherwise loopback. `gateway_address` is where this host reaches node ports (empty: not at all). `networks`
+    are the ranges in which pods, Services and nodes are found; empty if they have no network.
     """
 
     api_address: str
@@ -32,6 +33,7 @@ class Network:
     dns_ip: str = ""
     gateway_address: str = ""
     saved: str = ""
+    networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,8 +95,9 @@ class RunningCloud:
 
     `addresses` has addresses by name (`api`, and on a real node `node` and `gateway`). `gateway_address` is where this
     host reaches node ports; empty on simulated nodes. `cluster_uid` is the UID of the namespace kube-system. `pod_cidr`
-    is the range of its pods, which keep their addresses when they connect to another cloud. `changed`: the start
-    changed something.
+    is the range of its pods, which keep their addresses when they connect to another cloud. `networks` are the ranges
+    of its pods, Services and node; none of simulated nodes, which have no network. `changed`: the start changed
+    something.
     """
 
     name: str
@@ -109,6 +110,7 @@ class RunningCloud:
     addresses: Mapping[str, str]
     gateway_address: str
     pod_cidr: str
+    networks: tuple[str, ...]
     simulated: bool
     changed: bool
     seconds: float

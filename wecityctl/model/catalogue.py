@@ -266,7 +266,8 @@ class CapabilityType:
     `module:attribute` of the `BackupScripts` (`stacks.platforms.backups`) of a type that keeps data; without them
     its data is in no backup of its own. `tells` is the `module:attribute` of a `Teller`
     (`stacks.platforms.telling`), for a server that says whether it does what the files ask of it. `usage` is what is
-    counted of its use.
+    counted of its use. `sign_in` is the `module:attribute` of a `SignInInterface` of a type where people sign in for
+    routes of the entry point.
     """
 
     name: str
@@ -301,6 +302,8 @@ class CapabilityType:
     tells: str = ""
     usage: tuple[UsageCounter, ...] = ()
     secrets: tuple[str, ...] = ()
+    # Not in the `repr`: stacks of the other types do not depend on it.
+    sign_in: str = field(default="", repr=False)
 
     @property
     def scrapes(self) -> bool:

@@ -30,6 +30,7 @@ TenantType = Literal["department", "partner"]
 Concurrency = Literal["allow", "forbid", "replace"]
 StrategyType = Literal["rolling", "recreate", "canary"]
 JobRun = Literal["before-release"]
+SignIn = Literal["required", "optional", "none"]
 Settings = TypeVar("Settings", bound=VendorSettings)
 
 
@@ -181,11 +182,13 @@ class EntryTLS:
 class Entry:
     """Settings of the entry points.
 
-    `shared_hosts` names the tenants that may have routes on a host. Any other host belongs to one tenant.
+    `shared_hosts` names the tenants that may have routes on a host. Any other host belongs to one tenant. `port` is the
+    one at which people reach the main entry point; 0: its node port, or 443 behind a load balancer.
     """
 
     shared_hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tls: EntryTLS = field(default_factory=EntryTLS)
+    port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -691,7 +694,7 @@ class Route:
     """Where the entry point serves the app: `<host>.<city domain><path>`. `tls`: the app itself serves TLS.
 
     `component` and `port` are names; empty: the app's only component with ports, and its first port. `service` names a
-    Service of the app's manifests instead.
+    Service of the app's manifests instead. `sign_in`: whether people sign in at the entry point before they reach it.
     """
 
     host: str
@@ -700,6 +703,7 @@ class Route:
     component: str = ""
     port: str = ""
     service: str = ""
+    sign_in: SignIn = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -766,6 +770,11 @@ class App:
     def holds_route(self) -> bool:
         """Whether the entry point answers at the app's address: it serves the app, or says that it is suspended."""
         return self.stage in ("published", "suspended") and self.route is not None
+
+    @property
+    def signs_in(self) -> bool:
+        """Whether the entry point serves the app and asks, or may ask, who somebody is."""
+        return self.is_routed and self.route is not None and self.route.sign_in != "none"
 
     @property
     def serves_tls(self) -> bool:

@@ -96,7 +96,7 @@ class RouteTarget:
     `external_host` and `external_port` are the address for a gateway on another cloud; empty and 0 on the same one.
     `tls`: the Service has a certificate for its name. Without a Service (and with port 0), the app is suspended.
     `pod_port` is the port of the pods if it is not the Service's (0: it is). A canary is in the same namespace, and
-    shows the same certificate.
+    shows the same certificate. `sign_in`: whether people sign in before they reach it (empty: they do not).
     """
 
     tenant: str
@@ -111,6 +111,7 @@ class RouteTarget:
     tls: bool = False
     pod_port: int = field(default=0, metadata=_OMITTED)
     canary: CanaryTarget | None = field(default=None, metadata=_OMITTED)
+    sign_in: Literal["required", "optional", ""] = field(default="", metadata=_OMITTED)
 
     @property
     def listens(self) -> int:

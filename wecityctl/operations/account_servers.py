@@ -19,6 +19,7 @@ from wecityctl.operations.platform_endpoints import endpoints_in
 
 if TYPE_CHECKING:
     from stacks.platforms.account_jobs import Task
+    from stacks.platforms.backups import BackupScripts
     from wecityctl.engine.state.backend import Backend
     from wecityctl.engine.state.checkpoint import StackState
     from wecityctl.inputs import Cluster
@@ -48,18 +49,28 @@ class Server:
     @property
     def is_saved_whole(self) -> bool:
         """Whether a backup of it is of all its accounts together."""
-        from stacks.platforms.backups import scripts_of
+        return self._scripts is not None and bool(self._scripts.inventory)
 
-        scripts = scripts_of(self.type)
-        return scripts is not None and bool(scripts.inventory)
+    @property
+    def restores_accounts(self) -> bool:
+        """Whether a restore brings back accounts with the credentials of the backup's time."""
+        return self._scripts is not None and self._scripts.with_accounts
 
     @property
     def restores_atomically(self) -> bool:
         """Whether a restore into it that fails changes nothing."""
+        return self._scripts is not None and self._scripts.atomic
+
+    @property
+    def restores_beside(self) -> bool:
+        """Whether a restore keeps what there is and adds what is missing."""
+        return self._scripts is not None and self._scripts.adds
+
+    @property
+    def _scripts(self) -> BackupScripts | None:
         from stacks.platforms.backups import scripts_of
 
-        scripts = scripts_of(self.type)
-        return scripts is not None and scripts.atomic
+        return scripts_of(self.type)
 
     def name_of(self, account: Account) -> str:
         """The account's name in the server."""

@@ -101,7 +101,7 @@ def plan_restore(session: Session, name: str, emit: Emit, *, to: str = "", at: d
         for item in accounts.values():
             owner = owners.get(item.account, item.owner)
             if wanted(item.account, owner):
-                if reader.is_saved_whole:
+                if reader.restores_accounts:
                     notes.append(
                         f"{capability}: apps' credentials in it are then those of {when(item.at)}, until the next "
                         "`wecityctl up` sets today's"
@@ -151,17 +151,23 @@ def _restore(opened: Opened, server: Server, item: Restore, *, replace: bool) ->
         "OWNER": item.owner,
         "REPLACE": "yes" if replace else "no",
     }
-    if server.is_saved_whole and replace:
+    if server.restores_accounts and replace:
         _provision_again(opened, server)
     try:
         printed = opened.run(server, "restore", values)
     except WecityError as error:
         cause = error.__cause__
         if isinstance(cause, JobFailedError) and "wecity occupied" in cause.printed.splitlines():
-            city = opened.session.city.name
+            city, of = opened.session.city.name, when(item.snapshot.at)
+            if server.restores_beside:
+                raise ConfigurationError(
+                    f"{item.capability} has data of the time of the backup",
+                    details=f"its backup is of {of}: what is missing would be added, and nothing is removed or doubled",
+                    resolution=f"add --confirm={city} to add it, or restore into another instance with --to",
+                ) from error
             raise ConfigurationError(
                 f"{item.snapshot.account} in {item.capability} has data, which a restore would replace",
-                details=f"its backup is of {when(item.snapshot.at)}: what is younger would be lost",
+                details=f"its backup is of {of}: what is younger would be lost",
                 resolution=f"add --confirm={city} to replace it, or restore beside it with --to",
             ) from error
         if isinstance(cause, JobFailedError) and not server.restores_atomically and _UNCHANGED not in error.message:
@@ -173,7 +179,7 @@ def _restore(opened: Opened, server: Server, item: Restore, *, replace: bool) ->
         raise DeploymentError(
             f"the restore of {item.snapshot.account} has not said that it is done", details=printed[-500:]
         )
-    if server.is_saved_whole and not replace:
+    if server.restores_accounts and not replace:
         # Not before: where there is data, nothing was to be changed.
         _provision_again(opened, server)
 

@@ -22,11 +22,14 @@ TIDY = "import time; print('tidying'); time.sleep(4); print('tidied')"
 
 
 def add_apps(city: CityFiles) -> None:
-    """Add the tenant `parks` with three apps, an app of the library that two of them may call, and an object store."""
+    """Add the tenant `parks` with three apps, an app of the library that two of them may call, an object store and
+    messaging."""
     loans = app("loans", "library")
     loans["spec"]["provides"] = [{"name": "api", "to": ["parks/*"]}]
-    ponds = app("ponds", "parks")
-    albums = app("albums", "parks", uses=({"capability": "object-storage", "as": "files", "storage": "4Mi"},))
+    events = {"capability": "messaging", "as": "events"}
+    files = {"capability": "object-storage", "as": "files", "storage": "4Mi"}
+    ponds = app("ponds", "parks", uses=(events,))
+    albums = app("albums", "parks", uses=(files, events))
     for each in (loans, ponds, albums):
         del each["spec"]["route"]
     parks = tenant("parks")
@@ -34,6 +37,7 @@ def add_apps(city: CityFiles) -> None:
     city.add("parks.yaml", parks, _gardens(), ponds, albums)
     city.add("library.yaml", loans)
     city.add("city.yaml", document("Platform", "data", {"capabilities": [{"name": "object-storage"}]}))
+    city.one("Platform", "application")["spec"]["capabilities"].append({"name": "messaging", "storage": "1Gi"})
 
 
 def _gardens() -> dict[str, object]:

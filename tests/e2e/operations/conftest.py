@@ -76,7 +76,7 @@ def node(home: Machine, bare: CityFiles) -> Node:
 def sink(bare: CityFiles, node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webhook]:
     """Where alerts are sent: those of the tenant `parks` to `/parks`, all to `/city`."""
     with webhook(tmp_path_factory.mktemp("webhook"), node.pid, node.address) as server:
-        bare.one("Tenant", "parks")["spec"]["alerts"] = {"webhook": f"{server.url}/parks"}
+        bare.one("Tenant", "parks")["spec"]["alerts"] = {"webhook": f"{server.outside}/parks"}
         next(bare.documents("City"))["spec"]["alerts"] = {"webhook": f"{server.url}/city"}
         bare.save()
         yield server

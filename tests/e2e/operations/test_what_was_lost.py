@@ -8,17 +8,22 @@ without. It leaves another city than it found: it is the last of this package, b
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stacks.platforms import restores
+from tests.e2e.county import test_messaging as messaging
 from tests.e2e.county.test_object_storage import CLIENT
 from tests.e2e.files import CityFiles, document
 from tests.e2e.machine import Cluster, Machine, eventually
-from tests.e2e.operations.conftest import Target
+from tests.e2e.operations.conftest import LOGS, REGISTRY, Target
 from tests.e2e.operations.iot import CLIENT as MQTT
+from tests.e2e.operations.test_logs import found, word, write
+from tests.e2e.operations.test_registry import bound, push_as, run_pod, state_of, variant
+from wecityctl import oci
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(1800)]
 
@@ -26,14 +31,18 @@ pytestmark = [pytest.mark.node, pytest.mark.timeout(1800)]
 TYPES = {
     "postgresql": ("application", "db"),
     "cache": ("application", "store"),
+    "messaging": ("application", "events"),
     "object-storage": ("data", "files"),
     "iot": ("data", "iot"),
 }
 # What is backed up as a whole opens only with the city's secrets, so it is restored into the same instance.
 WHOLE = {"vault": "keys"}
-STALE = [name for name in (*TYPES, *WHOLE) if restores.proof_of(name) is None]
+# What is of all tenants, and is restored beside what was written since the loss. The app reads it by these uses.
+STORES = {"metrics": {"capability": "metrics", "as": "metrics"}, "logs": LOGS, "registry": REGISTRY}
+STALE = [name for name in (*TYPES, *WHOLE, *STORES) if restores.proof_of(name) is None]
 HOW = "into an empty instance in another namespace, after its city was destroyed with all data"
 HOW_WHOLE = "into an empty instance with the secrets that came back from the target, after its city was destroyed"
+HOW_STORES = "into a new instance, beside what was written since its city was destroyed with all data"
 
 # Run in the app's container: writes or reads an entry of its store, by its own binding.
 VAULT = """
@@ -70,6 +79,10 @@ def files(cluster: Cluster, *requests: str) -> Any:
     return ask(cluster, "python3", "-c", CLIENT, *requests)
 
 
+def streams(cluster: Cluster, *requests: str) -> Any:
+    return ask(cluster, "python3", "-c", messaging.CLIENT, *requests)
+
+
 def iot(cluster: Cluster, *words: str) -> Any:
     return ask(cluster, "python3", "-c", MQTT, *words)
 
@@ -77,6 +90,19 @@ def iot(cluster: Cluster, *words: str) -> Any:
 def entry(cluster: Cluster, *words: str) -> Any:
     """What the vault answers of an entry in the app's store."""
     return ask(cluster, "python3", "-c", VAULT, *words)
+
+
+def used(home: Machine, city: CityFiles, period: tuple[datetime, datetime]) -> dict[str, Any] | None:
+    """What the app has used in a period, once that was counted."""
+    begin, end = (at.strftime("%Y-%m-%dT%H:%M:%SZ") for at in period)
+    rows = home.run("usage", city, "--by", "app", "--from", begin, "--to", end, "-o", "json").json()["rows"]
+    return next((row for row in rows if row["app"] == "parks-app" and row["pod_hours"]), None)
+
+
+def sampled(home: Machine, city: CityFiles, begin: datetime) -> tuple[datetime, datetime] | None:
+    """A period from `begin` in which the app's use was counted: a sample a minute, until which all have come."""
+    period = (begin, datetime.now(UTC) - timedelta(seconds=45))
+    return period if used(home, city, period) else None
 
 
 def prefix(cluster: Cluster) -> str:
@@ -87,13 +113,15 @@ def prefix(cluster: Cluster) -> str:
 
 @pytest.mark.skipif(not STALE, reason="nothing has changed since restoring each type was proved")
 def test_data_comes_back_elsewhere_after_everything_was_lost(
-    home: Machine, city: CityFiles, cluster: Cluster, target: Target
+    home: Machine, city: CityFiles, cluster: Cluster, target: Target, tmp_path: Path
 ) -> None:
-    city.one("Platform", "application")["spec"]["capabilities"].append({"name": "cache", "storage": "1Gi"})
+    city.one("Platform", "application")["spec"]["capabilities"] += [
+        {"name": name, "storage": "1Gi"} for name in ("cache", "messaging")
+    ]
     data = [{"name": name, "storage": "1Gi"} for name, (platform, _) in TYPES.items() if platform == "data"]
     city.add("city.yaml", document("Platform", "data", {"capabilities": data}))
     app = city.one("App", "parks-app")["spec"]
-    kept = [{"capability": name, "as": alias} for name, alias in WHOLE.items()]
+    kept = [{"capability": name, "as": alias} for name, alias in WHOLE.items()] + list(STORES.values())
     app["uses"] = [{"capability": name, "as": alias} for name, (_, alias) in TYPES.items()] + kept
     home.run("up", city.save(), "--yes", timeout=900)
     assert entry(cluster, "POST", "榆树")["version"] == 1
@@ -103,6 +131,15 @@ def test_data_comes_back_elsewhere_after_everything_was_lost(
     assert files(cluster, "PUT:lost:12345") == [[200, 0]]
     signed_in, retained, password = iot(cluster, "say:lost:elm", "add:pump")
     assert signed_in and retained
+    assert streams(cluster, messaging.MAKE, "visits.elm:{}")[1]["seq"] == 1
+    marker, began = word(), datetime.now(UTC) - timedelta(minutes=3)
+    write(cluster, "parks", f"{marker} 银杏")
+    (line,) = found(cluster, "parks", marker)
+    (known,) = [item for item in oci.stored() if item.reference == oci.reference("sample-app", source="built")]
+    # No node has it: it has not run yet.
+    image = push_as(city, cluster, "parks", variant(known, tmp_path), "parks/lost")
+    period = eventually(lambda: sampled(home, city, began), 180)
+    counted = used(home, city, period)
     home.run("backup", "run", city, timeout=900)
     home.run("state", "backup", city, "--to-target")
 
@@ -119,6 +156,8 @@ def test_data_comes_back_elsewhere_after_everything_was_lost(
         home.run("restore", city, name, "--to", f"{name}-new", timeout=600)
     for name in WHOLE:
         assert "apps' credentials in it are then those of 20" in home.run("restore", city, name, timeout=600).err
+    for name in STORES:
+        assert "credentials" not in home.run("restore", city, name, timeout=600).err
     app["uses"] = [{"capability": f"{name}-new", "as": alias} for name, (_, alias) in TYPES.items()] + kept
     home.run("up", city.save(), "--yes", timeout=600)
 
@@ -127,6 +166,16 @@ def test_data_comes_back_elsewhere_after_everything_was_lost(
     assert files(cluster, "GET:lost:0") == [[200, 12345]]
     assert iot(cluster, "hear:lost") == [True, "elm"]
     assert iot(cluster, f"as:pump:{password}", "say:devices/pump/state:on") == [True, True]
+    assert streams(cluster, messaging.FIRST)[0]["message"]["subject"] == "visits.elm"
     assert eventually(lambda: entry(cluster, "GET"))["data"] == {"value": "榆树"}
+    assert found(cluster, "parks", marker)[0].items() >= {"_time": line["_time"], "_msg": f"{marker} 银杏"}.items()
+    assert used(home, city, period) == counted
+    refused = home.run("restore", city, "metrics", timeout=600, code=2).err
+    assert "nothing is removed or doubled" in refused
+    home.run("restore", city, "metrics", f"--confirm={city.name}", timeout=600)
+    assert used(home, city, period) == counted
+    run_pod(cluster, "parks", "of-the-backup", f"{bound(cluster, 'parks')['repository']}/lost@{image.digest}")
+    eventually(lambda: state_of(cluster, "parks", "of-the-backup")[0] == "Succeeded", seconds=120)
+    assert "made for" in cluster.kubectl("logs", "-n", "parks-internet", "of-the-backup")
     for name in STALE:
-        restores.record(name, str(date.today()), HOW_WHOLE if name in WHOLE else HOW)
+        restores.record(name, str(date.today()), HOW_WHOLE if name in WHOLE else HOW_STORES if name in STORES else HOW)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# Of a range for documentation, which is not routed.
+OUTSIDE = "192.0.2.9"
 # Notes the time and body of each POST as a line of JSON.
 _SERVER = """
 import http.server, json, sys, time
@@ -43,8 +45,11 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
+    """`url` is at the node's own address, `outside` at one that is in none of the city's networks."""
+
     url: str
     file: Path
+    outside: str
 
     def told(self) -> list[Told]:
         """What has arrived so far."""
@@ -58,12 +63,14 @@ class Webhook:
 
 @contextlib.contextmanager
 def webhook(directory: Path, pid: int, address: str) -> Iterator[Webhook]:
-    """A webhook in the network of the process `pid`, at its `address`."""
+    """A webhook in the network of the process `pid`, at its `address` and at `OUTSIDE`, which is added to it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     file = directory / "told.jsonl"
-    command: list[Any] = ["nsenter", f"--net=/proc/{pid}/ns/net", "--", sys.executable, "-c", _SERVER, address, port]
+    inside = ["nsenter", f"--net=/proc/{pid}/ns/net", "--"]
+    subprocess.run([*inside, "ip", "address", "replace", f"{OUTSIDE}/32", "dev", "lo"], check=True, timeout=30)
+    command: list[Any] = [*inside, sys.executable, "-c", _SERVER, "0.0.0.0", port]
     process = subprocess.Popen([*map(str, command), str(file)], stdin=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 30
@@ -72,7 +79,7 @@ def webhook(directory: Path, pid: int, address: str) -> Iterator[Webhook]:
                 break
             assert process.poll() is None and time.monotonic() < deadline, "the webhook does not listen"
             time.sleep(0.1)
-        yield Webhook(f"http://{address}:{port}", file)
+        yield Webhook(f"http://{address}:{port}", file, f"http://{OUTSIDE}:{port}")
     finally:
         process.kill()
         process.wait()

@@ -55,6 +55,7 @@ class RealNode:
             dns_ip=block.dns_ip,
             gateway_address=block.node_ip,
             saved=str(block),
+            networks=(str(block),),
         )
 
     def prepare(self, ctx: Context) -> tuple[Service, ...]:

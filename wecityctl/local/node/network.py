@@ -14,8 +14,9 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from wecityctl.errors import DeploymentError
+from wecityctl.model.own_networks import EMBEDDED
 
-POOL = IPv4Network("198.18.0.0/15")
+POOL = EMBEDDED
 BLOCK_PREFIX = 21
 UPLINK = "eth0"
 

@@ -1,14 +1,21 @@
-"""Checks that somebody tells the alerts that the files ask for."""
+"""Checks of where alerts are sent: somebody sends them, and those of a tenant leave the city's clusters."""
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
+from contextlib import suppress
+from urllib.parse import urlsplit
 
 from wecityctl.errors import Problem
 from wecityctl.model.city import City, Tenant
+from wecityctl.model.own_networks import declared_networks
 from wecityctl.spec.checks.check import Check
 from wecityctl.spec.fields import one_of
+from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
+
+_OUTSIDE = "an address outside the city's clusters; the City itself may have alerts sent there"
 
 
 def tellers(parsed_city: ParsedCity) -> Iterator[Problem]:
@@ -24,4 +31,27 @@ def tellers(parsed_city: ParsedCity) -> Iterator[Problem]:
             yield source.problem(("spec", "alerts"), message, expected, on_key=True)
 
 
-CHECKS: tuple[Check, ...] = (tellers,)
+def tenants_webhooks(parsed_city: ParsedCity) -> Iterator[Problem]:
+    """A tenant's webhook is not in the city's clusters: the platform posts from where the tenant's apps do not reach.
+
+    What the files do not say, such as the ranges of an existing cluster, is refused while alerts are sent.
+    """
+    known = [item for cloud in parsed_city.clouds for item in declared_networks(cloud.value)]
+    for tenant in parsed_city.tenants:
+        alerts = tenant.value.alerts
+        if alerts is None:
+            continue
+        named: list[tuple[tuple[PathItem, ...], str, str]] = [
+            (("spec", "alerts", "addresses", at), text, text) for at, text in enumerate(alerts.addresses)
+        ]
+        host = urlsplit(alerts.webhook).hostname or ""
+        with suppress(ValueError):
+            # A name leads to `addresses` or to the internet.
+            named.insert(0, (("spec", "alerts", "webhook"), repr(alerts.webhook), str(ipaddress.IPv4Address(host))))
+        for path, shown, text in named:
+            inside = next((what for own, what in known if own.overlaps(ipaddress.IPv4Network(text))), "")
+            if inside:
+                yield tenant.problem(path, f"{shown} leads to {inside}", _OUTSIDE)
+
+
+CHECKS: tuple[Check, ...] = (tellers, tenants_webhooks)

@@ -11,6 +11,7 @@ from wecityctl.model import naming
 from wecityctl.model.city import App, Cloud, Component, Strategy
 from wecityctl.model.quantity import parse_duration
 from wecityctl.spec.checks.check import Check
+from wecityctl.spec.checks.possible_clouds import on_one, possible_clouds
 from wecityctl.spec.fields import one_of
 from wecityctl.spec.nodes import PathItem
 from wecityctl.spec.parsed_city import ParsedCity, Sourced
@@ -103,29 +104,18 @@ def _deployers(parsed_city: ParsedCity, app: Sourced[App], path: _Path) -> Itera
 
 def _clouds(parsed_city: ParsedCity, app: Sourced[App], path: _Path) -> Iterator[Problem]:
     gateway = next((item for _, _, item in parsed_city.capabilities() if item.is_entry), None)
-    apps_clouds = _possible(parsed_city, app.value.cloud, app.value.zone)
+    apps_clouds = possible_clouds(parsed_city, app.value.cloud, app.value.zone)
     if any(_own_ingress(cloud, app.value.zone) for cloud in apps_clouds):
         message = "the entry point is the cluster's own ingress controller, which has no shares of requests"
         yield app.problem(path, message, "rolling or recreate, or the gateway as the entry point")
-    elif gateway is not None and not _on_one(apps_clouds, _possible(parsed_city, gateway.cloud, gateway.zone)):
+    elif gateway is not None and not on_one([*apps_clouds, *possible_clouds(parsed_city, gateway.cloud, gateway.zone)]):
         message = "the app and the gateway may be placed on different clouds, and shares are kept on one"
         yield app.problem(path, message, f"one `cloud` for the app and for {gateway.name!r}, or another strategy")
-
-
-def _possible(parsed_city: ParsedCity, pin: str, zone: str) -> list[Cloud]:
-    """The clouds that something with this pin and zone can be placed on."""
-    clouds = [cloud.value for cloud in parsed_city.clouds]
-    return [cloud for cloud in clouds if (cloud.name == pin if pin else not zone or zone in cloud.zones)]
 
 
 def _own_ingress(cloud: Cloud, zone: str) -> bool:
     settings = cloud.kubernetes
     return bool(settings.ingress_class or settings.zone_ingress_classes.get(zone))
-
-
-def _on_one(first: list[Cloud], second: list[Cloud]) -> bool:
-    names = {cloud.name for cloud in (*first, *second)}
-    return len(names) <= 1
 
 
 CHECKS: tuple[Check, ...] = (steps, routed)

@@ -368,6 +368,12 @@ class Route(Schema):
         "queue",
         default=None,
     )
+    sign_in: model.SignIn = options(
+        "Whether people sign in at the entry point: before each request, or if they like (`optional`). The app finds "
+        "who they are in headers that nobody else can set.",
+        "required",
+        default="none",
+    )
 
 
 class Provided(Schema):

@@ -140,6 +140,12 @@ class Entry(Schema):
         default_factory=dict,
     )
     tls: EntryTLS = options("HTTPS at the entry points.", default_factory=EntryTLS)
+    port: amounts.Port | None = options(
+        "The port at which people reach the main entry point, for addresses to which sign-in returns; by default its "
+        "node port, or 443 behind a load balancer.",
+        443,
+        default=None,
+    )
 
 
 class Images(Schema):

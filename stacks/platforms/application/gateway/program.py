@@ -11,6 +11,7 @@ from stacks import network_policies, pods
 from stacks.base.kubernetes import priority_class
 from stacks.objects import Manifest
 from stacks.platforms.application.gateway.claimed_headers import CLAIMED_HEADERS
+from stacks.platforms.application.gateway.claims import CLAIMS, NO_CLAIMS, WITHOUT_OURS
 from stacks.platforms.application.gateway.counting import COUNT, SERVER
 from stacks.platforms.component import CapabilityComponent, CapabilityScope
 from wecityctl.model.entries import ENTRY_SERVICE, gateway_of
@@ -55,7 +56,9 @@ http {
   proxy_headers_hash_bucket_size 128;
   underscores_in_headers off;
   ignore_invalid_headers on;
-  map $http_upgrade $upgrade { default ''; ~*^websocket$ websocket; }
+"""
+    + WITHOUT_OURS
+    + """  map $http_upgrade $upgrade { default ''; ~*^websocket$ websocket; }
   map $upgrade $connection_upgrade { default upgrade; '' ''; }
   map "$https:$ssl_server_name:$host" $astray { default 1; ~^: 0; "~*^on:([^:]+):\\1$" 0; }
   proxy_ignore_headers X-Accel-Redirect X-Accel-Expires X-Accel-Limit-Rate X-Accel-Charset;
@@ -71,11 +74,16 @@ http {
   proxy_set_header X-Forwarded-Host $host;
   proxy_set_header X-Forwarded-Proto $scheme;
   proxy_set_header X-Request-Id $request_id;
+  proxy_set_header Cookie $apps_cookies;
+  uninitialized_variable_warn off;
 """
     + _BLANK
+    + CLAIMS
     + """  server {
     listen 8080 default_server;
-    error_page 497 = @plain;
+"""
+    + NO_CLAIMS
+    + """    error_page 497 = @plain;
     location = /-/health { access_log off; return 200 "ok\\n"; }
     location = /-/routes { access_log off; default_type text/plain; include /tmp/digest.conf; }
     location / {

@@ -8,16 +8,11 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from stacks.platforms.application.gateway import signing_in
 from stacks.platforms.application.gateway.counting import APP as COUNTED_APP
-from stacks.platforms.application.gateway.program import (
-    APPS_AUTHORITY,
-    ROUTES,
-    TLS,
-    USER,
-    routes_config_map,
-    tls_secret,
-)
-from stacks.platforms.entry_interface import EntryInterface
+from stacks.platforms.application.gateway.program import APPS_AUTHORITY, TLS, USER, routes_config_map, tls_secret
+from stacks.platforms.application.gateway.upstreams import known_by
+from stacks.platforms.entry_interface import EntryInterface, SignInService
 from wecityctl.model.outputs import RouteTarget
 
 # nginx accepts parameters of at most 4096 bytes. Source: NGX_CONF_BUFFER.
@@ -46,17 +41,24 @@ _SUSPENDED = (
 )
 
 
-def render_routes(domain: str, city: str, routes: Sequence[RouteTarget], *, tls: bool = False) -> str:
-    """The nginx servers of one entry point.
+def render_routes(
+    domain: str, city: str, routes: Sequence[RouteTarget], *, tls: bool = False, sign_in: SignInService | None = None
+) -> str:
+    """The nginx servers of one entry point; with `sign_in`, also the host of the pages where people sign in.
 
     Names are resolved per request, so that a missing Service breaks only its own route.
     """
     listen = "listen 8080 ssl;" if tls else "listen 8080;"
     blocks = [_ENCRYPTED] if tls else []
     blocks.append(_server(domain, listen, _index(city, routes)))
+    if sign_in is not None:
+        blocks += [signing_in.maps(), _server(sign_in.public_host, listen, signing_in.pages(sign_in))]
     blocks += [_split(route, number) for number, route in enumerate(routes) if route.canary is not None]
     for host in sorted({route.host for route in routes}):
-        locations = "".join(_locations(route, number) for number, route in enumerate(routes) if route.host == host)
+        own = [(number, route) for number, route in enumerate(routes) if route.host == host]
+        locations = "".join(_locations(route, number) for number, route in own)
+        if sign_in is not None:
+            locations += "".join(signing_in.ways(route, sign_in) for _, route in own if route.sign_in)
         blocks.append(_server(host, listen, locations))
     return "".join(blocks)
 
@@ -105,18 +107,9 @@ def _proxied(route: RouteTarget, number: int) -> str:
         f"    proxy_pass {scheme}://$upstream_{number}:{route.external_port or route.port};\n"
     )
     whose = f"    set {COUNTED_APP} {route.tenant}/{route.app};\n"
-    return "{\n" + whose + there + (_known_by(f"{route.service}.{route.namespace}.svc") if route.tls else "") + "  }\n"
-
-
-def _known_by(name: str) -> str:
-    """Verify that the upstream server's certificate was issued by the city's CA for `name`."""
-    return (
-        "    proxy_ssl_verify on;\n"
-        f"    proxy_ssl_trusted_certificate {ROUTES}/{APPS_AUTHORITY};\n"
-        f"    proxy_ssl_name {name};\n"
-        "    proxy_ssl_server_name on;\n"
-        "    proxy_ssl_protocols TLSv1.2 TLSv1.3;\n"
-    )
+    asked = signing_in.asked(route) if route.sign_in else ""
+    known = known_by(f"{route.service}.{route.namespace}.svc") if route.tls else ""
+    return "{\n" + whose + asked + there + known + "  }\n"
 
 
 def _index(city: str, routes: Sequence[RouteTarget]) -> str:

@@ -1,14 +1,19 @@
 """An app's client in Keycloak: the realm that it is in, what it may do there, and how scripts speak to the server.
 
-Each tenant has a realm: users, clients, roles and signing keys of its own, which no other tenant's clients reach. An
+Each tenant has a realm: users, clients, roles and signing keys of its own, which no other tenant's clients reach. What
+capabilities have is in a realm of the city, where people sign in at the entry point (`sign_in_clients`). An
 app has a confidential client there, whose service account has no role of an administrator. The client's attribute
 `ACCOUNT` has whose it is and whether it is locked, as the line that `inventory` prints.
 """
 
 from __future__ import annotations
 
+from wecityctl.model.requirements import CAPABILITY
+
 # Keycloak's own name of the administrator's realm is `master`: a tenant may be called so, its realm may not.
 REALM_PREFIX = "tenant-"
+# The realm of the city's own capabilities, and of the people who sign in at the entry point.
+CITY_REALM = "city"
 # Below which the server answers. It is fixed in the image.
 PATH = "/auth"
 ADMIN = "admin"
@@ -19,12 +24,13 @@ ACCOUNT = "wecity.account"
 TOKEN_SECONDS, IDLE_SECONDS, SESSION_SECONDS = 300, 1800, 36000
 
 # What a new realm has; administrators may change it, and provisioning leaves it. After ten wrong passwords a user
-# waits, for longer each time.
+# waits, for longer each time. A refresh token is valid once. It is not in the city's realm: of several requests of one
+# page, two refresh at once, and the token is known to the sign-in service alone.
 _REALM = (
     '{"realm":"%s","enabled":true,"registrationAllowed":false,"resetPasswordAllowed":false,'
     '"bruteForceProtected":true,"failureFactor":10,"waitIncrementSeconds":60,"maxFailureWaitSeconds":900,'
     '"passwordPolicy":"length(12) and notUsername(undefined)",'
-    '"offlineSessionMaxLifespanEnabled":true,"revokeRefreshToken":true}'
+    '"offlineSessionMaxLifespanEnabled":true,"revokeRefreshToken":%s}'
 )
 
 # What provisioning sets whenever it runs. What is not named here stays, such as redirect addresses, roles and mappers.
@@ -93,7 +99,7 @@ call() {{
   echo "$method $path is answered by $status: $(cat answer)" >&2
   return 1
 }}
-realm_of() {{ printf '{REALM_PREFIX}%s' "${{1%%.*}}"; }}
+realm_of() {{ case $1 in {CAPABILITY}.*) printf {CITY_REALM} ;; *) printf '{REALM_PREFIX}%s' "${{1%%.*}}" ;; esac; }}
 # Another character than a letter or digit would need an escape in addresses.
 id_of() {{ printf %s "$1" | sha256sum | cut -c 1-36; }}
 : > body
@@ -103,7 +109,8 @@ id_of() {{ printf %s "$1" | sha256sum | cut -c 1-36; }}
 PROVISION = f"""{FUNCTIONS}
 realm=$(realm_of "$APP_ROLE") id=$(id_of "$APP_ROLE")
 sign_in
-printf '{_REALM}' "$realm" > body
+[ "$realm" != {CITY_REALM} ] && once=true || once=false
+printf '{_REALM}' "$realm" "$once" > body
 call POST admin/realms 201 409
 # A client may be another's whose names come to the same account.
 : > body

@@ -6,7 +6,7 @@ touched only where its attribute says that it is that very owner's.
 
 from __future__ import annotations
 
-from stacks.platforms.application.identity.access import ACCOUNT, FUNCTIONS, REALM_PREFIX
+from stacks.platforms.application.identity.access import ACCOUNT, CITY_REALM, FUNCTIONS, REALM_PREFIX
 
 # What a repetition keeps is the time of the first lock. Tokens from before are not taken again, even when the client is
 # opened later. The secret is one that nobody has.
@@ -45,7 +45,7 @@ done < listed
 INVENTORY = f"""{FUNCTIONS}
 sign_in
 call GET 'admin/realms?briefRepresentation=true' 200
-grep -o '"realm":"{REALM_PREFIX}[^"]*"' answer | cut -d '"' -f 4 > realms || :
+grep -o -E '"realm":"({REALM_PREFIX}[^"]*|{CITY_REALM})"' answer | cut -d '"' -f 4 > realms || :
 while read -r realm; do
   call GET "admin/realms/$realm/clients" 200
   grep -o '"{ACCOUNT}":"[^"]*"' answer | cut -d '"' -f 4 | sed 's/^/account /' || :

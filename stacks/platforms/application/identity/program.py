@@ -14,6 +14,7 @@ from stacks.platforms.component import CapabilityComponent, CapabilityScope
 from stacks.platforms.stateful import provisioning_policies, stateful_set
 from wecityctl.model.outputs import Endpoint
 from wecityctl.model.quantity import parse_quantity
+from wecityctl.model.signing_in import sign_in_of
 from wecityctl.model.variables import BINDING_ROOT
 
 # The numeric user of the image.
@@ -23,6 +24,8 @@ DATABASE = "db"
 BESIDE_HEAP = 448 * 1024**2
 # Connections of the database's role that the server leaves free, for the time in which pods follow one another.
 SPARE_CONNECTIONS = 4
+# Where the server writes whom it trusts, from the city's certificates.
+DATA = "/opt/keycloak/data"
 # Requests that wait; more are refused with 503.
 QUEUED_REQUESTS = 500
 
@@ -71,7 +74,11 @@ class Identity(CapabilityComponent):
                 *({"name": key, "value": value} for key, value in settings(context).items()),
             ],
             ports=context.ports,
-            mounts=[*context.binding_mounts, *([tls.MOUNT] if context.tls else [])],
+            mounts=[
+                *context.binding_mounts,
+                *([tls.MOUNT] if context.tls else []),
+                *([{"name": "data", "mountPath": DATA}] if _tells(context) else []),
+            ],
             requests=context.resources(),
             readiness=ready,
             liveness={
@@ -86,7 +93,11 @@ class Identity(CapabilityComponent):
         spec = pods.pod(
             [server],
             cluster=self.scope.inputs.cluster,
-            volumes=[*context.binding_volumes, *([tls.volume(context)] if context.tls else [])],
+            volumes=[
+                *context.binding_volumes,
+                *([tls.volume(context)] if context.tls else []),
+                *([{"name": "data", "emptyDir": {"sizeLimit": "64Mi"}}] if _tells(context) else []),
+            ],
             user=USER,
             priority_class=priority_class(self.scope.inputs.city.name, "platform"),
             affinity=context.affinity,
@@ -112,6 +123,8 @@ def settings(context: CapabilityScope) -> dict[str, str]:
         "KC_HTTP_MANAGEMENT_PORT": str(context.ports["management"]),
         "JAVA_OPTS_KC_HEAP": f"-Xms64m -Xmx{heap // 1024**2}m",
     }
+    if _tells(context):
+        found["KC_TRUSTSTORE_PATHS"] = tls.AUTHORITY
     if not context.tls:
         return {**found, "KC_HTTP_ENABLED": "true", "KC_HTTP_PORT": str(context.type.port)}
     return {
@@ -122,3 +135,9 @@ def settings(context: CapabilityScope) -> dict[str, str]:
         "KC_HTTPS_PROTOCOLS": "TLSv1.3,TLSv1.2",
         "KC_HTTPS_CERTIFICATES_RELOAD_PERIOD": "1m",
     }
+
+
+def _tells(context: CapabilityScope) -> bool:
+    """Whether the server tells the city's sign-in service that sessions have ended."""
+    inputs = context.scope.inputs
+    return context.tls and sign_in_of(inputs.city, inputs.catalogue) is not None

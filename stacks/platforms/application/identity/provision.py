@@ -9,6 +9,7 @@ import pulumi
 
 from stacks.platforms import tls
 from stacks.platforms.application.identity.access import (
+    CITY_REALM,
     IDLE_SECONDS,
     PATH,
     PROVISION,
@@ -21,13 +22,15 @@ from stacks.platforms.provisioner import Provisioner
 from stacks.stack_references import KnownEndpoint
 from wecityctl.model.catalogue import UseLimits
 from wecityctl.model.city import Capability, Use
+from wecityctl.model.requirements import CAPABILITY
 
 
 def _values(
     account: str, credentials: Mapping[str, pulumi.Output[str]], endpoint: KnownEndpoint, authority: str
 ) -> Mapping[str, Any]:
     scheme = "https" if authority else "http"
-    realm = REALM_PREFIX + account.partition(".")[0]
+    group = account.partition(".")[0]
+    realm = CITY_REALM if group == CAPABILITY else f"{REALM_PREFIX}{group}"
     return {
         # The server puts the address by which it was asked into tokens.
         "issuer": pulumi.Output.format(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 import pulumi
@@ -34,6 +34,11 @@ MANAGER_LIMITS, PROXY_LIMITS = {"memory": "40Mi"}, {"memory": "32Mi"}
 FILES, ADMIN_FILES = "/etc/alerts", "/etc/admin"
 # The ranges that organisations and clusters give their own machines and pods.
 _NOT_PUBLIC = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
+# Of a cluster whose ranges nobody knows, these are its own at least; the kubelet adds the Service of the API servers.
+_SURROUNDINGS: tuple[Manifest, ...] = tuple(
+    {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+    for name, path in (("NODE_ADDRESSES", "status.hostIPs"), ("POD_ADDRESSES", "status.podIPs"))
+)
 # The alias of the use of metrics.
 METRICS = "metrics"
 # When vmalert evaluates and tells. The store answers with what it got a second ago.
@@ -110,7 +115,7 @@ class Alerts(CapabilityComponent):
             "webhooks",
             image,
             command=["alerts-webhooks", *_proxy(context)],
-            env=[_memory(PROXY_LIMITS)],
+            env=[_memory(PROXY_LIMITS), *_SURROUNDINGS],
             mounts=[files, password, *([tls.MOUNT] if context.tls else [])],
             requests=way.requests,
             limits=PROXY_LIMITS,
@@ -209,6 +214,7 @@ def _proxy(context: CapabilityScope) -> Iterator[str]:
     yield f"-evaluator={'https' if context.tls else 'http'}://127.0.0.1:{context.type.port}"
     yield f"-manager=http://127.0.0.1:{MANAGER_PORT}"
     yield f"-password={ADMIN_FILES}/password"
+    yield f"-own={','.join(rules.own_networks(context.scope.inputs))}"
     if context.tls:
         yield f"-certificate={tls.CERTIFICATE}"
         yield f"-key={tls.KEY}"
@@ -216,15 +222,34 @@ def _proxy(context: CapabilityScope) -> Iterator[str]:
 
 def _flows(context: CapabilityScope) -> Iterator[Manifest]:
     """Yield the network policies to the webhooks, each to its addresses and port."""
-    name, opened = context.capability.name, []
+    name, opened = context.capability.name, list[Manifest]()
+    own = [ipaddress.ip_network(text) for text in rules.own_networks(context.scope.inputs)]
     for item in rules.webhooks(rules.receivers(context.scope.inputs)):
-        rule = {"to": _peers(item), "ports": [{"protocol": "TCP", "port": item.port}]}
-        if rule not in opened:
+        peers = _peers(item) if item.may_be_own else [*_without(_peers(item), own)]
+        rule = {"to": peers, "ports": [{"protocol": "TCP", "port": item.port}]}
+        # A rule without peers would open all.
+        if peers and rule not in opened:
             opened.append(rule)
     if opened:
         yield network_policies.policy(
             context.namespace, naming.fit(f"{name}-to-webhooks"), context.selector, egress=opened
         )
+
+
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _without(peers: Iterable[Manifest], own: Sequence[_Network]) -> Iterator[Manifest]:
+    """The peers without what of them is in the city's own clusters."""
+    for peer in peers:
+        block = peer["ipBlock"]
+        whole = ipaddress.ip_network(block["cidr"])
+        same = [item for item in own if item.version == whole.version]
+        if any(whole.subnet_of(item) for item in same):  # type: ignore[arg-type]
+            continue
+        inner = [str(item) for item in same if item.subnet_of(whole)]  # type: ignore[arg-type]
+        excepted = [*block.get("except", ()), *inner]
+        yield {"ipBlock": {**block, **({"except": excepted} if excepted else {})}}
 
 
 def _peers(webhook: rules.Webhook) -> list[Manifest]:

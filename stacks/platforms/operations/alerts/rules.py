@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from wecityctl.inputs import StackInputs
 from wecityctl.model.catalogue import AlertRule
 from wecityctl.model.city import Alerts, Capability
+from wecityctl.model.own_networks import declared_networks
 
 # Seconds after which vmalert tells Alertmanager again of what fires. What it has not told of for four times as long is
 # over for Alertmanager: nobody is told so because the metrics store is restarted, and answers nothing meanwhile.
@@ -242,12 +243,16 @@ def receivers(inputs: StackInputs) -> Iterator[Receiver]:
 
 @dataclass(frozen=True, order=True)
 class Webhook:
-    """What a connection to a webhook is made to. `addresses` are ranges in which its name may be found."""
+    """What a connection to a webhook is made to. `addresses` are ranges in which its name may be found.
+
+    `may_be_own`: it may be in the city's own clusters, as only a webhook of the City may.
+    """
 
     scheme: str
     host: str
     port: int
     addresses: tuple[str, ...]
+    may_be_own: bool = False
 
     @property
     def is_name(self) -> bool:
@@ -262,10 +267,20 @@ class Webhook:
 def webhooks(told: Iterable[Receiver]) -> list[Webhook]:
     """The webhooks that alerts are sent to, each once."""
     found = set()
-    for _, _, alerts in told:
+    for _, tenant, alerts in told:
         parts = urlsplit(alerts.webhook)
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        found.add(Webhook(parts.scheme, parts.hostname or "", port, alerts.addresses))
+        found.add(Webhook(parts.scheme, parts.hostname or "", port, alerts.addresses, not tenant))
+    return sorted(found)
+
+
+def own_networks(inputs: StackInputs) -> list[str]:
+    """The ranges of the city's clusters, in which no tenant's webhook may be: what the files and the cluster say."""
+    found = {str(own) for cloud in inputs.city.clouds for own, _ in declared_networks(cloud)}
+    if inputs.cluster is not None:
+        found |= {*inputs.cluster.networks}
+        hosts = (item.rpartition(":")[0].strip("[]") for item in inputs.cluster.api_servers)
+        found |= {str(ipaddress.ip_network(host)) for host in hosts}
     return sorted(found)
 
 

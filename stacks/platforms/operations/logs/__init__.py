@@ -37,6 +37,7 @@ TYPE = CapabilityType(
     architectures=("amd64",),
     health="a line is sent to 9428 as a shipper sends it, and a query finds it",
     probe=f"{__name__}.health:PROBE",
+    backup=f"{__name__}.backup:SCRIPTS",
     tls=True,
     # Requests of one account that are answered at a time.
     limits=UseLimits(connections=4),

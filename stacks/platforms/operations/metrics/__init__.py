@@ -38,6 +38,7 @@ TYPE = CapabilityType(
     architectures=("amd64",),
     health="a series is written on 8428, read and deleted, and accounts are listed on 8429",
     probe=f"{__name__}.health:PROBE",
+    backup=f"{__name__}.backup:SCRIPTS",
     tls=True,
     # Queries of one account that run at a time.
     limits=UseLimits(connections=4),

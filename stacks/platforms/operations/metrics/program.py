@@ -33,8 +33,8 @@ DATA = "/data"
 SERIES, ACCOUNTS = f"{DATA}/series", f"{DATA}/accounts"
 # On loopback devices: the store behind `access`, and the agent's own page.
 STORE_PORT, AGENT_PORT = 8480, 8483
-# Bills of a year are made from the series of usage, and the store has one time for all.
-RETENTION = "400d"
+# Bills of a year are made from the series of usage, and the store has one time for all. Days.
+RETENTION = 400
 # New series in an hour and in a day, for each MiB of the store's memory. A pod that makes up names meets them.
 HOURLY_SERIES, DAILY_SERIES = 300, 600
 # Percent of the store's memory: for Go's heap, and for caches, which lie outside of it and are full soon after a start
@@ -208,7 +208,9 @@ def store_command(memory: int, storage: int) -> Iterator[str]:
     yield "victoria-metrics"
     yield f"-storageDataPath={SERIES}"
     yield f"-httpListenAddr=127.0.0.1:{STORE_PORT}"
-    yield f"-retentionPeriod={RETENTION}"
+    yield f"-retentionPeriod={RETENTION}d"
+    # Of samples with the same time one is kept, so that what is restored twice counts once.
+    yield "-dedup.minScrapeInterval=1ms"
     yield f"-memory.allowedBytes={memory * CACHES // 100}"
     yield f"-storage.maxHourlySeries={mebibytes * HOURLY_SERIES}"
     yield f"-storage.maxDailySeries={mebibytes * DAILY_SERIES}"

@@ -27,6 +27,13 @@ SAMPLES, SERIES, LABELS, BYTES = 2_000, 5_000, 25, "2MiB"
 # The names that rules and dashboards take for the city's own: of the agent, of the state of the city's objects, and of
 # alerts. The agent itself renames only those of its own that have no labels.
 RESERVED = "up|scrape_.+|kube_.+|wecity_.+|ALERTS|ALERTS_FOR_STATE"
+# A label of an app may be called `__name__`, too: the store takes the last one for the name, and relabelling the first,
+# which would leave the last one as it is. So the first one alone is kept.
+_ONE_NAME: tuple[dict[str, object], ...] = (
+    {"source_labels": ["__name__"], "target_label": "__first_name"},
+    {"action": "labeldrop", "regex": "__name__"},
+    {"source_labels": ["__first_name"], "target_label": "__name__"},
+)
 # The labels by which series are a capability's.
 OTHERS = "platform|capability"
 
@@ -95,7 +102,7 @@ def configuration(inputs: StackInputs, authority: str) -> dict[str, Any]:
     jobs = [
         _own("state", STATE_SECONDS),
         _own("usage", USAGE_SECONDS, "/usage"),
-        *(_job(target, authority) for target in targets(inputs)),
+        *(job_of(target, authority) for target in targets(inputs)),
     ]
     return {
         "global": {"scrape_interval": f"{SECONDS}s", "scrape_timeout": "10s"},
@@ -115,7 +122,8 @@ def _own(name: str, seconds: int, path: str = "/metrics") -> dict[str, Any]:
     }
 
 
-def _job(target: Target, authority: str) -> dict[str, Any]:
+def job_of(target: Target, authority: str) -> dict[str, Any]:
+    """The agent's job for a target."""
     selected = ",".join(f"{key}={value}" for key, value in target.pods.items())
     found: dict[str, Any] = {
         "job_name": "/".join((*target.labels.values(), str(target.port))),
@@ -153,6 +161,7 @@ def _job(target: Target, authority: str) -> dict[str, Any]:
             # A redirection would lead the observer to whatever the app names.
             "follow_redirects": False,
             "metric_relabel_configs": [
+                *_ONE_NAME,
                 {
                     "source_labels": ["__name__"],
                     "regex": f"({RESERVED})",

@@ -25,6 +25,7 @@ TYPE = CapabilityType(
     architectures=("amd64",),
     health="a blob is pushed to 5000 in parts, pulled and deleted, and accounts are listed on 5001",
     probe=f"{__name__}.health:PROBE",
+    backup=f"{__name__}.backup:SCRIPTS",
     tls=True,
     # Of the repositories of a tenant, for each of its uses.
     limits=UseLimits(storage="5Gi"),

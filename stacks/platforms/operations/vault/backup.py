@@ -11,14 +11,10 @@ gives both accounts their passwords of today (`rotation`), and locks the stores 
 
 from __future__ import annotations
 
-from stacks.platforms.backups import OCCUPIED, BackupScripts
+from stacks.platforms.backups import IN_ONE_PIECE, OCCUPIED, BackupScripts
 from stacks.platforms.operations.vault.access import BACKUP, CONNECT
 from stacks.platforms.operations.vault.deprovision import COUNTS, DEPROVISION
 from stacks.platforms.operations.vault.rotation import ROTATE
-
-# The one account of which there are backups.
-WHOLE = "whole"
-_INVENTORY = f"echo 'account {WHOLE} - 0 open -'\n"
 
 # The client of the server's own, since it knows a snapshot that the server has not brought to its end.
 _DUMP = f"""{CONNECT}sign_in {BACKUP}
@@ -106,4 +102,4 @@ LOCK
 [ -z "$ACCOUNTS" ] || ACCOUNTS=$ACCOUNTS sh lock < /dev/null
 """
 
-SCRIPTS = BackupScripts(_DUMP, _RESTORE, atomic=True, inventory=_INVENTORY, dumped_by=BACKUP)
+SCRIPTS = BackupScripts(_DUMP, _RESTORE, atomic=True, inventory=IN_ONE_PIECE, dumped_by=BACKUP, with_accounts=True)

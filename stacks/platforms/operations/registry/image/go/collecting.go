@@ -24,7 +24,7 @@ func (d *door) collectWhenIdle(ctx context.Context) {
 		case <-ticks.C:
 		}
 		if d.isDue() {
-			if _, err := d.collect(ctx); err != nil && !errors.Is(err, errPushing) {
+			if _, err := d.collect(ctx); err != nil && !errors.Is(err, errPushing) && !errors.Is(err, errCopying) {
 				log.Printf("garbage is not collected: %v", err)
 			}
 		}
@@ -48,6 +48,10 @@ func (d *door) collect(ctx context.Context) (int64, error) {
 		return 0, errPushing
 	}
 	defer d.pushing.Unlock()
+	if !d.kept.content.TryLock() {
+		return 0, errCopying
+	}
+	defer d.kept.content.Unlock()
 	freed, err := d.kept.collect(ctx)
 	if err == nil {
 		d.counters.collected()

@@ -323,7 +323,7 @@ func (d *door) administration() http.Handler {
 	mux := http.NewServeMux()
 	answer := func(w http.ResponseWriter, err error) {
 		switch {
-		case errors.Is(err, errOwner), errors.Is(err, errPushing):
+		case errors.Is(err, errOwner), errors.Is(err, errPushing), errors.Is(err, errCopying):
 			refuse(w, http.StatusConflict, "DENIED", err.Error())
 		case err != nil:
 			refuse(w, http.StatusBadRequest, "DENIED", err.Error())
@@ -375,6 +375,7 @@ func (d *door) administration() http.Handler {
 			fmt.Fprintf(w, "account %s %s %d %s\n", item.Name, item.Owner, used, state)
 		}
 	})
+	d.copying(mux)
 	mux.HandleFunc("POST /collect", func(w http.ResponseWriter, r *http.Request) {
 		freed, err := d.collect(r.Context())
 		if err != nil {

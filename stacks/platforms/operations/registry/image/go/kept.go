@@ -25,6 +25,8 @@ type kept struct {
 	registry  distribution.Namespace
 	mutex     sync.Mutex
 	counted   map[string]count
+	// Held for reading by what copies all content, and for writing by what restores it or collects garbage.
+	content sync.RWMutex
 	// The bytes that are free on the volume of a directory, and all.
 	space func(directory string) (free, size int64)
 }

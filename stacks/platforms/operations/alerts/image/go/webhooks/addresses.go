@@ -1,6 +1,9 @@
 package main
 
-import "net/netip"
+import (
+	"net/netip"
+	"strings"
+)
 
 // Addresses that are not on the internet, beside those that netip knows to be private or local: of special purpose by
 // the registries of IANA, or IPv4 addresses in the shape of IPv6.
@@ -31,13 +34,40 @@ func within(address netip.Addr, ranges []netip.Prefix) bool {
 	return false
 }
 
+// ownNetworks are the ranges of the city's own clusters: those that are given, and those that each container knows of its
+// surroundings, which are single addresses.
+func ownNetworks(given, surroundings string) ([]netip.Prefix, error) {
+	var found []netip.Prefix
+	for _, text := range words(given) {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, prefix.Masked())
+	}
+	for _, text := range words(surroundings) {
+		address, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, netip.PrefixFrom(address, address.BitLen()))
+	}
+	return found, nil
+}
+
+func words(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
 // refusal says why a connection to an address must not be made, empty for one that may. given are the ranges that the
-// city's files name for it.
-func refusal(address netip.Addr, given []netip.Prefix) string {
+// city's files name for it, own those of the city's clusters in which it must not be.
+func refusal(address netip.Addr, given, own []netip.Prefix) string {
 	switch {
 	case address.IsLoopback(), address.IsUnspecified(), address.IsLinkLocalUnicast(), address.IsMulticast(),
 		address.IsInterfaceLocalMulticast(), within(address, metadata):
 		return "an address of the sender's own surroundings"
+	case within(address, own):
+		return "in the city's own clusters, where no tenant's webhook may be"
 	case within(address, given):
 		return ""
 	case address.IsPrivate(), within(address, special):

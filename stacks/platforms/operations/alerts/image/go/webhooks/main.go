@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -29,6 +30,7 @@ func main() {
 	manager := flag.String("manager", "http://127.0.0.1:9093", "`URL` of Alertmanager")
 	evaluator := flag.String("evaluator", "", "`URL` of vmalert; without it nobody looks whether rules are evaluated")
 	password := flag.String("password", "/etc/admin/password", "`file` with the password of vmalert's administrator")
+	own := flag.String("own", "", "`ranges` of the city's clusters, with commas between, where no tenant's webhook may be")
 	flag.Parse()
 	text, err := os.ReadFile(*file)
 	if err != nil {
@@ -38,13 +40,18 @@ func main() {
 	if err := json.Unmarshal(text, &known); err != nil {
 		log.Fatalf("%s: %v", *file, err)
 	}
+	surroundings := []string{os.Getenv("NODE_ADDRESSES"), os.Getenv("POD_ADDRESSES"), os.Getenv("KUBERNETES_SERVICE_HOST")}
+	refused, err := ownNetworks(*own, strings.Join(surroundings, ","))
+	if err != nil {
+		log.Fatalf("-own: %v", err)
+	}
 	if *figures != "" {
 		go func() { log.Fatal(serveFigures(*figures, *manager, *certificate, *key)) }()
 	}
 	dialer := &net.Dialer{Timeout: 5 * time.Second}
 	server := &http.Server{
 		Addr:              *listen,
-		Handler:           newProxy(known, net.DefaultResolver.LookupNetIP, dialer.DialContext),
+		Handler:           newProxy(known, refused, net.DefaultResolver.LookupNetIP, dialer.DialContext),
 		ReadHeaderTimeout: 5 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		IdleTimeout:       time.Minute,

@@ -26,16 +26,18 @@ const (
 )
 
 // webhook is one that may be reached. Addresses are the ranges in which its name may be found beside those of the
-// internet. A host that is an address is in the city's files as such.
+// internet. A host that is an address is in the city's files as such. MayBeOwn: it may be in the city's own clusters.
 type webhook struct {
 	Scheme    string         `json:"scheme"`
 	Host      string         `json:"host"`
 	Port      int            `json:"port"`
 	Addresses []netip.Prefix `json:"addresses"`
+	MayBeOwn  bool           `json:"may_be_own"`
 }
 
 type proxy struct {
-	webhooks map[string]webhook
+	webhooks map[string][]webhook
+	own      []netip.Prefix
 	lookup   func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	dial     func(ctx context.Context, network, address string) (net.Conn, error)
 	running  chan struct{}
@@ -44,16 +46,17 @@ type proxy struct {
 
 func newProxy(
 	known []webhook,
+	own []netip.Prefix,
 	lookup func(context.Context, string, string) ([]netip.Addr, error),
 	dial func(context.Context, string, string) (net.Conn, error),
 ) *proxy {
 	made := &proxy{
-		webhooks: map[string]webhook{}, lookup: lookup, dial: dial, running: make(chan struct{}, atATime), quiet: quiet,
+		webhooks: map[string][]webhook{}, own: own, lookup: lookup, dial: dial, running: make(chan struct{}, atATime),
+		quiet: quiet,
 	}
 	for _, item := range known {
 		key := keyOf(item.Scheme, item.Host, strconv.Itoa(item.Port))
-		item.Addresses = append(made.webhooks[key].Addresses, item.Addresses...)
-		made.webhooks[key] = item
+		made.webhooks[key] = append(made.webhooks[key], item)
 	}
 	return made
 }
@@ -80,8 +83,9 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		key = keyOf("https", host, port)
 	}
-	target, ok := p.webhooks[key]
-	if !ok {
+	// Several say where the same host may be found: each for itself.
+	targets := p.webhooks[key]
+	if len(targets) == 0 {
 		http.Error(w, "this is no webhook of the city", http.StatusForbidden)
 		return
 	}
@@ -93,19 +97,19 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method == http.MethodConnect {
-		p.tunnel(w, r, target)
+		p.tunnel(w, r, targets)
 	} else {
-		p.forward(w, r, target)
+		p.forward(w, r, targets)
 	}
 }
 
 var errRefused = errors.New("no address of the webhook may be reached")
 
 // connect asks for a name once and connects to one of the addresses that it got.
-func (p *proxy) connect(ctx context.Context, target webhook) (net.Conn, error) {
-	addresses, given := []netip.Addr(nil), target.Addresses
+func (p *proxy) connect(ctx context.Context, targets []webhook) (net.Conn, error) {
+	target, addresses, literal := targets[0], []netip.Addr(nil), []netip.Prefix(nil)
 	if address, err := netip.ParseAddr(target.Host); err == nil {
-		addresses, given = []netip.Addr{address}, []netip.Prefix{netip.PrefixFrom(address, address.BitLen())}
+		addresses, literal = []netip.Addr{address}, []netip.Prefix{netip.PrefixFrom(address, address.BitLen())}
 	} else {
 		// With the dot it is not looked for below the cluster's own domains.
 		if addresses, err = p.lookup(ctx, "ip", strings.TrimSuffix(target.Host, ".")+"."); err != nil {
@@ -115,7 +119,7 @@ func (p *proxy) connect(ctx context.Context, target webhook) (net.Conn, error) {
 	failure := errRefused
 	for _, address := range addresses {
 		address = address.Unmap()
-		if why := refusal(address, given); why != "" {
+		if why := p.refusal(address, targets, literal); why != "" {
 			failure = fmt.Errorf("%w: %s is %s", errRefused, address, why)
 			continue
 		}
@@ -128,6 +132,28 @@ func (p *proxy) connect(ctx context.Context, target webhook) (net.Conn, error) {
 	return nil, failure
 }
 
+// refusal is that of the first of the webhooks if each of them is refused the address.
+func (p *proxy) refusal(address netip.Addr, targets []webhook, literal []netip.Prefix) string {
+	first := ""
+	for _, item := range targets {
+		given, own := literal, p.own
+		if given == nil {
+			given = item.Addresses
+		}
+		if item.MayBeOwn {
+			own = nil
+		}
+		why := refusal(address, given, own)
+		if why == "" {
+			return ""
+		}
+		if first == "" {
+			first = why
+		}
+	}
+	return first
+}
+
 func (p *proxy) fail(w http.ResponseWriter, target webhook, err error) {
 	log.Printf("webhook %s: %v", net.JoinHostPort(target.Host, strconv.Itoa(target.Port)), err)
 	status := http.StatusBadGateway
@@ -138,12 +164,12 @@ func (p *proxy) fail(w http.ResponseWriter, target webhook, err error) {
 }
 
 // tunnel passes bytes on in both directions. What comes back is bounded, since Alertmanager reads it all.
-func (p *proxy) tunnel(w http.ResponseWriter, r *http.Request, target webhook) {
+func (p *proxy) tunnel(w http.ResponseWriter, r *http.Request, targets []webhook) {
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
-	out, err := p.connect(ctx, target)
+	out, err := p.connect(ctx, targets)
 	if err != nil {
-		p.fail(w, target, err)
+		p.fail(w, targets[0], err)
 		return
 	}
 	defer out.Close()
@@ -183,11 +209,11 @@ func (l lively) Write(data []byte) (int, error) {
 }
 
 // forward makes the request anew, over a connection of its own, and answers with the beginning of the answer.
-func (p *proxy) forward(w http.ResponseWriter, r *http.Request, target webhook) {
+func (p *proxy) forward(w http.ResponseWriter, r *http.Request, targets []webhook) {
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
 	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return p.connect(ctx, target) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return p.connect(ctx, targets) },
 		// The answer is passed on as it is.
 		DisableCompression:     true,
 		DisableKeepAlives:      true,
@@ -200,7 +226,7 @@ func (p *proxy) forward(w http.ResponseWriter, r *http.Request, target webhook) 
 	}
 	answer, err := transport.RoundTrip(made)
 	if err != nil {
-		p.fail(w, target, err)
+		p.fail(w, targets[0], err)
 		return
 	}
 	defer answer.Body.Close()

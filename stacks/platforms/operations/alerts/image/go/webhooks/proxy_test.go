@@ -51,7 +51,7 @@ func (i *internet) dial(ctx context.Context, network, address string) (net.Conn,
 func through(t *testing.T, around *internet, behind *httptest.Server, known ...webhook) *http.Client {
 	t.Helper()
 	around.server = behind.Listener.Addr().String()
-	served := httptest.NewServer(newProxy(known, around.lookup, around.dial))
+	served := httptest.NewServer(newProxy(known, ownOfTests, around.lookup, around.dial))
 	t.Cleanup(served.Close)
 	at, _ := url.Parse(served.URL)
 	transport := &http.Transport{Proxy: http.ProxyURL(at), TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
@@ -85,10 +85,10 @@ func TestWebhooksOfTheFilesAreReached(t *testing.T) {
 	defer secure.Close()
 	client := through(
 		t, around, secure,
-		webhook{"https", "oncall.example", 443, nil},
-		webhook{"https", "inner.example", 8443, []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}},
-		webhook{"https", "both.example", 443, nil},
-		webhook{"https", "192.0.2.8", 8443, nil},
+		webhook{"https", "oncall.example", 443, nil, false},
+		webhook{"https", "inner.example", 8443, []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}, false},
+		webhook{"https", "both.example", 443, nil, false},
+		webhook{"https", "192.0.2.8", 8443, nil, false},
 	)
 	for target, address := range map[string]string{
 		"https://oncall.example/hooks/a": "9.9.9.9:443", "https://inner.example:8443/": "10.1.2.3:8443",
@@ -108,10 +108,54 @@ func TestWebhooksOfTheFilesAreReached(t *testing.T) {
 	}
 	plain := httptest.NewServer(http.HandlerFunc(echo))
 	defer plain.Close()
-	client = through(t, around, plain, webhook{"http", "10.0.0.7", 80, nil})
+	client = through(t, around, plain, webhook{"http", "10.0.0.7", 80, nil, false})
 	wanted := `POST 10.0.0.7 /a?b=c application/json {"status": "firing"}`
 	if code, text := post(client, "http://10.0.0.7/a?b=c"); code != 200 || text != wanted {
 		t.Errorf("%d %s", code, text)
+	}
+}
+
+// The ranges of the city's clusters, as in `main`.
+var ownOfTests = []netip.Prefix{netip.MustParsePrefix("198.18.8.0/21"), netip.MustParsePrefix("2001:db8:5::/48")}
+
+func TestATenantsWebhookIsNotInTheCitysClusters(t *testing.T) {
+	around := &internet{names: map[string][]string{
+		"oncall.example": {"198.18.10.7"}, "mapped.example": {"::ffff:198.18.10.7"}, "beside.example": {"198.18.16.1"},
+	}}
+	behind := httptest.NewTLSServer(http.HandlerFunc(echo))
+	defer behind.Close()
+	wide := []netip.Prefix{netip.MustParsePrefix("198.0.0.0/8")}
+	client := through(
+		t, around, behind,
+		webhook{"https", "198.18.12.1", 443, nil, false},
+		webhook{"https", "oncall.example", 443, wide, false},
+		webhook{"https", "mapped.example", 443, wide, false},
+		webhook{"https", "beside.example", 443, wide, false},
+		webhook{"https", "198.18.9.2", 6443, nil, true},
+		// The city's own, which names no range; a tenant's of that name does.
+		webhook{"https", "oncall.example", 8443, nil, true},
+		webhook{"https", "oncall.example", 8443, wide, false},
+	)
+	for target, wanted := range map[string]string{
+		"https://198.18.12.1/": "Forbidden", "https://oncall.example/": "Forbidden", "https://mapped.example/": "Forbidden",
+		"https://oncall.example:8443/": "Forbidden", "https://beside.example/": "", "https://198.18.9.2:6443/": "",
+	} {
+		around.dialed = nil
+		code, text := post(client, target)
+		if wanted == "" && code != 200 || wanted != "" && (code != 0 || !strings.HasSuffix(text, wanted) || len(around.dialed) > 0) {
+			t.Errorf("%s: %d %s %v", target, code, text, around.dialed)
+		}
+	}
+}
+
+func TestOwnNetworks(t *testing.T) {
+	found, err := ownNetworks("10.0.0.0/16,fd00:1::/64", "192.0.2.7,10.9.0.3,fd00:2::3,")
+	wanted := "[10.0.0.0/16 fd00:1::/64 192.0.2.7/32 10.9.0.3/32 fd00:2::3/128]"
+	if err != nil || fmt.Sprint(found) != wanted {
+		t.Error(found, err)
+	}
+	if _, err := ownNetworks("10.0.0.0", ""); err == nil {
+		t.Error("an address is taken for a range")
 	}
 }
 
@@ -127,12 +171,12 @@ func TestNothingElseIsReached(t *testing.T) {
 	everything := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 	client := through(
 		t, around, behind,
-		webhook{"https", "oncall.example", 443, nil},
-		webhook{"https", "mapped.example", 443, nil},
-		webhook{"https", "inner.example", 443, nil},
-		webhook{"https", "local.example", 443, everything},
-		webhook{"https", "127.0.0.1", 443, nil},
-		webhook{"https", "unknown.example", 443, nil},
+		webhook{"https", "oncall.example", 443, nil, false},
+		webhook{"https", "mapped.example", 443, nil, false},
+		webhook{"https", "inner.example", 443, nil, false},
+		webhook{"https", "local.example", 443, everything, false},
+		webhook{"https", "127.0.0.1", 443, nil, false},
+		webhook{"https", "unknown.example", 443, nil, false},
 	)
 	for target, wanted := range map[string]string{
 		"https://other.example/":       "Forbidden",
@@ -160,7 +204,7 @@ func TestANameIsAskedForOnceAConnection(t *testing.T) {
 	around := &internet{names: map[string][]string{"oncall.example": {"9.9.9.9"}}}
 	behind := httptest.NewTLSServer(http.HandlerFunc(echo))
 	defer behind.Close()
-	client := through(t, around, behind, webhook{"https", "oncall.example", 443, nil})
+	client := through(t, around, behind, webhook{"https", "oncall.example", 443, nil, false})
 	if code, text := post(client, "https://oncall.example/"); code != 200 {
 		t.Fatal(code, text)
 	}
@@ -189,13 +233,13 @@ func TestAnswersAreBounded(t *testing.T) {
 	})
 	plain := httptest.NewServer(endless)
 	defer plain.Close()
-	client := through(t, around, plain, webhook{"http", "10.0.0.7", 80, nil})
+	client := through(t, around, plain, webhook{"http", "10.0.0.7", 80, nil, false})
 	if code, text := post(client, "http://10.0.0.7/"); code != 500 || len(text) != answerBytes {
 		t.Errorf("%d and %d bytes", code, len(text))
 	}
 	secure := httptest.NewTLSServer(endless)
 	defer secure.Close()
-	client = through(t, around, secure, webhook{"https", "10.0.0.7", 443, nil})
+	client = through(t, around, secure, webhook{"https", "10.0.0.7", 443, nil, false})
 	code, text := post(client, "https://10.0.0.7/")
 	var read int
 	if _, err := fmt.Sscanf(text, "%d bytes, then", &read); code != 500 || err != nil || read > tunnelBytes {
@@ -208,7 +252,7 @@ func TestASilentTunnelEnds(t *testing.T) {
 	behind := httptest.NewTLSServer(http.HandlerFunc(echo))
 	defer behind.Close()
 	around.server = behind.Listener.Addr().String()
-	made := newProxy([]webhook{{"https", "10.0.0.7", 443, nil}}, around.lookup, around.dial)
+	made := newProxy([]webhook{{"https", "10.0.0.7", 443, nil, false}}, nil, around.lookup, around.dial)
 	made.quiet = 100 * time.Millisecond
 	served := httptest.NewServer(made)
 	defer served.Close()

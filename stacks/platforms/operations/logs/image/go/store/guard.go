@@ -3,9 +3,11 @@ package store
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -51,6 +53,8 @@ type guard struct {
 	selects        http.Handler
 	inserts        http.Handler
 	status         func() any
+	breaker        *breaker
+	marks          marks
 
 	mutex  sync.Mutex
 	asking map[string]int64
@@ -90,6 +94,13 @@ func (g *guard) read(w http.ResponseWriter, r *http.Request, who account) {
 		http.Error(w, "this account only reads logs, below /select/logsql/", http.StatusForbidden)
 		return
 	}
+	if left := g.breaker.left(who.Tenant); left > 0 {
+		seconds := int(left.Seconds()) + 1
+		w.Header().Set("Retry-After", strconv.Itoa(seconds))
+		http.Error(w, fmt.Sprintf("the server has ended while it answered questions of %s, which may have needed more memory"+
+			" than it has: they are taken again in %d s", who.Tenant, seconds), http.StatusServiceUnavailable)
+		return
+	}
 	// One account does not keep the others from reading, nor fills the memory with what it asks.
 	if !g.enter(who) {
 		http.Error(w, "this account has as many requests as it may that are not answered yet", http.StatusTooManyRequests)
@@ -100,6 +111,7 @@ func (g *guard) read(w http.ResponseWriter, r *http.Request, who account) {
 	if !ok {
 		return
 	}
+	defer g.marks.set(who.Tenant)()
 	values["extra_stream_filters"] = []string{streamFilter(who.Tenant)}
 	values["extra_filters"] = []string{exactFilter(who.Tenant)}
 	g.selects.ServeHTTP(w, remade(r, values))

@@ -12,6 +12,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -111,7 +112,17 @@ func open(settings settings, password string) (*guard, func(), error) {
 	vlselect.Init()
 	insertutil.SetLogRowsStorage(&vlstorage.Storage{})
 	began(settings.data)
-	return newGuard(settings, known, password), func() {
+	made := newGuard(settings, known, password)
+	var left []string
+	if made.marks, left, err = openMarks(filepath.Join(settings.data, "asking")); err != nil {
+		return nil, nil, err
+	}
+	for _, tenant := range left {
+		log.Printf("the server has ended while it answered a question of %s", tenant)
+		made.breaker.strike(tenant)
+	}
+	return made, func() {
+		made.marks.clear()
 		vlselect.Stop()
 		vlstorage.Stop()
 	}, nil
@@ -135,6 +146,7 @@ func newGuard(settings settings, known *accounts, password string) *guard {
 		inserts: http.HandlerFunc(jsonline.RequestHandler),
 		status:  func() any { return statusOf(settings, heard) },
 		asking:  map[string]int64{},
+		breaker: newBreaker(filepath.Join(settings.data, "struck.json")),
 	}
 }
 

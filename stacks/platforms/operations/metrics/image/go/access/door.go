@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const (
@@ -43,6 +45,7 @@ type door struct {
 	admin    digest
 	observer digest
 	counters counters
+	breaker  *breaker
 }
 
 func (d *door) proxy(change func(*httputil.ProxyRequest)) *httputil.ReverseProxy {
@@ -108,6 +111,14 @@ func (d *door) write(w http.ResponseWriter, r *http.Request) {
 // read hands the query on in a form of our own: what is not known is refused, and the tenant is in the address, where
 // the server takes it from before anything else.
 func (d *door) read(w http.ResponseWriter, r *http.Request, found account) {
+	if left := d.breaker.left(found.Tenant); found.Tenant != "" && left > 0 {
+		seconds := int(left.Seconds()) + 1
+		w.Header().Set("Retry-After", strconv.Itoa(seconds))
+		refuse(w, http.StatusServiceUnavailable, fmt.Sprintf(
+			"the server has ended while it answered queries of %s, which may have needed more memory than it has:"+
+				" they are taken again in %d s", found.Tenant, seconds))
+		return
+	}
 	// Before the query is read into memory.
 	leave, ok := d.accounts.enter(found)
 	if !ok {
@@ -140,7 +151,14 @@ func (d *door) read(w http.ResponseWriter, r *http.Request, found account) {
 	}
 	defer done()
 	d.counters.add(found)
-	d.proxy(func(p *httputil.ProxyRequest) {
+	began := time.Now()
+	failed := func(err error) {
+		if found.Tenant != "" && hasEnded(r.Context(), err, began) {
+			d.breaker.strike(found.Tenant)
+			log.Printf("the server has ended while it answered a query of %s: %v", found.Owner, err)
+		}
+	}
+	proxy := d.proxy(func(p *httputil.ProxyRequest) {
 		p.Out.Method = http.MethodPost
 		p.Out.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		p.Out.Body = io.NopCloser(strings.NewReader(body))
@@ -149,7 +167,16 @@ func (d *door) read(w http.ResponseWriter, r *http.Request, found account) {
 		if found.Tenant != "" {
 			p.Out.URL.RawQuery = url.Values{"extra_label": {"tenant=" + found.Tenant}}.Encode()
 		}
-	}).ServeHTTP(w, r)
+	})
+	proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, err error) {
+		failed(err)
+		refuse(w, http.StatusBadGateway, "the server does not answer")
+	}
+	proxy.ModifyResponse = func(answer *http.Response) error {
+		answer.Body = watched{answer.Body, failed}
+		return nil
+	}
+	proxy.ServeHTTP(w, r)
 }
 
 // administration makes, locks, deletes and lists accounts, for the administrator alone. What is counted is told to

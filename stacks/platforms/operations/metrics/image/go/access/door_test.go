@@ -36,7 +36,7 @@ func opened(t *testing.T) (*door, string) {
 			t.Fatal(err)
 		}
 	}
-	return &door{accounts: known, target: target, admin: digestOf("admins"), observer: digestOf("observers")}, directory
+	return &door{accounts: known, target: target, admin: digestOf("admins"), observer: digestOf("observers"), breaker: newBreaker("")}, directory
 }
 
 func ask(handler http.Handler, method, target, user, password, body string) (int, string) {

@@ -4,6 +4,8 @@
 // everything. An account of a tenant reads the series of that tenant; one of a capability reads all series and writes
 // its own. Accounts are made, locked and deleted on a port of their own, which apps do not reach. The administrator's
 // password and the one of the observer come from the environment, so that no command line has them.
+//
+// With `dump` or `restore` it is a client of that server instead, which Jobs run (`copying.go`).
 package main
 
 import (
@@ -26,6 +28,9 @@ const allConnections, clientConnections = 192, 64
 
 func main() {
 	log.SetFlags(0)
+	if len(os.Args) == 2 && (os.Args[1] == "dump" || os.Args[1] == "restore") {
+		copied(context.Background(), os.Args[1])
+	}
 	listen := flag.String("listen", ":8428", "address for queries")
 	admin := flag.String("admin", ":8429", "address for the administration of accounts")
 	upstream := flag.String("upstream", "http://127.0.0.1:8480", "the server behind")
@@ -46,7 +51,7 @@ func main() {
 	if err != nil {
 		log.Fatalf("accounts: %v", err)
 	}
-	door := &door{accounts: accounts, target: target, admin: digestOf(password), counters: counters{directory: *directory}}
+	door := &door{accounts: accounts, target: target, admin: digestOf(password), counters: counters{directory: *directory}, breaker: newBreaker("")}
 	if observer := os.Getenv("OBSERVER_PASSWORD"); observer != "" {
 		door.observer = digestOf(observer)
 	}

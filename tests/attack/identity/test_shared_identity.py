@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import ssl
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -18,143 +12,15 @@ import pytest
 from stacks.platforms import tls
 from stacks.platforms.application.identity.health import PROBE
 from stacks.platforms.application.identity.provision import PROVISIONER
-from tests.attack.conftest import Unpacked
-from tests.attack.served import (
-    ADMIN,
-    DATABASE_OF_IDENTITY,
-    PASSWORD,
-    Served,
-    attacked,
-    database_server,
-    identity_server,
-    wait_until,
-)
+from tests.attack.identity.keycloak import BOB, EVE, OWNERS, REALMS, SISTER, USER, Answer, Keycloak, line
+from tests.attack.served import ADMIN, wait_until
 from tests.images.rootfs import needs_root
-from tests.stacks.cities import application
-from wecityctl.model.city import Capability, Use
 
 pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(400)]
-
-EVE, BOB = "health.code.auth", "transport.bus.auth"
-SISTER = "health.maps.auth"
-REALMS = {EVE: "tenant-health", SISTER: "tenant-health", BOB: "tenant-transport"}
-OWNERS = {account: account.replace(".", "/") for account in REALMS}
-USER = {"username": "alice", "password": "a-long-pass-phrase"}
-Answer = tuple[int, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Keycloak:
-    """The server with the accounts of three apps of two tenants, and a user in each tenant's realm."""
-
-    served: Served
-    context: ssl.SSLContext
-    first: bytes = b""
-
-    @property
-    def url(self) -> str:
-        return f"https://127.0.0.1:{self.served.port}/auth"
-
-    def send(self, path: str, form: Mapping[str, str] | None = None, token: str = "", body: Any = None) -> Answer:
-        """Status and content of an answer: of a form, of `body` as JSON, or of a GET."""
-        data = urllib.parse.urlencode(form).encode() if form else json.dumps(body).encode() if body else None
-        request = urllib.request.Request(f"{self.url}/{path}", data)
-        if body:
-            request.add_header("Content-Type", "application/json")
-        if token:
-            request.add_header("Authorization", f"Bearer {token}")
-        try:
-            with self._open(request) as answer:
-                return answer.status, json.loads(answer.read() or b"{}")
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read() or b"{}")
-
-    def _open(self, request: urllib.request.Request) -> Any:
-        """The server's answer. A handshake that meets a change of its certificate is cut, and begun once more."""
-        try:
-            return urllib.request.urlopen(request, timeout=30, context=self.context)
-        except urllib.error.URLError as error:
-            if not isinstance(error.reason, ssl.SSLEOFError):
-                raise
-        return urllib.request.urlopen(request, timeout=30, context=self.context)
-
-    def ask(self, account: str, endpoint: str, secret: str = PASSWORD, realm: str = "", **form: str) -> Answer:
-        """What an app's client is answered at an endpoint of its realm or of another `realm`."""
-        path = f"realms/{realm or REALMS[account]}/protocol/openid-connect/{endpoint}"
-        return self.send(path, {"client_id": account, "client_secret": secret, **form})
-
-    def token(self, account: str, secret: str = PASSWORD, realm: str = "") -> Answer:
-        return self.ask(account, "token", secret, realm, grant_type="client_credentials")
-
-    def login(self, account: str) -> Answer:
-        return self.ask(account, "token", grant_type="password", scope="openid", **USER)
-
-    def user(self, account: str, token: str, realm: str = "") -> int:
-        return self.send(f"realms/{realm or REALMS[account]}/protocol/openid-connect/userinfo", token=token)[0]
-
-    def run(self, script: str, *accounts: str) -> str:
-        """What one of the capability's scripts prints; `accounts` are the lines that it is given."""
-        where = {"HOST": "127.0.0.1", "PORT": str(self.served.port), "ADMIN_PASSWORD": ADMIN}
-        values = {**where, "ACCOUNTS": "\n".join(accounts), "AUTHORITY": tls.AUTHORITY}
-        done = self.served.image.run("/bin/sh", "-c", script, **values)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def inventory(self) -> dict[str, list[str]]:
-        """Owner, bytes, state and since of each account."""
-        lines = [line.split() for line in self.run(PROVISIONER.inventory).splitlines()]
-        assert all(words[0] == "account" and len(words) == 6 for words in lines), lines
-        return {words[1]: words[2:] for words in lines}
-
-    def admin(self) -> str:
-        form = {"grant_type": "password", "client_id": "admin-cli", "username": "admin", "password": ADMIN}
-        return str(self.send("realms/master/protocol/openid-connect/token", form)[1]["access_token"])
-
-
-def line(account: str) -> str:
-    return f"{account} {OWNERS[account]}"
-
-
-@pytest.fixture(scope="module")
-def keycloak(unpacked: Unpacked) -> Iterator[Keycloak]:
-    use = Use("identity", "auth")
-    platform = application(Capability("application", "identity", "identity"))
-    city = attacked(
-        ("health", "code", use), ("health", "maps", use), ("transport", "bus", use), platform=platform
-    )  # fmt: skip
-    city = replace(city, roles={**city.roles, "provision-capability-identity-db": DATABASE_OF_IDENTITY})
-    with database_server(city, unpacked("postgresql")) as database:
-        wait_until(lambda: _is_provisioned(database), 120, period=1)
-        began = time.monotonic()
-        with identity_server(city, unpacked("identity"), database) as served:
-            found = Keycloak(served, ssl.create_default_context(cadata=served.authority))
-            print(f"identity ready after {time.monotonic() - began:.0f} s")
-            found = replace(found, first=served.certificate())
-            served.certify()
-            began = time.monotonic()
-            served.provision()
-            print(f"three clients in two realms made in {time.monotonic() - began:.1f} s")
-            admin = found.admin()
-            credentials = [{"type": "password", "value": USER["password"]}]
-            names = {"firstName": "Alice", "lastName": "Li", "email": "alice@xc.example", "emailVerified": True}
-            user = {"username": USER["username"], "enabled": True, "credentials": credentials, **names}
-            for realm in set(REALMS.values()):
-                assert found.send(f"admin/realms/{realm}/users", token=admin, body=user)[0] == 201
-            yield found
 
 
 def _sorted(client: Any) -> dict[str, Any]:
     return {key: sorted(value, key=str) if isinstance(value, list) else value for key, value in client.items()}
-
-
-def _is_provisioned(database: Served) -> bool:
-    """Run the database's Job, which at the server's first start may meet the guard at the same table, as a cluster does
-    until it succeeds."""
-    try:
-        database.provision()
-    except AssertionError:
-        return False
-    return True
 
 
 def claims(token: str) -> dict[str, Any]:
