@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +29,7 @@ from tests.attack.iot import (
     register,
 )
 from tests.attack.served import PASSWORD, Served, attacked, wait_until
+from tests.docs.blocks import ROOT
 from tests.images.rootfs import needs_root
 from wecityctl.model.city import Use
 
@@ -62,6 +67,32 @@ def test_an_app_does_what_apps_do(served: Served, five: bool) -> None:
     assert all_retained(late, BOB) == {f"{BOB}/lamp/state": "off"}
     clear(late, BOB)
     closed(app, other, late)
+
+
+def test_the_program_of_the_page_needs_nothing_but_the_binding(served: Served, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "connect-devices.md").read_text()
+    program = page.partition("```python\n")[2].partition("```\n")[0]
+    binding = {"host": "127.0.0.1", "port": str(served.port), "username": BOB, "password": PASSWORD}
+    binding |= {"prefix": f"{BOB}/", "ca.crt": served.authority}
+    (tmp_path / "sensors").mkdir()
+    for name, text in binding.items():
+        (tmp_path / "sensors" / name).write_text(text)
+    environment = {**os.environ, "SERVICE_BINDING_ROOT": str(tmp_path)}
+    command = [sys.executable, "-u", "-c", program]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            topic, _, password = process.stdout.readline().strip().partition(" password ")
+            assert topic == "registry/well-7/answer"
+            well = Client(served, f"{BOB}/well-7", password)
+            well.publish(f"{BOB}/devices/well-7/level", "3.1 m")
+            assert process.stdout.readline() == "devices/well-7/level 3.1 m\n"
+        finally:
+            process.kill()
+    bob = Client(served, BOB)
+    assert register(bob, BOB, "well-7", "remove") == "removed"
+    assert well.lost()
+    bob.close()
 
 
 def test_messages_are_shared_out_among_the_clients_of_an_app(served: Served) -> None:
