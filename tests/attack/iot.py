@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -93,12 +93,17 @@ def ready(served: Served) -> bool:
     return True
 
 
-def administrate(served: Served, script: str, given: str = "", code: int = 0, **values: str) -> str:
-    """What one of the capability's scripts prints; `given` is its standard input, `code` how it ends."""
+def administrate(
+    served: Served, script: str, values: Mapping[str, str] | None = None, *, given: str = "", code: int = 0
+) -> str:
+    """What one of the capability's scripts prints, on standard error if it ends with another code than 0.
+
+    `values` are variables, `given` is its standard input, `code` how it ends.
+    """
     where = {"HOST": "127.0.0.1", "PORT": str(served.port), "ADMIN_PASSWORD": ADMIN, "AUTHORITY": tls.AUTHORITY}
     done = subprocess.run(
         served.image.command(["/bin/sh", "-c", script]),
-        env={**served.image.environment, "WRITABLE": "", "SHARED": "", **where, **values},
+        env={**served.image.environment, "WRITABLE": "", "SHARED": "", **where, **(values or {})},
         input=given,
         capture_output=True,
         text=True,

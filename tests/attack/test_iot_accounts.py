@@ -62,10 +62,10 @@ def test_small_retained_messages_all_come_to_whoever_asks(served: Served) -> Non
         gus.send(f"{GUS}/{number}", "x", retained=True)
     gus.publish(f"{GUS}/last", "x", retained=True)
     assert len(all_retained(gus, GUS)) == 1901
-    dump = administrate(served, SCRIPTS.dump, ACCOUNT=GUS, OWNER="parks/trees/iot")
+    dump = administrate(served, SCRIPTS.dump, {"ACCOUNT": GUS, "OWNER": "parks/trees/iot"})
     assert sum(line.startswith("retained ") for line in dump.splitlines()) == 1901
     gus.close()
-    administrate(served, PROVISIONER.delete, ACCOUNTS=f"{GUS} parks/trees/iot")
+    administrate(served, PROVISIONER.delete, {"ACCOUNTS": f"{GUS} parks/trees/iot"})
 
 
 def test_provisioning_again_cuts_nobody_and_a_new_password_does(served: Served) -> None:
@@ -116,7 +116,7 @@ def test_a_use_that_has_ended_is_locked_kept_and_removed_when_asked_for(served: 
     wait_until(lambda: f"{EVE}/pump:d" in text_of(served, "sessions.json"))
     # One that is not there, and one that is another's, are left alone.
     others = f"nobody.x.y nobody/x/y\n{BOB} somebody/else/iot\n"
-    administrate(served, PROVISIONER.deprovision, ACCOUNTS=f"{WHOSE}\n{others}")
+    administrate(served, PROVISIONER.deprovision, {"ACCOUNTS": f"{WHOSE}\n{others}"})
     assert eve.lost() and device.lost()
     assert Client(served, EVE).answer == "Not authorized"
     assert Client(served, f"{EVE}/pump", password).answer == "Not authorized"
@@ -126,7 +126,7 @@ def test_a_use_that_has_ended_is_locked_kept_and_removed_when_asked_for(served: 
     assert lines[EVE][2:5] == ["-", str(size), "locked"] and abs(int(lines[EVE][5]) - time.time()) < 60
     assert lines[BOB][4:] == ["open", "-"]
     # Locked again: the time stays.
-    administrate(served, PROVISIONER.deprovision, ACCOUNTS=WHOSE)
+    administrate(served, PROVISIONER.deprovision, {"ACCOUNTS": WHOSE})
     assert f"locked {lines[EVE][5]}\n" in administrate(served, PROVISIONER.inventory)
 
     # Opened again: what it had is there.
@@ -136,7 +136,7 @@ def test_a_use_that_has_ended_is_locked_kept_and_removed_when_asked_for(served: 
     assert Client(served, f"{EVE}/pump", password).answer == "Success"
 
     for _ in range(2):
-        administrate(served, PROVISIONER.delete, ACCOUNTS=WHOSE)
+        administrate(served, PROVISIONER.delete, {"ACCOUNTS": WHOSE})
     assert eve.lost()
     assert EVE not in administrate(served, PROVISIONER.inventory)
     assert EVE not in text_of(served, "users.json")
@@ -156,14 +156,14 @@ def test_what_was_backed_up_is_restored_elsewhere_with_devices(served: Served) -
     password = register(eve, EVE, "pump").split(" ")[1]
     assert eve.publish(topic, tree, retained=True) == "Success"
     owner = {"ACCOUNT": EVE, "OWNER": "health/code/iot"}
-    dump = administrate(served, SCRIPTS.dump, **owner)
+    dump = administrate(served, SCRIPTS.dump, owner)
     how = {**owner, "REPLACE": "no", "CHANGED": "/tmp/changed"}
-    said = administrate(served, SCRIPTS.restore, dump, OCCUPIED, **how)
+    said = administrate(served, SCRIPTS.restore, how, given=dump, code=OCCUPIED)
     assert "has retained messages or devices" in said
 
-    administrate(served, PROVISIONER.delete, ACCOUNTS=WHOSE)
+    administrate(served, PROVISIONER.delete, {"ACCOUNTS": WHOSE})
     # An account that is not there is made locked, with its devices, and provisioning opens it.
-    administrate(served, SCRIPTS.restore, dump, **how)
+    administrate(served, SCRIPTS.restore, how, given=dump)
     for user, secret in ((EVE, "apps-password"), (f"{EVE}/pump", password)):
         assert Client(served, user, secret).answer == "Not authorized"
     served.provision(only=EVE)
@@ -174,11 +174,11 @@ def test_what_was_backed_up_is_restored_elsewhere_with_devices(served: Served) -
     eve = Client(served, EVE)
     assert eve.publish(f"{EVE}/since", "x", retained=True) == "Success"
     how["REPLACE"] = "yes"
-    administrate(served, SCRIPTS.restore, dump, **how)
+    administrate(served, SCRIPTS.restore, how, given=dump)
     assert all_retained(Client(served, EVE), EVE) == {topic: tree}
     half = dump.removesuffix("end\n")
     assert half != dump
-    assert "the stream ends before its end" in administrate(served, SCRIPTS.restore, half, 1, **how)
+    assert "the stream ends before its end" in administrate(served, SCRIPTS.restore, how, given=half, code=1)
     clear(Client(served, EVE), EVE)
     assert register(Client(served, EVE), EVE, "pump", "remove") == "removed"
 

@@ -39,8 +39,14 @@ type front struct {
 func (f *front) serve(listener net.Listener) error {
 	for {
 		client, err := listener.Accept()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return err
+		}
+		if err != nil {
+			// As without a descriptor: there will be one again.
+			log.Printf("front: %v", err)
+			time.Sleep(time.Second)
+			continue
 		}
 		select {
 		case f.pending <- struct{}{}:
@@ -85,6 +91,8 @@ func (f *front) handle(client net.Conn) {
 	if !l.signIn(asked) {
 		return
 	}
+	// It has the password.
+	l.before, l.after = nil, nil
 	defer l.server.Close()
 	defer f.accounts.leave(l.account, l.session)
 	known()

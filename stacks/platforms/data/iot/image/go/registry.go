@@ -91,6 +91,7 @@ func (t *attendant) answer(c *control, m mqtt.Message) {
 		return
 	}
 	c.client.Publish(m.Topic(), 1, true, "")
+	t.accounts.found(m.Topic(), 0)
 	said := c.registered(words[0], words[2], string(m.Payload()))
 	if err := waited(c.client.Publish(m.Topic()+"/answer", 1, false, said)); err != nil {
 		log.Printf("front: %v", err)
