@@ -94,7 +94,7 @@ func (f *front) handle(client net.Conn) {
 	// It has the password.
 	l.before, l.after = nil, nil
 	defer l.server.Close()
-	defer f.accounts.leave(l.account, l.session)
+	defer f.accounts.leave(l.account, l.session, l.will)
 	known()
 	client.SetDeadline(time.Time{})
 	l.server.SetDeadline(time.Time{})
@@ -139,16 +139,15 @@ func (l *link) signIn(asked packet) bool {
 		time.Sleep(refusalTime)
 		_ = l.send(answered)
 	default:
-		will := l.will
-		if will != nil && !mayPublish(l.username, will.topic) {
-			will = nil // The server does not publish it.
+		if l.will != nil && (l.will.payload == 0 || !mayPublish(l.username, l.will.topic)) {
+			l.will = nil // It clears its topic, or the server does not publish it.
 		}
-		why := l.front.accounts.enter(l.account, l.session, l.kept, will)
+		why := l.front.accounts.enter(l.account, l.session, l.kept, l.will)
 		if why == "" {
 			if l.send(answered) == nil {
 				return true
 			}
-			l.front.accounts.leave(l.account, l.session)
+			l.front.accounts.leave(l.account, l.session, l.will)
 			break
 		}
 		log.Printf("front: %s is refused: %s", l.username, why)

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -163,6 +165,30 @@ func TestWhatTheServerNoLongerRetainsIsForgotten(t *testing.T) {
 	}
 	if a.known["nobody"] != nil {
 		t.Error("an account that is not there is known")
+	}
+}
+
+func TestAWillIsCountedAsLongAsItsClientMayHaveIt(t *testing.T) {
+	a := held(t)
+	will := &publishing{topic: "t.a.x/1", payload: 10}
+	a.users = filepath.Join(t.TempDir(), "users.json")
+	known := `{"clients": [{"username": "t.a.x", "textdescription": "connections=2"}, {"username": "t.a.x/lamp"}]}`
+	if err := os.WriteFile(a.users, []byte(known), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if why := a.enter("t.a.x", "", false, will); why != "" {
+			t.Fatal(why)
+		}
+		a.end(a.begin())
+		if found := a.get("t.a.x").retainedBytes; found != retainedSize("t.a.x/1", 10) {
+			t.Error(found)
+		}
+		a.leave("t.a.x", "", will)
+	}
+	a.end(a.begin())
+	if one := a.get("t.a.x"); one.retainedBytes != 0 || one.open != 0 || a.open != 0 {
+		t.Errorf("%+v", one)
 	}
 }
 

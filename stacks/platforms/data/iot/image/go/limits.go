@@ -15,6 +15,8 @@ const (
 	tokensPerSecond, tokensAtOnce = 500, 2000
 	tokenBytes                    = 16 << 10
 	registryTokens                = 100
+	// A will that its client may still have is counted whether the server retains it or not.
+	pinned = 1 << 62
 )
 
 // enter counts a connection of a client that the server lets in, and says why it is one too many. `session` is the one
@@ -43,6 +45,9 @@ func (a *accounts) enter(name, session string, kept bool, will *publishing) stri
 	if why != "" {
 		one.refused++
 		return why
+	}
+	if will != nil {
+		one.retained[will.topic] = retainedMessage{one.retained[will.topic].bytes, pinned}
 	}
 	one.open++
 	a.open++
@@ -76,14 +81,20 @@ func (a *accounts) keep(name, session string, kept bool, most int64) string {
 }
 
 // leave counts a connection that has ended. A session that is kept is kept from now on.
-func (a *accounts) leave(name, session string) {
+func (a *accounts) leave(name, session string, will *publishing) {
 	if name == administrator {
 		return
 	}
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
-	a.get(name).open--
+	one := a.get(name)
+	one.open--
 	a.open--
+	if will != nil {
+		if message, known := one.retained[will.topic]; known {
+			one.retained[will.topic] = retainedMessage{message.bytes, a.round}
+		}
+	}
 	if _, known := a.sessions[name][session]; known {
 		a.sessions[name][session] = time.Now()
 		a.unsaved = true
