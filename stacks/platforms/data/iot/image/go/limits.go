@@ -242,6 +242,10 @@ func (l *link) publish(p packet) bool {
 		return true
 	}
 	if l.account == administrator {
+		// A restore makes an account, and what it has, in a moment.
+		if err := l.front.accounts.read(); err != nil {
+			log.Printf("front: %v", err)
+		}
 		l.front.accounts.found(found.topic, found.payload)
 		return true
 	}
