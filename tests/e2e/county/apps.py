@@ -22,21 +22,21 @@ TIDY = "import time; print('tidying'); time.sleep(4); print('tidied')"
 
 
 def add_apps(city: CityFiles) -> None:
-    """Add the tenant `parks` with three apps, an app of the library that two of them may call, an object store and
-    messaging."""
+    """Add the tenant `parks` with three apps, an app of the library that two of them may call, an object store,
+    messaging and IoT access."""
     loans = app("loans", "library")
     loans["spec"]["provides"] = [{"name": "api", "to": ["parks/*"]}]
     events = {"capability": "messaging", "as": "events"}
     files = {"capability": "object-storage", "as": "files", "storage": "4Mi"}
-    ponds = app("ponds", "parks", uses=(events,))
-    albums = app("albums", "parks", uses=(files, events))
+    ponds = app("ponds", "parks", uses=(events, "iot"))
+    albums = app("albums", "parks", uses=(files, events, "iot"))
     for each in (loans, ponds, albums):
         del each["spec"]["route"]
     parks = tenant("parks")
     parks["spec"] |= {"admins": ["ann@parks.example"], "deployers": ["ci@parks.example"]}
     city.add("parks.yaml", parks, _gardens(), ponds, albums)
     city.add("library.yaml", loans)
-    city.add("city.yaml", document("Platform", "data", {"capabilities": [{"name": "object-storage"}]}))
+    city.add("city.yaml", document("Platform", "data", {"capabilities": [{"name": "object-storage"}, {"name": "iot"}]}))
     city.one("Platform", "application")["spec"]["capabilities"].append({"name": "messaging", "storage": "1Gi"})
 
 

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from stacks.platforms import restores
+from tests.e2e.county import test_iot as mqtt
 from tests.e2e.county import test_messaging as messaging
 from tests.e2e.county.test_object_storage import CLIENT
 from tests.e2e.files import CityFiles, document
 from tests.e2e.machine import Cluster, Machine, eventually
 from tests.e2e.operations.conftest import LOGS, REGISTRY, Target
-from tests.e2e.operations.iot import CLIENT as MQTT
 from tests.e2e.operations.test_logs import found, word, write
 from tests.e2e.operations.test_registry import bound, push_as, run_pod, state_of, variant
 from wecityctl import oci
@@ -84,7 +84,7 @@ def streams(cluster: Cluster, *requests: str) -> Any:
 
 
 def iot(cluster: Cluster, *words: str) -> Any:
-    return ask(cluster, "python3", "-c", MQTT, *words)
+    return ask(cluster, "python3", "-c", mqtt.CLIENT, *words)
 
 
 def entry(cluster: Cluster, *words: str) -> Any:

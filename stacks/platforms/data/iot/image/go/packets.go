@@ -175,7 +175,7 @@ type connecting struct {
 func parseConnect(body []byte) (connecting, error) {
 	f := &fields{rest: body}
 	if name := string(f.text()); f.err == nil && name != "MQTT" && name != "MQIsdp" {
-		return connecting{}, fmt.Errorf("%w: protocol %q", errMalformed, name)
+		return connecting{}, fmt.Errorf("%w: it is not of MQTT", errMalformed)
 	}
 	version := f.byte()
 	found := connecting{version: version &^ bridgeBit, bridge: version&bridgeBit != 0}
