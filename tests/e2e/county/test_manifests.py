@@ -176,7 +176,7 @@ def test_a_route_and_a_use_lead_to_a_service_of_manifests(home: Machine, city: C
     larks["spec"]["route"] |= {"service": "perch", "tls": True}
     larks["spec"]["provides"] = [{"name": "perch", "service": "perch"}]
     city.add("larks.yaml", larks)
-    city.one("App", "ponds")["spec"]["uses"] = [{"app": "larks", "as": "perch"}]
+    city.one("App", "ponds")["spec"]["uses"].append({"app": "larks", "as": "perch"})
     city.one("Platform", "application")["spec"]["manifests"] = ["hatch/board.yaml"]
     (city.directory / "hatch").mkdir()
     (city.directory / "hatch" / "perch.yaml").write_text(PERCH)

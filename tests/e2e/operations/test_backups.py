@@ -78,7 +78,7 @@ def test_a_scheduled_backup_works_and_no_other_runs_meanwhile(
     before = len(snapshots(home, city))
     place = ("-n", "platform-application")
     cluster.kubectl("create", "job", "by-schedule", "--from=cronjob/postgresql-backup", *place)
-    refused = home.run("backup", "run", city, code=1)
+    refused = home.run("backup", "run", city, "postgresql", code=1)
     assert "another one is under way: job by-schedule" in refused.err
     cluster.kubectl("wait", "--for=condition=complete", "job/by-schedule", "--timeout=80s", *place)
     assert len(snapshots(home, city)) > before - 1
