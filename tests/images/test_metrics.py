@@ -23,7 +23,7 @@ import pytest
 
 from stacks.platforms.application import workflow
 from stacks.platforms.application.gateway import TYPE
-from stacks.platforms.data import data_services
+from stacks.platforms.data import data_services, iot
 from stacks.platforms.operations import alerts, logs, metrics, registry, vault
 from stacks.platforms.operations.alerts.rules import DEFAULT, backups_missing
 from stacks.platforms.operations.metrics.access import ADMIN_PORT, DELETE, DEPROVISION, INVENTORY, PROVISION
@@ -420,6 +420,11 @@ def refused(*counts: tuple[int, int]) -> str:
     return "".join(f"{name} {count} @{ago}\n" for count, ago in counts)
 
 
+def retained(account: str, size: int, limit: int) -> str:
+    labels = f'capability="iot",account="{account}"'
+    return f"wecity_iot_retained_bytes{{{labels}}} {size}\nwecity_iot_retained_bytes_limit{{{labels}}} {limit}\n"
+
+
 def repositories(stored: int, limit: int) -> str:
     own = '{capability="registry",tenant="parks"}'
     return f"wecity_registry_stored_bytes{own} {stored}\nwecity_registry_limit_bytes{own} {limit}\n"
@@ -528,6 +533,8 @@ def shipper(what: str, seconds: int) -> str:
         ("WorkflowNearFull", instances(91, 100), True),
         ("WorkflowNearFull", instances(90, 100), False),
         ("WorkflowNearFull", instances(90, 0), False),
+        ("RetainedMessagesNearFull", retained("a", 91, 100) + retained("b", 1, 100), True),
+        ("RetainedMessagesNearFull", retained("a", 90, 100), False),
         ("NotTold", undelivered((0, 200), (5, 0)), True),
         ("NotTold", undelivered((0, 200), (1, 0)), False),
         ("StoreReadOnly", store_figure(), False),
@@ -563,7 +570,7 @@ def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
         assert time.monotonic() < deadline, "what was written is not found"
         time.sleep(0.5)
     found = {item.name: item.expression for item in (*DEFAULT, backups_missing("30 2 * * *"))}
-    for kind in (metrics.TYPE, logs.TYPE, alerts.TYPE, registry.TYPE, workflow.TYPE):
+    for kind in (metrics.TYPE, logs.TYPE, alerts.TYPE, registry.TYPE, workflow.TYPE, iot.TYPE):
         found |= {item.name: item.expression.replace("$capability", kind.name) for item in kind.alerts}
     assert bool(ask(found[rule])) == fires
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from stacks.platforms import restores
+from tests.e2e.county import test_iot as mqtt
 from tests.e2e.county import test_messaging as messaging
 from tests.e2e.county.test_object_storage import CLIENT
 from tests.e2e.files import CityFiles, document
@@ -32,6 +33,7 @@ TYPES = {
     "cache": ("application", "store"),
     "messaging": ("application", "events"),
     "object-storage": ("data", "files"),
+    "iot": ("data", "iot"),
 }
 # What is backed up as a whole opens only with the city's secrets, so it is restored into the same instance.
 WHOLE = {"vault": "keys"}
@@ -81,6 +83,10 @@ def streams(cluster: Cluster, *requests: str) -> Any:
     return ask(cluster, "python3", "-c", messaging.CLIENT, *requests)
 
 
+def iot(cluster: Cluster, *words: str) -> Any:
+    return ask(cluster, "python3", "-c", mqtt.CLIENT, *words)
+
+
 def entry(cluster: Cluster, *words: str) -> Any:
     """What the vault answers of an entry in the app's store."""
     return ask(cluster, "python3", "-c", VAULT, *words)
@@ -112,8 +118,8 @@ def test_data_comes_back_elsewhere_after_everything_was_lost(
     city.one("Platform", "application")["spec"]["capabilities"] += [
         {"name": name, "storage": "1Gi"} for name in ("cache", "messaging")
     ]
-    objects = {"name": "object-storage", "storage": "1Gi"}
-    city.add("city.yaml", document("Platform", "data", {"capabilities": [objects]}))
+    data = [{"name": name, "storage": "1Gi"} for name, (platform, _) in TYPES.items() if platform == "data"]
+    city.add("city.yaml", document("Platform", "data", {"capabilities": data}))
     app = city.one("App", "parks-app")["spec"]
     kept = [{"capability": name, "as": alias} for name, alias in WHOLE.items()] + list(STORES.values())
     app["uses"] = [{"capability": name, "as": alias} for name, (_, alias) in TYPES.items()] + kept
@@ -123,6 +129,8 @@ def test_data_comes_back_elsewhere_after_everything_was_lost(
     sql(cluster, "INSERT INTO lost VALUES ('橡树')")
     assert cache(cluster, "SET", f"{prefix(cluster)}lost", "elm")
     assert files(cluster, "PUT:lost:12345") == [[200, 0]]
+    signed_in, retained, password = iot(cluster, "say:lost:elm", "add:pump")
+    assert signed_in and retained
     assert streams(cluster, messaging.MAKE, "visits.elm:{}")[1]["seq"] == 1
     marker, began = word(), datetime.now(UTC) - timedelta(minutes=3)
     write(cluster, "parks", f"{marker} 银杏")
@@ -156,6 +164,8 @@ def test_data_comes_back_elsewhere_after_everything_was_lost(
     assert eventually(lambda: sql(cluster, "SELECT name FROM lost")) == [["橡树"]]
     assert cache(cluster, "GET", f"{prefix(cluster)}lost") == "elm"
     assert files(cluster, "GET:lost:0") == [[200, 12345]]
+    assert iot(cluster, "hear:lost") == [True, "elm"]
+    assert iot(cluster, f"as:pump:{password}", "say:devices/pump/state:on") == [True, True]
     assert streams(cluster, messaging.FIRST)[0]["message"]["subject"] == "visits.elm"
     assert eventually(lambda: entry(cluster, "GET"))["data"] == {"value": "榆树"}
     assert found(cluster, "parks", marker)[0].items() >= {"_time": line["_time"], "_msg": f"{marker} 银杏"}.items()
