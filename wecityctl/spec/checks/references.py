@@ -46,13 +46,15 @@ def entry_points(parsed_city: ParsedCity) -> Iterator[Problem]:
     for host, names in entry.shared_hosts.items() if parsed_city.knows_all("Tenant") else ():
         for index, name in enumerate(names):
             yield from _missing(city, ("spec", "entry", "sharedHosts", host, index), "tenant", name, tenants)
-    for zone, secret in entry.tls.certificates.items():
-        path: tuple[PathItem, ...] = ("spec", "entry", "tls", "certificates", zone)
-        if zone not in parsed_city.zone_names:
+    zones = [("spec", "entry", "tls", "certificates", zone) for zone in entry.tls.certificates]
+    zones += [("spec", "entry", "trustedProxies", zone) for zone in entry.trusted_proxies]
+    for path in zones:
+        if path[-1] not in parsed_city.zone_names:
             expected = one_of(parsed_city.zone_names)
-            yield city.problem(
-                path, f"there is no zone {zone!r}", expected, nearest(zone, parsed_city.zone_names), on_key=True
-            )
+            guess = nearest(path[-1], parsed_city.zone_names)
+            yield city.problem(path, f"there is no zone {path[-1]!r}", expected, guess, on_key=True)
+    for zone, secret in entry.tls.certificates.items():
+        path = ("spec", "entry", "tls", "certificates", zone)
         tenant, _, name = secret.rpartition("/")
         if not tenant:
             yield city.problem(path, f"{secret!r} is not a secret of a tenant", f"<tenant>/{name}")
