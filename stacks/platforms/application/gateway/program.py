@@ -44,8 +44,8 @@ events {{ worker_connections {WORKER_CONNECTIONS}; }}
   include /tmp/resolver.conf;
   include /etc/nginx/mime.types;
   default_type application/octet-stream;
-  log_format audit escape=json '{"time":"$time_iso8601","client":"$remote_addr","peer":"$realip_remote_addr","host":"$host",'
-    '"method":"$request_method","uri":"$request_uri","protocol":"$server_protocol","tls":"$ssl_protocol",'
+  log_format audit escape=json '{"time":"$time_iso8601","client":"$remote_addr","peer":"$realip_remote_addr",'
+    '"host":"$host","method":"$request_method","uri":"$request_uri","protocol":"$server_protocol","tls":"$ssl_protocol",'
     '"status":$status,"bytes":$body_bytes_sent,"seconds":$request_time,"upstream":"$upstream_addr",'
     '"limit":"$limit_req_status","agent":"$http_user_agent","request":"$request_id"}';
   access_log /dev/stdout audit;

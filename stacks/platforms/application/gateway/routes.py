@@ -52,7 +52,8 @@ def render_routes(
 ) -> str:
     """The nginx servers of one entry point; with `sign_in`, also the host of the pages where people sign in.
 
-    `trusted_proxies` are the ranges whose `X-Forwarded-For` says who the client is. Names are resolved per request, so that a missing Service breaks only its own route.
+    `trusted_proxies` are the ranges whose `X-Forwarded-For` says who the client is. Names are resolved per request, so
+    that a missing Service breaks only its own route.
     """
     listen = "listen 8080 ssl;" if tls else "listen 8080;"
     blocks = [limits.trusted(trusted_proxies), limits.shared(routes), _ENCRYPTED if tls else ""]
