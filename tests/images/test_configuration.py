@@ -317,11 +317,13 @@ def test_limits_that_there_are_not_are_refused(service: Service) -> None:
 
 
 def test_metrics_are_of_each_app(service: Service) -> None:
-    service.put(PARKS, "opens", "8")
+    for value in ("7", "8"):
+        service.put(PARKS, "opens", value)
     lines = dict(line.rsplit(" ", 1) for line in metrics(service))
     of_parks = f'{{account="{ACCOUNT}",tenant="parks",app="trees"}}'
     assert lines[f"wecity_configuration_keys{of_parks}"] == "1"
-    assert lines[f"wecity_configuration_bytes{of_parks}"] == str(len("opens8") + 64)
+    assert lines[f"wecity_configuration_bytes{of_parks}"] == str(2 * (len("opens8") + 64))
+    assert lines[f"wecity_configuration_value_bytes{of_parks}"] == str(len("opens8") + 64)
     assert lines[f"wecity_configuration_limit_bytes{of_parks}"] == "100000"
     assert int(lines['wecity_configuration_changes_total{tenant="parks",app="trees"}']) >= 1
     assert not [line for line in lines if "probe" in line]

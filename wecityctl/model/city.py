@@ -710,6 +710,7 @@ class Route:
 
     `component` and `port` are names; empty: the app's only component with ports, and its first port. `service` names a
     Service of the app's manifests instead. `sign_in`: whether people sign in at the entry point before they reach it.
+    `limits`: what callers may send.
     """
 
     host: str

@@ -42,10 +42,9 @@ TYPE = CapabilityType(
     alerts=(
         AlertRule(
             "ConfigurationNearFull",
-            'wecity_configuration_bytes{capability="$capability"}'
-            ' / wecity_configuration_limit_bytes{capability="$capability"} > 0.9'
-            ' and wecity_configuration_keys{capability="$capability"} > 0',
-            "values of {{ $labels.account }} and their versions take {{ $value | humanizePercentage }} of what they may",
+            'wecity_configuration_value_bytes{capability="$capability"}'
+            ' / wecity_configuration_limit_bytes{capability="$capability"} > 0.9',
+            "the values of {{ $labels.account }} take {{ $value | humanizePercentage }} of what they may",
         ),
     ),
     usage=(UsageCounter("changes", 'wecity_configuration_changes_total{capability="$capability"}'),),
@@ -69,8 +68,8 @@ TYPE = CapabilityType(
             limit="sum by (account) (wecity_configuration_waiting_limit)",
         ),
         Panel(
-            "Bytes of values and their versions",
-            "sum by (account) (wecity_configuration_bytes)",
+            "Bytes of values",
+            "sum by (account) (wecity_configuration_value_bytes)",
             "bytes",
             by=("account",),
             limit="sum by (account) (wecity_configuration_limit_bytes)",

@@ -41,7 +41,7 @@ type handler func(w http.ResponseWriter, r *http.Request, who *account)
 func (d *door) public() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", d.health)
-	mux.HandleFunc("GET /values", d.signedIn(d.list))
+	mux.HandleFunc("GET /values", d.signedIn(d.counted(d.list)))
 	mux.HandleFunc("GET /values/{key...}", d.signedIn(d.called(d.get)))
 	mux.HandleFunc("PUT /values/{key...}", d.signedIn(d.called(d.put)))
 	mux.HandleFunc("DELETE /values/{key...}", d.signedIn(d.called(d.remove)))
@@ -71,13 +71,20 @@ func (d *door) signedIn(next handler) http.HandlerFunc {
 	}
 }
 
-// called checks the key of a request, and holds how many requests of an account there are.
+// called checks the key of a request before it is counted.
 func (d *door) called(next handler) handler {
 	return func(w http.ResponseWriter, r *http.Request, who *account) {
 		if reason := checkKey(r.PathValue("key")); reason != "" {
 			refuse(w, http.StatusBadRequest, reason)
 			return
 		}
+		d.counted(next)(w, r, who)
+	}
+}
+
+// counted holds how many requests of an account there are, at a time and in a second, but for those that wait.
+func (d *door) counted(next handler) handler {
+	return func(w http.ResponseWriter, r *http.Request, who *account) {
 		each, atOnce := readsEach, readsAtOnce
 		if r.Method != http.MethodGet {
 			each, atOnce = changesEach, changesAtOnce
@@ -200,10 +207,6 @@ func (d *door) versions(w http.ResponseWriter, r *http.Request, who *account) {
 }
 
 func (d *door) list(w http.ResponseWriter, r *http.Request, who *account) {
-	if !d.limits.may(who, r.Method, readsEach, readsAtOnce) {
-		d.tooMany(w, who, fmt.Sprintf("%d such requests of an account are answered in a second", readsEach))
-		return
-	}
 	d.tell(w, r, who, func() (any, error) {
 		found, err := d.store.changes(r.Context(), who.Name, 0)
 		if err != nil {
@@ -230,9 +233,8 @@ func (d *door) changes(w http.ResponseWriter, r *http.Request, who *account) {
 		d.tooMany(w, who, fmt.Sprintf("%d requests of the account wait for changes at a time", who.Connections))
 		return
 	}
-	err := d.wait(r.Context(), who, since, wait)
-	end()
-	if err != nil {
+	defer end()
+	if err := d.wait(r.Context(), who, since, wait); err != nil {
 		fail(w, err)
 		return
 	}

@@ -13,7 +13,7 @@ const (
 	// Requests of an account in a second, and how many at once: changes, and all others.
 	changesEach, changesAtOnce = 10, 100
 	readsEach, readsAtOnce     = 50, 200
-	// Requests of an account for one key that are answered at a time, the changes among them one after the other.
+	// Requests of an account that are answered at a time, beside those that wait; changes among them one after the other.
 	callsMost = 8
 	// Answers with many values that are made at a time: of all, and of a tenant. Each is some MiB of memory until it was read.
 	answersMost, tenantsAnswers = 8, 4
@@ -146,7 +146,7 @@ func (l *limits) tell(known []used) string {
 		tenant, app := item.labels()
 		labels := fmt.Sprintf("{account=%q,tenant=%q,app=%q}", item.Name, tenant, app)
 		for name, value := range map[string]int64{
-			"keys": item.Keys, "bytes": item.Bytes, "limit_bytes": item.Storage,
+			"keys": item.Keys, "value_bytes": item.ValueBytes, "bytes": item.Bytes, "limit_bytes": item.Storage,
 			"waiting": int64(l.open[waits+item.Name]), "waiting_limit": int64(item.Connections),
 		} {
 			lines = append(lines, fmt.Sprintf("wecity_configuration_%s%s %d\n", name, labels, value))

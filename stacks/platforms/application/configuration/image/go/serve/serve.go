@@ -76,6 +76,8 @@ func Run(ctx context.Context, arguments []string) error {
 		listener = &gate{Listener: listener, all: all, each: max(all/4, reserved)}
 		server := &http.Server{
 			Handler: handler, TLSConfig: settings, MaxHeaderBytes: 32 << 10, ReadHeaderTimeout: 10 * time.Second,
+			// A connection has one request at a time, without HTTP/2, so that the gate bounds requests.
+			TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 			// A request that waits for a change is read, as far as the server is concerned, until it is answered.
 			ReadTimeout: (waitMost + 20) * time.Second, WriteTimeout: (waitMost + 20) * time.Second, IdleTimeout: 2 * time.Minute,
 		}

@@ -166,24 +166,25 @@ func (s *store) remove(ctx context.Context, called, owner string) error {
 	return err
 }
 
-// A used account is one with what it has: keys, and bytes with all versions.
+// A used account is one with what it has: keys, the bytes of their values, and bytes with versions and deletions.
 type used struct {
 	account
-	Keys, Bytes int64
+	Keys, ValueBytes, Bytes int64
 }
 
 func (s *store) accounts(ctx context.Context) ([]used, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+accountColumns+`,
-		(SELECT count(DISTINCT key) FROM entries WHERE account = name
-			AND (key, revision) IN (SELECT key, max(revision) FROM entries WHERE account = name GROUP BY key) AND value IS NOT NULL),
-		(SELECT coalesce(sum(`+size+`), 0)::bigint FROM entries WHERE account = name)
-		FROM accounts WHERE name <> '`+prober+`' ORDER BY name`)
+	rows, err := s.pool.Query(ctx, `SELECT `+accountColumns+`, valued.keys, valued.bytes, kept.bytes FROM accounts,
+		LATERAL (SELECT count(*) AS keys, coalesce(sum(`+size+`), 0)::bigint AS bytes FROM (
+			SELECT DISTINCT ON (key) key, value FROM entries WHERE account = name ORDER BY key, revision DESC
+		) latest WHERE value IS NOT NULL) valued,
+		LATERAL (SELECT coalesce(sum(`+size+`), 0)::bigint AS bytes FROM entries WHERE account = name) kept
+		WHERE name <> '`+prober+`' ORDER BY name`)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (found used, err error) {
 		err = row.Scan(&found.Name, &found.Owner, &found.Tenant, &found.App, &found.SHA256, &found.Connections,
-			&found.Storage, &found.Locked, &found.Keys, &found.Bytes)
+			&found.Storage, &found.Locked, &found.Keys, &found.ValueBytes, &found.Bytes)
 		return found, err
 	})
 }
