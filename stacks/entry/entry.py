@@ -91,7 +91,14 @@ def _serve(scope: Scope, entry: EntryPoint, routes: Sequence[RouteTarget], compl
     interface = entry_interface(inputs.catalogue[entry.gateway.type])
     # People sign in at the main entry point: the addresses to which they return are its own.
     own = signing_in.sign_in(inputs) if entry.is_main and key else None
-    text = interface.render(city.domain, city.name, routes, tls=bool(key), sign_in=own.service if own else None)
+    text = interface.render(
+        city.domain,
+        city.name,
+        routes,
+        tls=bool(key),
+        sign_in=own.service if own else None,
+        trusted_proxies=[item for zone in entry.zones for item in city.entry.trusted_proxies.get(zone, ())],
+    )
     authority = _authority(inputs, interface, routes, always=own is not None)
     content = pods.content_digest({"routes": text, **authority})
     data: dict[str, Any] = {"routes.conf": text, "digest": content, **authority}

@@ -38,7 +38,8 @@ class NameOf(Protocol):
 class Render(Protocol):
     """Renders the configuration of one entry point, which its pods take from the ConfigMap's entry `routes.conf`.
 
-    Where people sign in, callers cannot set the headers of `sign_in_interface.CLAIM_HEADERS`, whatever the route.
+    `trusted_proxies` are ranges of addresses whose `X-Forwarded-For` says who the client is; nobody else's does. Where
+    people sign in, callers cannot set the headers of `sign_in_interface.CLAIM_HEADERS`, whatever the route.
     """
 
     def __call__(
@@ -49,6 +50,7 @@ class Render(Protocol):
         *,
         tls: bool = False,
         sign_in: SignInService | None = None,
+        trusted_proxies: Sequence[str] = (),
     ) -> str: ...
 
 

@@ -26,12 +26,13 @@ from stacks.tenants.probes import probes_of
 from stacks.tenants.scaling import is_autoscaled, stated_replicas
 from wecityctl.model import naming, provided, rollouts, served
 from wecityctl.model.binding_values import Reference, parts, variable_of
-from wecityctl.model.city import App, AppUse, Component, Strategy, Use
+from wecityctl.model.city import App, AppUse, Component, RouteLimits, Strategy, Use
 from wecityctl.model.entries import entry_of
 from wecityctl.model.manifests import ports_of, workloads
 from wecityctl.model.naming import COMPONENT_LABEL, DATA_CLASS_LABEL, NAME_LABEL, PART_OF_LABEL
 from wecityctl.model.observing import scrapers
-from wecityctl.model.outputs import CanaryTarget, ProvidedAddress, RouteTarget, UsedAddress
+from wecityctl.model.outputs import CanaryTarget, LimitsTarget, ProvidedAddress, RouteTarget, UsedAddress
+from wecityctl.model.quantity import parse_quantity
 from wecityctl.model.registries import resolve_image, use_pull_secrets
 from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import app_certificate_key
@@ -583,12 +584,23 @@ class Application(pulumi.ComponentResource):
             pod_port=pod_port,
             canary=self._canary_target(),
             sign_in="" if route.sign_in == "none" else route.sign_in,
+            limits=_route_limits(route.limits),
         )
         if not self._node_port:
             return (target,)
         inputs = self.scope.inputs
         address = inputs.reach[inputs.stack.cloud].address
         return (replace(target, external_host=address, external_port=self._node_port),)
+
+
+def _route_limits(stated: RouteLimits) -> LimitsTarget:
+    """What differs from the entry point's defaults. A burst is by default what is taken in a second."""
+    rate, length = stated.requests_per_second or 0, stated.request_bytes
+    return LimitsTarget(
+        rate,
+        rate if stated.burst is None else stated.burst,
+        0 if length == RouteLimits().request_bytes else int(parse_quantity(length)),
+    )
 
 
 def canary_deadline(component: Component) -> int:

@@ -24,6 +24,7 @@ from stacks.pem import certificates_of, key_of
 from stacks.platforms.application.gateway.claimed_headers import CLAIMED_HEADERS
 from stacks.platforms.application.gateway.counting import METRICS
 from stacks.platforms.application.gateway.health import PROBE
+from stacks.platforms.application.gateway.limits import TENANT_SHARE
 from stacks.platforms.application.gateway.program import (
     APPS_AUTHORITY,
     CONFIGURATION,
@@ -37,7 +38,7 @@ from tests.stacks.cities import app, city
 from wecityctl.engine.secrets.certificates import renewed
 from wecityctl.model.city import App, Route
 from wecityctl.model.entries import AUTHORITY_KEY
-from wecityctl.model.outputs import RouteTarget
+from wecityctl.model.outputs import LimitsTarget, RouteTarget
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, app_certificate_key, app_service_names
 from wecityctl.plan import make_plan
 
@@ -50,9 +51,18 @@ PLAN = make_plan(city(app("code"), SECURE, OTHER), load_catalogue())
 KEY = "entry/gateway/tls"
 
 
+# What may be written of a client by itself, and what by a proxy in front of the gateway.
+PROXY, FIRST, SECOND = "127.0.0.9", "127.0.0.21", "127.0.0.22"
+LIMITED = {"slow": LimitsTarget(1, 2, 0), "calm": LimitsTarget(1, 0, 0), "small": LimitsTarget(0, 0, 1000)}
+
 # Mebibytes that an app answers with, and what of it was taken.
 FLOOD = 64
 FLOODED: list[int] = []
+# Bytes of the chunks that an app was sent.
+CHUNKS: list[int] = []
+# Requests that an app answers only when it is told to; and how many of a tenant's a gateway of these tests takes.
+HELD, RELEASED = threading.Semaphore(0), threading.Event()
+SHARE = 3
 # What an app tries to say to other hosts' browsers, and to the gateway.
 WIDE = (
     "Domain=xc.example",
@@ -84,18 +94,33 @@ class Echo(BaseHTTPRequestHandler):
         if self.path == "/flood":
             self._flood()
             return
+        if self.path == "/held":
+            HELD.release()
+            RELEASED.wait(30)
         if self.path.startswith("/lines/broken"):
             self.send_error(503)
             return
         headers = {key.lower(): value for key, value in self.headers.items()}
         body = json.dumps({"port": self.connection.getsockname()[1], "headers": headers})
-        self.send_response(200)
+        self.send_response(200 if self.path != "/busy" else 429)
         self.send_header("Strict-Transport-Security", "max-age=1")
         if self.path == "/says":
             for name, value in SAYS:
                 self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body.encode())
+
+    def do_POST(self) -> None:
+        length = int(self.headers.get("Content-Length", 0))
+        if self.path == "/begun":
+            length -= len(self.rfile.read(1024))
+            HELD.release()
+        # In chunks, until the last one or the connection's end.
+        is_chunked = self.headers.get("Transfer-Encoding") == "chunked"
+        while is_chunked and (size := self.rfile.readline()) not in (b"", b"0\r\n"):
+            CHUNKS.append(len(self.rfile.read(int(size, 16) + 2)))
+        self.rfile.read(length)
+        self.do_GET()
 
     def _flood(self) -> None:
         self.send_response(200)
@@ -133,12 +158,21 @@ class Entry:
         host = f"vault.{DOMAIN}"
         secure = RouteTarget("health", "vault", host, "/", namespace, service, 8080, "127.0.0.1", self.secure, tls=True)
         ended = RouteTarget("health", "ended", f"code.{DOMAIN}", "/ended", "health-internet", "", 0)
-        return (ended, *plain, secure) if self.values else (ended, *plain)
+        limited = (
+            RouteTarget(
+                *("health", name, f"{name}.{DOMAIN}", "/", "health-internet", "app", 80, "127.0.0.1", self.apps[0]),
+                limits=limits,
+            )
+            for name, limits in LIMITED.items()
+        )
+        address = ("/", "parks-internet", "app", 80, "127.0.0.1", self.apps[0])
+        routes = (ended, *plain, *limited, RouteTarget("parks", "bench", f"bench.{DOMAIN}", *address))
+        return (*routes, secure) if self.values else routes
 
     def serve(self, digest: str, *, tls: bool) -> None:
         """Give it routes as the kubelet would: the certificate and the configuration one after the other."""
         routes = self.place / "gateway-routes"
-        text = render_routes(DOMAIN, "xc", self.routes(), tls=tls)
+        text = render_routes(DOMAIN, "xc", self.routes(), tls=tls, trusted_proxies=[f"{PROXY}/32"])
         (routes / "routes.conf").write_text(self.here(text))
         (routes / APPS_AUTHORITY).write_text(self.values.get(SERVICE_AUTHORITY_KEY, ""))
         if tls:
@@ -154,6 +188,7 @@ class Entry:
         (secret / "digest").write_text(digest)
 
     def here(self, text: str) -> str:
+        text = text.replace(f"limit_conn tenants {TENANT_SHARE};", f"limit_conn tenants {SHARE};")
         text = text.replace(f"listen {METRICS.number};", f"listen {self.metrics};")
         return text.replace("/etc/gateway", f"/tmp{self.place}/gateway").replace("8080", str(self.port))
 
@@ -173,11 +208,27 @@ class Entry:
     def digest(self) -> str:
         return self.ask("check", "/-/routes", tls=False)[1].strip()
 
+    def loaded(self, digest: str) -> None:
+        """Wait until this configuration alone is served: workers of the one before accept for 0.1 s beside new ones."""
+        wait_until(lambda: self.digest() == digest)
+        threading.Event().wait(0.2)
+
     def ask(
-        self, host: str, path: str = "/", *, tls: bool = True, sni: str | None = None, **headers: str
+        self,
+        host: str,
+        path: str = "/",
+        *,
+        tls: bool = True,
+        sni: str | None = None,
+        source: str = "127.0.0.1",
+        body: bytes | Iterator[bytes] | None = None,
+        **headers: str,
     ) -> tuple[int, str, dict[str, str]]:
-        """Status, body and headers of an answer. `sni` is the name that the connection is for; by default the host."""
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        """Status, body and headers of an answer. `sni` is the name that the connection is for; by default the host.
+
+        `source` is the client's address; a `body` is posted.
+        """
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=10, source_address=(source, 0))
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         connection.sock = plain
         if tls:
@@ -185,7 +236,7 @@ class Entry:
             context.check_hostname = sni != ""
             connection.sock = context.wrap_socket(plain, server_hostname=(host if sni is None else sni) or None)
         try:
-            connection.request("GET", path, headers={"Host": host, **headers})
+            connection.request("GET" if body is None else "POST", path, body, {"Host": host, **headers})
             answer = connection.getresponse()
             names = {key.lower() for key in answer.headers}
             found = {name: "\n".join(answer.headers.get_all(name) or ()) for name in names}
@@ -244,13 +295,13 @@ def echo(entry: Entry, host: str, path: str, *, tls: bool = True, **headers: str
 
 def test_a_configuration_waits_for_its_certificate(entry: Entry) -> None:
     entry.serve("plain", tls=False)
-    wait_until(lambda: entry.digest() == "plain")
+    entry.loaded("plain")
     assert echo(entry, "code", "/", tls=False)["x-forwarded-proto"] == "http"
     entry.serve("first", tls=True)
     threading.Event().wait(3)
     assert entry.digest() == "plain"
     entry.certify("first")
-    wait_until(lambda: entry.digest() == "first")
+    entry.loaded("first")
 
 
 def test_the_probe_passes_with_tls_and_fails_where_something_else_answers(
@@ -316,17 +367,137 @@ def test_an_answer_that_nobody_reads_waits_at_its_app(entry: Entry) -> None:
     assert 0 < len(FLOODED) < FLOOD // 2
 
 
-def test_the_log_names_the_caller(entry: Entry) -> None:
-    entry.ask(f"code.{DOMAIN}", '/logged"', **{"X-Forwarded-For": "1.2.3.4"})
+def logged(entry: Entry, uri: str, count: int = 1) -> list[dict[str, object]]:
+    """The lines of the log about requests for `uri`, once there are `count`; every line is a JSON object."""
 
     def lines() -> list[dict[str, object]]:
-        text = (entry.place / "access.log").read_text().splitlines()
-        return [found for found in map(json.loads, text) if found["uri"] == '/logged"']
+        text = (entry.place / "access.log").read_bytes().decode(errors="replace").split("\n")
+        return [found for found in map(json.loads, filter(None, text)) if found["uri"] == uri]
 
-    wait_until(lambda: bool(lines()))
-    (line,) = lines()
-    assert (line["client"], line["status"], line["host"]) == ("127.0.0.1", 200, f"code.{DOMAIN}")
-    assert line["tls"] == "TLSv1.3"
+    wait_until(lambda: len(lines()) >= count)
+    assert len(lines()) == count
+    return lines()
+
+
+def test_the_log_names_the_caller(entry: Entry) -> None:
+    entry.ask(f"code.{DOMAIN}", '/logged"', **{"X-Forwarded-For": "1.2.3.4"})
+    (line,) = logged(entry, '/logged"')
+    assert (line["client"], line["peer"], line["status"]) == ("127.0.0.1", "127.0.0.1", 200)
+    assert (line["tls"], line["host"]) == ("TLSv1.3", f"code.{DOMAIN}")
+
+
+@pytest.mark.parametrize(
+    ("source", "said", "client"),
+    [
+        (PROXY, "192.0.2.7", "192.0.2.7"),
+        (PROXY, "2001:db8::7", "2001:db8::7"),
+        # Whoever is before the proxy may have written the first ones.
+        (PROXY, "6.6.6.6, 192.0.2.7", "192.0.2.7"),
+        (PROXY, f"6.6.6.6, 192.0.2.7, {PROXY}", "192.0.2.7"),
+        (PROXY, "6.6.6.6, nobody", PROXY),
+        (PROXY, '6.6.6.6","status":200', PROXY),
+        (FIRST, "192.0.2.7", FIRST),
+        (FIRST, f"192.0.2.7, {PROXY}", FIRST),
+    ],
+)
+def test_only_a_trusted_proxy_says_who_the_caller_is(entry: Entry, source: str, said: str, client: str) -> None:
+    path = f"/who?{source}+{said.encode().hex()}"
+    claims = {"X-Forwarded-For": said, "X-Real-IP": "6.6.6.6", "Forwarded": "for=6.6.6.6"}
+    status, body, _ = entry.ask(f"code.{DOMAIN}", path, source=source, **claims)
+    headers = json.loads(body)["headers"]
+    assert (status, headers["x-forwarded-for"], headers["x-real-ip"]) == (200, client, client)
+    (line,) = logged(entry, path)
+    assert (line["client"], line["peer"]) == (client, source)
+
+
+def test_no_header_writes_a_line_of_the_log(entry: Entry) -> None:
+    forged = '","client":"6.6.6.6","x":"\\", \t\x1b[2J\x7f \xff\xfe \\u000a \\'
+    entry.ask(f"code.{DOMAIN}", '/forged?","client":"6.6.6.6', **{"User-Agent": forged})
+    (line,) = logged(entry, '/forged?","client":"6.6.6.6')
+    assert line["client"] == "127.0.0.1"
+    assert str(line["agent"]).startswith('","client":"6.6.6.6","x":"\\", \t\x1b[2J')
+    text = (entry.place / "access.log").read_bytes()
+    assert b"\x1b" not in text and b"\t" not in text
+
+
+def test_requests_are_limited_by_client_and_route(entry: Entry) -> None:
+    def asked(host: str, source: str, said: str = "", count: int = 1, **headers: str) -> list[int]:
+        more = {"X-Forwarded-For": said} if said else {}
+        return [entry.ask(f"{host}.{DOMAIN}", "/", source=source, **more, **headers)[0] for _ in range(count)]
+
+    # One, and two that may come at once. A second passes for another one, so more than that are sent at once.
+    first = asked("slow", FIRST, count=6)
+    assert first[:3] == [200] * 3 and 429 in first[3:]
+    # Not by another address that somebody else claims for it; all others, and this one elsewhere, are unaffected.
+    assert 429 in asked("slow", FIRST, "192.0.2.1", count=3)
+    assert asked("slow", SECOND) == asked("calm", FIRST) == asked("code", FIRST) == [200]
+    # Behind a trusted proxy each client counts by itself, by its network if it has one of IPv6.
+    assert asked("slow", PROXY, "192.0.2.30", count=3) == asked("slow", PROXY, "192.0.2.31", count=3) == [200] * 3
+    assert 429 in asked("slow", PROXY, "192.0.2.30", count=3)
+    assert 429 in asked("slow", PROXY, "::ffff:192.0.2.31", count=3)
+    assert asked("slow", PROXY, "::ffff:192.0.2.32", count=3) == [200] * 3
+    assert asked("slow", PROXY, "2001:db8:0:1::1", count=3) == asked("slow", PROXY, "2001:db8:0:2::1", count=3)
+    assert 429 in asked("slow", PROXY, "2001:db8:0:1:ffff::2", count=3)
+
+
+def test_who_sends_too_many_is_told_to_wait(entry: Entry) -> None:
+    answers = [entry.ask(f"calm.{DOMAIN}", "/many", source=SECOND) for _ in range(4)]
+    status, body, headers = next(answer for answer in answers if answer[0] == 429)
+    assert (headers["retry-after"], headers["content-type"]) == ("1", "text/html; charset=utf-8")
+    assert headers["strict-transport-security"] == "max-age=31536000"
+    assert "请求过于频繁" in body
+    assert "retry-after" not in next(headers for status, _, headers in answers if status == 200)
+    assert {line["limit"] for line in logged(entry, "/many", 4)} == {"PASSED", "REJECTED"}
+    # An app's own answer of this status stays its own.
+    status, body, headers = entry.ask(f"slow.{DOMAIN}", "/busy", source="127.0.0.40")
+    assert status == 429 and "headers" in json.loads(body) and "retry-after" not in headers
+
+
+def test_a_body_that_is_too_long_is_refused_before_it_is_sent(entry: Entry) -> None:
+    host = f"small.{DOMAIN}"
+    assert entry.ask(host, body=bytes(1000))[0] == 200
+    context = ssl.create_default_context(cadata=entry.authority)
+    for name, length in ((host, 1001), (f"code.{DOMAIN}", 32 * 1024**2 + 1)):
+        with (
+            socket.create_connection(("127.0.0.1", entry.port), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname=name) as connection,
+        ):
+            connection.sendall(f"POST / HTTP/1.1\r\nHost: {name}\r\nContent-Length: {length}\r\n\r\n".encode())
+            assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+    # One that does not say how long it is, is refused once it is too long.
+    assert entry.ask(host, body=iter([bytes(400), bytes(400)]))[0] == 200
+    CHUNKS.clear()
+    assert entry.ask(host, body=iter([bytes(600), bytes(600)]))[0] == 413
+    assert sum(CHUNKS) <= 1000 + 2 * len(CHUNKS)
+
+
+def test_a_body_is_passed_on_as_it_arrives(entry: Entry) -> None:
+    def parts() -> Iterator[bytes]:
+        yield bytes(1024**2)
+        # The app has the beginning before there is an end: nothing is kept on the pod's disk.
+        assert HELD.acquire(timeout=10)
+        yield bytes(1024**2)
+
+    length = str(2 * 1024**2)
+    status, body, _ = entry.ask(f"code.{DOMAIN}", "/begun", body=parts(), **{"Content-Length": length})
+    assert (status, json.loads(body)["headers"]["content-length"]) == (200, length)
+
+
+def test_one_tenants_slow_app_leaves_room_for_others(entry: Entry) -> None:
+    host = f"code.{DOMAIN}"
+    threads = [threading.Thread(target=entry.ask, args=(host, "/held"), daemon=True) for _ in range(SHARE)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert all(HELD.acquire(timeout=10) for _ in threads)
+        status, _, headers = entry.ask(host)
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert entry.ask(f"bench.{DOMAIN}")[0] == entry.ask(DOMAIN)[0] == 200
+    finally:
+        RELEASED.set()
+        for thread in threads:
+            thread.join(10)
+    wait_until(lambda: entry.ask(host)[0] == 200)
 
 
 def test_requests_are_counted_by_where_they_go_and_how_they_are_answered(entry: Entry) -> None:
@@ -344,11 +515,11 @@ def test_requests_are_counted_by_where_they_go_and_how_they_are_answered(entry: 
     wait_until(lambda: added() == {"2xx": 3, "5xx": 2})
     # A reload of the configuration, with its new processes, loses none.
     entry.serve("again", tls=False)
-    wait_until(lambda: entry.digest() == "again")
+    entry.loaded("again")
     assert entry.ask(f"bus.{DOMAIN}", "/lines/1", tls=False)[0] == 200
     wait_until(lambda: added() == {"2xx": 4, "5xx": 2})
     entry.serve("first", tls=True)
-    wait_until(lambda: entry.digest() == "first")
+    entry.loaded("first")
 
 
 @pytest.mark.parametrize(
@@ -437,7 +608,7 @@ def test_a_renewed_certificate_is_taken_over_without_a_failed_request(entry: Ent
         threading.Event().wait(2)
         assert entry.digest() == "first"
         entry.serve("second", tls=True)
-        wait_until(lambda: entry.digest() == "second")
+        entry.loaded("second")
         wait_until(lambda: entry.ask(f"code.{DOMAIN}")[0] == 200)
     finally:
         over.set()
@@ -469,7 +640,7 @@ def test_an_app_that_serves_tls_is_known_by_its_own_certificate(
         parent.chmod(parent.stat().st_mode | 0o055)
     entry.certify("apps")
     entry.serve("apps", tls=True)
-    wait_until(lambda: entry.digest() == "apps")
+    entry.loaded("apps")
     wait_until(lambda: entry.ask(host)[0] == 502)
     with secure_app(entry, image, entry.values, SECURE, place):
         status, body, _ = entry.ask(host, "/api/state")

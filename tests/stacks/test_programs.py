@@ -12,6 +12,7 @@ import pytest
 
 from stacks.catalogue import load_catalogue
 from stacks.clouds.openstack import OpenStackSettings
+from stacks.platforms.application.gateway.limits import shared
 from stacks.platforms.application.gateway.routes import render_routes
 from stacks.tenants.quota import resource_quota
 from tests.stacks.cities import CLUSTER, WEB, app, application, city, full_city, inputs_for, objects, one, record_city
@@ -28,9 +29,18 @@ from wecityctl.model.city import (
     ProviderKind,
     Quota,
     Route,
+    RouteLimits,
     Use,
 )
-from wecityctl.model.outputs import EntryOutputs, LandingOutputs, RouteTarget, TenantOutputs, outputs_from_json, to_json
+from wecityctl.model.outputs import (
+    EntryOutputs,
+    LandingOutputs,
+    LimitsTarget,
+    RouteTarget,
+    TenantOutputs,
+    outputs_from_json,
+    to_json,
+)
 from wecityctl.model.quantity import parse_quantity
 from wecityctl.model.vendors import VendorSettings, vendors
 from wecityctl.plan import make_plan
@@ -219,6 +229,51 @@ def test_each_zones_routes_are_served_by_its_own_entry_point(full: dict[str, Rec
     assert isinstance(outputs, EntryOutputs)
     assert outputs.hosts == ("bus.xc.example", "code.xc.example")
     assert [(item.zone, item.hosts) for item in outputs.others] == [("extranet", ("vaccination.xc.example",))]
+
+
+def test_a_routes_limits_and_a_zones_proxies_reach_its_own_entry_point() -> None:
+    limits = {
+        "code": RouteLimits(20, None, "1Mi"),
+        "slow": RouteLimits(5, 0),
+        "open": RouteLimits(),
+    }
+    apps = [app(name, route=Route(name, limits=stated)) for name, stated in limits.items()]
+    proxies = {"internet": ("10.8.4.0/24",), "extranet": ("10.9.0.0/16", "10.10.0.0/16")}
+    whole = city(*apps, app("desk", zone="extranet"), entry=Entry(trusted_proxies=proxies))
+    recorded = record_city(whole)
+    main = one(recorded, "ConfigMap", "routes").inputs["data"]["routes.conf"]
+    own = one(recorded, "ConfigMap", "platform-application-extranet/gateway-extranet-routes")
+    trusted = "real_ip_header X-Forwarded-For;\nreal_ip_recursive on;\n"
+    assert main.startswith(f"{trusted}set_real_ip_from 10.8.4.0/24;\nmap ")
+    assert own.inputs["data"]["routes.conf"].startswith(
+        f"{trusted}set_real_ip_from 10.9.0.0/16;\nset_real_ip_from 10.10.0.0/16;\nmap "
+    )
+    assert "limit_req_zone $limited_client zone=health/code:1024k rate=20r/s;" in main
+    # On the path itself and below it. By default a burst is what comes in a second.
+    assert main.count("limit_req zone=health/code burst=20 nodelay;\n") == 1
+    assert main.count("limit_req zone=health/slow;\n") == 1
+    assert main.count("client_max_body_size") == main.count("client_max_body_size 1048576;") == 1
+    outputs = recorded["xc.tenant.health.main"].outputs
+    assert isinstance(outputs, TenantOutputs)
+    told = to_json(outputs)
+    # Outputs without limits stay as they were.
+    assert [route["app"] for route in told["routes"] if "limits" in route] == ["code", "slow"]
+    assert outputs_from_json("tenant", told) == outputs
+
+
+def test_the_memory_for_counting_clients_is_bounded() -> None:
+    def sizes(count: int) -> list[int]:
+        routes = [
+            RouteTarget("health", f"app-{number}", "x", "/", "x", "web", 1, limits=LimitsTarget(1))
+            for number in range(count)
+        ]
+        return [int(size) for size in re.findall(r"limit_req_zone .*:([0-9]+)k ", shared(routes))]
+
+    assert sizes(0) == []
+    assert sizes(1) == [1024]
+    assert sum(sizes(100)) <= 16 * 1024
+    # nginx takes no less.
+    assert set(sizes(1000)) == {32}
 
 
 def test_an_entry_point_reaches_and_is_let_in_by_its_own_zone_alone(full: dict[str, Recording]) -> None:

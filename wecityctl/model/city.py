@@ -183,12 +183,14 @@ class Entry:
     """Settings of the entry points.
 
     `shared_hosts` names the tenants that may have routes on a host. Any other host belongs to one tenant. `port` is the
-    one at which people reach the main entry point; 0: its node port, or 443 behind a load balancer.
+    one at which people reach the main entry point; 0: its node port, or 443 behind a load balancer. `trusted_proxies`
+    maps a zone to the ranges of the proxies in front of its entry point, which say who the client is.
     """
 
     shared_hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tls: EntryTLS = field(default_factory=EntryTLS)
     port: int = 0
+    trusted_proxies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -690,11 +692,25 @@ class Provided:
 
 
 @dataclass(frozen=True, slots=True)
+class RouteLimits:
+    """What the entry point takes from callers of a route.
+
+    `requests_per_second` is of each client; `None` for no limit. `burst` is how many requests beyond that are taken at
+    once; `None` for those of one second. `request_bytes` is the longest body, as a quantity.
+    """
+
+    requests_per_second: int | None = None
+    burst: int | None = None
+    request_bytes: str = "32Mi"
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """Where the entry point serves the app: `<host>.<city domain><path>`. `tls`: the app itself serves TLS.
 
     `component` and `port` are names; empty: the app's only component with ports, and its first port. `service` names a
     Service of the app's manifests instead. `sign_in`: whether people sign in at the entry point before they reach it.
+    `limits`: what callers may send.
     """
 
     host: str
@@ -704,6 +720,7 @@ class Route:
     port: str = ""
     service: str = ""
     sign_in: SignIn = "none"
+    limits: RouteLimits = field(default_factory=RouteLimits)
 
 
 @dataclass(frozen=True, slots=True)

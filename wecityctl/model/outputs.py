@@ -90,6 +90,18 @@ class CanaryTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsTarget:
+    """The limits of a route that differ from the defaults; 0 for no limit of its own.
+
+    `requests_per_second` is of each client, `burst` what is taken at once beyond it, `request_bytes` the longest body.
+    """
+
+    requests_per_second: int = 0
+    burst: int = 0
+    request_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RouteTarget:
     """One route of an entry point: a host and path, and the Service behind it.
 
@@ -112,6 +124,7 @@ class RouteTarget:
     pod_port: int = field(default=0, metadata=_OMITTED)
     canary: CanaryTarget | None = field(default=None, metadata=_OMITTED)
     sign_in: Literal["required", "optional", ""] = field(default="", metadata=_OMITTED)
+    limits: LimitsTarget = field(default=LimitsTarget(), metadata=_OMITTED)
 
     @property
     def listens(self) -> int:
@@ -239,6 +252,8 @@ _ITEMS: dict[str, type[Any]] = {
     "provided": ProvidedAddress,
     "used": UsedAddress,
 }
+# Fields that contain a value of another class.
+_PARTS: dict[str, type[Any]] = {"canary": CanaryTarget, "limits": LimitsTarget}
 
 
 def to_json(outputs: Outputs) -> dict[str, Any]:
@@ -274,8 +289,8 @@ def _build(kind: type[Any], data: dict[str, Any]) -> Any:
         raise ValueError(f"outputs have the fields {sorted(data)}, this version expects {sorted(names)}")
     values = dict(data)
     for name, value in data.items():
-        if name == "canary" and isinstance(value, dict):
-            values[name] = _build(CanaryTarget, value)
+        if name in _PARTS and isinstance(value, dict):
+            values[name] = _build(_PARTS[name], value)
         elif name in _ITEMS:
             values[name] = tuple(_build(_ITEMS[name], item) for item in value)
         elif isinstance(value, list):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from wecityctl.errors import Problem
 from wecityctl.guesses import nearest
@@ -46,13 +46,18 @@ def entry_points(parsed_city: ParsedCity) -> Iterator[Problem]:
     for host, names in entry.shared_hosts.items() if parsed_city.knows_all("Tenant") else ():
         for index, name in enumerate(names):
             yield from _missing(city, ("spec", "entry", "sharedHosts", host, index), "tenant", name, tenants)
+    path: tuple[PathItem, ...]
+    by_zone: tuple[tuple[tuple[str, ...], Mapping[str, object]], ...] = (
+        (("tls", "certificates"), entry.tls.certificates),
+        (("trustedProxies",), entry.trusted_proxies),
+    )
+    for fields, zones in by_zone:
+        for zone in set(zones).difference(parsed_city.zone_names):
+            path = ("spec", "entry", *fields, zone)
+            expected, guess = one_of(parsed_city.zone_names), nearest(zone, parsed_city.zone_names)
+            yield city.problem(path, f"there is no zone {zone!r}", expected, guess, on_key=True)
     for zone, secret in entry.tls.certificates.items():
-        path: tuple[PathItem, ...] = ("spec", "entry", "tls", "certificates", zone)
-        if zone not in parsed_city.zone_names:
-            expected = one_of(parsed_city.zone_names)
-            yield city.problem(
-                path, f"there is no zone {zone!r}", expected, nearest(zone, parsed_city.zone_names), on_key=True
-            )
+        path = ("spec", "entry", "tls", "certificates", zone)
         tenant, _, name = secret.rpartition("/")
         if not tenant:
             yield city.problem(path, f"{secret!r} is not a secret of a tenant", f"<tenant>/{name}")

@@ -67,6 +67,27 @@ def tls_needs_the_gateway(parsed_city: ParsedCity) -> Iterator[Problem]:
             yield app.problem(("spec", "route", "tls"), message, "no tls, or a capability of type gateway")
 
 
+def limits_of_routes(parsed_city: ParsedCity) -> Iterator[Problem]:
+    """`route.limits` and `trustedProxies` need the city's own gateway, and a burst needs a rate that it is beyond."""
+    needs_gateway = parsed_city.knows_all("Platform")
+    needs_gateway = needs_gateway and not any(item.is_entry for item in parsed_city.capability_by_name.values())
+    city = parsed_city.city
+    if needs_gateway and city is not None and city.value.entry.trusted_proxies:
+        message = "the entry point is a cluster's ingress controller, which decides by itself whom it believes"
+        expected = "no trustedProxies, or a capability of type gateway"
+        yield city.problem(("spec", "entry", "trustedProxies"), message, expected, on_key=True)
+    for app in parsed_city.apps:
+        route, path = app.value.route, ("spec", "route", "limits")
+        if route is None or not app.has(*path):
+            continue
+        if needs_gateway:
+            message = "the entry point is a cluster's ingress controller, which has limits of its own"
+            yield app.problem(path, message, "no limits, or a capability of type gateway", on_key=True)
+        elif route.limits.burst is not None and route.limits.requests_per_second is None:
+            message = "a burst is what is taken beyond a rate, and there is none"
+            yield app.problem((*path, "burst"), message, "requestsPerSecond beside it, or no burst", on_key=True)
+
+
 def health_needs_a_port(parsed_city: ParsedCity) -> Iterator[Problem]:
     """A component with a health path has a port, on which the probe is made."""
     for app in parsed_city.apps:
@@ -97,6 +118,7 @@ CHECKS: tuple[Check, ...] = (
     routes_lead_somewhere,
     ingress_classes_of_zones,
     tls_needs_the_gateway,
+    limits_of_routes,
     health_needs_a_port,
     flows_between_zones,
 )

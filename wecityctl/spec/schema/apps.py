@@ -349,6 +349,24 @@ class Component(Schema):
     timeout: schedules.Duration | None = options("The longest that a run may take.", "30m", default=None)
 
 
+class RouteLimits(Schema):
+    """What the entry point takes from callers of the route."""
+
+    requests_per_second: amounts.RequestRate | None = options(
+        "Requests in a second of each client, counted by address; further ones get 429. By default there is no limit.",
+        20,
+        default=None,
+    )
+    burst: amounts.Burst | None = options(
+        "How many requests beyond that a client may send at once; by default as many as in a second.",
+        40,
+        default=None,
+    )
+    request_bytes: amounts.BytesQuantity = options(
+        "The longest body of a request; longer ones get 413.", "1Mi", default="32Mi"
+    )
+
+
 class Route(Schema):
     """Where the single entry point serves the app: `<host>.<city domain><path>`."""
 
@@ -373,6 +391,11 @@ class Route(Schema):
         "who they are in headers that nobody else can set.",
         "required",
         default="none",
+    )
+    limits: RouteLimits = options(
+        "What the entry point takes from its callers.",
+        {"requestsPerSecond": 20, "requestBytes": "1Mi"},
+        default_factory=RouteLimits,
     )
 
 

@@ -146,6 +146,12 @@ class Entry(Schema):
         443,
         default=None,
     )
+    trusted_proxies: dict[names.ZoneName, list[names.Source]] = options(
+        "Ranges of the proxies in front of a zone's entry point, whose X-Forwarded-For says who the client is; that of "
+        "anybody else is ignored.",
+        {"internet": ["10.8.4.0/24"]},
+        default_factory=dict,
+    )
 
 
 class Images(Schema):

@@ -27,22 +27,27 @@ APPS_AUTHORITY = "apps-authority.crt"
 
 _BLANK = "".join(f"  proxy_set_header {name} '';\n" for name in CLAIMED_HEADERS)
 
+# There are few worker processes, because the gateway scales by replicas.
+WORKERS, WORKER_CONNECTIONS = 2, 4096
+
 # Responses of an app cannot control the gateway: cookies apply to the app's own host only, and unread responses are not
-# buffered on the node's disk. X-Accel-Buffering is respected, because event streams need it. The resolver's address is
-# known only in the pod. There are few worker processes, because the gateway scales by replicas.
+# buffered on the node's disk. Neither are requests: nine bodies of the longest length would be more than a pod's
+# temporary volume holds, and the pod would be evicted. X-Accel-Buffering is respected, because event streams need it.
+# The resolver's address is known only in the pod. `client` is who `limits` says that it is, `peer` who is connected.
 NGINX_CONF = (
-    """worker_processes 2;
+    f"""worker_processes {WORKERS};
 pid /tmp/nginx.pid;
 error_log stderr warn;
-events { worker_connections 4096; }
-http {
+events {{ worker_connections {WORKER_CONNECTIONS}; }}
+"""
+    """http {
   include /tmp/resolver.conf;
   include /etc/nginx/mime.types;
   default_type application/octet-stream;
-  log_format audit escape=json '{"time":"$time_iso8601","client":"$remote_addr","host":"$host",'
-    '"method":"$request_method","uri":"$request_uri","protocol":"$server_protocol","tls":"$ssl_protocol",'
+  log_format audit escape=json '{"time":"$time_iso8601","client":"$remote_addr","peer":"$realip_remote_addr",'
+    '"host":"$host","method":"$request_method","uri":"$request_uri","protocol":"$server_protocol","tls":"$ssl_protocol",'
     '"status":$status,"bytes":$body_bytes_sent,"seconds":$request_time,"upstream":"$upstream_addr",'
-    '"agent":"$http_user_agent","request":"$request_id"}';
+    '"limit":"$limit_req_status","agent":"$http_user_agent","request":"$request_id"}';
   access_log /dev/stdout audit;
   server_tokens off;
   client_body_temp_path /tmp/client;
@@ -64,6 +69,7 @@ http {
   proxy_ignore_headers X-Accel-Redirect X-Accel-Expires X-Accel-Limit-Rate X-Accel-Charset;
   proxy_cookie_domain ~.* $host;
   proxy_max_temp_file_size 0;
+  proxy_request_buffering off;
   proxy_http_version 1.1;
   proxy_connect_timeout 5s;
   proxy_set_header Host $host;

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from stacks.platforms.application.gateway import signing_in
+from stacks.platforms.application.gateway import limits, signing_in
 from stacks.platforms.application.gateway.counting import APP as COUNTED_APP
 from stacks.platforms.application.gateway.program import APPS_AUTHORITY, TLS, USER, routes_config_map, tls_secret
 from stacks.platforms.application.gateway.upstreams import known_by
@@ -42,14 +42,21 @@ _SUSPENDED = (
 
 
 def render_routes(
-    domain: str, city: str, routes: Sequence[RouteTarget], *, tls: bool = False, sign_in: SignInService | None = None
+    domain: str,
+    city: str,
+    routes: Sequence[RouteTarget],
+    *,
+    tls: bool = False,
+    sign_in: SignInService | None = None,
+    trusted_proxies: Sequence[str] = (),
 ) -> str:
     """The nginx servers of one entry point; with `sign_in`, also the host of the pages where people sign in.
 
-    Names are resolved per request, so that a missing Service breaks only its own route.
+    `trusted_proxies` are the ranges whose `X-Forwarded-For` says who the client is. Names are resolved per request, so
+    that a missing Service breaks only its own route.
     """
     listen = "listen 8080 ssl;" if tls else "listen 8080;"
-    blocks = [_ENCRYPTED] if tls else []
+    blocks = [limits.trusted(trusted_proxies), limits.shared(routes), _ENCRYPTED if tls else ""]
     blocks.append(_server(domain, listen, _index(city, routes)))
     if sign_in is not None:
         blocks += [signing_in.maps(), _server(sign_in.public_host, listen, signing_in.pages(sign_in))]
@@ -57,6 +64,8 @@ def render_routes(
     for host in sorted({route.host for route in routes}):
         own = [(number, route) for number, route in enumerate(routes) if route.host == host]
         locations = "".join(_locations(route, number) for number, route in own)
+        if any(limits.is_limited(route) for _, route in own):
+            locations += limits.TOO_MANY
         if sign_in is not None:
             locations += "".join(signing_in.ways(route, sign_in) for _, route in own if route.sign_in)
         blocks.append(_server(host, listen, locations))
@@ -109,7 +118,7 @@ def _proxied(route: RouteTarget, number: int) -> str:
     whose = f"    set {COUNTED_APP} {route.tenant}/{route.app};\n"
     asked = signing_in.asked(route) if route.sign_in else ""
     known = known_by(f"{route.service}.{route.namespace}.svc") if route.tls else ""
-    return "{\n" + whose + asked + there + known + "  }\n"
+    return "{\n" + whose + limits.of(route) + asked + there + known + "  }\n"
 
 
 def _index(city: str, routes: Sequence[RouteTarget]) -> str:
