@@ -29,12 +29,13 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
             limits = [kind.limits_of(use) for use in uses if use.capability == item.name]
             connections = sum(limit.connections for limit in limits)
             storage = sum((parse_quantity(limit.storage) for limit in limits if limit.storage), Decimal(0))
-            there = parse_quantity(item.storage or kind.storage or "0")
+            # What has no volume of its own keeps its data in a capability that it uses, and is counted there.
+            there = item.storage or kind.storage
             words = []
             if item.size in kind.connections and connections > kind.connections[item.size]:
                 words.append(f"{connections} connections where there are {kind.connections[item.size]}")
-            if kind.limits.storage and storage > there:
-                words.append(f"{format_bytes(storage)} of storage where there are {format_bytes(there)}")
+            if kind.limits.storage and there and storage > parse_quantity(there):
+                words.append(f"{format_bytes(storage)} of storage where there are {format_bytes(parse_quantity(there))}")
             if words:
                 yield Finding(
                     subject=f"capability {item.name}",
