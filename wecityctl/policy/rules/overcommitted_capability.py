@@ -30,12 +30,13 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
             connections = sum(limit.connections for limit in limits)
             storage = sum((parse_quantity(limit.storage) for limit in limits if limit.storage), Decimal(0))
             # What has no volume of its own keeps its data in a capability that it uses, and is counted there.
-            there = item.storage or kind.storage
+            volume = item.storage or kind.storage
+            there = parse_quantity(volume) if volume else storage
             words = []
             if item.size in kind.connections and connections > kind.connections[item.size]:
                 words.append(f"{connections} connections where there are {kind.connections[item.size]}")
-            if kind.limits.storage and there and storage > parse_quantity(there):
-                words.append(f"{format_bytes(storage)} of storage where there are {format_bytes(parse_quantity(there))}")
+            if kind.limits.storage and storage > there:
+                words.append(f"{format_bytes(storage)} of storage where there are {format_bytes(there)}")
             if words:
                 yield Finding(
                     subject=f"capability {item.name}",
