@@ -26,7 +26,8 @@ IDENTITY = f"identity.{APPLICATION}.svc.cluster.local"
 
 # What an administrator does in Keycloak: add a person to groups of the city's realm. It runs in the server's own pod,
 # whose certificate has the name of its Service.
-ADD_PERSON = f"""HOST={IDENTITY} PORT=$KC_HTTPS_PORT AUTHORITY={tls.AUTHORITY} ADMIN_PASSWORD=$KC_BOOTSTRAP_ADMIN_PASSWORD
+ADD_PERSON = f"""HOST={IDENTITY} PORT=$KC_HTTPS_PORT AUTHORITY={tls.AUTHORITY}
+ADMIN_PASSWORD=$KC_BOOTSTRAP_ADMIN_PASSWORD
 {FUNCTIONS}
 curl() {{ command curl --connect-to "::127.0.0.1:$PORT" "$@"; }}
 sign_in

@@ -62,9 +62,8 @@ def _section(name: str, title: str, content: dict[str, Any] | None, labels: dict
     elif "problem" in content:
         body = f'<p class="problem">暂不可用 Unavailable: {escape(str(content["problem"]))}</p>'
     else:
-        rows = "".join(
-            f'<dt>{label}</dt><dd id="{name}-{key}">{escape(_text(content[key]))}</dd>\n' for key, label in labels.items()
-        )
+        texts = {key: escape(_text(content[key])) for key in labels}
+        rows = "".join(f'<dt>{label}</dt><dd id="{name}-{key}">{texts[key]}</dd>\n' for key, label in labels.items())
         body = f"<dl>{rows}</dl>"
     return f'<section id="{name}">\n<h2>{title}</h2>\n{body}\n</section>\n'
 
