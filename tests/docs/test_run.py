@@ -85,7 +85,7 @@ def test_a_block_that_shows_something_else_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.program
 @pytest.mark.parametrize("document", _cases(""))
 def test_plain_blocks(document: Path, tmp_path: Path) -> None:
-    shell = Shell(tmp_path / "work", tmp_path / "home", anew=True)
+    shell = Shell(tmp_path / "work", tmp_path / "home", anew=document.name in ANEW)
     shell.home.mkdir()
     shell.prepare()
     for block in _blocks(document):

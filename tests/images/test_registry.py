@@ -31,7 +31,7 @@ from wecityctl.oci import push
 from wecityctl.operations import images_push
 
 Unpacked = Callable[[str], RootFilesystem]
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(500)]
 
 PASSWORD = "administrator"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
