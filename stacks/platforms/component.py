@@ -97,7 +97,8 @@ class CapabilityScope:
 
     def workload(self, name: str = "") -> Workload:
         """The kind of pod called `name`, as placement counts it; the first kind has no name."""
-        found = self.type.workloads(self.capability.size, self.capability.replicas, self.capability.storage)
+        own = self.capability
+        found = self.type.workloads(own.size, own.replicas, own.storage, own.cpu)
         return next(item for item in found if item.name == name)
 
     def resources(self, name: str = "") -> dict[str, str]:

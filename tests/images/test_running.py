@@ -10,7 +10,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,9 +64,9 @@ def bind(root: Path, name: str, **entries: object) -> None:
         (root / name / key).write_text(str(value))
 
 
-def fetch(url: str) -> tuple[int, str]:
+def fetch(url: str, headers: Mapping[str, str] = {}) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=dict(headers)), timeout=10) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -141,6 +141,11 @@ def test_app_without_bindings(unpacked: Unpacked) -> None:
         status, page = fetch(url)
         assert status == 200
         assert page.count("未绑定 Not bound") == 2
+        assert "Signed in" not in page
+        told = {"X-WeCity-Subject": "1f-2", "X-WeCity-User": "%E6%9D%8E", "X-WeCity-Groups": "/a/%E5%8C%BB,/a/b%2Cc"}
+        person = json.loads(fetch(f"{url}/api/state", told)[1])["person"]
+        assert person == {"subject": "1f-2", "user": "李", "groups": ["/a/医", "/a/b,c"]}
+        assert '<dd id="person-groups">/a/医, /a/b,c</dd>' in fetch(url, told)[1]
         assert fetch(f"{url}/readyz")[0] == 200
         assert fetch(f"{url}/nothing")[0] == 404
 

@@ -75,7 +75,8 @@ def test_page_escapes_what_others_wrote(modules: tuple[ModuleType, ModuleType]) 
         "title": hostile,
         "database": dict.fromkeys(("note", "created", "database", "role", "server"), hostile),
         "cache": {"problem": hostile},
+        "person": {"user": hostile, "groups": [hostile, hostile], "subject": hostile},
     }
     text = page.render(state)
     assert "<script>" not in text
-    assert text.count("&lt;script&gt;") == 3 + 1 + 5 + 1
+    assert text.count("&lt;script&gt;") == 3 + 1 + 5 + 1 + 4

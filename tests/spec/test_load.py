@@ -28,7 +28,8 @@ def test_every_field_reaches_the_model() -> None:
     assert cloud.prices == Prices("CNY", "0.10", "0.02", "0.50")
     archive = city.capability("archive")
     assert (archive.type, archive.storage, archive.zone, archive.cloud) == ("postgresql", "50Gi", "extranet", "main")
-    assert (city.capability("cache").engine, city.capability("cache").size) == ("redis", "large")
+    cache = city.capability("cache")
+    assert (cache.engine, cache.size, cache.cpu) == ("redis", "large", "0.5")
     tenant = city.tenant("transport")
     assert (tenant.admins, tenant.budget_monthly) == (("alice@testcity.example",), "20000.50")
     (app,) = city.apps

@@ -228,6 +228,8 @@ def test_placement_and_program_count_the_same_pods(recorded: dict[str, Recording
     first, second = kind.workloads("small", 2)
     assert (first.replicas, first.cpu, second.name, second.replicas, second.cpu) == (2, "50m", "worker", 1, "20m")
     assert [item.memory for item in kind.workloads("large")] == ["1024Mi", "512Mi"]
+    # What the files say is of its main pods.
+    assert [item.cpu for item in kind.workloads("large", cpu="30m")] == ["30m", "320m"]
     board = one(recorded, "Deployment", "platform-application/board").inputs["spec"]
     assert board["replicas"] == first.replicas
     assert board["template"]["spec"]["containers"][0]["resources"]["requests"] == first.requests

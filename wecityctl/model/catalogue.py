@@ -343,18 +343,20 @@ class CapabilityType:
         own = tuple(item for item in wanted if item in self.architectures)
         return own or self.architectures
 
-    def workloads(self, size: Size, replicas: int | None = None, storage: str = "") -> tuple[Workload, ...]:
+    def workloads(
+        self, size: Size, replicas: int | None = None, storage: str = "", cpu: str = ""
+    ) -> tuple[Workload, ...]:
         """The pods of an instance, as placement counts them and its program creates them.
 
-        `replicas` and `storage` are the values of the files. The type's own apply if they are not given, and to kinds
-        of pods that do not scale or have no volume.
+        `replicas`, `storage` and `cpu` are the values of the files. The type's own apply if they are not given, and to
+        kinds of pods that do not scale or have no volume. `cpu` is of the kind without a name.
         """
         factor = SIZE_FACTORS[size]
         return tuple(
             Workload(
                 item.name,
                 (replicas or item.replicas) if item.max_replicas > 1 else item.replicas,
-                _times(item.cpu, factor),
+                cpu if cpu and not item.name else _times(item.cpu, factor),
                 _times(item.memory, factor),
                 (storage or item.storage) if item.storage else "",
                 item.sidecars,

@@ -415,6 +415,7 @@ class Dedicated:
 class Capability:
     """An instance of a capability type on a middle platform. `None` or empty: the default of the type applies.
 
+    `cpu` is what its main pods ask for in place of what the size says, as a quantity.
     Without `dedicated`, the instance is shared by all apps that use it. `tls`: whether it speaks TLS; `None`: if its
     type can. `uses` names the instances for the dependencies of its type, by alias; the others are selected
     (`requirements.uses_of`). `is_entry`: its type makes it the city's entry point.
@@ -425,6 +426,7 @@ class Capability:
     type: str
     engine: str = ""
     size: Size = "small"
+    cpu: str = ""
     replicas: int | None = None
     storage: str = ""
     zone: str = ""

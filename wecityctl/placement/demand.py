@@ -101,7 +101,7 @@ def _capabilities(city: City, catalogue: Catalogue, classes: Mapping[str, str], 
             copies = entries if item.is_entry else 1
             architectures = frozenset(kind.architectures_in(city.images.architectures))
             workloads = []
-            for pods in kind.workloads(item.size, item.replicas, item.storage):
+            for pods in kind.workloads(item.size, item.replicas, item.storage, item.cpu):
                 one = {CPU: read(CPU, pods.total["cpu"]), MEMORY: read(MEMORY, pods.total["memory"])}
                 if pods.storage:
                     one[STORAGE] = read(STORAGE, pods.storage)

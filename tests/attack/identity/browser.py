@@ -43,11 +43,12 @@ class Page:
 
 @dataclass
 class Browser:
-    """`cookies` are by host, then by name: value and path. All hosts are at `port` of the loopback interface."""
+    """`cookies` are by host, then by name: value and path. All hosts are at `port` of `address`."""
 
     port: int
     authority: str
     cookies: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
+    address: str = "127.0.0.1"
 
     def ask(
         self, url: str, form: dict[str, str] | None = None, method: str = "", body: bytes = b"", **more: str
@@ -66,7 +67,7 @@ class Browser:
         if form is not None:
             body = urllib.parse.urlencode(form).encode()
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        connection = http.client.HTTPConnection(self.address, self.port)
         connection.sock = self._connect(host)
         target = f"{path}?{parts.query}" if parts.query else path
         headers["Host"] = f"{host}:{self.port}"
@@ -104,7 +105,7 @@ class Browser:
         return answer.decode(errors="replace")
 
     def _connect(self, host: str) -> ssl.SSLSocket:
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        plain = socket.create_connection((self.address, self.port), timeout=30)
         return ssl.create_default_context(cadata=self.authority).wrap_socket(plain, server_hostname=host)
 
     def _keep(self, host: str, cookie: str) -> None:
@@ -122,7 +123,8 @@ class Browser:
 
     def copy(self) -> Browser:
         """Another browser with the same cookies."""
-        return Browser(self.port, self.authority, {host: dict(own) for host, own in self.cookies.items()})
+        kept = {host: dict(own) for host, own in self.cookies.items()}
+        return Browser(self.port, self.authority, kept, self.address)
 
 
 def _is_below(path: str, place: str) -> bool:

@@ -29,7 +29,9 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
             limits = [kind.limits_of(use) for use in uses if use.capability == item.name]
             connections = sum(limit.connections for limit in limits)
             storage = sum((parse_quantity(limit.storage) for limit in limits if limit.storage), Decimal(0))
-            there = parse_quantity(item.storage or kind.storage or "0")
+            # What has no volume of its own keeps its data in a capability that it uses, and is counted there.
+            volume = item.storage or kind.storage
+            there = parse_quantity(volume) if volume else storage
             words = []
             if item.size in kind.connections and connections > kind.connections[item.size]:
                 words.append(f"{connections} connections where there are {kind.connections[item.size]}")

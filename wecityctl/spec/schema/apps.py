@@ -100,6 +100,12 @@ class Capability(Schema):
     type: names.CapabilityName | None = options("The capability type; by default the name.", "postgresql", default=None)
     engine: names.Word | None = options("One of the type's engines; by default its first.", "valkey", default=None)
     size: model.Size = options("How large.", default="small")
+    cpu: amounts.CpuQuantity | None = options(
+        "CPU that each of its pods asks for, where that is not what its size says: less on a small machine. What else "
+        "it runs, such as collectors and sidecars, asks for what the type says.",
+        "50m",
+        default=None,
+    )
     replicas: amounts.Replicas | None = options("How many; by default the type's.", 2, default=None)
     storage: amounts.BytesQuantity | None = options("Storage; by default the type's.", "50Gi", default=None)
     zone: names.ZoneName | None = options(

@@ -17,8 +17,10 @@ dt { color: #5b6b7b } dd { margin: 0; overflow-wrap: anywhere } .problem { color
 
 
 def render(state: dict[str, Any]) -> str:
-    """The page for `state`, as `server.App.state` makes it."""
+    """The page for `state`, as `server.App.state` makes it, and `person`: who is signed in."""
+    person = state["person"]
     sections = [
+        *([_section("person", "已登录 Signed in", person, _PERSON)] if person else []),
         _section("database", "数据库 Database", state["database"], _DATABASE),
         _section("cache", "缓存 Cache", state["cache"], _CACHE),
     ]
@@ -50,6 +52,7 @@ _DATABASE = {
     "role": "角色 Role",
     "server": "服务器版本 Server",
 }
+_PERSON = {"user": "用户 User", "groups": "用户组 Groups", "subject": "标识 Subject"}
 _CACHE = {"visits": "访问次数 Visits", "prefix": "键前缀 Key prefix"}
 
 
@@ -59,8 +62,11 @@ def _section(name: str, title: str, content: dict[str, Any] | None, labels: dict
     elif "problem" in content:
         body = f'<p class="problem">暂不可用 Unavailable: {escape(str(content["problem"]))}</p>'
     else:
-        rows = "".join(
-            f'<dt>{label}</dt><dd id="{name}-{key}">{escape(str(content[key]))}</dd>\n' for key, label in labels.items()
-        )
+        texts = {key: escape(_text(content[key])) for key in labels}
+        rows = "".join(f'<dt>{label}</dt><dd id="{name}-{key}">{texts[key]}</dd>\n' for key, label in labels.items())
         body = f"<dl>{rows}</dl>"
     return f'<section id="{name}">\n<h2>{title}</h2>\n{body}\n</section>\n'
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -14,7 +14,7 @@ from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from sample_app import cache, database, page
 from sample_app.bindings import first, read_bindings
@@ -193,7 +193,7 @@ class Handler(BaseHTTPRequestHandler):
             problems = app.problems()
             self._send_json(HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK, {"problems": problems})
         elif path in ("/", "/api/state"):
-            state = app.state()
+            state = {**app.state(), "person": _person(self.headers)}
             failed = any("problem" in (state[part] or {}) for part in ("database", "cache"))
             status = HTTPStatus.SERVICE_UNAVAILABLE if failed else HTTPStatus.OK
             if path == "/":
@@ -229,6 +229,19 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         say("message", text=format % args)
+
+
+def _person(headers: Mapping[str, str]) -> dict[str, Any] | None:
+    """Who is signed in, as the entry point tells in headers; `None` where nobody is."""
+    subject = headers.get("X-WeCity-Subject")
+    if not subject:
+        return None
+    groups = headers.get("X-WeCity-Groups") or ""
+    return {
+        "user": unquote(headers.get("X-WeCity-User") or ""),
+        "groups": [unquote(group) for group in groups.split(",") if group],
+        "subject": unquote(subject),
+    }
 
 
 def _answered(check: Callable[[], None]) -> dict[str, Any]:
