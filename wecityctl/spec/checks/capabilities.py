@@ -38,7 +38,7 @@ def image_digests(parsed_city: ParsedCity) -> Iterator[Problem]:
     images = parsed_city.city.value.images
     known = tuple(
         sorted(
-            {image for kind in parsed_city.catalogue.values() for image in kind.images} | _catalogue_images(parsed_city)
+            {image for kind in parsed_city.catalogue.values() for image in kind.recipes} | _catalogue_images(parsed_city)
         )
     )
     for name in images.digests:
