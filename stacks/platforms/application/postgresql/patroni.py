@@ -154,14 +154,15 @@ ON_PRIMARY = rf"""set -eu
 [ "$2" = primary ] || exit 0
 export PGHOST={pods.TEMPORARY} PGUSER=postgres PGCONNECT_TIMEOUT=5
 export PGOPTIONS='{QUIET} -c synchronous_commit=local'
-sql() {{ {BINARIES}/psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --tuples-only --no-align --dbname=postgres; }}
+sql() {{ {BINARIES}/psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --set=VERBOSITY=terse --tuples-only \
+  --no-align --dbname=postgres; }}
 tries=0
 until [ "$(echo 'SELECT pg_is_in_recovery()' | sql)" = f ]; do
   tries=$((tries + 1)); [ "$tries" -lt 60 ] || exit 1; sleep 1
 done
 sql > /dev/null <<'SQL'
 \getenv password POSTGRES_PASSWORD
-\getenv replication PATRONI_REPLICATION_PASSWORD
+\getenv replication MEMBERS_PASSWORD
 ALTER ROLE postgres PASSWORD :'password';
 SELECT 'CREATE ROLE "{REPLICATION}"' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{REPLICATION}') \gexec
 ALTER ROLE "{REPLICATION}" WITH LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'replication';
@@ -198,6 +199,8 @@ def environment(context: CapabilityScope, admin: str, secret: str, index: int) -
         values |= {f"PATRONI_{role}_{name}": value for name, value in verified.items()}
     return [
         pods.from_secret("POSTGRES_PASSWORD", admin, "password"),
+        # Patroni takes its own variables out of the environment of what it starts.
+        pods.from_secret("MEMBERS_PASSWORD", secret, "password"),
         *(
             pods.from_secret(f"PATRONI_{role}_PASSWORD", secret, "password")
             for role in ("REPLICATION", "REWIND", "RESTAPI")
