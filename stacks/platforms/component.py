@@ -122,7 +122,9 @@ class CapabilityScope:
             port.name: _APP_PROTOCOLS[port.protocol] for port in self.type.ports if port.protocol in _APP_PROTOCOLS
         }
         ends = tls.ends(self.scope.inputs, certificate_key(self.capability.name)) if self.tls else {}
-        return pods.service(self.namespace, name, self.service_selector, self.ports, protocols=protocols, annotations=ends)
+        return pods.service(
+            self.namespace, name, self.service_selector, self.ports, protocols=protocols, annotations=ends
+        )
 
     @property
     def binding_volumes(self) -> list[Manifest]:

@@ -6,7 +6,6 @@ can cut. Only addresses, the place of the data and generated values are the test
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import shutil
@@ -24,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from stacks.catalogue import load_catalogue
 from stacks.platforms.application.postgresql.access import BINARIES
 from stacks.platforms.application.postgresql.patroni import PORT
 from stacks.platforms.application.postgresql.server import DATA
@@ -32,13 +32,12 @@ from tests.images.rootfs import RootFilesystem
 from tests.stacks.cities import app, application, city, objects, one, record_city
 from tests.support.control_plane import ControlPlane
 from tests.support.processes import below
-from stacks.catalogue import load_catalogue
 from wecityctl.model.city import Use
 from wecityctl.model.naming import MEMBER_LABEL, ROLE_LABEL
 from wecityctl.plan import make_plan
 
 SPACE = "platform-application"
-SECRET = "members-password"  # noqa: S105 - of the test
+SECRET = "members-password"
 _ACCOUNT = "var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -140,7 +139,9 @@ class Member:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         try:
-            with urllib.request.urlopen(f"https://{self.address}:{PORT}/readiness", context=context, timeout=5) as found:
+            with urllib.request.urlopen(
+                f"https://{self.address}:{PORT}/readiness", context=context, timeout=5
+            ) as found:
                 return int(found.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -154,7 +155,13 @@ class Member:
 
     def sql(self, query: str, user: str = "postgres", password: str = ADMIN, database: str = "postgres") -> str:
         """A query over the network; the error if there is one."""
-        values = {"PGPASSWORD": password, "PGCONNECT_TIMEOUT": "3", "PGSSLMODE": "require", "WRITABLE": "", "SHARED": ""}
+        values = {
+            "PGPASSWORD": password,
+            "PGCONNECT_TIMEOUT": "3",
+            "PGSSLMODE": "require",
+            "WRITABLE": "",
+            "SHARED": "",
+        }
         call = (f"{BINARIES}/psql", "-h", self.address, "-U", user, "-d", database, "-Atc", query)
         done = subprocess.run(
             self.image.command(call),
@@ -202,9 +209,7 @@ def attacked_members(count: int = 2) -> Attacked:
         replace(item, replicas=count, has_members=True) if item.type == "postgresql" else item
         for item in platform.capabilities
     )
-    whole = city(
-        app("code", uses=(Use("postgresql", "db"),)), platforms=(replace(platform, capabilities=found),)
-    )
+    whole = city(app("code", uses=(Use("postgresql", "db"),)), platforms=(replace(platform, capabilities=found),))
     return Attacked(make_plan(whole, load_catalogue()), record_city(whole), {})
 
 
@@ -277,6 +282,7 @@ def members(image: RootFilesystem, plane: ControlPlane, logs: Path) -> Iterator[
             yield found
         finally:
             for member in found.all:
-                print(member.name, "\n".join(l for l in member.said.splitlines() if "read-only tr" not in l)[-9000:] if member.log.exists() else "", sep="\n")
+                # Shown where a test has failed.
+                print(member.name, member.said[-6000:] if member.log.exists() else "", sep="\n")
                 if member.process is not None and member.process.poll() is None:
                     member.kill()

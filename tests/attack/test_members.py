@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.attack.conftest import Unpacked
-from tests.attack.members import ADMIN, SECRET, SPACE, Member, Members, members
+from tests.attack.members import ADMIN, SECRET, Members, members
 from tests.e2e.machine import eventually
 from tests.images.rootfs import needs_root
 from tests.support.control_plane import ControlPlane

@@ -5,12 +5,14 @@ The writer is in an app's pod, with the app's binding. It tells each row that wa
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,6 @@ import pytest
 from tests.e2e.files import CityFiles, app, document, tenant
 from tests.e2e.machine import Cluster, Machine, eventually
 from tests.support.real_node import require_real_node
-from wecityctl.model.naming import ROLE_LABEL
 from wecityctl.toolchain import locate
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(500)]
@@ -82,7 +83,7 @@ class Writer:
     def pause(self) -> float:
         """The longest time without a row, in seconds."""
         times = sorted(self.acknowledged.values())
-        return max(after - before for before, after in zip(times, times[1:], strict=False))
+        return max(after - before for before, after in pairwise(times))
 
 
 @dataclass(slots=True)
@@ -94,14 +95,18 @@ class City:
 
     def primary(self) -> str:
         """The one pod that the Service selects."""
-        found = self.cluster.get("pods", "-n", SPACE, "-l", f"{ROLE_LABEL}=primary")["items"]
+        selector = self.cluster.get("service", "postgresql", "-n", SPACE)["spec"]["selector"]
+        labels = ",".join(f"{key}={value}" for key, value in selector.items())
+        found = self.cluster.get("pods", "-n", SPACE, "-l", labels)["items"]
         (name,) = (item["metadata"]["name"] for item in found if "deletionTimestamp" not in item["metadata"])
         return str(name)
 
     def sql(self, member: str, query: str, code: int | None = 0) -> str:
-        """A query as the administrator inside a member's pod, on its own socket."""
-        inside = ("exec", "-n", SPACE, member, "-c", "postgresql", "--")
-        call = (PSQL, "-h", "/tmp", "-U", "postgres", "-d", "parks_rows_db", "-Atc", query)  # noqa: S108
+        """A query as the administrator inside a member's pod."""
+        secret = self.cluster.get("secret", "postgresql-admin", "-n", SPACE)
+        password = base64.b64decode(secret["data"]["password"]).decode()
+        inside = ("exec", "-n", SPACE, member, "-c", "postgresql", "--", "env", f"PGPASSWORD={password}")
+        call = (PSQL, "-h", "127.0.0.1", "-U", "postgres", "-d", "parks_rows_db", "-Atc", query)
         return self.cluster.kubectl(*inside, *call, code=code).strip()
 
     def whole(self) -> bool:

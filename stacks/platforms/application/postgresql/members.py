@@ -104,9 +104,7 @@ def objects(context: CapabilityScope) -> Iterator[Manifest]:
     yield pods.disruption_budget(namespace, name, context.selector)
 
 
-def stateful_set(
-    context: CapabilityScope, image: str, admin: str, index: int, content: pulumi.Output[str]
-) -> Manifest:
+def stateful_set(context: CapabilityScope, image: str, admin: str, index: int, content: pulumi.Output[str]) -> Manifest:
     """The StatefulSet of one member; `content` is a digest with which its pod starts again."""
     scope, name = context.scope, context.capability.name
     reached: Manifest = {"path": "/liveness", "port": "members", "scheme": "HTTPS"}

@@ -135,7 +135,7 @@ hostssl all {REPLICATION} all scram-sha-256
             "remove_data_directory_on_rewind_failure": True,
             "remove_data_directory_on_diverged_timelines": True,
             "basebackup": [{"checkpoint": "fast"}],
-            "callbacks": {name: f"/bin/sh {_PRIMARY}" for name in ("on_start", "on_restart", "on_role_change")},
+            "callbacks": dict.fromkeys(("on_start", "on_restart", "on_role_change"), f"/bin/sh {_PRIMARY}"),
             "pg_hba": [*own.splitlines(), *ACCESS.replace("REMOTE", "hostssl").splitlines()],
             "parameters": {
                 **{name: value for name, value in settings.items() if name not in (*_SHARED, "listen_addresses")},
