@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -124,6 +125,16 @@ def send(port: int, method: str, path: str, body: Any = None) -> tuple[int, Any]
     return code, content.decode() if path == "/metrics" else json.loads(content)
 
 
+def status_for_length(port: int, length: str) -> int:
+    """The answer to a request that only says how long it is."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("POST", "/records", headers={"Content-Length": length})
+    try:
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
 def reading(at: datetime, value: Any, **more: Any) -> dict[str, Any]:
     return {"station": "s001", "at": at.isoformat(), "pm25": value, **more}
 
@@ -185,6 +196,7 @@ def test_from_records_to_a_consumer(
         assert send(port, "POST", "/records", fresh | {"pm25": 36})[1]["refused"] == 1
         assert send(port, "POST", "/records", b"{")[0] == 400
         assert send(port, "POST", "/records", b"[" * 100_000)[0] == 400
+        assert [status_for_length(port, length) for length in ("1048577", "-1", "9" * 5000)] == [413, 411, 411]
         # The file comes whole, under its name, as it is renamed.
         inbox = place / "files/inbox"
         (inbox / "a.part").write_text(f"station,at,pm25,keeper\ns002,{now.isoformat()},12,\ns002,yesterday,12,\n")

@@ -15,7 +15,7 @@ from pipeline.store import Store, Taken
 
 # Records that one request, message or file may have, and its bytes.
 RECORDS_MOST = 10_000
-BYTES_MOST = 4 << 20
+BYTES_MOST = 1 << 20
 _SHOWN = 20
 
 

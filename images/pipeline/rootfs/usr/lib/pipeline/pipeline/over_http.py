@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +16,8 @@ from pipeline.description import Description
 from pipeline.errors import PipelineError
 from pipeline.store import Store
 
-IDLE_SECONDS = 30
+# Of a connection that sends nothing, and of a request that waits for its turn.
+IDLE_SECONDS = 10
 
 
 class Server(ThreadingHTTPServer):
@@ -27,6 +29,8 @@ class Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], description: Description, store: Store) -> None:
         super().__init__(address, Handler)
         self.description, self.store = description, store
+        # One body at a time is in memory; the store takes them one after the other anyway.
+        self.place = threading.Lock()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that hang up are everyday life."""
@@ -55,16 +59,21 @@ class Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.NOT_FOUND, {"reason": "records are sent to POST /records"})
             return
         length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit()):
+        if not (length.isascii() and length.isdigit() and len(length) < 12):
             self._send(HTTPStatus.LENGTH_REQUIRED, {"reason": "the request has no Content-Length"})
         elif int(length) > intake.BYTES_MOST:
             self._send(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"reason": f"the request has more than {intake.BYTES_MOST} bytes"}
             )
+        elif not self.server.place.acquire(timeout=IDLE_SECONDS):
+            self._send(HTTPStatus.SERVICE_UNAVAILABLE, {"reason": "other requests take long; try again"})
         else:
-            body = self.rfile.read(int(length))
-            about, store = self.server.description, self.server.store
-            self._try(lambda: intake.take(about, store, "http", intake.records_of_json(body)))
+            try:
+                body = self.rfile.read(int(length))
+                about, store = self.server.description, self.server.store
+                self._try(lambda: intake.take(about, store, "http", intake.records_of_json(body)))
+            finally:
+                self.server.place.release()
 
     def _try(self, action: Callable[[], Any]) -> None:
         try:
