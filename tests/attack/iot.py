@@ -147,7 +147,10 @@ class Client:
         self.reason = ""
         client.on_connect = lambda _1, _2, flags, code, _3: self._connected.put((str(code), flags.session_present))
         client.on_subscribe = lambda _1, _2, _3, codes, _4: self._subscribed.put(str(codes[0]))
-        client.on_publish = lambda _1, _2, _3, code, _4: self._published.put(str(code))
+        # "No matching subscribers" is a success, too: whether anybody listens is not what is asked.
+        client.on_publish = lambda _1, _2, _3, code, _4: self._published.put(
+            str(code) if code.is_failure else "Success"
+        )
         client.on_message = lambda _1, _2, item: self._messages.put((item.topic, item.payload.decode(), item.retain))
         client.on_disconnect = self._end
         client.username_pw_set(user, password)

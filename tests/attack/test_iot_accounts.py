@@ -108,6 +108,16 @@ def test_metrics_tell_of_each_app_and_of_the_server(served: Served) -> None:
     bob.close()
 
 
+def test_the_server_goes_on_when_devices_go(served: Served) -> None:
+    """Its plug-in ends with a segmentation fault, mostly, where a role goes before its user."""
+    eve, bob = Client(served, EVE), Client(served, BOB)
+    devices = [f"d{number}" for number in range(10)]
+    assert all(register(eve, EVE, device).startswith("password ") for device in devices)
+    assert [register(eve, EVE, device, "remove") for device in devices] == ["removed"] * len(devices)
+    assert bob.publish(f"{BOB}/x") == "Success"
+    closed(eve, bob)
+
+
 def test_a_use_that_has_ended_is_locked_kept_and_removed_when_asked_for(served: Served) -> None:
     eve, bob = Client(served, EVE), Client(served, BOB)
     password = register(eve, EVE, "pump").split(" ")[1]

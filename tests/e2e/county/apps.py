@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from tests.e2e.files import CityFiles, app, document, tenant
+from tests.e2e.files import CityFiles, app, document, read, tenant
 from tests.e2e.machine import Cluster
 
+PIPELINE = Path(__file__).parents[3] / "examples" / "pipeline"
 NAME = "qinghe"
 SPACE = "parks-internet"
 SAMPLE = {"image": "catalogue:sample-app", "resources": {"cpu": "20m", "memory": "64Mi"}}
@@ -23,7 +25,7 @@ TIDY = "import time; print('tidying'); time.sleep(4); print('tidied')"
 
 def add_apps(city: CityFiles) -> None:
     """Add the tenant `parks` with three apps, an app of the library that two of them may call, an object store,
-    messaging, configuration, data services and IoT access."""
+    messaging, configuration, data services and IoT access, and the pipeline of the examples with its consumer."""
     data = {"capability": "data-services", "as": "data"}
     loans = app("loans", "library", uses=(data,))
     loans["spec"]["provides"] = [{"name": "api", "to": ["parks/*"]}]
@@ -42,6 +44,9 @@ def add_apps(city: CityFiles) -> None:
     city.add("city.yaml", document("Platform", "data", {"capabilities": capabilities}))
     own = [{"name": "messaging", "storage": "1Gi"}, {"name": "configuration"}]
     city.one("Platform", "application")["spec"]["capabilities"].extend(own)
+    # As it is copied: the files of a department, and not those of a city. It computes when it is told to.
+    city.files |= {name: documents for name, documents in read(PIPELINE).files.items() if name != "city.yaml"}
+    next(each for each in city.one("App", "air")["spec"]["components"] if "schedule" in each)["schedule"] = "0 0 1 1 *"
 
 
 def _gardens() -> dict[str, object]:

@@ -35,7 +35,8 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
             words = []
             if item.size in kind.connections and connections > kind.connections[item.size]:
                 words.append(f"{connections} connections where there are {kind.connections[item.size]}")
-            if kind.limits.storage and storage > there:
+            # Without storage of its own it stores in another capability, where its own use has a limit.
+            if kind.limits.storage and there and storage > there:
                 words.append(f"{format_bytes(storage)} of storage where there are {format_bytes(there)}")
             if words:
                 yield Finding(

@@ -63,7 +63,7 @@ class Iot(StoreComponent):
         server = pods.container(
             "mosquitto",
             image,
-            command=["/bin/sh", "-c", start()],
+            command=["/bin/sh", "-c", start(context)],
             mounts=[data, configuration],
             requests=requests,
             liveness={**answers, "periodSeconds": 10, "failureThreshold": 6},
@@ -126,9 +126,15 @@ def connections(context: CapabilityScope) -> int:
     return context.type.connections[context.capability.size]
 
 
-def start() -> str:
-    """The shell command that becomes the server."""
-    return f"set -eu\numask 077\n{volume_lock(DATA)}exec mosquitto -c {CONFIGURATION}/mosquitto.conf"
+def start(context: CapabilityScope) -> str:
+    """The shell command that becomes the server.
+
+    Without memory it refuses messages, before the kernel ends it. Its own `memory_limit` cannot be used: the server
+    counts what its plug-in answers as freed and not as taken, and refuses everything once the count is below nothing.
+    """
+    kibibytes = int(parse_quantity(half(context)["memory"])) * 3 // 4 // 1024
+    limit = f"ulimit -d {kibibytes}"
+    return f"set -eu\numask 077\n{limit}\n{volume_lock(DATA)}exec mosquitto -c {CONFIGURATION}/mosquitto.conf"
 
 
 def _options(context: CapabilityScope) -> Iterator[str]:
@@ -168,8 +174,6 @@ def settings(context: CapabilityScope) -> str:
             f"max_packet_size {PACKET_BYTES}",
             f"max_queued_bytes {queue}",
             f"max_queued_messages {queue // QUEUE_MESSAGE_BYTES}",
-            # Beyond it the server refuses messages, before the kernel ends it.
-            f"memory_limit {int(parse_quantity(half(context)['memory'])) * 3 // 4}",
             "set_tcp_nodelay true",
             "sys_interval 10",
             "connection_messages false",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -55,8 +57,10 @@ type right struct {
 
 // control is a connection of the administrator's.
 type control struct {
-	client  mqtt.Client
-	asking  sync.Mutex
+	client mqtt.Client
+	asking sync.Mutex
+	// What the commands that are being asked are told apart by.
+	asked   atomic.Value
 	answers chan []byte
 }
 
@@ -87,10 +91,7 @@ func connect(where address, password string, tries int, ready func(*control)) (*
 	found := &control{answers: make(chan []byte, 8)}
 	hear := func(client mqtt.Client) error {
 		return waited(client.Subscribe(answerTopic, 1, func(_ mqtt.Client, m mqtt.Message) {
-			select {
-			case found.answers <- m.Payload():
-			default:
-			}
+			found.hear(m.Payload())
 		}))
 	}
 	if ready != nil {
@@ -121,6 +122,19 @@ func connect(where address, password string, tries int, ready func(*control)) (*
 	}
 }
 
+// hear takes an answer of the plug-in, which tells all administrators what it answers one of them. Those to others are
+// dropped here: they would leave no room for the one that is waited for.
+func (c *control) hear(text []byte) {
+	asked, _ := c.asked.Load().(string)
+	if asked == "" || !bytes.Contains(text, []byte(asked)) {
+		return
+	}
+	select {
+	case c.answers <- text:
+	default:
+	}
+}
+
 func waited(token mqtt.Token) error {
 	if !token.WaitTimeout(answerTime) {
 		return errors.New("the server does not answer")
@@ -142,6 +156,7 @@ func (c *control) ask(expected []string, commands ...command) ([]answer, error) 
 	c.asking.Lock()
 	defer c.asking.Unlock()
 	asked := token()
+	c.asked.Store(asked)
 	for _, one := range commands {
 		one["correlationData"] = asked
 	}

@@ -23,7 +23,6 @@ var deviceName = regexp.MustCompile(`^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$`)
 
 // What the server measures of itself, by its topic. Source: mosquitto 2.0, mosquitto(8), broker status.
 var measured = map[string]string{
-	"$SYS/broker/heap/current":             "wecity_iot_server_heap_bytes",
 	"$SYS/broker/store/messages/bytes":     "wecity_iot_server_stored_bytes",
 	"$SYS/broker/publish/messages/dropped": "wecity_iot_server_dropped_messages_total",
 	"$SYS/broker/subscriptions/count":      "wecity_iot_server_subscriptions",

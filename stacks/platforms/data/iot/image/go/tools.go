@@ -223,12 +223,13 @@ func remove(c *control) error {
 	return nil
 }
 
-// forget removes a user and its role.
+// forget removes a user and its role, in this order: the plug-in ends with a segmentation fault where it removes a user
+// whose role is gone. Source: https://github.com/eclipse-mosquitto/mosquitto/issues/2660.
 func (c *control) forget(name string) error {
 	_, err := c.ask(
 		[]string{userGone, roleGone},
-		command{"command": "deleteRole", "rolename": name},
 		command{"command": "deleteClient", "username": name},
+		command{"command": "deleteRole", "rolename": name},
 	)
 	return err
 }
