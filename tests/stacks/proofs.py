@@ -28,7 +28,7 @@ CELLS = {
 # The mark of the group that a test is in which proves a cell.
 GROUPS = {"built": "build", "ran": "node"}
 # Their data is a database of `postgresql`, which is backed up there.
-ELSEWHERE = dict.fromkeys(("identity", "data-services", "workflow"), "in `postgresql`")
+ELSEWHERE = dict.fromkeys(("identity", "data-services", "notification", "workflow"), "in `postgresql`")
 _NAME = "proves"
 _HEAD = """
 ## What tests show of each

@@ -45,9 +45,11 @@ def test_it_reaches_the_servers_of_the_channels_and_nothing_else_outside(recorde
     (internet,) = sms["to"]
     assert internet["ipBlock"]["cidr"] == "0.0.0.0/0" and "10.0.0.0/8" in internet["ipBlock"]["except"]
     assert webhook["to"] == [{"ipBlock": {"cidr": "198.18.0.9/32"}}] and webhook["ports"][0]["port"] == 8443
-    kept = record_city(whole(Notification(sms=Channel(sink=True))), CLUSTER)
-    names = {item.name for each in kept.values() for item in each.resources}
-    assert not any("notification-to-channels" in name for name in names)
+    # Without a channel that sends, and without any.
+    for notification in (Notification(sms=Channel(sink=True)), None):
+        found = record_city(whole(notification), CLUSTER)
+        names = {item.name for each in found.values() for item in each.resources}
+        assert any("notification" in name for name in names) and not any("to-channels" in name for name in names)
 
 
 def test_an_app_reaches_the_port_of_apps_alone(recorded: dict[str, Recording]) -> None:

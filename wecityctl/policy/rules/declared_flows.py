@@ -22,8 +22,9 @@ approved it and why. This rule works out from the NetworkPolicies that the stack
 and on which ports, and holds every one of them against the declared flows. So a policy that an app, a capability of a
 partner or a mistake of ours brings along cannot open a way that nobody approved, and neither can a way out to the
 world, which only a zone with egress may have; the target of backups, which the City declares with its addresses, is
-for backup jobs alone, and the servers of channels for messages are for what sends them. A store that names no zone counts as in the zones of all apps that use
-it: where these are several, each needs a flow to the others with the store's port."""
+for backup jobs alone, and the servers of channels for messages are for what sends by them. A store that names no zone
+counts as in the zones of all apps that use it: where these are several, each needs a flow to the others with the
+store's port."""
 
 
 def check(policy_input: PolicyInput) -> Iterator[Finding]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from wecityctl.model import city as model
 from wecityctl.model.environments import PRODUCTION
 from wecityctl.model.vendors import Architecture
-from wecityctl.spec.schema import amounts, names, notification, schedules, vendors, watching
+from wecityctl.spec.schema import amounts, names, schedules, vendors, watching
 from wecityctl.spec.schema.base import Labels, Schema, options
+from wecityctl.spec.schema.notification import Notification
 
 
 class Residency(Schema):
@@ -207,7 +208,7 @@ class CitySpec(Schema):
     alerts: watching.Alerts | None = options(
         "Where alerts about everything in the city are sent; by default nowhere.", default=None
     )
-    notification: notification.Notification | None = options(
+    notification: Notification | None = options(
         "The channels that apps may send messages to people by; by default none.", default=None
     )
     state: State = options("Where state is kept.", default_factory=State)

@@ -100,12 +100,15 @@ def check_mail_server(text: str) -> str:
         raise refuse(f"{shown} is not the host of a mail relay", expected)
     host = found[1].lower().removesuffix(".")
     try:
-        _check_address(ipaddress.ip_address(host), shown)
+        address = ipaddress.ip_address(host)
     except ValueError:
+        address = None
         if not _NAME.fullmatch(host) or _NUMBER.fullmatch(host.rpartition(".")[2]):
             raise refuse(f"{shown} has neither a name nor an address as its host", expected) from None
-        if _is_inside(host):
-            raise refuse(f"{shown} is inside the cluster", "an address outside the city's clusters") from None
+    if address is not None:
+        _check_address(address, shown)
+    elif _is_inside(host):
+        raise refuse(f"{shown} is inside the cluster", "an address outside the city's clusters")
     return text
 
 

@@ -127,7 +127,9 @@ def _settings(inputs: StackInputs) -> pulumi.Output[str]:
     """The file with the channels, as `image/go/serve` reads it."""
     notification = inputs.city.notification or Notification()
     secrets = {name: secret_value(inputs, naming.notification_key(name)) for name in notification.secrets}
-    return pulumi.Output.all(**secrets).apply(lambda known: settings(notification, known))
+    # Without any, `all` makes a list.
+    known = pulumi.Output.all(**secrets) if secrets else pulumi.Output.from_input(dict[str, str]())
+    return known.apply(lambda values: settings(notification, values))
 
 
 def settings(notification: Notification, secrets: Mapping[str, str]) -> str:
