@@ -38,7 +38,7 @@ TYPE = CapabilityType(
     probe=f"{__name__}.health:PROBE",
     tells=f"{__name__}.telling:TELLER",
     tls=True,
-    # Messages of a use that a channel sends at a time, for each of which it brings 60 in a minute; bytes of its messages.
+    # Messages of a use that a channel sends at a time, 60 in a minute for each; and bytes of its messages.
     limits=UseLimits(connections=4, storage="32Mi"),
     alerts=(
         AlertRule(
