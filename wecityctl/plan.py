@@ -17,6 +17,7 @@ from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability, City, Use
 from wecityctl.model.entries import certificate_keys, gateway_of
+from wecityctl.model.notification import NOTIFICATION
 from wecityctl.model.outputs import LayerName
 from wecityctl.model.provided import uses_of as app_uses_of
 from wecityctl.model.requirements import CAPABILITY, Consumer, in_order, uses_of
@@ -204,6 +205,7 @@ def _platform_stacks(
                     *certificates,
                     *_registry_keys(city),
                     *_backup_keys(city, here, catalogue),
+                    *_notification_keys(city, here),
                     *chain.from_iterable(_credentials(city, catalogue, item, use) for item, use in uses),
                 ),
                 tuple(sorted({item.name for item in used} - {item.name for item in here})),
@@ -356,6 +358,13 @@ def _backup_keys(city: City, here: Iterable[Capability], catalogue: Catalogue) -
     if not backup.is_taken or not any(catalogue[item.type].backup for item in here):
         return ()
     return tuple(naming.backup_key(name) for name in backup.secrets)
+
+
+def _notification_keys(city: City, here: Iterable[Capability]) -> tuple[str, ...]:
+    """Return the keys in the secret store of what channels of messages need, if something `here` sends by them."""
+    if city.notification is None or not any(item.type == NOTIFICATION for item in here):
+        return ()
+    return tuple(naming.notification_key(name) for name in city.notification.secrets)
 
 
 def _credentials(city: City, catalogue: Catalogue, user: App | Capability, use: Use) -> tuple[str, ...]:

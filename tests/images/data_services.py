@@ -5,10 +5,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import ssl
-import subprocess
-import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,15 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from stacks.passwords import scram_verifier
-from stacks.platforms.application.postgresql import access as postgresql
 from stacks.platforms.data.data_services.access import ADMIN, PROVISION
+from tests.images.app_databases import ADMIN_PASSWORD, PASSWORD, Database
 from tests.images.rootfs import RootFilesystem, free_port, wait_for
 from tests.support.pki import Authority
-from tests.support.postgres_server import PostgresServer
 
-ADMIN_PASSWORD = "administrators-password"
-PASSWORD = "password-of-the-app"
 CATALOGUE, READER = "capability_data_services_db", "capability_data_services_reader"
 # An asset, the app that owns it, one that is granted some of it, and one that is not; and for what it is granted.
 VISITS = "parks/web/visits"
@@ -59,52 +52,6 @@ CREATE POLICY ruled ON ruled USING (public.evil('SELECT 1') = 'done');
 CREATE SEQUENCE counted"""
 # Connections that the reader may have; the server leaves two of them.
 READING = 10
-
-
-@dataclass(frozen=True)
-class Database:
-    """A real server with the administrator that the capability's scripts sign in as."""
-
-    server: PostgresServer
-
-    def prepare(self) -> None:
-        """Make the administrator; the server may still be starting."""
-        for _ in range(100):
-            command = [str(self.server.programs / "pg_isready"), "-h", "127.0.0.1", "-p", str(self.server.port)]
-            if subprocess.run(command, capture_output=True, check=False).returncode == 0:
-                break
-            time.sleep(0.1)
-        self.server.sql(f"CREATE ROLE postgres SUPERUSER LOGIN PASSWORD '{ADMIN_PASSWORD}'")
-
-    def account(self, role: str, owner: str) -> None:
-        """A database and its role, as a use of `postgresql` gets them."""
-        values = {
-            "HOST": "127.0.0.1",
-            "PORT": str(self.server.port),
-            "ADMIN_PASSWORD": ADMIN_PASSWORD,
-            "APP_ROLE": role,
-            "APP_PASSWORD_SCRAM": scram_verifier(role, PASSWORD),
-            "OWNER": owner,
-            "CONNECTIONS": str(READING if role == READER else 20),
-            "STATEMENT_SECONDS": "600",
-            "STORAGE": str(2**30),
-            "STORAGE_STATED": "yes",
-        }
-        done = subprocess.run(
-            ["/bin/sh", "-c", postgresql.PROVISION],
-            env={**os.environ, **values}, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    def sql(self, role: str, statement: str, database: str = "") -> str:
-        """What psql prints for a statement of an account, in its own database unless another is named."""
-        where = ["-h", "127.0.0.1", "-p", str(self.server.port), "-U", role, "-d", database or role]
-        done = subprocess.run(
-            [str(self.server.programs / "psql"), *where, "-v", "ON_ERROR_STOP=1", "-qAtc", statement],
-            env={**os.environ, "PGPASSWORD": PASSWORD}, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
 
 
 @dataclass(frozen=True)
@@ -170,12 +117,9 @@ class Services:
 
 
 def bindings(database: Database, place: Path) -> None:
-    """The files of the two uses of `postgresql`, and the certificate of the server."""
+    """The files of the two uses of `postgresql`."""
     for alias, role in (("db", CATALOGUE), ("reader", READER)):
-        (place / alias).mkdir(parents=True)
-        entries = {"host": "127.0.0.1", "port": str(database.server.port), "database": role, "username": role}
-        for name, text in {**entries, "password": PASSWORD}.items():
-            (place / alias / name).write_text(text)
+        database.bind(role, place / alias)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import json
 import os
-import socket
 import ssl
 import subprocess
 import threading
@@ -24,6 +23,7 @@ from stacks.platforms.operations.alerts.program import PACE
 from stacks.platforms.operations.alerts.rules import Receiver as Receiving
 from stacks.platforms.operations.alerts.rules import routing, webhooks
 from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
+from tests.support.addresses import own_address
 from tests.support.pki import Authority
 from wecityctl.model import city
 
@@ -38,16 +38,6 @@ def test_the_go_program_passes_its_own_tests() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def own_address() -> str:
-    """An address of this machine that is not the loopback device's, which no webhook may have. Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            pytest.skip("this machine has no address but that of the loopback device")
-        return str(probe.getsockname()[0])
 
 
 @dataclass

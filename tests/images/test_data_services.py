@@ -17,19 +17,18 @@ from stacks.platforms.data.data_services.health import PROBE
 from stacks.platforms.data.data_services.provision import PROVISIONER
 from stacks.platforms.data.data_services.telling import TELLER
 from tests.docs.blocks import ROOT, blocks_of
+from tests.images.app_databases import PASSWORD, Database
 from tests.images.data_services import (
     CATALOGUE,
     CONSUMER,
     HOSTILE,
     OTHER,
     OWNER,
-    PASSWORD,
     PURPOSE,
     READER,
     READING,
     VISITS,
     VISITS_TABLE,
-    Database,
     Services,
     bindings,
     described,
@@ -66,7 +65,7 @@ def database() -> Iterator[Database]:
         found = Database(server)
         found.prepare()
         found.account(CATALOGUE, "capability/data-services/db")
-        found.account(READER, "capability/data-services/reader")
+        found.account(READER, "capability/data-services/reader", READING)
         for tenant, app in (("parks", "web"), ("roads", "bus")):
             found.account(f"{tenant}_{app}_db", f"{tenant}/{app}/db")
         yield found

@@ -21,7 +21,7 @@ from types import ModuleType
 
 import pytest
 
-from stacks.platforms.application import configuration, workflow
+from stacks.platforms.application import configuration, notification, workflow
 from stacks.platforms.application.gateway import TYPE
 from stacks.platforms.data import data_services, iot
 from stacks.platforms.operations import alerts, logs, metrics, registry, vault
@@ -264,6 +264,9 @@ def test_a_client_that_opens_many_connections_loses_its_own(store: Store) -> Non
         (metrics, "access/gate.go", data_services, "serve/gate.go"),
         (metrics, "access/gate.go", workflow, "gate.go"),
         (metrics, "access/gate.go", configuration, "serve/gate.go"),
+        (metrics, "access/gate.go", notification, "serve/gate.go"),
+        (data_services, "serve/certificate.go", notification, "serve/certificate.go"),
+        (alerts, "webhooks/addresses.go", notification, "serve/addresses.go"),
     ],
 )
 def test_go_modules_have_the_same_file(copies: tuple[ModuleType, str, ModuleType, str]) -> None:

@@ -61,6 +61,7 @@ CATALOGUE = {
         _type("identity", binding="oidc", requires=("postgresql",), tls=True),
         _type("sign-in", binding="", requires=("identity",), tls=True),
         _type("needy", requires=("postgresql", "queue")),
+        _type("notification", requires=("postgresql",)),
         _type("hen", requires=("egg",)),
         _type("egg", requires=("hen",)),
         # No type requires itself, yet the platforms do: front → back on another platform → middle on the first.

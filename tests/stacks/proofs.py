@@ -28,7 +28,8 @@ CELLS = {
 # The mark of the group that a test is in which proves a cell.
 GROUPS = {"built": "build", "ran": "node"}
 # Their data is a database of `postgresql`, which is backed up there.
-ELSEWHERE = dict.fromkeys(("identity", "data-services", "workflow", "configuration"), "in `postgresql`")
+_IN_DATABASES = ("configuration", "data-services", "identity", "notification", "workflow")
+ELSEWHERE = dict.fromkeys(_IN_DATABASES, "in `postgresql`")
 _NAME = "proves"
 _HEAD = """
 ## What tests show of each

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from wecityctl.model.environments import PRODUCTION
 from wecityctl.model.lifecycle import Lifecycle, Stage
+from wecityctl.model.notification import Notification
 from wecityctl.model.vendors import Architecture, Vendor, VendorSettings, vendors
 
 ZoneKind = Literal["internet", "government-extranet", "data-exchange"]
@@ -850,6 +851,7 @@ class City:
     environment: str = PRODUCTION
     alerts: Alerts | None = None
     lifecycles: tuple[Lifecycle, ...] = ()
+    notification: Notification | None = None
 
     def cloud(self, name: str) -> Cloud:
         return next(cloud for cloud in self.clouds if cloud.name == name)

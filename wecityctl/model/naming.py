@@ -50,11 +50,11 @@ WHO = "wecity.who"
 # Secret store key of the generated value that keys digests of user-chosen secrets, so that they cannot be guessed.
 DIGEST_KEY = "city/digest-key"
 # Prefixes of secret store keys by owner: the city, people of tenants, certificates of entry points, certificates of
-# services, credentials of image registries, what backups need.
+# services, credentials of image registries, what backups need, what channels of messages need.
 CITY_KEYS, TENANT_KEYS, ENTRY_KEYS, SERVICE_KEYS = "city/", "tenant/", "entry/", "service/"
-REGISTRY_KEYS, BACKUP_KEYS = "registry/", "backup/"
+REGISTRY_KEYS, BACKUP_KEYS, NOTIFICATION_KEYS = "registry/", "backup/", "notification/"
 # Prefixes of the values that people set.
-GIVEN_KEYS = (TENANT_KEYS, REGISTRY_KEYS, BACKUP_KEYS)
+GIVEN_KEYS = (TENANT_KEYS, REGISTRY_KEYS, BACKUP_KEYS, NOTIFICATION_KEYS)
 
 _LABEL_VALUE = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")
 
@@ -195,6 +195,11 @@ def registry_key(name: str) -> str:
 def backup_key(name: str) -> str:
     """The secret store key of a secret for backups that the City names."""
     return f"{BACKUP_KEYS}{name}"
+
+
+def notification_key(name: str) -> str:
+    """The secret store key of a secret for a channel of messages that the City names."""
+    return f"{NOTIFICATION_KEYS}{name}"
 
 
 def given_name(key: str) -> str:

@@ -8,7 +8,15 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.naming import BACKUP_KEYS, CITY_KEYS, GIVEN_KEYS, REGISTRY_KEYS, TENANT_KEYS, given_name
+from wecityctl.model.naming import (
+    BACKUP_KEYS,
+    CITY_KEYS,
+    GIVEN_KEYS,
+    NOTIFICATION_KEYS,
+    REGISTRY_KEYS,
+    TENANT_KEYS,
+    given_name,
+)
 from wecityctl.model.registries import is_credential
 
 if TYPE_CHECKING:
@@ -68,7 +76,11 @@ def secret_key(session: Session, name: str) -> str:
 
 def _own_names(city: City) -> dict[str, tuple[str, ...]]:
     """Return the names of the secrets of the city's own, by the prefix of their keys."""
-    return {REGISTRY_KEYS: tuple(city.images.credentials.values()), BACKUP_KEYS: city.compliance.backup.secrets}
+    return {
+        REGISTRY_KEYS: tuple(city.images.credentials.values()),
+        BACKUP_KEYS: city.compliance.backup.secrets,
+        NOTIFICATION_KEYS: city.notification.secrets if city.notification is not None else (),
+    }
 
 
 def secrets_of(city: City) -> list[str]:
@@ -105,6 +117,8 @@ def set_secret(session: Session, key: str, value: str) -> SecretSet:
         )
     if key.startswith(BACKUP_KEYS):
         _check_of_backups(session.city, given_name(key), value)
+    if key.startswith(NOTIFICATION_KEYS):
+        _check_of_channels(session.city, given_name(key), value)
     edit_secrets.set_secret(open_backend(session.city), key, value)
     name, used = given_name(key), secrets_of(session.city)
     if name in used:
@@ -132,6 +146,26 @@ def _check_of_backups(city: City, name: str, value: str) -> None:
             "the value has no certificate in PEM",
             resolution="give the certificates that the target's server is known by",
         )
+
+
+def _check_of_channels(city: City, name: str, value: str) -> None:
+    """Raise `ConfigurationError` for a value that a channel of messages cannot use."""
+    for kind, channel in city.notification.channels.items() if city.notification is not None else ():
+        if name == channel.credentials and kind == "mail" and not is_credential(value):
+            raise ConfigurationError(
+                "the value is not USER:PASSWORD in one line",
+                resolution="give the name and password of an account of the relay, with a colon between them",
+            )
+        if name == channel.credentials and kind != "mail" and not (value.isascii() and value.isprintable()):
+            raise ConfigurationError(
+                "the value is not a token of printable ASCII characters in one line",
+                resolution="give the token that the server expects after `Authorization: Bearer`",
+            )
+        if name == channel.authority and "-----BEGIN CERTIFICATE-----" not in value:
+            raise ConfigurationError(
+                "the value has no certificate in PEM",
+                resolution="give the certificates that the channel's server is known by",
+            )
 
 
 def remove_secret(session: Session, name: str) -> None:

@@ -13,7 +13,15 @@ from shlex import quote
 from wecityctl.engine.secrets.certificate_names import ISSUED_PREFIXES
 from wecityctl.engine.state.backend import Backend
 from wecityctl.errors import ConfigurationError
-from wecityctl.model.naming import BACKUP_KEYS, GIVEN_KEYS, REGISTRY_KEYS, TENANT_KEYS, given_name, stack_name
+from wecityctl.model.naming import (
+    BACKUP_KEYS,
+    GIVEN_KEYS,
+    NOTIFICATION_KEYS,
+    REGISTRY_KEYS,
+    TENANT_KEYS,
+    given_name,
+    stack_name,
+)
 from wecityctl.model.words import counted
 from wecityctl.plan import Plan
 
@@ -22,6 +30,7 @@ _NAMED_BY = {
     TENANT_KEYS: "the apps name",
     REGISTRY_KEYS: "images.credentials names",
     BACKUP_KEYS: "compliance.backup names",
+    NOTIFICATION_KEYS: "notification names",
 }
 BYTES = 32
 

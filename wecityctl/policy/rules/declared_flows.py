@@ -7,6 +7,7 @@ from itertools import permutations
 
 from wecityctl.model import naming
 from wecityctl.model.city import City
+from wecityctl.model.notification import NOTIFICATION
 from wecityctl.model.words import some
 from wecityctl.policy.data import store_users, zones_of
 from wecityctl.policy.model import Finding, PolicyInput, Rule
@@ -21,8 +22,9 @@ approved it and why. This rule works out from the NetworkPolicies that the stack
 and on which ports, and holds every one of them against the declared flows. So a policy that an app, a capability of a
 partner or a mistake of ours brings along cannot open a way that nobody approved, and neither can a way out to the
 world, which only a zone with egress may have; the target of backups, which the City declares with its addresses, is
-for backup jobs alone. A store that names no zone counts as in the zones of all apps that use
-it: where these are several, each needs a flow to the others with the store's port."""
+for backup jobs alone, and the servers of channels for messages are for what sends by them. A store that names no zone
+counts as in the zones of all apps that use it: where these are several, each needs a flow to the others with the
+store's port."""
 
 
 def check(policy_input: PolicyInput) -> Iterator[Finding]:
@@ -41,7 +43,7 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
         if item.direction == "egress" and item.zone not in egress:
             if item.wide:
                 yield _leads_out(policy_input, item)
-            elif item.ranges and item.zone not in leaving and not _reaches_backups(policy_input.city, item):
+            elif item.ranges and item.zone not in leaving and not _is_named(policy_input.city, item):
                 yield _crosses(policy_input, item)
     yield from _both_open(policy_input, found, flows)
     yield from _shared_stores(policy_input, flows)
@@ -57,6 +59,26 @@ def _reaches_backups(city: City, item: Allowance) -> bool:
         and set((spec.get("podSelector") or {}).get("matchLabels") or {}) == {naming.BACKS_UP_LABEL}
         and set(item.ranges) <= set(backup.addresses)
         and item.ports == frozenset([backup.host_and_port[1]])
+    )
+
+
+def _is_named(city: City, item: Allowance) -> bool:
+    """Whether the City itself names where it leads, and for these pods alone."""
+    return _reaches_backups(city, item) or _reaches_channels(city, item)
+
+
+def _reaches_channels(city: City, item: Allowance) -> bool:
+    """Whether it leads what sends messages to the servers of channels that the City names."""
+    channels = city.notification.channels.values() if city.notification is not None else ()
+    named = {address for each in channels for address in each.ranges}
+    spec = item.policy.inputs.get("spec") or {}
+    namespaces = {naming.platform_namespace(each.name, item.zone) for each in city.platforms}
+    return (
+        namespace_of(item.policy) in namespaces
+        and ((spec.get("podSelector") or {}).get("matchLabels") or {}).get(naming.COMPONENT_LABEL) == NOTIFICATION
+        and set(item.ranges) <= named
+        and item.ports is not None
+        and item.ports <= {each.host_and_port[1] for each in channels}
     )
 
 

@@ -9,6 +9,7 @@ from wecityctl.model.environments import PRODUCTION
 from wecityctl.model.vendors import Architecture
 from wecityctl.spec.schema import amounts, names, schedules, vendors, watching
 from wecityctl.spec.schema.base import Labels, Schema, options
+from wecityctl.spec.schema.notification import Notification
 
 
 class Residency(Schema):
@@ -212,6 +213,9 @@ class CitySpec(Schema):
     images: Images = options("Where container images come from.", default_factory=Images)
     alerts: watching.Alerts | None = options(
         "Where alerts about everything in the city are sent; by default nowhere.", default=None
+    )
+    notification: Notification | None = options(
+        "The channels that apps may send messages to people by; by default none.", default=None
     )
     state: State = options("Where state is kept.", default_factory=State)
     engine: Engine = options("How the engine works.", default_factory=Engine)

@@ -17,7 +17,7 @@ from wecityctl.model.environments import ENVIRONMENT_NAME_TEXT, is_environment_n
 from wecityctl.model.naming import LABEL_PREFIX
 from wecityctl.model.variables import BINDING_ROOT
 from wecityctl.spec.nodes import shorten
-from wecityctl.spec.schema.places import check_backend, check_secrets_provider, check_webhook
+from wecityctl.spec.schema.places import check_backend, check_mail_server, check_secrets_provider, check_webhook
 from wecityctl.spec.schema.refuse import checked, refuse
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
@@ -553,6 +553,7 @@ ClassName = checked(_class_name, maxLength=253)
 CommandWord = checked(_command_word)
 EnvValue = checked(_env_value)
 WebhookUrl = checked(check_webhook, pattern="^https?://")
+MailServer = checked(check_mail_server, pattern="^[A-Za-z0-9._-]+(?::[0-9]{1,5})?$")
 Backend = checked(check_backend)
 SecretsProvider = checked(check_secrets_provider)
 Title = checked(_title, minLength=1, maxLength=200)

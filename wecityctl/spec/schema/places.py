@@ -1,4 +1,4 @@
-"""Checks of where states are, what encrypts their secrets, and where alerts go.
+"""Checks of where states are, what encrypts their secrets, and where alerts and messages go.
 
 Which place a URL opens is the business of `objects`.
 """
@@ -89,6 +89,26 @@ def check_webhook(text: str) -> str:
         _check_address(address, shown)
     if parts.scheme == "http" and (address is None or not address.is_private):
         raise refuse(f"{shown} is not encrypted", "https, or http at a private address", f"https{text[4:]}")
+    return text
+
+
+def check_mail_server(text: str) -> str:
+    """The host of a mail relay, with or without its port, as it is written. Raises the error of `refuse`."""
+    shown, expected = repr(shorten(text)), "a relay such as relay.example:587"
+    found = re.fullmatch(r"([A-Za-z0-9._-]{1,253})(?::([0-9]{1,5}))?", text)
+    if found is None or not 0 < int(found[2] or 587) < 65536:
+        raise refuse(f"{shown} is not the host of a mail relay", expected)
+    host = found[1].lower().removesuffix(".")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        address = None
+        if not _NAME.fullmatch(host) or _NUMBER.fullmatch(host.rpartition(".")[2]):
+            raise refuse(f"{shown} has neither a name nor an address as its host", expected) from None
+    if address is not None:
+        _check_address(address, shown)
+    elif _is_inside(host):
+        raise refuse(f"{shown} is inside the cluster", "an address outside the city's clusters")
     return text
 
 
