@@ -371,8 +371,9 @@ def logged(entry: Entry, uri: str, count: int = 1) -> list[dict[str, object]]:
     """The lines of the log about requests for `uri`, once there are `count`; every line is a JSON object."""
 
     def lines() -> list[dict[str, object]]:
-        text = (entry.place / "access.log").read_bytes().decode(errors="replace").split("\n")
-        return [found for found in map(json.loads, filter(None, text)) if found["uri"] == uri]
+        # The last line may not have been written whole.
+        whole, _, _ = (entry.place / "access.log").read_bytes().decode(errors="replace").rpartition("\n")
+        return [found for found in map(json.loads, filter(None, whole.split("\n"))) if found["uri"] == uri]
 
     wait_until(lambda: len(lines()) >= count)
     assert len(lines()) == count

@@ -27,6 +27,8 @@ type limits struct {
 	buckets map[string]*bucket
 	// Requests by what they are and whose, for those that are under way.
 	open map[string]int
+	// Those that wait for their turn.
+	queues map[string]*queue
 	// Of each account for which somebody waits, what is closed with its next change.
 	waiting map[string]chan struct{}
 	// Of metrics: by tenant and app.
@@ -41,7 +43,7 @@ type bucket struct {
 
 func newLimits() *limits {
 	return &limits{
-		now: time.Now, buckets: map[string]*bucket{}, open: map[string]int{}, waiting: map[string]chan struct{}{},
+		now: time.Now, buckets: map[string]*bucket{}, open: map[string]int{}, queues: map[string]*queue{}, waiting: map[string]chan struct{}{},
 		changed: map[[2]string]int64{}, refused: map[[2]string]int64{},
 	}
 }
@@ -82,17 +84,39 @@ func (l *limits) begin(key string, most int) func() {
 	}
 }
 
-// hold begins a request as soon as there are fewer than may be; nil if there are none until the context ends.
+// A queue lets so many on at a time as its channel holds. Users are those in it, and those that were let on.
+type queue struct {
+	places chan struct{}
+	users  int
+}
+
+// hold lets a request on as soon as there are fewer than may be, until the returned function ends it; nil if the context
+// ends before. `most` is the same for all of a key.
 func (l *limits) hold(ctx context.Context, key string, most int) func() {
-	for {
-		if end := l.begin(key, most); end != nil {
-			return end
+	l.mutex.Lock()
+	found := l.queues[key]
+	if found == nil {
+		found = &queue{places: make(chan struct{}, most)}
+		l.queues[key] = found
+	}
+	found.users++
+	l.mutex.Unlock()
+	leave := func() {
+		l.mutex.Lock()
+		defer l.mutex.Unlock()
+		if found.users--; found.users == 0 {
+			delete(l.queues, key)
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(10 * time.Millisecond):
+	}
+	select {
+	case found.places <- struct{}{}:
+		return func() {
+			<-found.places
+			leave()
 		}
+	case <-ctx.Done():
+		leave()
+		return nil
 	}
 }
 

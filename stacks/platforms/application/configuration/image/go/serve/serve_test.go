@@ -99,17 +99,23 @@ func TestWhoWaitsIsWokenByTheNextChange(t *testing.T) {
 
 func TestWhatIsHeldIsLeftToTheNext(t *testing.T) {
 	limits := newLimits()
-	end := limits.begin("a", 1)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
-	defer cancel()
-	if limits.hold(ctx, "a", 1) != nil {
+	end := limits.hold(context.Background(), "a", 1)
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if limits.hold(ended, "a", 1) != nil {
 		t.Fatal("two at a time")
 	}
+	next := make(chan func())
+	go func() { next <- limits.hold(context.Background(), "a", 1) }()
 	end()
-	if next := limits.hold(context.Background(), "a", 1); next == nil {
-		t.Fatal("none")
+	(<-next)()
+	if len(limits.queues) != 0 {
+		t.Fatal(limits.queues)
+	}
+	if end := limits.begin("b", 1); limits.begin("b", 1) != nil {
+		t.Fatal("two at a time")
 	} else {
-		next()
+		end()
 	}
 	if len(limits.open) != 0 {
 		t.Fatal(limits.open)
