@@ -98,6 +98,20 @@ def writing(two: Members) -> Iterator[Writer]:
     assert pause < RESUMED
 
 
+def test_the_data_of_a_single_server_is_taken_over(
+    unpacked: Unpacked, api_server: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The first test, as members of the others have the same addresses."""
+    with members(unpacked("patroni"), api_server, tmp_path_factory.mktemp("single"), "taken") as found:
+        (first, _) = found.all
+        first.initialise_as_single()
+        known = (first.volume / "pgdata/global/pg_control").read_bytes()[:8]
+        first.start()
+        eventually(lambda: found.primary() is first, 60)
+        assert (first.volume / "pgdata/global/pg_control").read_bytes()[:8] == known
+        assert first.sql("SELECT rolreplication FROM pg_roles WHERE rolname = 'wecity-replication'") == "t"
+
+
 @pytest.fixture(scope="module")
 def two(
     unpacked: Unpacked, api_server: ControlPlane, drivers: Path, tmp_path_factory: pytest.TempPathFactory
@@ -209,16 +223,3 @@ def test_passwords_and_rejected_roles_follow_when_members_start_again(two: Membe
     assert two.primary() is first
     assert "password authentication failed" in first.sql("SELECT 1", password=ADMIN)
     assert '"gone"' in (first.volume / "pgdata" / REJECTED).read_text()
-
-
-def test_the_data_of_a_single_server_is_taken_over(
-    unpacked: Unpacked, api_server: ControlPlane, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    with members(unpacked("patroni"), api_server, tmp_path_factory.mktemp("single"), "taken") as found:
-        (first, _) = found.all
-        first.initialise_as_single()
-        known = (first.volume / "pgdata/global/pg_control").read_bytes()[:8]
-        first.start()
-        eventually(lambda: found.primary() is first, 60)
-        assert (first.volume / "pgdata/global/pg_control").read_bytes()[:8] == known
-        assert first.sql("SELECT rolreplication FROM pg_roles WHERE rolname = 'wecity-replication'") == "t"
