@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CITY ?= examples/xingcheng
 STAMP := $(VENV)/.installed
-# Workers of the test run. Tests of one file, and all those on real nodes, are one worker's: tests/support/groups.py.
+# Workers of the test run. Tests of one file, and most of those on real nodes, are one worker's: tests/support/groups.py.
 # Two leave a tenth of two cores idle: tests on real nodes wait.
 JOBS ?= 3
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup

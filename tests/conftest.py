@@ -16,7 +16,7 @@ from tests.support import keys, zygotes
 from tests.support.control_plane import ControlPlane, control_plane
 from wecityctl.engine.workers import pool
 
-pytest_plugins = ("tests.support.groups", "tests.support.node_cloud")
+pytest_plugins = ("tests.support.by_digest", "tests.support.groups", "tests.support.node_cloud")
 
 # A shell starts what it runs in the background with SIGINT ignored, and that passes on to every program that a test
 # starts and then interrupts.

@@ -32,7 +32,7 @@ from tests.attack.served import Served, attacked, wait_until
 from tests.images.rootfs import needs_root
 from wecityctl.model.city import Use
 
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(300)]
 
 EVE, BOB, GUS = "health.code.iot", "transport.bus.iot", "parks.trees.iot"
 WHOSE = f"{EVE} health/code/iot"

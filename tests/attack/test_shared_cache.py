@@ -23,7 +23,7 @@ from tests.images.rootfs import needs_root
 from wecityctl.model.city import Dedicated, Use
 from wecityctl.model.quantity import parse_quantity
 
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(300)]
 
 EVE, BOB = "health.code.cache", "transport.bus.cache"
 # What an earlier version's provisioning left in the access list.

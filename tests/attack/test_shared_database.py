@@ -19,7 +19,7 @@ from tests.attack.served import ADMIN, PASSWORD, Attacked, Served, attacked, dat
 from tests.images.rootfs import needs_root
 from wecityctl.model.city import Use
 
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(400)]
 
 EVE, BOB = "health_code_db", "transport_bus_db"
 

@@ -33,7 +33,7 @@ from tests.docs.blocks import ROOT
 from tests.images.rootfs import needs_root
 from wecityctl.model.city import Use
 
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(300)]
 
 EVE, BOB = "health.code.iot", "transport.bus.iot"
 CONNECTIONS = 12

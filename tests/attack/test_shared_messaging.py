@@ -30,7 +30,7 @@ from tests.images.rootfs import needs_root
 from tests.support.pki import Authority
 from wecityctl.model.city import Use
 
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(300)]
 
 EVE, BOB = "health.code.events", "transport.bus.events"
 KILOBYTES = bytes(64 * 1024)

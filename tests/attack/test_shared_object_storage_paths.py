@@ -29,7 +29,7 @@ from tests.attack.served import PASSWORD, Served, attacked, object_store
 from tests.images.rootfs import needs_root
 from wecityctl.model.city import Capability, Platform, Use
 
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(300)]
 
 EVE, BOB = "health.code.files", "transport.bus.files"
 DATA = Platform("data", (Capability("data", "object-storage", "object-storage"),))

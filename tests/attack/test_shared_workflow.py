@@ -40,7 +40,7 @@ from tests.images.rootfs import needs_root
 from tests.stacks.cities import application
 from wecityctl.model.city import Capability, Use
 
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(400)]
 
 # The health commission asks the transport bureau for a permit.
 EVE, BOB, SISTER = "health.code.flow", "transport.bus.flow", "health.maps.flow"

@@ -27,7 +27,7 @@ from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
 from tests.support.pki import Authority
 from wecityctl.model import city
 
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(500)]
 
 
 def test_the_go_program_passes_its_own_tests() -> None:

@@ -38,7 +38,7 @@ from wecityctl.model.backups import FORMAT, Snapshot, parse_snapshots, tags
 from wecityctl.operations.backup_jobs import failure, own_lines, read_list
 
 Unpacked = Callable[[str], RootFilesystem]
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(300)]
 
 ACCOUNT, OWNER, PASSWORD = "parks_trees_db", "parks/trees/db", "ofthetrees"
 BINARIES = "/usr/lib/postgresql/15/bin"

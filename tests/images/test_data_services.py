@@ -43,7 +43,7 @@ from tests.support.postgres_server import postgres_server
 from wecityctl.model.city import City
 
 Unpacked = Callable[[str], RootFilesystem]
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(500)]
 
 HOW_TO = ROOT / "docs" / "how-to" / "share-data.md"
 NOT_THERE = "there is no such asset, or it is not shared with your tenant"

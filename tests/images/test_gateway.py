@@ -41,7 +41,7 @@ from wecityctl.model.outputs import RouteTarget
 from wecityctl.model.service_tls import SERVICE_AUTHORITY_KEY, app_certificate_key, app_service_names
 from wecityctl.plan import make_plan
 
-pytestmark = [pytest.mark.build, needs_root]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root]
 
 DOMAIN = "xc.example"
 # An app that serves TLS by itself, and another one.

@@ -10,7 +10,7 @@ import pytest
 
 from stacks.platforms.data import iot
 
-pytestmark = [pytest.mark.build, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, pytest.mark.timeout(300)]
 
 
 def test_packets_limits_and_names() -> None:

@@ -19,7 +19,7 @@ from wecityctl import oci
 from wecityctl.oci.layout import read_layers
 
 Unpacked = Callable[[str], RootFilesystem]
-pytestmark = [pytest.mark.build, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, pytest.mark.timeout(500)]
 
 
 def post(url: str, **fields: str) -> dict[str, object]:

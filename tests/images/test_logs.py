@@ -38,7 +38,7 @@ from wecityctl.operations.capability_servers import CapabilityServer
 from wecityctl.operations.stored_logs import stored_lines
 
 Unpacked = Callable[[str], RootFilesystem]
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(500)]
 
 PASSWORD = "administrator"
 

@@ -33,7 +33,7 @@ from tests.support.s3_server import s3_server
 from wecityctl.model.city import Use
 
 Unpacked = Callable[[str], RootFilesystem]
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(500)]
 
 PARKS, ROADS = "parks.trees.events", "roads.lamps.events"
 CITY = (("parks", "trees", Use("messaging", "events")), ("roads", "lamps", Use("messaging", "events")))

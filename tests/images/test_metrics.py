@@ -46,7 +46,7 @@ from wecityctl.operations.usage.reading import Counter, read_usage
 from wecityctl.session import Session, open_session
 
 Unpacked = Callable[[str], RootFilesystem]
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(500)]
 ROOT = Path(__file__).parents[2]
 # Pictures of dashboards in the documentation: file, page, and the window's size in pixels. With WECITYCTL_PICTURES set
 # the tests write them anew.

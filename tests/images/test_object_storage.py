@@ -23,7 +23,7 @@ from tests.images.rootfs import RootFilesystem, free_port, needs_root, wait_for
 from tests.images.test_running import fetch
 
 Unpacked = Callable[[str], RootFilesystem]
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(500)]
 
 ADMIN = {"access": "administrator", "secret": "administratorsecret"}
 ACTIONS = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"]

@@ -7,6 +7,8 @@ import hashlib
 import http.client
 import json
 import os
+import signal
+import socket
 import ssl
 import subprocess
 from base64 import b64encode
@@ -31,7 +33,7 @@ from wecityctl.oci import push
 from wecityctl.operations import images_push
 
 Unpacked = Callable[[str], RootFilesystem]
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(500)]
 
 PASSWORD = "administrator"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -318,3 +320,30 @@ def test_a_push_takes_as_many_connections_as_it_needs(
     assert len(opened) > 3
     again = asyncio.run(images_push.push_all(lambda: connect(25), images, lambda progress: None, dry_run=True))
     assert {item.state for item in again} == {"present"}
+
+
+def test_a_push_that_runs_when_the_pod_ends_is_finished(served: Served) -> None:
+    """The last of this file: the server has ended then."""
+    layer = os.urandom(200_000)
+    code, _, location = served.ask("admin", PASSWORD, "POST", "/v2/city/late/blobs/uploads/")
+    assert code == 202
+    context = ssl.create_default_context(cadata=served.authority.decode())
+    connection = http.client.HTTPSConnection("127.0.0.1", served.port, context=context, timeout=20)
+    connection.putrequest("PUT", f"{location}&digest={_digest(layer)}")
+    connection.putheader("Authorization", "Basic " + b64encode(f"admin:{PASSWORD}".encode()).decode())
+    connection.putheader("Content-Length", str(len(layer)))
+    connection.endheaders(layer[:100_000])
+    served.process.send_signal(signal.SIGTERM)
+
+    def closed() -> bool | None:
+        try:
+            socket.create_connection(("127.0.0.1", served.port), 5).close()
+        except ConnectionRefusedError:
+            return True
+        return None
+
+    wait_for("the end of listening", closed, served.process)
+    connection.send(layer[100_000:])
+    assert connection.getresponse().status == 201
+    connection.close()
+    assert served.process.wait(15) == 0

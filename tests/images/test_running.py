@@ -21,7 +21,7 @@ from tests.support.processes import children
 from wecityctl.local.proctable import Identity
 
 Unpacked = Callable[[str], RootFilesystem]
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(300)]
 
 POSTGRES = "/usr/lib/postgresql/15/bin"
 CACHE_ACL = "on >cachepassword resetkeys ~health:web:* resetchannels -@all +@read +@write +@connection"

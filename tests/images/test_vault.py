@@ -31,7 +31,7 @@ from stacks.platforms.tls import RELOAD
 from tests.images.rootfs import RootFilesystem, fill, free_port, needs_root, small_volume, wait_for
 from tests.support.pki import Authority, Pair
 
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(500)]
 
 ONE, TWO = "health.code.keys", "transport.bus.keys"
 

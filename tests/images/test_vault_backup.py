@@ -18,7 +18,7 @@ from tests.images.test_backup import World, with_tools
 from tests.images.test_vault import ONE, TWO, Vault
 from tests.support.s3_server import s3_server
 
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(500)]
 
 
 def made(image: RootFilesystem, place: Path, *, like: Vault | None = None) -> Vault:

@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import subprocess
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,9 @@ from stacks.catalogue import load_catalogue
 from stacks.platforms.backups import Task, job, notice, script
 from tests.engine.drive import make_city
 from tests.model.test_backups import ONE
+from wecityctl import session
+from wecityctl.cli import restore as restore_command
+from wecityctl.cli._common import Output
 from wecityctl.engine.cluster.account_jobs import JobFailedError
 from wecityctl.engine.state.engine_lock import LockedError
 from wecityctl.errors import AuthenticationError, ConfigurationError, DeploymentError
@@ -27,7 +31,7 @@ from wecityctl.model.outputs import Endpoint
 from wecityctl.operations import backups, restore
 from wecityctl.operations.account_servers import Server
 from wecityctl.operations.backup_jobs import failure, own_lines, read_list
-from wecityctl.operations.restore import Restore, RestorePlan, carry_out, check_version, own_snapshots
+from wecityctl.operations.restore import Restore, Restored, RestorePlan, carry_out, check_version, own_snapshots
 
 KIND = load_catalogue()["postgresql"]
 
@@ -244,6 +248,40 @@ def test_a_restore_that_failed_midway_says_how_to_get_the_same_backup(
     (done,) = carry_out(plan, lambda event: None, replace=True)
     assert done.error is not None
     assert (f"--at {when(ONE.at)}" in done.error.resolution) is tells
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("cache", "trees may have a part of its backup: restore it again"), ("postgresql", "trees has what it had")],
+)
+def test_an_interrupted_restore_says_what_became_of_the_account_that_was_under_way(
+    kind: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoint = Endpoint(
+        capability="it", type=kind, engine=kind, namespace="platform-application", service="it", port=1, pod_labels={},
+        admin_secret="admin", image="image",
+    )  # fmt: skip
+    server = Server("main", "qinghe.platform.application.main", endpoint, load_catalogue()[kind], False, True)
+    opened = SimpleNamespace(session=SimpleNamespace(city=make_city("qinghe")), servers=(server,))
+    first, second = (
+        Restore(replace(ONE, account=name), f"parks/{name}/db", "main", "it") for name in ("elms", "trees")
+    )
+    plan = RestorePlan(opened, (first, second), ())  # type: ignore[arg-type]
+
+    def interrupted(*_: object, **__: object) -> Iterator[Restored]:
+        yield Restored(first, 1.0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "open_session", lambda *_: opened.session)
+    monkeypatch.setattr(restore, "plan_restore", lambda *_, **__: plan)
+    monkeypatch.setattr(restore, "carry_out", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        restore_command.restore(Path(), name="parks", output=Output.JSON)
+    assert f"1 of 2 accounts were worked on; {told}" in capsys.readouterr().err
+    restore_command.restore(Path(), name="parks", preview=True, output=Output.JSON)
+    shown = json.loads(capsys.readouterr().out)
+    assert [(item["account"], item["restored"]) for item in shown["accounts"]] == [("elms", False), ("trees", False)]
+    assert (shown["preview"], shown["accounts"][0]["snapshot"]) == (True, ONE.id)
 
 
 def test_tries_of_the_same_are_told_once() -> None:

@@ -23,6 +23,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import NoReturn
@@ -128,13 +129,21 @@ def start(module: str, connection: socket.socket) -> subprocess.Popen[bytes]:
     """Start a server of forks: a module that gets the connection's number, and ends with this process."""
     # Libraries for arithmetic start threads when they are imported, and a process with threads is not forked.
     alone = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
+    started = _starter().submit(
+        subprocess.Popen,
         [*ENDING_WITH_PARENT, sys.executable, "-m", module, str(connection.fileno())],
         pass_fds=(connection.fileno(),),
         stdin=subprocess.DEVNULL,
         env={**os.environ, **alone},
         cwd=Path(__file__).parents[2],
     )
+    return started.result()
+
+
+@cache
+def _starter() -> ThreadPoolExecutor:
+    """The thread that starts servers: for the kernel it is their parent, and it lives as long as this process."""
+    return ThreadPoolExecutor(1)
 
 
 def load() -> None:

@@ -26,8 +26,8 @@ _TIDYING_SECONDS = 120
 # The niceness of workers without tests on real nodes: a third of the weight of the others.
 GIVING_WAY = 5
 _CONTROL_PLANES = {"api_server", "cluster"}
-# Folders whose files share what takes long to start.
-_FOLDERS = ("tests/landing/", "tests/attack/identity/")
+# Folders whose files share what takes long to start; of tests on real nodes, those with a city of their own.
+_FOLDERS = ("tests/landing/", "tests/attack/identity/", "tests/e2e/operations/", "tests/e2e/full/")
 # Fixtures that what a worker's tests share is started in, by the lightest mark of the tests that may use it.
 _SHARED = {"node": "until_last_node", "cluster": "until_last_cluster"}
 _RUNNING = pytest.StashKey[dict[str, contextlib.ExitStack]]()
@@ -64,11 +64,11 @@ def pytest_sessionstart() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest groups first; with several workers, files stay whole and real nodes get one worker for them all.
+    """The longest groups first; with several workers, files stay whole, and so do folders that share a city.
 
     So do the landing zones: each worker that has some of them loads the vendors' SDKs. The tests of identity share one
-    server. Files that share a running
-    control plane or node follow each other, after those with cities of their own, so that nothing runs meanwhile.
+    server. All others on real nodes are one worker's. Files that share a running control plane or node follow each
+    other, after those with cities of their own, so that nothing runs meanwhile.
     Raises `pytest.UsageError` for a test with a lighter mark than what it shares, or with a group of its own.
     """
     sharing = set()
@@ -77,7 +77,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         file = item.nodeid.partition("::")[0]
         if item.get_closest_marker("xdist_group"):
             raise pytest.UsageError(f"{item.nodeid} has a group of its own: a second worker would start its node")
-        group = "node" if "node" in marks_of(item) else next((name for name in _FOLDERS if file.startswith(name)), file)
+        own = "node" if "node" in marks_of(item) else file
+        group = next((name for name in _FOLDERS if file.startswith(name)), own)
         item.add_marker(pytest.mark.xdist_group(group))
         groups.setdefault(group, []).append(item)
         for mark, fixture in _SHARED.items():
@@ -127,7 +128,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 def _give_way(item: pytest.Item) -> None:
-    """Let tests on real nodes go first: one worker has them all, and the run lasts as long as that one.
+    """Let tests on real nodes go first: they are few workers', and the run lasts as long as the longest of these.
 
     What a test starts has the priority of its worker. Only root may raise one, and nobody else has a real node.
     """

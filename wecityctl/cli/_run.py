@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from wecityctl.cli._common import Output
 from wecityctl.cli._options import StreamFormat
 from wecityctl.cli._streams import drop_unread_output
 from wecityctl.errors import ConfigurationError
@@ -105,6 +106,16 @@ def replaced_clusters(session: Session, names: list[str] | None) -> frozenset[st
                 resolution="a replaced cluster of any other cloud is noticed without it",
             )
     return frozenset(names or ())
+
+
+@contextmanager
+def told_of(output: Output) -> Iterator[Emit]:
+    """Yield the `emit` of a reporter; of a JSON answer, nothing is told but itself."""
+    if output is Output.JSON:
+        yield lambda event: None
+    else:
+        with open_reporter(StreamFormat.TEXT) as emit:
+            yield emit
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,10 +13,9 @@ from wecityctl.cli._errors import show_error
 from wecityctl.errors import ConfigurationError, ExitCode, WecityError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from wecityctl.model.backups import Snapshot
-    from wecityctl.model.events import Emit
     from wecityctl.operations.backups import Listed, Saved
 
 SUMMARY = "Take, list and read back backups."
@@ -41,12 +39,13 @@ def run(path: CityPath = HERE, *, names: Names = None, output: OutputOption = Ou
 
     Ends with 4 if something is not backed up; what else was is complete.
     """
+    from wecityctl.cli._run import told_of
     from wecityctl.operations.backups import run_backups
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
 
     session = open_session(path, current_placement)
-    with _progress(output) as emit:
+    with told_of(output) as emit:
         done = run_backups(session, names or (), emit)
     if output is Output.JSON:
         saved = [_saved_json(item) for item in done.saved]
@@ -73,12 +72,13 @@ def list_(path: CityPath = HERE, *, names: Names = None, output: OutputOption = 
 
     Ends with 4 if a capability's cannot be listed.
     """
+    from wecityctl.cli._run import told_of
     from wecityctl.operations.backups import list_backups
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
 
     session = open_session(path, current_placement)
-    with _progress(output) as emit:
+    with told_of(output) as emit:
         found = list_backups(session, names or (), emit)
     if output is Output.JSON:
         say_json(
@@ -115,13 +115,14 @@ def verify(
 
     Ends with 4 if something is damaged or cannot be read.
     """
+    from wecityctl.cli._run import told_of
     from wecityctl.operations.backups import verify_backups
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.session import open_session
 
     share = _share(read)
     session = open_session(path, current_placement)
-    with _progress(output) as emit:
+    with told_of(output) as emit:
         found = verify_backups(session, names or (), share, emit)
     failed = {name: error for name, error in found.items() if error is not None}
     if output is Output.JSON:
@@ -133,19 +134,6 @@ def verify(
                 note(f"{name}: the backups are sound, and {share} of their data was read back")
         _print_failed(failed)
     raise typer.Exit(_code(failed))
-
-
-@contextmanager
-def _progress(output: Output) -> Iterator[Emit]:
-    """Yield the `emit` of a reporter; of a JSON answer, nothing is told but itself."""
-    from wecityctl.cli._options import StreamFormat
-    from wecityctl.cli._run import open_reporter
-
-    if output is Output.JSON:
-        yield lambda event: None
-    else:
-        with open_reporter(StreamFormat.TEXT) as emit:
-            yield emit
 
 
 def _share(text: str) -> str:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wecityctl.cli import _options as o
 from wecityctl.cli._arguments import PathBeforeName
-from wecityctl.cli._common import EPILOG, HERE, CityPath, console, note, settings
+from wecityctl.cli._common import EPILOG, HERE, CityPath, Output, OutputOption, console, note, say_json, settings
 from wecityctl.cli._errors import show_error
 from wecityctl.errors import ConfigurationError, ExitCode
 
 if TYPE_CHECKING:
-    from wecityctl.operations.restore import Restore, Restored
+    from wecityctl.operations.restore import Restore, Restored, RestorePlan
 
 SUMMARY = "Bring data back from backups."
 ORDER = 197
@@ -27,6 +27,7 @@ app = typer.Typer()
         "wecityctl restore examples/xingcheng-operations transport-bureau --preview",
         "wecityctl restore examples/xingcheng-operations vault --at 2026-11-27T02:30:00Z --preview",
         "wecityctl restore examples/xingcheng-operations postgresql --to postgresql-new",
+        "wecityctl restore examples/xingcheng-operations postgresql --preview -o json",
     ),
 )
 def restore(
@@ -50,14 +51,14 @@ def restore(
     preview: Annotated[
         bool, typer.Option("--preview", help="Only show what would be restored, and from which backup.")
     ] = False,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """Restore the data of a capability, a tenant or an app from the newest complete backups.
 
     Data that is there is replaced only with --confirm. Apps keep the credentials that they have now; their sessions
     end. Ends with 4 if something could not be restored: what it had before is then as it was.
     """
-    from wecityctl.cli._options import StreamFormat
-    from wecityctl.cli._run import check_confirmation, open_reporter
+    from wecityctl.cli._run import check_confirmation, told_of
     from wecityctl.model.backups import parse_time
     from wecityctl.operations.current_placement import current_placement
     from wecityctl.operations.restore import carry_out, plan_restore
@@ -71,12 +72,36 @@ def restore(
         ) from None
     session = open_session(path, current_placement)
     check_confirmation(session, confirm)
-    with open_reporter(StreamFormat.TEXT) as emit:
-        plan = plan_restore(session, name, emit, to=to, at=time)
-        if preview:
-            done: list[Restored] = []
-        else:
-            done = list(carry_out(plan, emit, replace=bool(confirm)))
+    done: list[Restored] = []
+    plan: RestorePlan | None = None
+    try:
+        with told_of(output) as emit:
+            plan = plan_restore(session, name, emit, to=to, at=time)
+            for item in () if preview else carry_out(plan, emit, replace=bool(confirm)):
+                done.append(item)
+    except KeyboardInterrupt:
+        if plan is not None and len(done) < len(plan.items):
+            _tell_interrupted(plan, done)
+        raise
+    if output is Output.JSON:
+        say_json(_json(plan, done, preview=preview))
+    else:
+        _show(plan, done, preview=preview)
+    codes = {item.error.exit_code for item in done if item.error is not None}
+    if codes:
+        raise typer.Exit(codes.pop() if len(codes) == 1 else ExitCode.DEPLOYMENT)
+
+
+def _tell_interrupted(plan: RestorePlan, done: list[Restored]) -> None:
+    """What became of the account whose restore was under way: its Job was ended."""
+    from wecityctl.operations.restore import is_unchanged_by_end
+
+    item = plan.items[len(done)]
+    left = "has what it had" if is_unchanged_by_end(plan, item) else "may have a part of its backup: restore it again"
+    note(f"{len(done)} of {len(plan.items)} accounts were worked on; {item.snapshot.account} {left}")
+
+
+def _show(plan: RestorePlan, done: list[Restored], *, preview: bool) -> None:
     for text in plan.notes:
         note(text)
     if preview:
@@ -84,14 +109,34 @@ def restore(
         note("nothing was restored")
         return
     _print_done(done)
-    failed = [item for item in done if item.error is not None]
-    for item in failed:
-        assert item.error is not None
-        show_error(item.error, sys.stderr, colour=settings().colours(sys.stderr))
-    if failed:
-        codes = {item.error.exit_code for item in failed if item.error is not None}
-        raise typer.Exit(codes.pop() if len(codes) == 1 else ExitCode.DEPLOYMENT)
-    note(f"restored in {sum(item.seconds for item in done):.0f} s")
+    errors = [item.error for item in done if item.error is not None]
+    for error in errors:
+        show_error(error, sys.stderr, colour=settings().colours(sys.stderr))
+    if not errors:
+        note(f"restored in {sum(item.seconds for item in done):.0f} s")
+
+
+def _json(plan: RestorePlan, done: list[Restored], *, preview: bool) -> dict[str, Any]:
+    """What is planned, with what came of each."""
+    outcomes = {item.restore: item for item in done}
+    items = []
+    for item in plan.items:
+        found, outcome = item.snapshot, outcomes.get(item)
+        items.append(
+            {
+                "cloud": item.cloud,
+                "capability": item.capability,
+                "account": found.account,
+                "owner": item.owner,
+                "snapshot": found.id,
+                "at": found.at.isoformat(),
+                "bytes": found.bytes,
+                "restored": outcome is not None and outcome.error is None,
+                "error": outcome.error.message if outcome is not None and outcome.error is not None else None,
+                "seconds": round(outcome.seconds, 1) if outcome is not None else None,
+            }
+        )
+    return {"city": plan.opened.session.city.name, "preview": preview, "accounts": items, "notes": list(plan.notes)}
 
 
 def _print_plan(items: tuple[Restore, ...]) -> None:

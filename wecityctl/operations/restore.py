@@ -142,6 +142,14 @@ def carry_out(plan: RestorePlan, emit: Emit, *, replace: bool) -> Iterator[Resto
             yield Restored(item, seconds, error)
 
 
+def is_unchanged_by_end(plan: RestorePlan, item: Restore) -> bool:
+    """Whether the account of a restore has what it had when the restore is ended before it is done."""
+    server = next(
+        each for each in plan.opened.servers if (each.cloud, each.endpoint.capability) == (item.cloud, item.capability)
+    )
+    return server.restores_atomically
+
+
 def _restore(opened: Opened, server: Server, item: Restore, *, replace: bool) -> None:
     values = {
         "RESTIC_REPOSITORY": repository(opened.session.city, item.snapshot.capability),

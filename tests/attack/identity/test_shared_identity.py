@@ -16,7 +16,7 @@ from tests.attack.identity.keycloak import BOB, EVE, OWNERS, REALMS, SISTER, USE
 from tests.attack.served import ADMIN, wait_until
 from tests.images.rootfs import needs_root
 
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(400)]
 
 
 def _sorted(client: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from tests.attack.identity.keycloak import Keycloak
 from tests.attack.served import wait_until
 from tests.images.rootfs import needs_root
 
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest, needs_root, pytest.mark.timeout(400)]
 
 ALICE, PASSWORD = "alice", "a-long-pass-phrase"
 # Those of the tenant health are told to its apps; the last but one has a name that pretends to be one of them.

@@ -14,7 +14,26 @@ from tests.e2e.operations.test_what_was_lost import VAULT
 from tests.e2e.pages import follow
 from wecityctl.model.naming import COMPONENT_LABEL
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(1500)]
+pytestmark = [
+    pytest.mark.node,
+    pytest.mark.timeout(1500),
+    pytest.mark.by_digest(
+        "docs/how-to/back-up-and-restore.md",
+        "examples/xingcheng-operations",
+        "stacks/platforms",
+        "wecityctl/cli/backup.py",
+        "wecityctl/cli/restore.py",
+        "wecityctl/model/backups.py",
+        "wecityctl/operations/backup_jobs.py",
+        "wecityctl/operations/backups.py",
+        "wecityctl/operations/compliance",
+        "wecityctl/operations/provisioning_again.py",
+        "wecityctl/operations/restore.py",
+        "wecityctl/operations/restores_under_way.py",
+        "wecityctl/operations/state_copies.py",
+        "wecityctl/operations/state_target.py",
+    ),
+]
 
 ROWS = "SELECT string_agg(name, ' ' ORDER BY name) FROM kept"
 

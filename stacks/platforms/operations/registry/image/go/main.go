@@ -73,7 +73,7 @@ func main() {
 			MaxHeaderBytes:    32 << 10,
 			// What a layer's upload takes is bounded by its account's limit alone.
 		}
-		group.Add(1)
+		group.Add(2)
 		go func() {
 			defer group.Done()
 			run := func() error { return server.Serve(listener) }
@@ -85,6 +85,8 @@ func main() {
 			}
 		}()
 		go func() {
+			// Serving ends at once, and this when the requests have ended that run.
+			defer group.Done()
 			<-ctx.Done()
 			ending, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			defer cancel()

@@ -79,7 +79,7 @@ func main() {
 			IdleTimeout:       2 * time.Minute,
 			MaxHeaderBytes:    32 << 10,
 		}
-		group.Add(1)
+		group.Add(2)
 		go func() {
 			defer group.Done()
 			run := func() error { return server.Serve(listener) }
@@ -91,6 +91,8 @@ func main() {
 			}
 		}()
 		go func() {
+			// Serving ends at once, and this when the requests have ended that run.
+			defer group.Done()
 			<-ctx.Done()
 			ending, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			defer cancel()
