@@ -24,7 +24,7 @@ from tests.support.pki import Authority
 from tests.support.postgres_server import postgres_server
 
 Unpacked = Callable[[str], RootFilesystem]
-pytestmark = [pytest.mark.build, needs_root, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.build, pytest.mark.by_digest("examples/pipeline"), needs_root, pytest.mark.timeout(500)]
 
 EXAMPLE = Path(__file__).parents[2] / "examples/pipeline/air.yaml"
 # Owner is parks/web; the consumer of the example is granted, and another app is not.

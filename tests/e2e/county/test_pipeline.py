@@ -47,7 +47,7 @@ print(sorted((source, outcome, number) for (source, outcome), number in _opened(
 
 
 def collector(cluster: Cluster, *command: str) -> str:
-    return cluster.kubectl("exec", "-n", SPACE, "deploy/air-collect", "--", *command)
+    return cluster.kubectl("exec", "-n", SPACE, "statefulset/air-collect", "--", *command)
 
 
 def reading(station: str, at: datetime, value: Any) -> dict[str, Any]:
