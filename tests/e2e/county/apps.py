@@ -23,14 +23,15 @@ TIDY = "import time; print('tidying'); time.sleep(4); print('tidied')"
 
 def add_apps(city: CityFiles) -> None:
     """Add the tenant `parks` with three apps, an app of the library that two of them may call, an object store,
-    messaging, data services and IoT access."""
+    messaging, data services, IoT access and notification without a relay."""
     data = {"capability": "data-services", "as": "data"}
     loans = app("loans", "library", uses=(data,))
     loans["spec"]["provides"] = [{"name": "api", "to": ["parks/*"]}]
     events = {"capability": "messaging", "as": "events"}
     files = {"capability": "object-storage", "as": "files", "storage": "4Mi"}
-    ponds = app("ponds", "parks", uses=(events, "iot"))
-    albums = app("albums", "parks", uses=(files, events, data, "iot"))
+    notify = {"capability": "notification", "as": "notify"}
+    ponds = app("ponds", "parks", uses=(events, "iot", notify))
+    albums = app("albums", "parks", uses=(files, events, data, "iot", notify))
     for each in (loans, ponds, albums):
         del each["spec"]["route"]
     parks = tenant("parks")
@@ -39,7 +40,9 @@ def add_apps(city: CityFiles) -> None:
     city.add("library.yaml", loans)
     capabilities = [{"name": "object-storage"}, {"name": "data-services"}, {"name": "iot"}]
     city.add("city.yaml", document("Platform", "data", {"capabilities": capabilities}))
-    city.one("Platform", "application")["spec"]["capabilities"].append({"name": "messaging", "storage": "1Gi"})
+    more = [{"name": "messaging", "storage": "1Gi"}, {"name": "notification"}]
+    city.one("Platform", "application")["spec"]["capabilities"] += more
+    city.one("City", NAME)["spec"]["notification"] = {"sms": {"sink": True}}
 
 
 def _gardens() -> dict[str, object]:

@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS messages (
 );
 CREATE INDEX IF NOT EXISTS messages_due ON messages (channel, account, due) WHERE state = 'queued' AND NOT claimed;
 CREATE INDEX IF NOT EXISTS messages_waiting ON messages (account, accepted) WHERE state = 'queued';
+CREATE INDEX IF NOT EXISTS messages_in_vain ON messages (account) WHERE reason <> '' AND state <> 'sent';
 CREATE INDEX IF NOT EXISTS messages_ended ON messages (ended) WHERE ended IS NOT NULL;
 `
 
