@@ -27,6 +27,7 @@ type door struct {
 	shown map[string]string
 	// The digest of the administrator's password.
 	admin string
+	turns *turns
 }
 
 type handler func(w http.ResponseWriter, r *http.Request, who *account)
@@ -59,6 +60,11 @@ func (d *door) signedIn(next handler) http.HandlerFunc {
 		if !utf8.ValidString(called) || !nameForm.MatchString(called) {
 			called = "nobody"
 		}
+		done := d.turns.take(r.Context(), called)
+		if done == nil {
+			return
+		}
+		defer done()
 		who, err := d.store.signIn(r.Context(), called, password)
 		if err != nil {
 			fail(w, err)
