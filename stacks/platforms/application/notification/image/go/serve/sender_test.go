@@ -95,3 +95,11 @@ func TestAReasonIsShortAndPrintable(t *testing.T) {
 		t.Errorf("%q", found)
 	}
 }
+
+func TestAnAppDoesNotReadTheAddressOfAWebhook(t *testing.T) {
+	made := newPoster(&line{host: "127.0.0.1", port: 443}, "https://127.0.0.1/hooks/s%65cret", "")
+	err := made.send(t.Context(), &message{ID: "abc"})
+	if err == nil || strings.Contains(err.Error(), "cret") || !strings.Contains(err.Error(), "surroundings") {
+		t.Error(err)
+	}
+}

@@ -5,11 +5,11 @@ import (
 	"sync"
 )
 
-// Requests of an account that are at the database at a time. They wait for each other in its row there, and would
-// otherwise take the connections of all.
+// Requests of an account, or of an address that has not signed in yet, that are at the database at a time. Those of an
+// account wait for each other in its row there, and would otherwise take the connections of all.
 const turnsEach = 2
 
-// turns let the requests of each account wait for each other, and for no other's.
+// turns let the requests of each account wait for each other, and for no other's; and so those of each address.
 type turns struct {
 	mutex sync.Mutex
 	open  map[string]*turn
@@ -22,13 +22,13 @@ type turn struct {
 
 func newTurns() *turns { return &turns{open: map[string]*turn{}} }
 
-// take waits for a place of an account, and returns what gives it back; nil if the context ends before.
-func (t *turns) take(ctx context.Context, account string) func() {
+// take waits for a place of `whose`, and returns what gives it back; nil if the context ends before.
+func (t *turns) take(ctx context.Context, whose string) func() {
 	t.mutex.Lock()
-	found := t.open[account]
+	found := t.open[whose]
 	if found == nil {
 		found = &turn{places: make(chan struct{}, turnsEach)}
-		t.open[account] = found
+		t.open[whose] = found
 	}
 	found.users++
 	t.mutex.Unlock()
@@ -36,7 +36,7 @@ func (t *turns) take(ctx context.Context, account string) func() {
 		t.mutex.Lock()
 		defer t.mutex.Unlock()
 		if found.users--; found.users == 0 {
-			delete(t.open, account)
+			delete(t.open, whose)
 		}
 	}
 	select {
