@@ -412,6 +412,12 @@ def waits(reason: str, kind: str = "", ago: int = 0) -> str:
     return f'kube_pod_{kind}container_status_waiting_reason{{pod="a",container="b",reason="{reason}"}} 1 @{ago}\n'
 
 
+def given_up(*counts: tuple[int, int]) -> str:
+    """How many messages of an app were given up, each count with the seconds since it was told."""
+    labels = 'capability="notification",tenant="parks",app="web",channel="mail",outcome="failed"'
+    return "".join(f"wecity_notification_tries_total{{{labels}}} {count} @{ago}\n" for count, ago in counts)
+
+
 def undelivered(*counts: tuple[int, int]) -> str:
     """Messages that were not taken, each with how many seconds ago it was seen."""
     name = 'alertmanager_notifications_failed_total{capability="alerts",receiver_name="city",reason="other"}'
@@ -539,6 +545,11 @@ def shipper(what: str, seconds: int) -> str:
         ("WorkflowNearFull", instances(90, 0), False),
         ("RetainedMessagesNearFull", retained("a", 91, 100) + retained("b", 1, 100), True),
         ("RetainedMessagesNearFull", retained("a", 90, 100), False),
+        ("MessagesFail", given_up((0, 200), (1, 0)), True),
+        ("MessagesFail", given_up((3, 200), (3, 0)), False),
+        ("MessagesFail", given_up((0, 200), (1, 0)).replace("failed", "retried"), False),
+        ("MessagesWait", 'wecity_notification_oldest_seconds{capability="notification",app="web"} 901\n', True),
+        ("MessagesWait", 'wecity_notification_oldest_seconds{capability="notification",app="web"} 900\n', False),
         ("NotTold", undelivered((0, 200), (5, 0)), True),
         ("NotTold", undelivered((0, 200), (1, 0)), False),
         ("StoreReadOnly", store_figure(), False),
@@ -574,7 +585,7 @@ def test_a_rule_fires_for_what_it_is_about_and_for_nothing_else(
         assert time.monotonic() < deadline, "what was written is not found"
         time.sleep(0.5)
     found = {item.name: item.expression for item in (*DEFAULT, backups_missing("30 2 * * *"))}
-    for kind in (metrics.TYPE, logs.TYPE, alerts.TYPE, registry.TYPE, workflow.TYPE, iot.TYPE):
+    for kind in (metrics.TYPE, logs.TYPE, alerts.TYPE, registry.TYPE, workflow.TYPE, iot.TYPE, notification.TYPE):
         found |= {item.name: item.expression.replace("$capability", kind.name) for item in kind.alerts}
     assert bool(ask(found[rule])) == fires
 

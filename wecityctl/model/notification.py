@@ -14,7 +14,7 @@ _SUBMISSION, _HTTPS = 587, 443
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel of the city's. With `sink`, its messages are kept instead of being sent.
+    """A channel of the city's. With `sink`, its messages are kept instead of being sent, whatever else is stated.
 
     Mail goes to the relay `server` (`HOST` or `HOST:PORT`), from the address `sender`; SMS and webhooks are posted to
     `url`. `addresses` are the ranges (CIDR) in which that server answers; without them it is on the internet, or its
@@ -63,6 +63,7 @@ class Notification:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The names of the secrets that the channels need."""
-        used = (name for item in self.channels.values() for name in (item.credentials, item.authority))
+        """The names of the secrets that the channels need; those that send nothing need none."""
+        sending = (item for item in self.channels.values() if not item.sink)
+        used = (name for item in sending for name in (item.credentials, item.authority))
         return tuple(dict.fromkeys(name for name in used if name))

@@ -25,15 +25,18 @@ TIDY = "import time; print('tidying'); time.sleep(4); print('tidied')"
 
 def add_apps(city: CityFiles) -> None:
     """Add the tenant `parks` with three apps, an app of the library that two of them may call, an object store,
-    messaging, configuration, data services and IoT access, and the pipeline of the examples with its consumer."""
+    messaging, configuration, data services, IoT access, notification without a relay, and the pipeline of the examples
+    with its consumer.
+    """
     data = {"capability": "data-services", "as": "data"}
     loans = app("loans", "library", uses=(data,))
     loans["spec"]["provides"] = [{"name": "api", "to": ["parks/*"]}]
     events = {"capability": "messaging", "as": "events"}
     files = {"capability": "object-storage", "as": "files", "storage": "4Mi"}
     settings = {"capability": "configuration", "as": "settings"}
-    ponds = app("ponds", "parks", uses=(events, settings, "iot"))
-    albums = app("albums", "parks", uses=(files, events, settings, data, "iot"))
+    notify = {"capability": "notification", "as": "notify"}
+    ponds = app("ponds", "parks", uses=(events, settings, "iot", notify))
+    albums = app("albums", "parks", uses=(files, events, settings, data, "iot", notify))
     for each in (loans, ponds, albums):
         del each["spec"]["route"]
     parks = tenant("parks")
@@ -42,11 +45,12 @@ def add_apps(city: CityFiles) -> None:
     city.add("library.yaml", loans)
     capabilities = [{"name": "object-storage"}, {"name": "data-services"}, {"name": "iot"}]
     city.add("city.yaml", document("Platform", "data", {"capabilities": capabilities}))
-    own = [{"name": "messaging", "storage": "1Gi"}, {"name": "configuration"}]
+    own = [{"name": "messaging", "storage": "1Gi"}, {"name": "configuration"}, {"name": "notification"}]
     city.one("Platform", "application")["spec"]["capabilities"].extend(own)
     # As it is copied: the files of a department, and not those of a city. It computes when it is told to.
     city.files |= {name: documents for name, documents in read(PIPELINE).files.items() if name != "city.yaml"}
     next(each for each in city.one("App", "air")["spec"]["components"] if "schedule" in each)["schedule"] = "0 0 1 1 *"
+    city.one("City", NAME)["spec"]["notification"] = {"sms": {"sink": True}}
 
 
 def _gardens() -> dict[str, object]:

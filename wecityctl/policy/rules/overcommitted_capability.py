@@ -35,7 +35,7 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
             words = []
             if item.size in kind.connections and connections > kind.connections[item.size]:
                 words.append(f"{connections} connections where there are {kind.connections[item.size]}")
-            # Without storage of its own it stores in another capability, where its own use has a limit.
+            # A type without a volume keeps what it stores in another capability, whose limit of its use holds there.
             if kind.limits.storage and there and storage > there:
                 words.append(f"{format_bytes(storage)} of storage where there are {format_bytes(there)}")
             if words:

@@ -35,23 +35,15 @@ def channels(parsed_city: ParsedCity) -> Iterator[Problem]:
 
 
 def _faults(name: str, item: Channel) -> Iterator[tuple[str, str, str]]:
-    """Yield the field, what is wrong, and what is expected; without a field it is of the whole channel."""
-    stated = [
-        field for field in ("server", "sender", "url", "addresses", "credentials", "authority") if getattr(item, field)
-    ]
+    """Yield the field, what is wrong, and what is expected; without a field it is of the whole channel.
+
+    With `sink`, the rest is of no use and may stay, so that an environment adds that line alone.
+    """
     needed = ("server", "sender") if name == "mail" else ("url",)
-    if item.sink:
-        for field in stated:
-            yield field, f"a channel with `sink` sends nothing, and {field} is of no use", "`sink: true` alone"
-        return
-    missing = [field for field in needed if field not in stated]
-    if missing:
-        yield (
-            "",
-            f"nothing is sent by {name} without {' and '.join(missing)}",
-            f"{' and '.join(missing)}, or `sink: true`",
-        )
-    elif item.url.startswith("http:"):
+    missing = " and ".join(field for field in needed if not getattr(item, field))
+    if missing and not item.sink:
+        yield "", f"nothing is sent by {name} without {missing}", f"{missing}, or `sink: true`"
+    if item.url.startswith("http:"):
         yield "url", "messages would be sent unencrypted", f"https{item.url[4:]}"
 
 

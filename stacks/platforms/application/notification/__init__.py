@@ -43,7 +43,8 @@ TYPE = CapabilityType(
     alerts=(
         AlertRule(
             "MessagesFail",
-            f'increase({_TRIES},outcome="failed"}}[15m]) > 0',
+            # What is seen for the first time was not given up since then: `increase` would begin at 0.
+            f'increase_prometheus({_TRIES},outcome="failed"}}[15m]) > 0',
             "messages of {{ $labels.tenant }}/{{ $labels.app }} by {{ $labels.channel }} are given up;"
             " `wecityctl status` says why",
             0,

@@ -65,7 +65,7 @@ func openChannels(file string) (map[string]channel, map[string]string, error) {
 		}
 		line := &line{host: item.Host, port: item.Port, addresses: item.Addresses}
 		line.lookup, line.dial = net.DefaultResolver.LookupNetIP, (&net.Dialer{Timeout: 10 * time.Second}).DialContext
-		line.trusted = &tls.Config{ServerName: item.Host, MinVersion: tls.VersionTLS12}
+		line.trusted = &tls.Config{ServerName: strings.TrimSuffix(item.Host, "."), MinVersion: tls.VersionTLS12}
 		if item.Authority != "" {
 			line.trusted.RootCAs = x509.NewCertPool()
 			if !line.trusted.RootCAs.AppendCertsFromPEM([]byte(item.Authority)) {

@@ -45,7 +45,7 @@ func (d *door) metrics(ctx context.Context) (string, error) {
 	for _, item := range append(waits, waiting{}) {
 		tenant, app := labels(item.Tenant, item.App)
 		for channel := range d.shown {
-			for _, outcome := range []string{sent, failed, "retried"} {
+			for _, outcome := range []string{sent, failed, retried} {
 				tries[[4]string{tenant, app, channel, outcome}] = 0
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"regexp"
 	"strings"
@@ -27,6 +28,7 @@ type door struct {
 	shown map[string]string
 	// The digest of the administrator's password.
 	admin string
+	turns *turns
 }
 
 type handler func(w http.ResponseWriter, r *http.Request, who *account)
@@ -59,7 +61,14 @@ func (d *door) signedIn(next handler) http.HandlerFunc {
 		if !utf8.ValidString(called) || !nameForm.MatchString(called) {
 			called = "nobody"
 		}
+		// Whoever is not signed in yet waits for those at the same address alone, whatever name it says.
+		client, _, _ := net.SplitHostPort(r.RemoteAddr)
+		done := d.turns.take(r.Context(), "address "+client)
+		if done == nil {
+			return
+		}
 		who, err := d.store.signIn(r.Context(), called, password)
+		done()
 		if err != nil {
 			fail(w, err)
 			return
@@ -69,6 +78,10 @@ func (d *door) signedIn(next handler) http.HandlerFunc {
 			refuse(w, http.StatusUnauthorized, "", "sign in with the account of the app's binding")
 			return
 		}
+		if done = d.turns.take(r.Context(), "account "+who.Name); done == nil {
+			return
+		}
+		defer done()
 		next(w, r, who)
 	}
 }

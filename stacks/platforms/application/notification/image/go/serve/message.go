@@ -13,6 +13,8 @@ import (
 // What becomes of a message.
 const (
 	queued, sent, failed = "queued", "sent", "failed"
+	// What has come of a try, beside the latter two.
+	retried = "retried"
 )
 
 // A request asks for a message: the name of a template, to whom, the values, and the app's own key, by which the same

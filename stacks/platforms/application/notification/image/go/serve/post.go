@@ -4,21 +4,22 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"strings"
+	"net/url"
 )
 
 // A poster hands messages to a server that the city names, as JSON by HTTPS: a gateway of SMS, or a webhook.
 type poster struct {
 	client *http.Client
-	url    string
+	target string
 	token  string
 }
 
-func newPoster(line *line, url, token string) *poster {
+func newPoster(line *line, target, token string) *poster {
 	transport := &http.Transport{
 		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return line.connect(ctx) },
 		TLSClientConfig:        line.trusted,
@@ -26,7 +27,7 @@ func newPoster(line *line, url, token string) *poster {
 		DisableKeepAlives:      true,
 	}
 	refuse := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &poster{client: &http.Client{Transport: transport, CheckRedirect: refuse}, url: url, token: token}
+	return &poster{client: &http.Client{Transport: transport, CheckRedirect: refuse}, target: target, token: token}
 }
 
 // posted is what the server gets. The identifier is the same in each attempt.
@@ -45,7 +46,7 @@ func (p *poster) send(ctx context.Context, item *message) error {
 	if err != nil {
 		return err
 	}
-	asked, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, bytes.NewReader(text))
+	asked, err := http.NewRequestWithContext(ctx, http.MethodPost, p.target, bytes.NewReader(text))
 	if err != nil {
 		return err
 	}
@@ -58,7 +59,11 @@ func (p *poster) send(ctx context.Context, item *message) error {
 	answer, err := p.client.Do(asked)
 	if err != nil {
 		// The address may have a secret in it, which an app must not read.
-		return fmt.Errorf("it is not taken: %s", strings.ReplaceAll(err.Error(), p.url, "the channel's address"))
+		var whole *url.Error
+		if errors.As(err, &whole) {
+			err = whole.Err
+		}
+		return fmt.Errorf("it is not taken: %w", err)
 	}
 	defer answer.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 64<<10))

@@ -131,9 +131,14 @@ func (s *sender) serve(ctx context.Context, end func(), name string, through cha
 			all++
 			mutex.Unlock()
 			group.Go(func() {
-				if err := s.try(&item, through); err != nil {
+				outcome, err := s.try(&item, through)
+				if err != nil {
 					log.Printf("what has come of message %s could not be written: %.500q", item.ID, err.Error())
 					end()
+				}
+				if outcome == retried {
+					// Many messages for a server that is away are not all tried in one moment.
+					rest(ctx, look)
 				}
 				mutex.Lock()
 				if running[item.Account]--; running[item.Account] == 0 {
@@ -154,16 +159,18 @@ func (s *sender) serve(ctx context.Context, end func(), name string, through cha
 }
 
 // try sends a message once and writes what has come of it. What has begun goes on when the server ends, within its time.
-// The error is that of the database.
-func (s *sender) try(item *message, through channel) error {
+// It returns what has come of it; the error is that of the database.
+func (s *sender) try(item *message, through channel) (outcome string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), attempt)
-	err := through.send(ctx, item)
+	err = through.send(ctx, item)
 	cancel()
 	_, isKept := through.(sink)
-	outcome, reason, write := sent, "", func(ctx context.Context) error { return s.store.end(ctx, item, sent, "", isKept) }
+	outcome = sent
+	write := func(ctx context.Context) error { return s.store.end(ctx, item, sent, "", isKept) }
 	if err != nil {
 		pause := pauseAfter(s.pause, item.Tries)
-		outcome, reason = "retried", shorten(err.Error())
+		reason := shorten(err.Error())
+		outcome = retried
 		write = func(ctx context.Context) error { return s.store.postpone(ctx, item, reason, pause) }
 		if isPermanent(err) || time.Since(item.Accepted)+pause > s.patience {
 			outcome = failed
@@ -183,7 +190,7 @@ func (s *sender) try(item *message, through channel) error {
 		time.Sleep(time.Second)
 	}
 	s.counters.add(item, outcome)
-	return err
+	return outcome, err
 }
 
 // pauseAfter is how long a message rests after so many tries: twice as long each time, up to an hour.

@@ -72,9 +72,34 @@ func TestAMailIsWhatAReaderExpects(t *testing.T) {
 	}
 }
 
+func TestRequestsOfAnAccountWaitForEachOtherAlone(t *testing.T) {
+	made := newTurns()
+	first, second := made.take(t.Context(), "a"), made.take(t.Context(), "a")
+	within, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if made.take(within, "a") != nil {
+		t.Error("a third one is let in")
+	}
+	made.take(t.Context(), "b")()
+	first()
+	made.take(t.Context(), "a")()
+	second()
+	if len(made.open) != 0 {
+		t.Errorf("%d accounts are kept", len(made.open))
+	}
+}
+
 func TestAReasonIsShortAndPrintable(t *testing.T) {
 	found := shorten("a\r\nb\x1b[31m" + strings.Repeat("园", 200))
 	if len(found) > 400 || strings.ContainsAny(found, "\r\n\x1b") || !strings.HasPrefix(found, "a  b [31m园") {
 		t.Errorf("%q", found)
+	}
+}
+
+func TestAnAppDoesNotReadTheAddressOfAWebhook(t *testing.T) {
+	made := newPoster(&line{host: "127.0.0.1", port: 443}, "https://127.0.0.1/hooks/s%65cret", "")
+	err := made.send(t.Context(), &message{ID: "abc"})
+	if err == nil || strings.Contains(err.Error(), "cret") || !strings.Contains(err.Error(), "surroundings") {
+		t.Error(err)
 	}
 }

@@ -54,17 +54,27 @@ func Run(ctx context.Context, arguments []string) error {
 	if err != nil {
 		return err
 	}
-	known, err := openStore(ctx, uri, int32(max(*connections-spare, 4)))
+	// What sends has connections of its own: no app keeps what was sent from being written down.
+	half := int32(max(*connections-spare, 8)) / 2
+	known, err := openStore(ctx, uri, half)
 	if err != nil {
 		return fmt.Errorf("database: %w", err)
 	}
 	defer known.pool.Close()
+	sendersOwn, err := openStore(ctx, uri, half)
+	if err != nil {
+		return fmt.Errorf("database: %w", err)
+	}
+	defer sendersOwn.pool.Close()
+	if err := known.prepare(ctx); err != nil {
+		return fmt.Errorf("database: %w", err)
+	}
 	if err := known.putProber(ctx, password); err != nil {
 		return fmt.Errorf("database: %w", err)
 	}
 	counters := newCounters()
-	sending := newSender(known, channels, counters, *pause, *patience)
-	door := &door{store: known, sender: sending, counters: counters, shown: shown, admin: digest(password)}
+	sending := newSender(sendersOwn, channels, counters, *pause, *patience)
+	door := &door{store: known, sender: sending, counters: counters, shown: shown, admin: digest(password), turns: newTurns()}
 	var settings *tls.Config
 	if *certificate != "" {
 		loader := &loader{certificate: *certificate, key: *key}
@@ -77,7 +87,7 @@ func Run(ctx context.Context, arguments []string) error {
 	defer stop()
 	var group sync.WaitGroup
 	group.Go(func() { sending.run(ctx) })
-	group.Go(func() { forget(ctx, known) })
+	group.Go(func() { forget(ctx, sendersOwn) })
 	ended := make(chan error, 2)
 	for address, handler := range map[string]http.Handler{*listen: door.public(), *admin: door.administration()} {
 		listener, err := net.Listen("tcp", address)

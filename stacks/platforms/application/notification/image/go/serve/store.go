@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS messages (
 );
 CREATE INDEX IF NOT EXISTS messages_due ON messages (channel, account, due) WHERE state = 'queued' AND NOT claimed;
 CREATE INDEX IF NOT EXISTS messages_waiting ON messages (account, accepted) WHERE state = 'queued';
+CREATE INDEX IF NOT EXISTS messages_in_vain ON messages (account) WHERE reason <> '' AND state <> 'sent';
 CREATE INDEX IF NOT EXISTS messages_ended ON messages (ended) WHERE ended IS NOT NULL;
 `
 
@@ -71,12 +72,14 @@ func openStore(ctx context.Context, uri string, connections int32) (*store, erro
 	if err != nil {
 		return nil, err
 	}
-	// A batch of statements without parameters is one transaction.
-	if _, err := pool.Exec(ctx, tables, pgx.QueryExecModeSimpleProtocol); err != nil {
-		pool.Close()
-		return nil, err
-	}
 	return &store{pool}, nil
+}
+
+// prepare makes the tables.
+func (s *store) prepare(ctx context.Context) error {
+	// A batch of statements without parameters is one transaction.
+	_, err := s.pool.Exec(ctx, tables, pgx.QueryExecModeSimpleProtocol)
+	return err
 }
 
 // putTemplate stores a template of an account in the place of the one of that name.
