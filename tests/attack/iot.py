@@ -79,7 +79,8 @@ def _write_settings(served: Served) -> None:
 def told(served: Served, path: str = "/metrics") -> str:
     """What the front answers to whoever asks for metrics."""
     ((_, port),) = (pair for pair in served.replacing if pair[0] == ":8884")
-    with urllib.request.urlopen(f"http://127.0.0.1{port}{path}", timeout=10) as answer:
+    context = ssl.create_default_context(cadata=served.authority)
+    with urllib.request.urlopen(f"https://127.0.0.1{port}{path}", timeout=10, context=context) as answer:
         return str(answer.read().decode())
 
 

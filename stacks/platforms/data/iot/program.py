@@ -69,7 +69,7 @@ class Iot(StoreComponent):
             liveness={**answers, "periodSeconds": 10, "failureThreshold": 6},
             startup={**answers, "periodSeconds": 1, "failureThreshold": 120},
         )
-        told: Manifest = {"port": "metrics", "scheme": "HTTP"}
+        told: Manifest = {"port": "metrics", "scheme": "HTTPS" if context.tls else "HTTP"}
         front = pods.container(
             "front",
             image,

@@ -44,6 +44,10 @@ func runFront(words []string) error {
 	if err != nil {
 		return err
 	}
+	telling, err := listenTo(*metrics, *certificate, *key)
+	if err != nil {
+		return err
+	}
 	attendant := newAttendant(known, address{host: host, port: port}, os.Getenv("ADMIN_PASSWORD"))
 	go attendant.attend()
 	go known.follow(attendant.end)
@@ -61,8 +65,8 @@ func runFront(words []string) error {
 				http.Error(w, "the server does not let the administrator in", http.StatusServiceUnavailable)
 			}
 		})
-		answers := &http.Server{Addr: *metrics, Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second}
-		log.Fatalf("front: %v", answers.ListenAndServe())
+		answers := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second}
+		log.Fatalf("front: %v", answers.Serve(telling))
 	}()
 	return (&front{server: *server, accounts: known, pending: make(chan struct{}, connectsAtOnce)}).serve(listener)
 }
