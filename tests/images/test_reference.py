@@ -105,7 +105,7 @@ def test_every_input_changes_the_image_and_those_on_top(tmp_path: Path, change: 
     changed = {
         recipe.name for recipe in after.recipes if after.reference(recipe.name, "built") != references[recipe.name]
     }
-    bases = {recipe.name: with_bases(before.recipes, [recipe.name]) for recipe in before.recipes}
+    bases = {recipe.name: with_bases(before.recipes, (recipe.name,)) for recipe in before.recipes}
     assert changed == {name for name, found in bases.items() if "debian" in {recipe.name for recipe in found}}
     assert changed >= {"debian", "postgresql", "cache", "gateway", "sample-app", "identity", "object-storage"}
 
