@@ -144,8 +144,9 @@ def test_data_comes_back_elsewhere_after_everything_was_lost(
     home.run("state", "backup", city, "--to-target")
 
     home.run("destroy", city, f"--confirm={city.name}", "--delete-data", timeout=600)
+    # Two instances of each type ask for more than two CPUs.
     for name, (platform, _) in TYPES.items():
-        capability = {"name": f"{name}-new", "type": name, "storage": "1Gi", "zone": "internet"}
+        capability = {"name": f"{name}-new", "type": name, "storage": "1Gi", "zone": "internet", "cpu": "50m"}
         city.one("Platform", platform)["spec"]["capabilities"].append(capability)
     city.save()
     target.give_secrets(home, city)
