@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -317,7 +316,7 @@ func (d *door) quality(w http.ResponseWriter, r *http.Request, who *account) {
 		fail(w, err)
 		return
 	}
-	answer(w, http.StatusOK, map[string]any{"results": slices.Concat([]result{}, results)})
+	answer(w, http.StatusOK, map[string]any{"results": append([]result{}, results...)})
 }
 
 func (d *door) addQuality(w http.ResponseWriter, r *http.Request, who *account) {
@@ -385,5 +384,5 @@ func (d *door) tellCalls(w http.ResponseWriter, r *http.Request, asset *name) {
 		fail(w, err)
 		return
 	}
-	answer(w, http.StatusOK, map[string]any{"calls": slices.Concat([]call{}, found)})
+	answer(w, http.StatusOK, map[string]any{"calls": append([]call{}, found...)})
 }
