@@ -358,6 +358,8 @@ def test_assets_have_versions_lineage_and_quality(services: Services) -> None:
     documents = [block.text for block in blocks_of(HOW_TO) if block.language == "json"]
     services.put("parks/web/documented", json.loads(documents[0]))
     result = {"rule": "no visit without a park", "passed": False, "detail": "3 rows", "at": "2025-11-28T08:00:00Z"}
+    assert services.ask(OTHER, "GET", f"{path}/quality")[1] == {"results": []}
+    assert services.ask(OTHER, "GET", f"{path}/calls")[1] == {"calls": []}
     assert services.ask(OTHER, "POST", f"{path}/quality", result)[0] == 204
     assert services.ask(CONSUMER, "GET", f"{path}/quality")[1] == {"results": [result]}
     assert services.ask(CONSUMER, "GET", path)[1]["quality"] == [result]
