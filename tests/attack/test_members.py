@@ -30,7 +30,13 @@ from tests.e2e.machine import eventually
 from tests.images.rootfs import needs_root
 from tests.support.control_plane import ControlPlane
 
-pytestmark = [pytest.mark.cluster, pytest.mark.build, needs_root, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.build,
+    pytest.mark.by_digest,
+    needs_root,
+    pytest.mark.timeout(300),
+]
 
 # Seconds: the lease of the primary is 20.
 RESUMED = 40
