@@ -1,7 +1,7 @@
 """Two members of PostgreSQL: no row that was acknowledged is lost, and no two of them write.
 
-Members are killed and cut off from the API server while rows are written. They are processes at a real API server: neither
-the kubelet nor the Service and the network policies are here.
+Members are killed and cut off from the API server while rows are written. They are processes at a real API server:
+neither the kubelet nor the Service and the network policies are here.
 """
 
 from __future__ import annotations
