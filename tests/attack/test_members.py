@@ -1,7 +1,7 @@
 """Two members of PostgreSQL: no row that was acknowledged is lost, and no two of them write.
 
-Members are killed and cut off from the API server while rows are written. They are processes at a real API server:
-neither the kubelet nor the Service and the network policies are here.
+Members are killed and cut off from the API server while rows are written. Pods, the Service and network policies are
+those of a real node elsewhere (`tests/e2e/test_highly_available.py`).
 """
 
 from __future__ import annotations
@@ -30,13 +30,7 @@ from tests.e2e.machine import eventually
 from tests.images.rootfs import needs_root
 from tests.support.control_plane import ControlPlane
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.build,
-    pytest.mark.by_digest,
-    needs_root,
-    pytest.mark.timeout(300),
-]
+pytestmark = [pytest.mark.cluster, pytest.mark.build, needs_root, pytest.mark.timeout(300)]
 
 # Seconds: the lease of the primary is 20.
 RESUMED = 40

@@ -103,30 +103,6 @@ def test_nothing_is_left_to_do(home: Machine, city: CityFiles, partner: dict[str
     home.run("preview", city, "--detailed-exitcode", env=partner)
 
 
-def test_a_single_server_gets_a_second_member_which_is_not_taken_away_again(
-    home: Machine, city: CityFiles, cluster: Cluster, partner: dict[str, str]
-) -> None:
-    """What the API server and its admission policies take. No node runs Patroni here: its notes are the test's."""
-    space = "platform-application"
-    before = cluster.get("secret", "board-binding-db", "-n", space)["data"]
-    capabilities = city.one("Platform", "application")["spec"]["capabilities"]
-    item = next(item for item in capabilities if item["name"] == "postgresql")
-    item["replicas"] = 2
-    city.save()
-    home.run("up", city, "--yes", env=partner)
-    for name in ("postgresql", "postgresql-member-1"):
-        assert cluster.get("statefulset", name, "-n", space)["status"]["readyReplicas"] == 1
-    assert cluster.get("secret", "board-binding-db", "-n", space)["data"] == before
-    cluster.kubectl("annotate", "configmap/postgresql-leader", "-n", space, "leader=postgresql-member-1-0")
-    home.run("preview", city, "--detailed-exitcode", env=partner)
-    item["replicas"] = 1
-    city.save()
-    refused = home.run("up", city, "--yes", env=partner, code=2)
-    assert "'postgresql' has 2 members, each with a volume, and none can be taken away" in refused.text
-    item["replicas"] = 2
-    city.save()
-
-
 def test_a_changed_program_of_a_partner_is_not_skipped(
     home: Machine, city: CityFiles, cluster: Cluster, partner: dict[str, str]
 ) -> None:
