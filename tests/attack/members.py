@@ -26,7 +26,6 @@ from typing import Any
 from stacks.catalogue import load_catalogue
 from stacks.platforms.application.postgresql.access import BINARIES
 from stacks.platforms.application.postgresql.patroni import PORT
-from stacks.platforms.application.postgresql.program import INITIALISE
 from stacks.platforms.application.postgresql.server import DATA
 from tests.attack.served import ADMIN, Attacked, Served
 from tests.images.rootfs import RootFilesystem
@@ -103,14 +102,6 @@ class Member:
     log: Path
     way: Way
     process: subprocess.Popen[bytes] | None = None
-    # The administrator's, as the server has it.
-    password: str = ADMIN
-
-    def initialise_as_single(self) -> None:
-        """Make the data as the first start of a server without members does."""
-        script = INITIALISE.replace("REMOTE", "hostssl").replace(DATA, f"/tmp{self.volume}")
-        done = self.image.run("/bin/sh", "-c", script, shared=[self.volume], POSTGRES_PASSWORD=ADMIN)
-        assert done.returncode == 0, done.stderr
 
     def start(self) -> None:
         words = ["unshare", "--pid", "--fork", "--kill-child", *self.image.command(self.command)]
@@ -162,10 +153,10 @@ class Member:
     def said(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def sql(self, query: str, user: str = "postgres", password: str = "", database: str = "postgres") -> str:
+    def sql(self, query: str, user: str = "postgres", password: str = ADMIN, database: str = "postgres") -> str:
         """A query over the network; the error if there is one."""
         values = {
-            "PGPASSWORD": password or self.password,
+            "PGPASSWORD": password,
             "PGCONNECT_TIMEOUT": "3",
             "PGSSLMODE": "require",
             "WRITABLE": "",
@@ -223,13 +214,12 @@ def attacked_members(count: int = 2) -> Attacked:
 
 
 @contextmanager
-def members(image: RootFilesystem, plane: ControlPlane, logs: Path, name: str = "members") -> Iterator[Members]:
-    """Two members that are not started yet, and their objects in the API server in a namespace that begins with
-    `name`."""
+def members(image: RootFilesystem, plane: ControlPlane, logs: Path) -> Iterator[Members]:
+    """Two members that are not started yet, and their objects in the API server."""
     whole = attacked_members()
     served = Served(whole, "postgresql", image)
     served.certify()
-    namespace = f"{name}-{os.getpid()}"
+    namespace = f"members-{os.getpid()}"
     found = Members(plane, namespace)
     own = [
         item.inputs
@@ -250,8 +240,8 @@ def members(image: RootFilesystem, plane: ControlPlane, logs: Path, name: str = 
     with ExitStack() as stack:
         stack.callback(plane.kubectl, "delete", "namespace", namespace, "--wait=false")
         hosts = []
-        for index, of in enumerate(("postgresql", "postgresql-member-1")):
-            template = one(whole.recordings, "StatefulSet", f"{SPACE}/{of}").inputs["spec"]["template"]
+        for index, name in enumerate(("postgresql", "postgresql-member-1")):
+            template = one(whole.recordings, "StatefulSet", f"{SPACE}/{name}").inputs["spec"]["template"]
             container = next(item for item in template["spec"]["containers"] if item["name"] == "postgresql")
             volume = Path(tempfile.mkdtemp(prefix="member-"))
             stack.callback(shutil.rmtree, volume, ignore_errors=True)
@@ -277,7 +267,7 @@ def members(image: RootFilesystem, plane: ControlPlane, logs: Path, name: str = 
             pod = {
                 "apiVersion": "v1",
                 "kind": "Pod",
-                "metadata": {"name": f"{of}-0", "namespace": namespace, "labels": template["metadata"]["labels"]},
+                "metadata": {"name": f"{name}-0", "namespace": namespace, "labels": template["metadata"]["labels"]},
                 "spec": {
                     "serviceAccountName": "postgresql-members",
                     "containers": [{"name": "postgresql", "image": "none.invalid/none"}],
@@ -286,7 +276,7 @@ def members(image: RootFilesystem, plane: ControlPlane, logs: Path, name: str = 
             assert pod["metadata"]["labels"][MEMBER_LABEL] == str(index)  # type: ignore[index]
             plane.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
             command = [*container["command"][:-1], script]
-            found.all.append(Member(index, f"{of}-0", address, image, command, values, volume, logs / of, way))
+            found.all.append(Member(index, f"{name}-0", address, image, command, values, volume, logs / name, way))
         (image.root / "etc/hosts").write_text("127.0.0.1 localhost\n" + "".join(hosts))
         try:
             yield found

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
-import signal
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -22,10 +19,8 @@ from typing import Any
 
 import pytest
 
-from stacks.platforms.application.postgresql.access import REJECTED
-from stacks.platforms.application.postgresql.guard import MEMBER_SCRIPT
 from tests.attack.conftest import Unpacked
-from tests.attack.members import ADMIN, SECRET, Member, Members, members
+from tests.attack.members import ADMIN, SECRET, Members, members
 from tests.e2e.machine import eventually
 from tests.images.rootfs import needs_root
 from tests.support.control_plane import ControlPlane
@@ -98,20 +93,6 @@ def writing(two: Members) -> Iterator[Writer]:
     assert pause < RESUMED
 
 
-def test_the_data_of_a_single_server_is_taken_over(
-    unpacked: Unpacked, api_server: ControlPlane, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """The first test, as members of the others have the same addresses."""
-    with members(unpacked("patroni"), api_server, tmp_path_factory.mktemp("single"), "taken") as found:
-        (first, _) = found.all
-        first.initialise_as_single()
-        known = (first.volume / "pgdata/global/pg_control").read_bytes()[:8]
-        first.start()
-        eventually(lambda: found.primary() is first, 60)
-        assert (first.volume / "pgdata/global/pg_control").read_bytes()[:8] == known
-        assert first.sql("SELECT rolreplication FROM pg_roles WHERE rolname = 'wecity-replication'") == "t"
-
-
 @pytest.fixture(scope="module")
 def two(
     unpacked: Unpacked, api_server: ControlPlane, drivers: Path, tmp_path_factory: pytest.TempPathFactory
@@ -137,26 +118,6 @@ def test_the_password_of_the_members_opens_no_plain_connection_and_no_table(two:
     found = first.sql("SELECT * FROM pg_authid", REPLICATION, SECRET)
     assert "permission denied" in found, found
     assert "password authentication failed" in first.sql("SELECT 1", REPLICATION, "another")
-
-
-def test_the_guard_enforces_limits_on_the_primary_and_waits_beside_a_copy(two: Members) -> None:
-    first, second = two.all
-    with guarding(second) as waiting, guarding(first):
-        eventually(lambda: first.sql("SELECT to_regclass('wecity.limits')") == "wecity.limits")
-        assert waiting.poll() is None
-
-
-@contextlib.contextmanager
-def guarding(member: Member) -> Iterator[subprocess.Popen[bytes]]:
-    """The guard's script beside a member, by its address instead of the pod's own."""
-    script = MEMBER_SCRIPT.replace("127.0.0.1", member.address).replace("PGSSLMODE=disable", "PGSSLMODE=require")
-    values = {**member.image.environment, "PGPASSWORD": ADMIN, "WRITABLE": "", "SHARED": ""}
-    process = subprocess.Popen(member.image.command(["/bin/sh", "-c", script]), env=values, start_new_session=True)
-    try:
-        yield process
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
 
 
 def test_no_acknowledged_row_is_lost_when_each_primary_is_killed(two: Members) -> None:
@@ -205,21 +166,3 @@ def test_a_primary_without_the_api_server_stops_writing_before_another_takes_ove
         cut.way.mend()
         eventually(two.whole, 60)
     assert two.primary() is two.other(cut)
-
-
-def test_passwords_and_rejected_roles_follow_when_members_start_again(two: Members) -> None:
-    """As after `secrets rotate`: one member after the other starts with the new password."""
-    first = eventually(two.primary)
-    first.sql("CREATE ROLE gone NOLOGIN; INSERT INTO wecity.limits VALUES ('gone', 1, 1, 1, false)")
-    for member in (first, two.other(first)):
-        eventually(two.whole, 60)
-        member.stop()
-        member.environment = {**member.environment, "POSTGRES_PASSWORD": "another"}
-        member.start()
-        # Whoever is the primary has the password that it was started with.
-        member.password = "another"
-        two.other(member).password = "another" if member is not first else ADMIN
-    eventually(two.whole, 60)
-    assert two.primary() is first
-    assert "password authentication failed" in first.sql("SELECT 1", password=ADMIN)
-    assert '"gone"' in (first.volume / "pgdata" / REJECTED).read_text()

@@ -63,9 +63,8 @@ def test_each_member_has_one_pod_and_a_volume_of_its_own(three: dict[str, Record
     for index, (claim, item) in enumerate(zip(claims, found, strict=True)):
         assert spec_of(three, "PersistentVolumeClaim", claim)["accessModes"] == ["ReadWriteOnce"]
         assert item["replicas"] == 1
-        own = {**ALL, "wecity.dev/member": str(index)}
-        assert item["template"]["metadata"]["labels"].items() >= own.items()
-        assert item["selector"]["matchLabels"] == (own if index else ALL)
+        assert item["selector"]["matchLabels"] == {**ALL, "wecity.dev/member": str(index)}
+        assert item["template"]["metadata"]["labels"].items() >= item["selector"]["matchLabels"].items()
 
 
 def test_members_start_one_after_the_other(three: dict[str, Recording]) -> None:
@@ -78,10 +77,8 @@ def test_members_start_one_after_the_other(three: dict[str, Recording]) -> None:
 def test_apps_reach_the_primary_alone(three: dict[str, Recording]) -> None:
     service = spec_of(three, "Service", "postgresql")
     assert service["selector"] == {**ALL, ROLE: "primary"}
-    for index in range(3):
-        own = spec_of(three, "Service", f"postgresql-member-{index}")
-        assert own["selector"] == {**ALL, "wecity.dev/member": str(index)}
-        assert own["clusterIP"] == "None" and own["publishNotReadyAddresses"]
+    together = spec_of(three, "Service", "postgresql-members")
+    assert together["selector"] == ALL and together["clusterIP"] == "None" and together["publishNotReadyAddresses"]
     single = record_city(with_members(1))
     assert spec_of(single, "Service", "postgresql")["selector"] == ALL
     bound = [one(each, "Secret", "health-internet/code-binding-db").inputs for each in (three, single)]
@@ -137,17 +134,9 @@ def test_commits_wait_for_a_second_member_and_members_verify_each_other(three: d
     assert "host replication" not in script and "trust" not in script
     whole = with_members(3)
     names = wanted_names(make_plan(whole, load_catalogue()), {})[certificate_key("postgresql")].hosts
-    assert {f"postgresql-member-{index}.platform-application.svc.cluster.local" for index in range(3)} <= set(names)
-    assert values["PATRONI_POSTGRESQL_CONNECT_ADDRESS"].removesuffix(":5432") in names
-
-
-def test_a_single_server_becomes_the_first_member_without_being_replaced(three: dict[str, Recording]) -> None:
-    """The API server changes neither of these of a StatefulSet, nor the volume of a claim."""
-    before = spec_of(record_city(with_members(1)), "StatefulSet", "postgresql")
-    after = spec_of(three, "StatefulSet", "postgresql")
-    assert [(item["selector"], item["serviceName"]) for item in (before, after)] == [
-        ({"matchLabels": ALL}, "postgresql")
-    ] * 2
+    assert "*.postgresql-members.platform-application.svc.cluster.local" in names
+    host = values["PATRONI_POSTGRESQL_CONNECT_ADDRESS"]
+    assert host == "postgresql-0.postgresql-members.platform-application.svc.cluster.local:5432"
 
 
 def test_a_single_server_has_none_of_it() -> None:

@@ -26,17 +26,12 @@ def claims_of(capability: Capability) -> tuple[str, ...]:
     return tuple(claim(capability.name, index) for index in range(count_of(capability)))
 
 
-def service(capability: str, index: int) -> str:
-    """The name of the headless Service that gives a member's pod its DNS name."""
-    return naming.fit(f"{capability}-member-{index}")
+def service(capability: str) -> str:
+    """The name of the headless Service that gives members their DNS names."""
+    return naming.fit(f"{capability}-members")
 
 
-def host(capability: Capability, index: int) -> str:
-    """The DNS name of a member's pod."""
+def domain(capability: Capability) -> str:
+    """The DNS domain of the members' pods."""
     namespace = naming.platform_namespace(capability.platform, capability.zone)
-    return f"{service(capability.name, index)}.{namespace}.svc.cluster.local"
-
-
-def hosts_of(capability: Capability) -> tuple[str, ...]:
-    """The DNS names of all members' pods; none for a capability without members."""
-    return tuple(host(capability, index) for index in range(count_of(capability))) if capability.has_members else ()
+    return f"{service(capability.name)}.{namespace}.svc.cluster.local"

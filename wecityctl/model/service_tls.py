@@ -36,7 +36,7 @@ def certificate_keys(capabilities: Iterable[Capability], catalogue: Catalogue) -
 def service_names(capability: Capability) -> tuple[str, ...]:
     """The DNS names of a capability's Service inside its cluster, and of its members' pods if it has some."""
     names = _names(capability.name, naming.platform_namespace(capability.platform, capability.zone))
-    return (*names, *members.hosts_of(capability))
+    return (*names, f"*.{members.domain(capability)}") if capability.has_members else names
 
 
 def app_certificate_key(app: App) -> str:

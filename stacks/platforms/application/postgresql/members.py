@@ -17,7 +17,7 @@ from stacks.objects import Manifest
 from stacks.platforms import stateful, tls
 from stacks.platforms.application.postgresql import guard, patroni
 from stacks.platforms.application.postgresql.server import DATA, USER
-from stacks.platforms.component import PRIMARY, CapabilityScope
+from stacks.platforms.component import CapabilityScope
 from wecityctl.model import naming
 from wecityctl.model.members import claim, count_of, service, workload
 
@@ -93,15 +93,14 @@ def objects(context: CapabilityScope) -> Iterator[Manifest]:
         egress=[network_policies.to_peer(peers, ports)],
     )
     # Members that are not ready have names too: they are asked how far they are.
-    for index in range(count_of(context.capability)):
-        yield pods.service(
-            namespace,
-            service(name, index),
-            {**context.selector, naming.MEMBER_LABEL: str(index)},
-            {**context.ports, "members": patroni.PORT},
-            clusterIP="None",
-            publishNotReadyAddresses=True,
-        )
+    yield pods.service(
+        namespace,
+        service(name),
+        context.selector,
+        {**context.ports, "members": patroni.PORT},
+        clusterIP="None",
+        publishNotReadyAddresses=True,
+    )
     yield pods.disruption_budget(namespace, name, context.selector)
 
 
@@ -154,18 +153,11 @@ def stateful_set(context: CapabilityScope, image: str, admin: str, index: int, c
     own = {**context.selector, naming.MEMBER_LABEL: str(index)}
     return stateful.stateful_set(
         context,
-        pods.template({**scope.labels, **own, **_simulated_role(context, index)}, spec, content),
+        pods.template({**scope.labels, **own}, spec, content),
         name=workload(name, index),
-        # What a single server's StatefulSet has cannot be changed, so that the first member keeps it.
-        service=service(name, index) if index else name,
-        selector=own if index else context.selector,
+        service=service(name),
+        selector=own,
     )
-
-
-def _simulated_role(context: CapabilityScope, index: int) -> dict[str, str]:
-    """The label of the first member's pod on simulated nodes, where no Patroni runs that would set it."""
-    cluster = context.scope.inputs.cluster
-    return {naming.ROLE_LABEL: PRIMARY} if cluster is not None and cluster.simulated and index == 0 else {}
 
 
 def _apart(context: CapabilityScope) -> Manifest:

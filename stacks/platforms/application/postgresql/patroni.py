@@ -185,7 +185,7 @@ def member(context: CapabilityScope, index: int) -> str:
 def environment(context: CapabilityScope, admin: str, secret: str, index: int) -> list[Manifest]:
     """The variables of a member's server: its addresses, and passwords from the Secrets `admin` and `secret`."""
     name = member(context, index)
-    host = members.host(context.capability, index)
+    host = f"{name}.{members.domain(context.capability)}"
     verified = {"SSLMODE": "verify-full", "SSLROOTCERT": tls.AUTHORITY}
     values = {
         "PATRONI_NAME": name,
