@@ -34,7 +34,7 @@ def image_references(city: City, catalogue: Catalogue) -> Mapping[str, str]:
 
 def image_names(city: City, catalogue: Catalogue) -> set[str]:
     """Return the names of the catalogue images that this city needs."""
-    named = {image for item in city.capabilities for image in catalogue[item.type].images_of(item)}
+    named = {image for item in city.capabilities for image in catalogue[item.type].images}
     if city.compliance.backup.is_taken and any(catalogue[item.type].backup for item in city.capabilities):
         named.add(BACKUP_IMAGE)
     return named | {name for owner in owners(city) for name in catalogue_images(owner)}

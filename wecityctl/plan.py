@@ -192,11 +192,7 @@ def _platform_stacks(
                 (store.name, bases[cloud].name, *sorted(others)),
                 (
                     *(naming.admin_key(item.name) for item in here),
-                    *(
-                        naming.instance_key(item.name, name)
-                        for item in here
-                        for name in catalogue[item.type].secrets_of(item)
-                    ),
+                    *(naming.instance_key(item.name, name) for item in here for name in catalogue[item.type].secrets),
                     *(
                         naming.previous_key(naming.admin_key(item.name))
                         for item in here

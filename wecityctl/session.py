@@ -132,17 +132,9 @@ class Session:
             for item in self.city.capabilities
             if item.platform == stack.subject and item.type in self.catalogue
         )
-        members = any(
-            item.platform == stack.subject
-            and item.has_members
-            and self.plan.placement.capabilities[item.name] == stack.cloud
-            for item in self.city.capabilities
-        )
         networks = {cidr for cluster in clusters.values() for cidr in cluster.networks} if tells else set[str]()
         return replace(
-            found,
-            api_servers=found.api_servers if observes or tells or members else (),
-            networks=tuple(sorted(networks)),
+            found, api_servers=found.api_servers if observes or tells else (), networks=tuple(sorted(networks))
         )
 
 

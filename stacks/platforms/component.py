@@ -25,8 +25,6 @@ from wecityctl.model.requirements import Consumer
 from wecityctl.model.service_tls import certificate_key, speaks_tls
 from wecityctl.model.variables import BINDING_ROOT
 
-# The value of the members' role label that the primary has.
-PRIMARY = "primary"
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 # What a proxy or mesh could not know without being told. Plain TCP and HTTP are what it takes a port for by itself.
 # Source: the Kubernetes documentation of Services, application protocol.
@@ -69,11 +67,6 @@ class CapabilityScope:
             naming.COMPONENT_LABEL: self.type.name,
             naming.PART_OF_LABEL: self.capability.platform,
         }
-
-    @property
-    def service_selector(self) -> dict[str, str]:
-        """The labels of the pods that clients reach: of members the primary alone."""
-        return {**self.selector, naming.ROLE_LABEL: PRIMARY} if self.capability.has_members else self.selector
 
     @property
     def observer_selector(self) -> dict[str, str]:
@@ -123,9 +116,7 @@ class CapabilityScope:
             port.name: _APP_PROTOCOLS[port.protocol] for port in self.type.ports if port.protocol in _APP_PROTOCOLS
         }
         ends = tls.ends(self.scope.inputs, certificate_key(self.capability.name)) if self.tls else {}
-        return pods.service(
-            self.namespace, name, self.service_selector, self.ports, protocols=protocols, annotations=ends
-        )
+        return pods.service(self.namespace, name, self.selector, self.ports, protocols=protocols, annotations=ends)
 
     @property
     def binding_volumes(self) -> list[Manifest]:
@@ -216,7 +207,7 @@ class CapabilityComponent(pulumi.ComponentResource):
             return endpoint
         name = naming.fit(f"{context.capability.name}-crossing")
         port = context.type.port
-        self.scope.add(pods.node_port_service(context.namespace, name, context.service_selector, port, port, node_port))
+        self.scope.add(pods.node_port_service(context.namespace, name, context.selector, port, port, node_port))
         address = inputs.reach[inputs.stack.cloud].address
         return replace(endpoint, external_host=address, external_port=node_port)
 

@@ -117,9 +117,7 @@ def _open_namespace(scope: Scope, platform: str, zone: str, *, retain: bool) -> 
     inside.add_all([*admin_rbac.bindings(scope.inputs.city, name), *observers.bindings(scope.inputs, name)])
     inputs = scope.inputs
     whole = next(item for item in inputs.city.platforms if item.name == platform)
-    images = {
-        inputs.images[image] for item in whole.capabilities for image in inputs.catalogue[item.type].images_of(item)
-    }
+    images = {inputs.images[image] for item in whole.capabilities for image in inputs.catalogue[item.type].images}
     if BACKUP_IMAGE in inputs.images:
         images.add(inputs.images[BACKUP_IMAGE])
     images |= {resolve_image(image, inputs.images, inputs.city.images.registry) for image in images_of(whole)}

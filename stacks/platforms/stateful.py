@@ -54,26 +54,16 @@ trap - TERM INT
 """
 
 
-def stateful_set(
-    context: CapabilityScope,
-    template: Manifest,
-    *,
-    name: str = "",
-    service: str = "",
-    selector: Mapping[str, str] | None = None,
-) -> Manifest:
-    """A StatefulSet with one pod. `volume_lock` prevents two pods from opening its volume.
-
-    Without `name`, `service` and `selector` they are those of the capability.
-    """
+def stateful_set(context: CapabilityScope, template: Manifest) -> Manifest:
+    """A StatefulSet with one pod. `volume_lock` prevents two pods from opening its volume."""
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
-        "metadata": {"name": name or context.capability.name, "namespace": context.namespace},
+        "metadata": {"name": context.capability.name, "namespace": context.namespace},
         "spec": {
             "replicas": 1,
-            "serviceName": service or context.capability.name,
-            "selector": {"matchLabels": dict(selector or context.selector)},
+            "serviceName": context.capability.name,
+            "selector": {"matchLabels": context.selector},
             "template": template,
         },
     }

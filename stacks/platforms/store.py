@@ -12,7 +12,6 @@ from stacks.platforms import tls
 from stacks.platforms.component import CapabilityComponent, CapabilityScope
 from stacks.platforms.stateful import provisioning_policies
 from stacks.stack_references import base_outputs
-from wecityctl.model.members import claims_of
 from wecityctl.model.outputs import Endpoint
 
 
@@ -31,22 +30,16 @@ class StoreComponent(CapabilityComponent):
         values = self.admin_values(secret_value(inputs, context.admin_key))
         credentials = self.scope.add(pods.secret(namespace, admin, values))
         configuration = self.scope.add_all(self.configuration(context))
-        kept = [self.scope.add(item, retain=True) for item in self.notes(context)]
         base = base_outputs(inputs)
-        claims = [
-            self.scope.add(
-                pods.volume_claim(namespace, claim, context.storage, base.storage_class if base else ""),
-                protect=True,
-                retain=True,
-            )
-            for claim in claims_of(context.capability)
-        ]
+        claim = self.scope.add(
+            pods.volume_claim(namespace, f"{name}-data", context.storage, base.storage_class if base else ""),
+            protect=True,
+            retain=True,
+        )
         self.scope.add_all(provisioning_policies(context))
         certificate = self.scope.add_all([tls.secret(context)] if context.tls else [])
-        ready = self.scope.after(credentials, *configuration, *kept, *claims, *certificate)
-        for workload in self.workloads(context, image, admin):
-            # One after the other: the first member makes the data, and a change never restarts all at once.
-            ready = ready.after(ready.add(workload))
+        ready = self.scope.after(credentials, *configuration, claim, *certificate)
+        ready.add(self.workload(context, image, admin))
         self.scope.add(context.service(name))
         return context.endpoint(service=name, admin_secret=admin, image=image)
 
@@ -57,14 +50,6 @@ class StoreComponent(CapabilityComponent):
     def configuration(self, context: CapabilityScope) -> Sequence[Manifest]:
         """Further objects that the server needs before it starts; none by default."""
         return ()
-
-    def notes(self, context: CapabilityScope) -> Sequence[Manifest]:
-        """Objects that outlive the stack, as its volumes do; none by default."""
-        return ()
-
-    def workloads(self, context: CapabilityScope, image: str, admin: str) -> Sequence[Manifest]:
-        """The StatefulSets: one, unless a subclass has members."""
-        return [self.workload(context, image, admin)]
 
     def workload(self, context: CapabilityScope, image: str, admin: str) -> Manifest:
         """The server's StatefulSet; `admin` is the name of the administrator's Secret."""

@@ -22,8 +22,8 @@ import pytest
 
 from stacks.platforms.application.cache.program import DATA as CACHE_DATA
 from stacks.platforms.application.cache.program import probe_password, sha256
-from stacks.platforms.application.postgresql.access import BINARIES
-from stacks.platforms.application.postgresql.server import DATA as POSTGRESQL_DATA
+from stacks.platforms.application.postgresql.program import BINARIES
+from stacks.platforms.application.postgresql.program import DATA as POSTGRESQL_DATA
 from tests.attack.conftest import Unpacked
 from tests.attack.served import ADMIN, Attacked, Served, attacked, wait_until
 from tests.images.rootfs import RootFilesystem, free_port, needs_root

@@ -31,7 +31,7 @@ def write(directory: Path, text: str, name: str = "web") -> Path:
 
 def test_shipped_recipes_are_the_images_that_the_stacks_name() -> None:
     names = {recipe.name for recipe in oci.catalogue()}
-    own = {name for item in registered().values() for name in item.type.recipes}
+    own = {name for item in registered().values() for name in item.type.images}
     assert names == {"backup", "coredns", "debian", "pause", "pipeline", "sample-app"} | own
     assert own >= {"cache", "gateway", "identity", "object-storage", "postgresql"}
 

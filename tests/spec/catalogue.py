@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from wecityctl.model.catalogue import Binding, CapabilityType, CapabilityUse, Members, Pods, Port, UseLimits
+from wecityctl.model.catalogue import Binding, CapabilityType, CapabilityUse, Pods, Port, UseLimits
 from wecityctl.model.city import PlatformName
 
 
@@ -16,7 +16,6 @@ def _type(
     max_replicas: int = 1,
     limits: UseLimits | None = None,
     tls: bool = False,
-    members: Members | None = None,
 ) -> CapabilityType:
     return CapabilityType(
         name=name,
@@ -34,7 +33,6 @@ def _type(
         sign_in="tests:none" if name == "sign-in" else "",
         limits=limits or UseLimits(),
         tls=tls,
-        members=members,
     )
 
 
@@ -47,8 +45,6 @@ CATALOGUE = {
             engines=("postgresql",),
             binding="postgresql",
             limits=UseLimits(connections=20, storage="2Gi", statement_seconds=600),
-            max_replicas=3,
-            members=Members(),
             tls=True,
         ),
         _type(

@@ -31,7 +31,7 @@ from wecityctl.resource_graph import RecordedResource, Recording
 
 IMAGES = {
     name: f"registry.example/{name}:1"
-    for name in ("sample-app", *(image for kind in load_catalogue().values() for image in kind.recipes))
+    for name in ("sample-app", *(image for kind in load_catalogue().values() for image in kind.images))
 }
 CLUSTER = Cluster("main", "KUBECONFIG", "admin", "uid-1", address="192.0.2.10")
 

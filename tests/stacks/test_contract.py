@@ -218,7 +218,7 @@ def test_metadata_loads_no_program(name: str) -> None:
 def test_images_are_those_of_recipes(name: str) -> None:
     kind, folder = found(name)
     recipes = {recipe.name: recipe for recipe in oci.catalogue()}
-    assert set(kind.recipes) <= set(recipes)
+    assert set(kind.images) <= set(recipes)
     if (folder / "image").is_dir():
         assert recipes[name].directory == folder / "image"
         assert name in kind.images

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from wecityctl.model import naming
-from wecityctl.model.city import Capability, PlatformName, Size, Use
+from wecityctl.model.city import PlatformName, Size, Use
 from wecityctl.model.quantity import format_bytes, format_cpu, parse_quantity
 
 # Multiplies the requests of size `small`.
@@ -243,18 +243,6 @@ class CapabilityUse:
 
 
 @dataclass(frozen=True, slots=True)
-class Members:
-    """What an instance of several replicas has besides, of a type whose replicas copy the data of one of them.
-
-    Each member has a workload and a volume of its own. Which one is the primary they agree on through the API server of
-    their cluster. `images` names further recipes, and `secrets` further generated values, which are never replaced.
-    """
-
-    images: tuple[str, ...] = ()
-    secrets: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class CapabilityType:
     """A service that a middle platform can offer.
 
@@ -279,7 +267,7 @@ class CapabilityType:
     its data is in no backup of its own. `tells` is the `module:attribute` of a `Teller`
     (`stacks.platforms.telling`), for a server that says whether it does what the files ask of it. `usage` is what is
     counted of its use. `sign_in` is the `module:attribute` of a `SignInInterface` of a type where people sign in for
-    routes of the entry point. `members` is described at its class; without it replicas are all the same.
+    routes of the entry point.
     """
 
     name: str
@@ -316,22 +304,6 @@ class CapabilityType:
     secrets: tuple[str, ...] = ()
     # Not in the `repr`: stacks of the other types do not depend on it.
     sign_in: str = field(default="", repr=False)
-    members: Members | None = field(default=None, repr=False)
-
-    @property
-    def recipes(self) -> tuple[str, ...]:
-        """The recipes of the images that any instance may need."""
-        return (*self.images, *(self.members.images if self.members is not None else ()))
-
-    def images_of(self, capability: Capability) -> tuple[str, ...]:
-        """The recipes whose images this instance needs."""
-        more = self.members.images if self.members is not None and capability.has_members else ()
-        return (*self.images, *more)
-
-    def secrets_of(self, capability: Capability) -> tuple[str, ...]:
-        """The names of the further generated values of this instance (`naming.instance_key`)."""
-        more = self.members.secrets if self.members is not None and capability.has_members else ()
-        return (*self.secrets, *more)
 
     @property
     def scrapes(self) -> bool:

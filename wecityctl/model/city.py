@@ -419,8 +419,7 @@ class Capability:
     `cpu` is what its main pods ask for in place of what the size says, as a quantity.
     Without `dedicated`, the instance is shared by all apps that use it. `tls`: whether it speaks TLS; `None`: if its
     type can. `uses` names the instances for the dependencies of its type, by alias; the others are selected
-    (`requirements.uses_of`). `is_entry`: its type makes it the city's entry point. `has_members`: its replicas are
-    members with a volume each, as its type says (`catalogue.Members`).
+    (`requirements.uses_of`). `is_entry`: its type makes it the city's entry point.
     """
 
     platform: PlatformName
@@ -438,8 +437,6 @@ class Capability:
     tls: bool | None = None
     uses: tuple[Use, ...] = ()
     is_entry: bool = False
-    # Not in the `repr`: type and replicas are, and stacks of other capabilities do not depend on it.
-    has_members: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

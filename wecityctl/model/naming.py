@@ -21,8 +21,6 @@ ZONE_LABEL = f"{LABEL_PREFIX}/zone"
 PLATFORM_LABEL = f"{LABEL_PREFIX}/platform"
 DATA_CLASS_LABEL = f"{LABEL_PREFIX}/data-class"
 POOL_LABEL = f"{LABEL_PREFIX}/pool"
-# On pods of a capability's members: which member it is, and its role (`primary` or `replica`) as the members agree.
-MEMBER_LABEL, ROLE_LABEL = f"{LABEL_PREFIX}/member", f"{LABEL_PREFIX}/role"
 # On Jobs of end-to-end probes and their pods: the capability.
 PROBES_LABEL = f"{LABEL_PREFIX}/probes"
 # On the pods of backups and restores: the capability.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from wecityctl.model import members, naming, served
+from wecityctl.model import naming, served
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import App, Capability
 
@@ -34,9 +34,8 @@ def certificate_keys(capabilities: Iterable[Capability], catalogue: Catalogue) -
 
 
 def service_names(capability: Capability) -> tuple[str, ...]:
-    """The DNS names of a capability's Service inside its cluster, and of its members' pods if it has some."""
-    names = _names(capability.name, naming.platform_namespace(capability.platform, capability.zone))
-    return (*names, f"*.{members.domain(capability)}") if capability.has_members else names
+    """The DNS names of a capability's Service inside its cluster."""
+    return _names(capability.name, naming.platform_namespace(capability.platform, capability.zone))
 
 
 def app_certificate_key(app: App) -> str:

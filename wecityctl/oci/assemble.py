@@ -123,9 +123,7 @@ def _add_user(tree: Tree, user: User) -> None:
         entry = tree.get(path)
         if entry is None:
             raise ImageBuildError(f"the base has no /{path} to add {user.name} to")
-        # A base that runs as the same user has it already.
-        if line.encode() not in entry.read():
-            tree.add(path, regular(entry.read() + line.encode()))
+        tree.add(path, regular(entry.read() + line.encode()))
 
 
 def _make_executable(tree: Tree, path: str) -> None:

@@ -100,8 +100,7 @@ class Python(_Strict):
     """Distributions from the Python package index, as wheels for the image's Python.
 
     Only pure wheels, unless `native` allows those for the image's architecture and C library. With `prefix`, programs
-    that a wheel contains or declares are put into `prefix`/bin, and its data files under `prefix`. Without
-    `dependencies`, the requirements alone are taken: what they need comes from Debian's packages.
+    that a wheel contains or declares are put into `prefix`/bin, and its data files under `prefix`.
     """
 
     version: str
@@ -110,7 +109,6 @@ class Python(_Strict):
     bytecode: tuple[AbsolutePath, ...] = ()
     native: bool = False
     prefix: AbsolutePath | None = None
-    dependencies: bool = True
 
 
 class MavenArchive(_Strict):

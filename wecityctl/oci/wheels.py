@@ -59,7 +59,7 @@ class Pip:
         `version` is the full version of that Python ("3.11.2"), for which environment markers are evaluated.
         """
         with tempfile.TemporaryDirectory(dir=self._ready(), prefix="resolve-") as scratch:
-            flags = [*_flags(wanted, version, architecture), *([] if wanted.dependencies else ["--no-deps"])]
+            flags = _flags(wanted, version, architecture)
             self._download([*flags, *wanted.requirements], Path(scratch), _environment(version, architecture))
             return tuple(sorted(self._keep(path, architecture) for path in Path(scratch).glob("*.whl")))
 

@@ -1,18 +1,16 @@
 """Compares existing volumes with the files: a volume may grow, stays its app's, and cannot be changed otherwise.
 
-Nor can a capability have fewer members, each of which has a volume.
-
 Read from the state before anything runs; otherwise the API server would reject the change in the middle of a run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wecityctl.errors import InvalidCityError, Problem
-from wecityctl.model import members, naming
+from wecityctl.model import naming
 from wecityctl.model.catalogue import Catalogue
 from wecityctl.model.city import Capability
 from wecityctl.model.quantity import parse_quantity
@@ -63,7 +61,6 @@ def _problems(plan: Plan, catalogue: Catalogue, positions: Positions, backend: B
         volumes = [*_of_capabilities(plan, catalogue, stack), *_of_apps(plan, stack)]
         state = backend.read_state(stack.name) if volumes else None
         claims = {item.name: item.inputs for item in state.resources if item.type == _CLAIM} if state else {}
-        yield from _fewer_members(plan, catalogue, positions, stack, claims)
         for volume in volumes:
             claim = claims.get(volume.claim)
             if claim is None:
@@ -95,30 +92,9 @@ def _of_capabilities(plan: Plan, catalogue: Catalogue, stack: Stack) -> Iterator
         default = catalogue[item.type].storage
         if item.platform != stack.subject or plan.placement.capabilities[item.name] != stack.cloud or not default:
             continue
-        namespace, title = naming.platform_namespace(item.platform, item.zone), f"the volume of {item.name!r}"
-        for claim in members.claims_of(item):
-            path = _path(plan, item, "storage")
-            yield _Volume(f"{namespace}/{claim}", item.storage or default, title, "Platform", stack.subject, path)
-
-
-def _fewer_members(
-    plan: Plan, catalogue: Catalogue, positions: Positions, stack: Stack, claims: Mapping[str, Any]
-) -> Iterator[Problem]:
-    """Yield problems for capabilities that have more members than the files ask for.
-
-    The last row may be in the very volume that would be left, and what is in another may be old.
-    """
-    for item in plan.city.capabilities if stack.layer == "platform" else ():
-        kind = catalogue[item.type]
-        if item.platform != stack.subject or kind.members is None:
-            continue
-        namespace = naming.platform_namespace(item.platform, item.zone)
-        names = (f"{namespace}/{members.claim(item.name, index)}" for index in range(kind.max_replicas))
-        standing = sum(name in claims for name in names)
-        if standing > members.count_of(item):
-            message = f"{item.name!r} has {standing} members, each with a volume, and none can be taken away"
-            expected = f"replicas: {standing}; a capability of another name can have fewer, and a backup's data"
-            yield _problem(positions, "Platform", stack.subject, _path(plan, item, "replicas"), message, expected)
+        claim = f"{naming.platform_namespace(item.platform, item.zone)}/{item.name}-data"
+        title = f"the volume of {item.name!r}"
+        yield _Volume(claim, item.storage or default, title, "Platform", stack.subject, _path(plan, item))
 
 
 def _of_apps(plan: Plan, stack: Stack) -> Iterator[_Volume]:
@@ -147,9 +123,9 @@ def _class(name: str) -> str:
     return f"storage class {name!r}" if name else "the cluster's default storage class"
 
 
-def _path(plan: Plan, capability: Capability, field: str) -> tuple[PathItem, ...]:
+def _path(plan: Plan, capability: Capability) -> tuple[PathItem, ...]:
     platform = next(item for item in plan.city.platforms if item.name == capability.platform)
-    return "spec", "capabilities", platform.capabilities.index(capability), field
+    return "spec", "capabilities", platform.capabilities.index(capability), "storage"
 
 
 def _problem(

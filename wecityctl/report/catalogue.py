@@ -34,7 +34,7 @@ def type_json(kind: CapabilityType) -> dict[str, Any]:
         "engines": list(kind.engines),
         "versions": list(kind.versions),
         "architectures": list(kind.architectures),
-        "images": list(kind.recipes),
+        "images": list(kind.images),
         "ports": [
             {
                 "name": port.name,
@@ -109,7 +109,7 @@ def _facts(kind: CapabilityType) -> Iterator[tuple[str, str]]:
     yield "engines", ", ".join(kind.engines)
     yield "versions", ", ".join(kind.versions)
     yield "licence", kind.licence
-    yield "images", f"{', '.join(kind.recipes)} for {', '.join(kind.architectures)}"
+    yield "images", f"{', '.join(kind.images)} for {', '.join(kind.architectures)}"
     yield "ports", ", ".join(map(_port, kind.ports))
     for size in SIZE_FACTORS:
         yield size, "; ".join(map(_pods, kind.workloads(size)))

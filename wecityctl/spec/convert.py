@@ -190,7 +190,6 @@ def _capability(platform: model.PlatformName, item: apps.Capability, catalogue: 
         type=item.type or item.name,
         uses=tuple(map(_use, item.uses)),
         is_entry=kind is not None and bool(kind.entry),
-        has_members=kind is not None and kind.members is not None and (item.replicas or 1) > 1,
     )
 
 

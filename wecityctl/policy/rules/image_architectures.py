@@ -117,7 +117,7 @@ def _covered(
 def _built_for(policy_input: PolicyInput, image: str) -> frozenset[str]:
     """The architectures for which an image of the city exists: those of the capability type whose image it is."""
     names = {name for name, reference in policy_input.images.items() if reference == image}
-    types = [kind.architectures for kind in policy_input.catalogue.values() if names.intersection(kind.recipes)]
+    types = [kind.architectures for kind in policy_input.catalogue.values() if names.intersection(kind.images)]
     if types:
         return frozenset.intersection(*map(frozenset, types))
     return frozenset(policy_input.city.images.architectures) if names else frozenset()

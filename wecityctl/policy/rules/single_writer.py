@@ -39,12 +39,7 @@ def check(policy_input: PolicyInput) -> Iterable[Finding]:
 def _stated(city: City) -> dict[str, int]:
     """By the name of a capability: how many replicas the files state, where that is more than one."""
     found = (item for platform in city.platforms for item in platform.capabilities)
-    return {
-        item.name: item.replicas
-        for item in found
-        # Each of an instance's members is a StatefulSet of one pod.
-        if (item.replicas or 1) > 1 and item.replicas and not item.has_members
-    }
+    return {item.name: item.replicas for item in found if (item.replicas or 1) > 1 and item.replicas}
 
 
 def _shares_a_claim(pod: Mapping[str, Any]) -> bool:

@@ -20,7 +20,7 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
     """Credentials for registries that no image of a capability or of an app that runs comes from."""
     city = policy_input.city
     images = city.images
-    own = {image for item in city.capabilities for image in policy_input.catalogue[item.type].images_of(item)}
+    own = {image for item in city.capabilities for image in policy_input.catalogue[item.type].images}
     wanted = own.union(*(catalogue_images(owner) for owner in owners(city)))
     if not images.credentials or not wanted <= policy_input.images.keys():
         # The references of the city's own images are unknown, as in a city that cannot be placed.

@@ -38,8 +38,7 @@ def image_digests(parsed_city: ParsedCity) -> Iterator[Problem]:
     images = parsed_city.city.value.images
     known = tuple(
         sorted(
-            {image for kind in parsed_city.catalogue.values() for image in kind.recipes}
-            | _catalogue_images(parsed_city)
+            {image for kind in parsed_city.catalogue.values() for image in kind.images} | _catalogue_images(parsed_city)
         )
     )
     for name in images.digests:
@@ -81,14 +80,6 @@ def tls(parsed_city: ParsedCity) -> Iterator[Problem]:
         if kind is not None and not kind.tls and item.tls is not None:
             message = f"capability type {item.type!r} takes no certificate, so TLS is not to be turned on or off there"
             yield platform.problem((*path, "tls"), message, on_key=True)
-
-
-def members(parsed_city: ParsedCity) -> Iterator[Problem]:
-    """Members of a capability verify each other, so that it speaks TLS."""
-    for platform, path, item in parsed_city.capabilities():
-        if item.has_members and item.tls is False:
-            message = f"the {item.replicas} members of {item.name!r} copy their data to each other by TLS"
-            yield platform.problem((*path, "tls"), message, "tls: true, or replicas: 1", on_key=True)
 
 
 def requirements(parsed_city: ParsedCity) -> Iterator[Problem]:
@@ -182,7 +173,6 @@ CHECKS: tuple[Check, ...] = (
     image_digests,
     engines_and_replicas,
     tls,
-    members,
     requirements,
     named_uses,
     cycles,

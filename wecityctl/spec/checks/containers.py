@@ -31,9 +31,7 @@ MAX_TEXTS_BYTES = 500_000
 
 def catalogue_images(parsed_city: ParsedCity) -> Iterator[Problem]:
     """Every `catalogue:<name>` image has a recipe."""
-    names = tuple(
-        sorted({*recipe_names(), *(name for kind in parsed_city.catalogue.values() for name in kind.recipes)})
-    )
+    names = tuple(sorted({*recipe_names(), *(name for kind in parsed_city.catalogue.values() for name in kind.images)}))
     for app, path, part in parsed_city.components():
         name = part.image.removeprefix(_CATALOGUE)
         if part.image.startswith(_CATALOGUE) and name not in names:

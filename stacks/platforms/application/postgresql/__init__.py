@@ -1,6 +1,6 @@
 """The capability type `postgresql`: a relational database in which each use has its own database and role."""
 
-from wecityctl.model.catalogue import Binding, CapabilityType, Members, Pods, Port, UseLimits
+from wecityctl.model.catalogue import Binding, CapabilityType, Pods, Port, UseLimits
 
 TYPE = CapabilityType(
     name="postgresql",
@@ -11,7 +11,7 @@ TYPE = CapabilityType(
     program=f"{__name__}.program:PostgreSQL",
     ports=(Port("postgresql", 5432),),
     images=("postgresql",),
-    pods=(Pods(cpu="250m", memory="512Mi", storage="10Gi", max_replicas=3),),
+    pods=(Pods(cpu="250m", memory="512Mi", storage="10Gi"),),
     binding=Binding(
         "postgresql",
         keys=("database", "username", "password", "uri", "sslmode", "sslrootcert"),
@@ -29,5 +29,4 @@ TYPE = CapabilityType(
     limits=UseLimits(connections=20, storage="2Gi", statement_seconds=600),
     # Each connection in use takes several megabytes of the server's memory.
     connections={"small": 95, "medium": 195, "large": 395},
-    members=Members(images=("patroni",), secrets=("members",)),
 )

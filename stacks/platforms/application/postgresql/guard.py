@@ -131,29 +131,11 @@ END
 $guard$;
 """  # noqa: S608 - what goes in are constants of these modules
 
-_BEGIN = f"""set -eu
+# Reads PGPASSWORD from its environment. Ends when the server is gone.
+SCRIPT = f"""set -eu
 export PGUSER=postgres PGHOST=127.0.0.1 PGSSLMODE=disable PGCONNECT_TIMEOUT=5
 until {BINARIES}/pg_isready --quiet; do sleep 1; done
-"""
-
-# On a replica nothing can be enforced, and nobody writes; only a renewed certificate is taken over.
-_AS_PRIMARY = f"""loaded=
-while :; do
-  found=$({BINARIES}/psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --dbname=postgres --tuples-only --no-align <<'SQL'
-SELECT pg_is_in_recovery(), sha256(pg_read_binary_file(current_setting('ssl_cert_file')));
-SQL
-)
-  [ "${{found%%|*}}" = t ] || break
-  if [ "$found" != "$loaded" ]; then
-    echo 'SELECT pg_reload_conf()' |
-      {BINARIES}/psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --dbname=postgres --output=/dev/null
-    loaded=$found
-  fi
-  sleep {PERIOD}
-done
-"""
-
-_ENFORCE = f"""exec {BINARIES}/psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --dbname=postgres <<'SQL'
+exec {BINARIES}/psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --dbname=postgres <<'SQL'
 SET client_min_messages = warning;
 BEGIN;
 SELECT pg_advisory_xact_lock({LOCK}) \\g /dev/null
@@ -162,9 +144,3 @@ COMMIT;
 SET client_min_messages = notice;
 {_LOOP}SQL
 """
-
-# Reads PGPASSWORD from its environment. Ends when the server is gone.
-SCRIPT = f"{_BEGIN}{_ENFORCE}"
-
-# The same beside a member, which may be a replica: it waits until the member is the primary.
-MEMBER_SCRIPT = f"{_BEGIN}{_AS_PRIMARY}{_ENFORCE}"

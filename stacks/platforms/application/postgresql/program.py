@@ -1,4 +1,4 @@
-"""The program of PostgreSQL: one server with its volume, configuration, probes and guard, or several members.
+"""The program of PostgreSQL: one server with its volume, configuration, probes and guard.
 
 Provisioning Jobs (`stacks.provisioning`) create databases and roles as `access` defines. Without a binding there is no
 access. The container `guard` enforces limits that the server does not, and makes it reload a renewed certificate.
@@ -6,8 +6,7 @@ access. The container `guard` enforces limits that the server does not, and make
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 
 import pulumi
 
@@ -16,9 +15,7 @@ from stacks.base.kubernetes import priority_class
 from stacks.objects import Manifest, secret_value
 from stacks.platforms import tls
 from stacks.platforms.application.postgresql import guard as postgresql_guard
-from stacks.platforms.application.postgresql import members
 from stacks.platforms.application.postgresql.access import BINARIES, NOBODY, QUIET, REJECTED
-from stacks.platforms.application.postgresql.server import ACCESS, DATA, PGDATA, USER, server
 from stacks.platforms.component import CapabilityScope
 from stacks.platforms.stateful import (
     GUARD_REQUESTS,
@@ -28,10 +25,29 @@ from stacks.platforms.stateful import (
     volume_lock,
 )
 from stacks.platforms.store import StoreComponent
-from wecityctl.model import naming
-from wecityctl.model.members import count_of
+from wecityctl.model.quantity import parse_quantity
 
-# Written at every start, so that existing volumes get the access rules too.
+# The numeric user of the Debian package and of the upstream image.
+USER = 999
+DATA = "/var/lib/postgresql/data"
+PGDATA = f"{DATA}/pgdata"
+# Connections in addition to those of apps: for provisioning, the guard and a person.
+RESERVED = 5
+# Address space of a server process besides the buffers: program, libraries, tables of locks and processes.
+PROGRAM_BYTES = 128 * 1024**2
+
+# Written at every start, so that existing volumes get it too. Plain connections are accepted only from the pod itself.
+ACCESS = f"""local all all scram-sha-256
+host all postgres 127.0.0.1/32 scram-sha-256
+host all postgres ::1/128 scram-sha-256
+REMOTE all postgres all scram-sha-256
+host @{REJECTED} all all reject
+host all @{REJECTED} all reject
+host all all 127.0.0.1/32 scram-sha-256
+host all all ::1/128 scram-sha-256
+REMOTE all all all scram-sha-256
+"""
+
 INITIALISE = f"""set -eu
 umask 077
 {volume_lock(DATA)}if [ ! -s {PGDATA}/PG_VERSION ]; then
@@ -55,28 +71,10 @@ cat > {PGDATA}/pg_hba.conf <<'END'
 
 
 class PostgreSQL(StoreComponent):
-    """A PostgreSQL server, or several members, as a component resource."""
+    """A PostgreSQL server as a component resource."""
 
     def admin_values(self, password: pulumi.Output[str]) -> Mapping[str, pulumi.Input[str]]:
         return {"username": "postgres", "password": password}
-
-    def configuration(self, context: CapabilityScope) -> Sequence[Manifest]:
-        if not context.capability.has_members:
-            return ()
-        password = secret_value(self.scope.inputs, naming.instance_key(context.capability.name, members.PASSWORD))
-        return [members.secret(context, password), *members.objects(context)]
-
-    def notes(self, context: CapabilityScope) -> Sequence[Manifest]:
-        return members.notes(context) if context.capability.has_members else ()
-
-    def workloads(self, context: CapabilityScope, image: str, admin: str) -> Sequence[Manifest]:
-        if not context.capability.has_members:
-            return super().workloads(context, image, admin)
-        own, content = self.scope.inputs.images[members.image(context)], self.digest(context)
-        context = replace(context, scope=self.scope)
-        return [
-            members.stateful_set(context, own, admin, index, content) for index in range(count_of(context.capability))
-        ]
 
     def workload(self, context: CapabilityScope, image: str, admin: str) -> Manifest:
         requests = server_requests(context)
@@ -86,7 +84,7 @@ class PostgreSQL(StoreComponent):
             "periodSeconds": 2,
             "failureThreshold": 3,
         }
-        main = pods.container(
+        server = pods.container(
             "postgresql",
             image,
             command=["/bin/sh", "-c", start(context)],
@@ -116,7 +114,7 @@ class PostgreSQL(StoreComponent):
             requests=requests,
         )
         spec = pods.pod(
-            [main, guard],
+            [server, guard],
             cluster=self.scope.inputs.cluster,
             init=[initialise],
             volumes=[
@@ -128,22 +126,43 @@ class PostgreSQL(StoreComponent):
             affinity=context.affinity,
             grace_seconds=60,
         )
-        labels = {**self.scope.labels, **context.selector}
-        return stateful_set(context, pods.template(labels, spec, self.digest(context)))
-
-    def digest(self, context: CapabilityScope) -> pulumi.Output[str]:
-        """A digest of the administrator's password, with which servers start again."""
         content = secret_value(self.scope.inputs, context.admin_key).apply(
             lambda password: pods.content_digest({"admin": password})
         )
-        return pulumi.Output.unsecret(content)
+        labels = {**self.scope.labels, **context.selector}
+        return stateful_set(context, pods.template(labels, spec, pulumi.Output.unsecret(content)))
 
 
 def start(context: CapabilityScope) -> str:
-    """The shell command that starts the server with its settings and limits."""
-    found = server(context)
-    options = " ".join(f"-c '{name}={value}'" for name, value in found.settings.items())
+    """The shell command that starts the server with its limits on memory and connections.
+
+    Each process has a memory limit, so that a large query fails alone. Otherwise the kernel would kill the server.
+    """
+    memory = int(parse_quantity(server_requests(context)["memory"]))
+    buffers = memory // 4
+    settings = {
+        "listen_addresses": "*",
+        "jit": "off",
+        "shared_buffers": f"{buffers // 1024}kB",
+        "max_connections": context.type.connections[context.capability.size] + RESERVED,
+        "superuser_reserved_connections": RESERVED,
+        # Unauthenticated connections take slots away from others, so they are closed after a short time.
+        "authentication_timeout": "10s",
+        "tcp_keepalives_idle": "60s",
+        # Statements, and the details and contexts of errors, have data and passwords of apps. An app gets its own
+        # errors whole; whoever may read the pod's log must not.
+        "log_min_error_statement": "panic",
+        "log_error_verbosity": "terse",
+    }
+    if context.tls:
+        settings |= {
+            "ssl": "on",
+            "ssl_cert_file": tls.CERTIFICATE,
+            "ssl_key_file": tls.KEY,
+            "ssl_min_protocol_version": "TLSv1.2",
+        }
+    options = " ".join(f"-c '{name}={value}'" for name, value in settings.items())
+    kilobytes = (buffers + PROGRAM_BYTES + memory // 4) // 1024
     return (
-        f"{volume_lock(DATA)}ulimit -v {found.kilobytes}; "
-        f"exec {BINARIES}/postgres -D {PGDATA} -k {pods.TEMPORARY} {options}"
+        f"{volume_lock(DATA)}ulimit -v {kilobytes}; exec {BINARIES}/postgres -D {PGDATA} -k {pods.TEMPORARY} {options}"
     )
