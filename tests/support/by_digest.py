@@ -5,7 +5,7 @@ capability's image, which are the same until its folder or the code that it shar
 passed is in `tests/proofs.json`, which is committed; `tests/package/test_by_digest.py` fails for an older one. What the
 mark names besides, files or folders from the project's root, counts too. `PROVE=all` runs them all.
 
-A run of a whole file in which all of its tests pass writes its record.
+A run of a whole file in which all of its tests pass writes its record, as soon as the last has ended.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import ast
 import hashlib
 import json
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cache
@@ -62,12 +62,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class Passed:
-    """Counts the tests of each file that have passed, and writes the records at the end."""
+    """Counts the tests of each file that have passed, and writes its record with the last: a run may be ended later."""
 
     def __init__(self) -> None:
-        self._digests: dict[str, str] = {}
-        self._wanted: dict[str, int] = {}
-        self._passed: Counter[str] = Counter()
+        self._left: dict[str, int] = {}
         self._broken: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -76,18 +74,13 @@ class Passed:
             return
         file = report.nodeid.partition("::")[0]
         digest, wanted = str(found).split()
-        self._digests[file], self._wanted[file] = digest, int(wanted)
-        if report.when == "call" and report.passed:
-            self._passed[file] += 1
-        elif not report.passed:
+        if not report.passed:
             self._broken.add(file)
-
-    def pytest_sessionfinish(self) -> None:
-        today = datetime.now(UTC).date().isoformat()
-        whole = {file for file, count in self._passed.items() if count == self._wanted[file]} - self._broken
-        if whole:
-            found = proofs() | {file: {"date": today, "digest": self._digests[file]} for file in whole}
-            RECORDS.write_text(json.dumps(dict(sorted(found.items())), indent=2) + "\n")
+        elif report.when == "teardown":
+            self._left[file] = self._left.get(file, int(wanted)) - 1
+            if not self._left[file] and file not in self._broken:
+                record = {"date": datetime.now(UTC).date().isoformat(), "digest": digest}
+                RECORDS.write_text(json.dumps(dict(sorted((proofs() | {file: record}).items())), indent=2) + "\n")
 
 
 def proofs() -> dict[str, dict[str, str]]:
