@@ -147,8 +147,12 @@ def test_an_approval_goes_to_another_tenant_as_a_task_and_nothing_more(flowable:
     # A process that fails says so, and nothing of what it consists of.
     broken = process(
         '<userTask id="task" flowable:candidateGroups="transport/bus"/><exclusiveGateway id="ask"/><endEvent id="end"/>'
-        '<sequenceFlow id="a" sourceRef="task" targetRef="ask"/><sequenceFlow id="b" sourceRef="ask" targetRef="end">'
-        "<conditionExpression>${patient == 'alice'}</conditionExpression></sequenceFlow>",
+        '<sequenceFlow id="a" sourceRef="task" targetRef="ask"/>'
+        + "".join(
+            f'<sequenceFlow id="{name}" sourceRef="ask" targetRef="end">'
+            f"<conditionExpression>${{patient == '{name}'}}</conditionExpression></sequenceFlow>"
+            for name in ("alice", "bob")
+        ),
         "broken",
     )
     assert flowable.deploy(EVE, broken)[0] == 201

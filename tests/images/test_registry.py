@@ -332,7 +332,11 @@ def test_a_push_that_runs_when_the_pod_ends_is_finished(served: Served) -> None:
     connection.putrequest("PUT", f"{location}&digest={_digest(layer)}")
     connection.putheader("Authorization", "Basic " + b64encode(f"admin:{PASSWORD}".encode()).decode())
     connection.putheader("Content-Length", str(len(layer)))
-    connection.endheaders(layer[:100_000])
+    connection.putheader("Expect", "100-continue")
+    connection.endheaders()
+    # The server reads the body.
+    assert connection.sock.recv(100).startswith(b"HTTP/1.1 100 ")
+    connection.send(layer[:100_000])
     served.process.send_signal(signal.SIGTERM)
 
     def closed() -> bool | None:

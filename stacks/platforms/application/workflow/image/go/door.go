@@ -130,7 +130,7 @@ func (d *door) serve(w http.ResponseWriter, r *http.Request, handle handler) {
 			tell(w, http.StatusServiceUnavailable, "the engine cannot do it now")
 			return
 		}
-		tell(w, http.StatusUnprocessableEntity, "the engine refuses it: "+first(said.Exception, 300))
+		tell(w, http.StatusUnprocessableEntity, "the engine refuses it: "+first(strings.TrimPrefix(said.Exception, "Errors while parsing:\n"), 300))
 		return
 	}
 	if len(got.body) > 0 {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"mime/multipart"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -67,6 +68,10 @@ func (e *engine) ask(ctx context.Context, from *http.Request, method string, par
 		request.Host = from.Host
 		if from.TLS != nil {
 			request.Header.Set("X-Forwarded-Proto", "https")
+			// With the protocol alone, the engine takes its usual port for the one that was asked.
+			if _, port, err := net.SplitHostPort(from.Host); err == nil {
+				request.Header.Set("X-Forwarded-Port", port)
+			}
 		}
 	}
 	answer, err := e.client.Do(request)

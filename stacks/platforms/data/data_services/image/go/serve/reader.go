@@ -89,9 +89,7 @@ func (r *reader) take(ctx context.Context, database string) (*session, error) {
 		}
 		_ = found.Close(ctx)
 	}
-	config := r.config.Copy()
-	config.Database = database
-	made, err := pgconn.ConnectConfig(ctx, config)
+	made, err := r.connect(ctx, database)
 	if err == nil {
 		if _, err = made.Exec(ctx, begin).ReadAll(); err != nil {
 			_ = made.Close(ctx)
@@ -102,6 +100,20 @@ func (r *reader) take(ctx context.Context, database string) (*session, error) {
 		return nil, err
 	}
 	return &session{PgConn: made, database: database}, nil
+}
+
+// connect opens a session in a database. One that was just ended counts for the server until its process is gone.
+func (r *reader) connect(ctx context.Context, database string) (*pgconn.PgConn, error) {
+	config := r.config.Copy()
+	config.Database = database
+	for until := time.Now().Add(2 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		made, err := pgconn.ConnectConfig(ctx, config)
+		var told *pgconn.PgError
+		// Source: PostgreSQL's documentation, appendix A: too_many_connections.
+		if err == nil || !errors.As(err, &told) || told.Code != "53300" || time.Now().After(until) {
+			return made, err
+		}
+	}
 }
 
 // reuse returns an idle session in the database. Where there is none it ends the oldest one of another, so that sessions
