@@ -29,9 +29,7 @@ def check(policy_input: PolicyInput) -> Iterator[Finding]:
             limits = [kind.limits_of(use) for use in uses if use.capability == item.name]
             connections = sum(limit.connections for limit in limits)
             storage = sum((parse_quantity(limit.storage) for limit in limits if limit.storage), Decimal(0))
-            # What has no volume of its own keeps its data in a capability that it uses, and is counted there.
-            volume = item.storage or kind.storage
-            there = parse_quantity(volume) if volume else storage
+            there = parse_quantity(item.storage or kind.storage or "0")
             words = []
             if item.size in kind.connections and connections > kind.connections[item.size]:
                 words.append(f"{connections} connections where there are {kind.connections[item.size]}")
